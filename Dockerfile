@@ -1,0 +1,31 @@
+# Purser in a container: `docker build -t purser .`, then see docker-compose.yml.
+# The service needs a DATABASE_URL here: the Postgres that `npm start` brings along stays out of the image.
+ARG NODE_IMAGE=node:24.21.0-bookworm-slim
+
+FROM ${NODE_IMAGE} AS dependencies
+WORKDIR /app
+COPY package.json package-lock.json ./
+# What runs needs no install script; optional packages are the embedded Postgres only.
+RUN npm ci --omit=dev --omit=optional --ignore-scripts --no-audit --no-fund
+
+FROM ${NODE_IMAGE}
+WORKDIR /app
+# The one place that is written to: archived cost records. The root file system may be read-only.
+RUN install --directory --owner=1000 --group=1000 --mode=0750 /var/lib/purser
+ENV NODE_ENV=production \
+    HOST=0.0.0.0 \
+    PORT=8080 \
+    PURSER_DATA_DIR=/var/lib/purser
+COPY --from=dependencies /app/node_modules ./node_modules
+COPY package.json openapi.yaml ./
+COPY migrations ./migrations
+COPY src ./src
+
+# The user `node` of the base image, by number, so that an orchestrator can see that it isn't root.
+USER 1000:1000
+EXPOSE 8080
+# The server stops taking requests, answers those it has, and ends.
+STOPSIGNAL SIGTERM
+HEALTHCHECK --interval=10s --timeout=3s --start-period=20s --retries=3 \
+  CMD ["node", "-e", "fetch(`http://127.0.0.1:${process.env.PORT}/healthz`, { signal: AbortSignal.timeout(2500) }).then((answer) => process.exit(answer.ok ? 0 : 1), () => process.exit(1))"]
+CMD ["node", "--import", "./src/telemetry/start.ts", "src/server.ts"]

@@ -1,0 +1,2 @@
+drop table copilot_internal.api_key_hashes;
+drop table copilot_internal.api_keys;

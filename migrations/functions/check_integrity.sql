@@ -1,0 +1,62 @@
+-- check_integrity: the invariants of the money that do not hold; no row is healthy. One statement, so one snapshot.
+-- Reads every reservation, balance and record: for operators and tests, not for the hot path.
+create or replace function copilot_internal.check_integrity()
+returns table (invariant text, subject text, detail text)
+language sql stable
+set search_path = pg_catalog, pg_temp
+as $$
+  with now as materialized (select copilot_internal.clock_now() as at),
+  records as (
+    select cost_record_id, reservation_id, total_cost_usd, corrects, quota_period_ids from copilot_internal.llm_cost_records
+    union all
+    select cost_record_id, reservation_id, total_cost_usd, corrects, quota_period_ids from copilot_internal.e2b_cost_records
+  ),
+  held as (
+    select p.id, sum(r.reserved_usd) as usd
+    from copilot_internal.reservations r cross join lateral unnest(r.quota_period_ids) p(id)
+    where r.status = 'reserved' group by p.id
+  ),
+  booked as (
+    select p.id, sum(c.total_cost_usd) as usd
+    from records c cross join lateral unnest(c.quota_period_ids) p(id) group by p.id
+  ),
+  -- Lines that stand: neither reversed nor a reversal.
+  current_lines as (
+    select c.reservation_id, count(*) as lines, max(c.cost_record_id::text) as cost_record_id
+    from records c
+    where not exists (select from copilot_internal.record_corrections k where c.cost_record_id in (k.corrects, k.reversal_id))
+    group by c.reservation_id
+  )
+  select 'I1', 'quota_period ' || p.quota_period_id,
+         format('reserved is %s, its open holds sum to %s', p.reserved, coalesce(h.usd, 0))
+  from copilot_internal.quota_periods p left join held h on h.id = p.quota_period_id
+  where p.reserved <> coalesce(h.usd, 0)
+  union all
+  select 'I1', 'quota_period ' || p.quota_period_id,
+         format('spent is %s, opening %s + archived %s + records %s', p.spent, p.opening_usd, p.archived_usd, coalesce(b.usd, 0))
+  from copilot_internal.quota_periods p left join booked b on b.id = p.quota_period_id
+  where p.spent <> p.opening_usd + p.archived_usd + coalesce(b.usd, 0)
+  union all
+  select 'I2', 'quota_period ' || p.quota_period_id,
+         format('spent %s + reserved %s is above the limit %s and no cause is known', p.spent, p.reserved, p.limit_usd)
+  from copilot_internal.quota_periods p
+  where p.enforcement = 'enforce' and p.over_cause is null
+    -- A raise that has ended may have left it above.
+    and p.spent + p.reserved > greatest(p.limit_usd, p.raise_limit_usd)
+  union all
+  select 'I3', 'reservation ' || r.reservation_id, format('still reserved, but lapsed at %s', r.expires_at)
+  from copilot_internal.reservations r cross join now
+  where r.status = 'reserved' and r.expires_at < now.at - interval '1 minute'
+  union all
+  select 'I3', 'reservation ' || r.reservation_id, format('status %s does not fit settled_at %s', r.status, r.settled_at)
+  from copilot_internal.reservations r
+  where (r.status = 'reserved') <> (r.settled_at is null)
+  union all
+  select 'I4', 'reservation ' || r.reservation_id,
+         format('status %s, cost record %s, but %s lines of cost stand', r.status, coalesce(r.cost_record_id::text, 'none'), coalesce(l.lines, 0))
+  from copilot_internal.reservations r left join current_lines l on l.reservation_id = r.reservation_id
+  where case when r.status = 'committed' or r.cost_record_id is not null
+          then l.lines is distinct from 1 or (r.status = 'committed' and r.cost_usd is null)
+          else l.lines is not null end
+$$;
+comment on function copilot_internal.check_integrity() is 'The rows that break an invariant of the money; empty is healthy.';

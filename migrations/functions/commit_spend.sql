@@ -1,0 +1,171 @@
+-- commit_spend: book what each reservation really cost, and give its hold back, as if the items came in order: the first
+-- commit of a reservation wins, an equal one shares its answer, a different one is a conflict.
+--
+-- p_items: an array of commit_item. Never refused for lack of quota (rule 4): after expiry, release or the period's end,
+-- or above the hold, the money is gone already, so it is booked and marked. Tokens are priced at the reservation's
+-- created_at for the model that answered, sandboxes second by second (rule 9); without a price the reserved amount is booked
+-- and marked estimated (rule 10).
+-- Answers { balances, outcomes }: balances as balances_json(); outcomes[i] is one of
+--   { "committed": the reservation, "quota_period_ids" } | { "conflict": status } | { "unknown": true }
+--   | { "unfit": "tokens" | "seconds" | "model" }: the measure doesn't fit the resource type, or no model is known.
+-- Bound: 500 items a call.
+--
+-- Locks: (0) shared advisory -> (1) reservations by id -> (2) quota_periods by id -> (3) appends.
+create or replace function copilot_internal.commit_spend(p_items json)
+returns json
+language plpgsql volatile
+set search_path = pg_catalog, pg_temp
+set lock_timeout = '1500ms'
+set plan_cache_mode = force_generic_plan
+set enable_hashjoin = off
+set enable_mergejoin = off
+set enable_seqscan = off
+set enable_bitmapscan = off
+as $$
+declare
+  v_now timestamptz;
+  v_items copilot_internal.commit_item[];
+  v_ids uuid[];
+  v_done copilot_internal.settlement[];
+  v_charged record;
+begin
+  if current_setting('transaction_isolation') <> 'read committed' then
+    raise exception 'commit_spend() runs in READ COMMITTED only' using errcode = 'invalid_transaction_state';
+  end if;
+  if json_array_length(p_items) not between 1 and 500 then
+    raise exception 'a batch has 1 to 500 items' using errcode = 'program_limit_exceeded';
+  end if;
+  perform pg_advisory_xact_lock_shared(copilot_internal.quota_lock());
+  v_now := copilot_internal.clock_now();
+  perform copilot_internal.ensure_cost_partitions(v_now);
+
+  v_items := array(select i from json_populate_recordset(null::copilot_internal.commit_item, p_items) i);
+  v_ids := array(select distinct i.reservation_id from unnest(v_items) i order by i.reservation_id);
+  -- Lock (1). Not filtered by status: a row whose status changed while we waited would vanish.
+  perform from unnest(v_ids) u(reservation_id)
+    join copilot_internal.reservations r on r.reservation_id = u.reservation_id
+    order by r.reservation_id
+    for update of r;
+
+  v_done := array(
+    select row(
+      i.n, i.item, r.reservation_id,
+      coalesce(i.cost_usd, llm.total_cost_usd, e2b.total_cost_usd, r.reserved_usd),
+      llm.input_cost_usd, llm.output_cost_usd,
+      case i.measure when 'tokens' then (card.price).price_id when 'seconds' then e2b.price_id end,
+      coalesce(i.cost_usd, llm.total_cost_usd, e2b.total_cost_usd) is null,
+      l.late,
+      case when r.status = 'reserved' then r.reserved_usd else 0 end,
+      case when r.cost_record_id is not null then r.cost_usd end,
+      r.quota_period_ids || case when l.late
+        then copilot_internal.late_period_ids(r.resource_type, r.tenant_id, r.user_id, r.granted_at, r.quota_period_ids) end
+    )::copilot_internal.settlement
+    from (
+      select u.n, u.item, (u.item).*, row_number() over (partition by (u.item).reservation_id order by u.n) as nth
+      from (select g.n, v_items[g.n] as item from generate_subscripts(v_items, 1) g(n)) u
+    ) i
+    join copilot_internal.reservations r
+      on r.reservation_id = i.reservation_id and (i.tenant_id is null or r.tenant_id = i.tenant_id)
+    cross join lateral (select r.status <> 'reserved' or v_now >= least(r.expires_at, r.periods_end_at) as late) l
+    left join lateral (
+      select f as price from copilot_internal.find_model_price(coalesce(i.provider, r.provider), coalesce(i.model, r.model), r.created_at) f
+      where i.measure = 'tokens'
+    ) card on true
+    left join lateral (
+      select * from copilot_internal.price_llm_usage(card.price, i.usage, r.service_tier, r.region)
+      where i.measure = 'tokens'
+    ) llm on true
+    left join lateral (
+      select * from copilot_internal.price_e2b_usage(r.tier, r.region, r.vcpu, r.memory_mib, r.created_at, i.seconds)
+      where i.measure = 'seconds'
+    ) e2b on true
+    where i.nth = 1 and r.status <> 'committed'
+      and (i.measure = 'cost' or i.measure = case r.resource_type when 'llm' then 'tokens' else 'seconds' end)
+      and (i.measure <> 'tokens' or coalesce(i.model, r.model) is not null)
+    order by i.n);
+
+  perform copilot_internal.change_balances(
+      array_agg(p.quota_period_id), array_agg(d.cost_usd - coalesce(d.charged_usd, 0)),
+      -- A row opened since (rule 6) doesn't hold the amount that the reservation's own rows hold.
+      array_agg(case when p.quota_period_id = any (r.quota_period_ids) then -d.held_usd else 0 end), 'commit', v_now)
+    from unnest(v_done) d
+    join copilot_internal.reservations r on r.reservation_id = d.reservation_id
+    cross join lateral unnest(d.quota_period_ids) p(quota_period_id);
+
+  -- A lapse that was charged is corrected by two lines: its reversal here, and the real cost below.
+  for v_charged in
+    select r.resource_type, r.cost_record_id, r.settled_at, (d.item).reversal_id, (d.item).cost_record_id as successor_id, d.quota_period_ids
+    from unnest(v_done) d
+    join copilot_internal.reservations r on r.reservation_id = d.reservation_id
+    where d.charged_usd is not null
+    order by r.reservation_id
+  loop
+    insert into copilot_internal.record_corrections (corrects, reversal_id, successor_id, corrected_at, reason)
+      values (v_charged.cost_record_id, v_charged.reversal_id, v_charged.successor_id, v_now, 'committed after its lapse had been charged');
+    perform copilot_internal.reverse_record(v_charged.resource_type, v_charged.cost_record_id, v_charged.settled_at,
+      v_charged.reversal_id, v_charged.quota_period_ids, v_now);
+  end loop;
+
+  insert into copilot_internal.llm_cost_records (
+    cost_record_id, reservation_id, tenant_id, user_id, conversation_id, path_id, labels, provider, model, service_tier, region, usage,
+    input_tokens, output_tokens, input_cost_usd, output_cost_usd, total_cost_usd, price_id, estimated, late, overrun, corrects,
+    cached, streaming, duration_ms, success, call, quota_period_ids, occurred_at, booked_at, recorded_at)
+  select i.cost_record_id, r.reservation_id, r.tenant_id, r.user_id, r.conversation_id, r.path_id, r.labels,
+         coalesce(i.provider, r.provider), coalesce(i.model, r.model), coalesce(i.usage ->> 'service_tier', r.service_tier), r.region,
+         coalesce(i.usage, '{}'), (i.usage -> 'input_tokens')::bigint, (i.usage -> 'output_tokens')::bigint,
+         d.input_cost_usd, d.output_cost_usd, d.cost_usd, d.price_id, d.estimated, d.late, d.cost_usd > r.reserved_usd, r.cost_record_id,
+         (i.call -> 'cached')::boolean, (i.call -> 'streaming')::boolean, c.duration_ms, i.call ->> 'outcome' = 'success', i.call,
+         d.quota_period_ids, r.granted_at, r.granted_at, v_now
+  from unnest(v_done) d
+  join copilot_internal.reservations r on r.reservation_id = d.reservation_id
+  cross join lateral (select (d.item).*) i
+  cross join lateral (
+    select extract(epoch from (i.call ->> 'ended_at')::timestamptz - (i.call ->> 'started_at')::timestamptz) * 1000 as duration_ms) c
+  where r.resource_type = 'llm';
+
+  insert into copilot_internal.e2b_cost_records (
+    cost_record_id, reservation_id, tenant_id, user_id, conversation_id, path_id, labels, sandbox_id, tier, region, vcpu, memory_mib, usage,
+    execution_time_seconds, cpu_core_seconds, memory_gb_seconds, disk_io_gb, network_io_gb, total_cost_usd, price_id, estimated, late,
+    overrun, corrects, success, call, execution, quota_period_ids, occurred_at, booked_at, recorded_at)
+  select i.cost_record_id, r.reservation_id, r.tenant_id, r.user_id, r.conversation_id, r.path_id, r.labels,
+         i.sandbox_id, r.tier, r.region, r.vcpu, r.memory_mib, jsonb_strip_nulls(jsonb_build_object('seconds', i.seconds)), i.seconds,
+         (i.resources -> 'cpu_core_seconds')::numeric, (i.resources -> 'memory_gb_seconds')::numeric,
+         (i.resources -> 'disk_io_gb')::numeric, (i.resources -> 'network_io_gb')::numeric,
+         d.cost_usd, d.price_id, d.estimated, d.late, d.cost_usd > r.reserved_usd, r.cost_record_id,
+         i.call ->> 'outcome' = 'success', i.call, i.execution, d.quota_period_ids, r.granted_at, r.granted_at, v_now
+  from unnest(v_done) d
+  join copilot_internal.reservations r on r.reservation_id = d.reservation_id
+  cross join lateral (select (d.item).*) i
+  where r.resource_type = 'e2b';
+
+  update copilot_internal.reservations r
+    set status = 'committed', settled_at = v_now, commit_hash = (d.item).commit_hash, commit_price_id = d.price_id, cost_usd = d.cost_usd,
+        released_usd = greatest(d.held_usd - d.cost_usd, 0), cost_record_id = (d.item).cost_record_id, late = d.late, estimated = d.estimated
+    from unnest(v_done) d
+    where r.reservation_id = d.reservation_id;
+
+  -- The answers are read from what stands now, so that a repeat answers what the first commit answered.
+  return (
+    with answered as (
+      select i.ordinality, i.measure, i.commit_hash, r as reservation, r.reservation_id, r.status, r.resource_type, r.commit_hash as stored_hash,
+             coalesce(d.quota_period_ids, r.quota_period_ids) as quota_period_ids
+      from unnest(v_items) with ordinality i
+      left join copilot_internal.reservations r
+        on r.reservation_id = i.reservation_id and (i.tenant_id is null or r.tenant_id = i.tenant_id)
+      left join unnest(v_done) d on d.n = i.ordinality
+    )
+    select json_build_object(
+      'now', v_now,
+      'balances', copilot_internal.balances_json(
+        array(select distinct p.id from answered a, unnest(a.quota_period_ids) p(id) where a.status = 'committed' order by p.id), v_now),
+      'outcomes', json_agg(case
+          when a.reservation_id is null then json_build_object('unknown', true)
+          when a.stored_hash = a.commit_hash then json_build_object(
+            'committed', copilot_internal.reservation_json(a.reservation), 'quota_period_ids', a.quota_period_ids)
+          when a.status = 'committed' then json_build_object('conflict', a.status)
+          when a.measure = 'tokens' and a.resource_type = 'llm' then json_build_object('unfit', 'model')
+          else json_build_object('unfit', a.measure)
+        end order by a.ordinality))
+    from answered a);
+end $$;
+comment on function copilot_internal.commit_spend(json) is 'Books real costs and gives holds back; answers per item.';

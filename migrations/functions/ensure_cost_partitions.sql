@@ -1,0 +1,27 @@
+-- ensure_cost_partitions: the month of p_now has its partitions of both record tables. One catalog look-up where they exist,
+-- so that booking can call it: money that was spent must always find a partition, whatever a job did.
+create or replace function copilot_internal.ensure_cost_partitions(p_now timestamptz)
+returns void
+language plpgsql volatile
+set search_path = pg_catalog, pg_temp
+-- Bounds of partitions are written down as text, in UTC.
+set timezone = 'UTC'
+as $$
+declare
+  v_from timestamptz := date_trunc('month', p_now, 'UTC');
+  v_month text := to_char(v_from, 'YYYY_MM');
+  v_table text;
+  v_name text;
+begin
+  foreach v_table in array array['llm_cost_records', 'e2b_cost_records'] loop
+    v_name := v_table || '_' || v_month;
+    continue when to_regclass('copilot_partitions.' || v_name) is not null;
+    -- Made alone and then attached: attaching doesn't wait for readers and writers of the other months.
+    perform pg_advisory_xact_lock(hashtext('copilot_partitions'));
+    continue when to_regclass('copilot_partitions.' || v_name) is not null;
+    execute format('create table copilot_partitions.%I (like copilot_internal.%I including all)', v_name, v_table);
+    execute format('alter table copilot_internal.%I attach partition copilot_partitions.%I for values from (%L) to (%L)',
+      v_table, v_name, v_from, v_from + interval '1 month');
+  end loop;
+end $$;
+comment on function copilot_internal.ensure_cost_partitions(timestamptz) is 'Makes the partitions of a month where they are missing.';

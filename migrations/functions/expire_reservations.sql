@@ -1,0 +1,26 @@
+-- expire_reservations: settles lapsed holds, the longest lapsed first; answers how many. Several processes may sweep at
+-- once: each takes what no other has locked. Bound: p_rows_max a call. Locks: (0) -> (1) with skip locked -> (2) -> (3).
+create or replace function copilot_internal.expire_reservations(p_rows_max integer default 500)
+returns integer
+language plpgsql volatile
+set search_path = pg_catalog, pg_temp
+set lock_timeout = '1500ms'
+set enable_seqscan = off
+as $$
+declare
+  v_now timestamptz;
+  v_ids uuid[];
+begin
+  perform pg_advisory_xact_lock_shared(copilot_internal.quota_lock());
+  v_now := copilot_internal.clock_now();
+  v_ids := array(
+    select r.reservation_id from copilot_internal.reservations r
+    where r.status = 'reserved' and r.expires_at <= v_now
+    order by r.expires_at
+    limit p_rows_max
+    -- The one locking select that filters on the status: it never waits, so no row can change under it.
+    for update skip locked);
+  perform copilot_internal.settle_holds(v_ids, v_now);
+  return cardinality(v_ids);
+end $$;
+comment on function copilot_internal.expire_reservations(integer) is 'Settles lapsed holds; answers how many.';

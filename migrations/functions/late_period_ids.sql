@@ -1,0 +1,18 @@
+-- late_period_ids: the balances in which a late cost counts beside those that its reservation held: rows that were opened
+-- since, whose scope is the cost's and whose period contains the moment it is booked at (rule 6).
+create or replace function copilot_internal.late_period_ids(
+  p_resource_type copilot_internal.resource_type, p_tenant_id text, p_user_id text, p_booked_at timestamptz, p_known bigint[]
+)
+returns bigint[]
+language sql stable
+set search_path = pg_catalog, pg_temp
+as $$
+  select coalesce(array_agg(p.quota_period_id order by p.quota_period_id), '{}')
+  from (values ('', ''), (p_tenant_id, ''), (p_tenant_id, p_user_id)) k(tenant_id, user_id)
+  join copilot_internal.quota_periods p
+    on p.closed_at is null and p.resource_type = p_resource_type
+    and coalesce(p.tenant_id, '') = k.tenant_id and coalesce(p.user_id, '') = k.user_id
+    and p.ends_at > p_booked_at and p.starts_at <= p_booked_at
+  where k.user_id is not null and p.quota_period_id <> all (p_known)
+$$;
+comment on function copilot_internal.late_period_ids(copilot_internal.resource_type, text, text, timestamptz, bigint[]) is 'Balances opened since, in which a late cost counts too.';

@@ -1,0 +1,116 @@
+-- publish_model_prices: write versions of rate cards, so that writing the same ones again changes nothing.
+--
+-- p_versions: [{ provider, model, effective_date, source, usd_per_mtok, usd_per_unit?, long_context?, modifiers?,
+-- expires_at?, aliases? }], at most 10,000. For each: the same date and the same rates are left as they are (unchanged);
+-- a new date closes its predecessor and ends where its successor starts (added); the same date with other rates
+-- supersedes (superseded) - but what an admin has set is superseded by an admin only (held_back).
+-- Aliases are set to the model, whoever had them, unless a model has that name itself.
+-- Locks: the table against other publishers; readers and writers of costs go on.
+create or replace function copilot_internal.publish_model_prices(
+  p_versions jsonb,
+  out added integer,
+  out unchanged integer,
+  out superseded integer,
+  out held_back integer,
+  out aliases_set integer
+)
+  language plpgsql
+  volatile
+  set search_path = ''
+as $$
+declare
+  v_now timestamptz := copilot_internal.clock_now();
+  v_new record;
+  v_old copilot_internal.model_pricing;
+  v_next timestamptz;
+begin
+  added := 0;
+  unchanged := 0;
+  superseded := 0;
+  held_back := 0;
+  if jsonb_typeof(p_versions) <> 'array' or jsonb_array_length(p_versions) > 10000 then
+    raise exception 'price versions: an array of at most 10000' using errcode = 'invalid_parameter_value';
+  end if;
+  lock table copilot_internal.model_pricing, copilot_internal.model_aliases in share row exclusive mode;
+
+  for v_new in
+    select v.value ->> 'provider' as provider, v.value ->> 'model' as model,
+      (v.value ->> 'effective_date')::timestamptz as effective_date,
+      (v.value ->> 'expires_at')::timestamptz as expires_at,
+      v.value ->> 'source' as source,
+      copilot_internal.rate_map(v.value -> 'usd_per_mtok') as usd_per_mtok,
+      copilot_internal.rate_map(v.value -> 'usd_per_unit') as usd_per_unit,
+      copilot_internal.rate_map(v.value -> 'modifiers') as modifiers,
+      case when jsonb_typeof(v.value -> 'long_context') = 'object' then jsonb_build_object(
+        'input_tokens_over', v.value -> 'long_context' -> 'input_tokens_over',
+        'usd_per_mtok', copilot_internal.rate_map(v.value -> 'long_context' -> 'usd_per_mtok'))
+      end as long_context
+    from jsonb_array_elements(p_versions) with ordinality as v(value, position)
+    order by v.position
+  loop
+    select m.* into v_old
+    from copilot_internal.model_pricing as m
+    where m.provider = v_new.provider
+      and m.model = v_new.model
+      and m.effective_date = v_new.effective_date
+      and m.superseded_at is null;
+    if found then
+      if (v_old.usd_per_mtok, v_old.usd_per_unit, v_old.modifiers)
+        = (v_new.usd_per_mtok, v_new.usd_per_unit, v_new.modifiers)
+        and v_old.long_context is not distinct from v_new.long_context then
+        unchanged := unchanged + 1;
+        continue;
+      end if;
+      if v_old.source = 'admin' and v_new.source is distinct from 'admin' then
+        held_back := held_back + 1;
+        continue;
+      end if;
+      update copilot_internal.model_pricing as m set superseded_at = v_now where m.price_id = v_old.price_id;
+      superseded := superseded + 1;
+    else
+      update copilot_internal.model_pricing as m
+      set expires_at = v_new.effective_date
+      where m.provider = v_new.provider
+        and m.model = v_new.model
+        and m.superseded_at is null
+        and m.effective_date < v_new.effective_date
+        and (m.expires_at is null or m.expires_at > v_new.effective_date);
+      added := added + 1;
+    end if;
+
+    select min(m.effective_date) into v_next
+    from copilot_internal.model_pricing as m
+    where m.provider = v_new.provider
+      and m.model = v_new.model
+      and m.superseded_at is null
+      and m.effective_date > v_new.effective_date;
+    insert into copilot_internal.model_pricing (
+      provider, model, usd_per_mtok, usd_per_unit, long_context, modifiers, effective_date, expires_at, source, recorded_at)
+    values (
+      v_new.provider, v_new.model, v_new.usd_per_mtok, v_new.usd_per_unit, v_new.long_context, v_new.modifiers,
+      v_new.effective_date, least(v_new.expires_at, v_next), v_new.source, v_now);
+  end loop;
+
+  with wanted as (
+    select distinct on (v.value ->> 'provider', a.alias)
+      v.value ->> 'provider' as provider, a.alias, v.value ->> 'model' as model, v.value ->> 'source' as source
+    from jsonb_array_elements(p_versions) with ordinality as v(value, position)
+    cross join lateral jsonb_array_elements_text(
+      case when jsonb_typeof(v.value -> 'aliases') = 'array' then v.value -> 'aliases' else '[]' end) as a(alias)
+    where a.alias <> v.value ->> 'model'
+    order by v.value ->> 'provider', a.alias, v.position desc
+  )
+  insert into copilot_internal.model_aliases as t (provider, alias, model, source, recorded_at)
+  select w.provider, w.alias, w.model, w.source, v_now
+  from wanted as w
+  where not exists (
+    select from copilot_internal.model_pricing as m where m.provider = w.provider and m.model = w.alias)
+  on conflict (provider, alias) do update
+    set model = excluded.model, source = excluded.source, recorded_at = excluded.recorded_at
+    where t.model <> excluded.model and (t.source <> 'admin' or excluded.source = 'admin');
+  get diagnostics aliases_set = row_count;
+end
+$$;
+
+comment on function copilot_internal.publish_model_prices(jsonb) is
+  'Publishes versions of rate cards and aliases, idempotently; answers how many were added, unchanged, superseded, and held back because an admin''s version stands.';

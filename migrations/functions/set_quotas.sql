@@ -1,0 +1,78 @@
+-- set_quotas: makes or changes quotas by their natural key, all or none. The one way in which a quota changes.
+--
+-- p_quotas: [{ resource_type, scope, tenant_id, user_id, period, limit_usd, enforcement, thresholds, time_zone, week_starts_on,
+-- billing_day, raise: { limit_usd, until } }, ...], whole: what is absent takes its default. p_from_default: they come from
+-- quota_defaults, so quotas that an administrator set or deleted stay as they are.
+-- Answers [{ "quota": quota_json(), "made": boolean }, ...] in the order given.
+-- A new or revived quota, and one whose zone, week start or billing day changes, opens a balance with what its scope has
+-- booked in the running period, and adopts the open holds of its scope (rules 7 and 8); a limit changes in the running balance.
+-- Locks: (0) exclusively, so that no decision works with a limit that has been changed. Bound: 1,000 quotas a call.
+create or replace function copilot_internal.set_quotas(p_quotas json, p_from_default boolean default false)
+returns json
+language plpgsql volatile
+set search_path = pg_catalog, pg_temp
+set lock_timeout = '1500ms'
+as $$
+declare
+  v_now timestamptz;
+  v_wish record;
+  v_old copilot_internal.cost_quotas;
+  v_new copilot_internal.cost_quotas;
+  v_answers json[] := '{}';
+begin
+  perform pg_advisory_xact_lock(copilot_internal.quota_lock());
+  v_now := copilot_internal.clock_now();
+  for v_wish in
+    select q.n, coalesce(q.resource_type, 'llm') as resource_type, q.scope, q.tenant_id, q.user_id, q.period, q.limit_usd,
+           coalesce(q.enforcement, 'enforce') as enforcement, coalesce(q.thresholds, '{0.8,0.9}') as thresholds,
+           coalesce(q.time_zone, 'UTC') as time_zone, coalesce(q.week_starts_on, 1) as week_starts_on, coalesce(q.billing_day, 1) as billing_day,
+           (q.raise ->> 'limit_usd')::numeric as raise_limit_usd, (q.raise ->> 'until')::timestamptz as raise_until
+    from (
+      select e.ordinality as n, w.*
+      from json_array_elements(p_quotas) with ordinality e,
+        json_to_record(e.value) w(
+          resource_type copilot_internal.resource_type, scope text, tenant_id text, user_id text, period text, limit_usd numeric,
+          enforcement text, thresholds numeric[], time_zone text, week_starts_on smallint, billing_day smallint, raise json)
+    ) q
+    order by q.n
+  loop
+    select * into v_old from copilot_internal.cost_quotas q
+      where q.resource_type = v_wish.resource_type and coalesce(q.tenant_id, '') = coalesce(v_wish.tenant_id, '')
+        and coalesce(q.user_id, '') = coalesce(v_wish.user_id, '') and q.period = v_wish.period;
+    continue when p_from_default and v_old.quota_id is not null and (not v_old.from_default or v_old.deleted_at is not null);
+
+    insert into copilot_internal.cost_quotas as q (
+      resource_type, scope, tenant_id, user_id, period, limit_usd, enforcement, thresholds, time_zone, week_starts_on, billing_day,
+      raise_limit_usd, raise_until, from_default, created_at, updated_at)
+    values (v_wish.resource_type, v_wish.scope, v_wish.tenant_id, v_wish.user_id, v_wish.period, v_wish.limit_usd, v_wish.enforcement,
+      v_wish.thresholds, v_wish.time_zone, v_wish.week_starts_on, v_wish.billing_day, v_wish.raise_limit_usd, v_wish.raise_until,
+      p_from_default, v_now, v_now)
+    on conflict (resource_type, coalesce(tenant_id, ''), coalesce(user_id, ''), period) do update
+      set limit_usd = excluded.limit_usd, enforcement = excluded.enforcement, thresholds = excluded.thresholds,
+          time_zone = excluded.time_zone, week_starts_on = excluded.week_starts_on, billing_day = excluded.billing_day,
+          raise_limit_usd = excluded.raise_limit_usd, raise_until = excluded.raise_until, from_default = excluded.from_default,
+          created_at = case when q.deleted_at is null then q.created_at else excluded.created_at end,
+          updated_at = excluded.updated_at, deleted_at = null
+    returning * into v_new;
+
+    if v_old.quota_id is null or v_old.deleted_at is not null
+       or (v_old.time_zone, v_old.week_starts_on, v_old.billing_day) is distinct from (v_new.time_zone, v_new.week_starts_on, v_new.billing_day) then
+      update copilot_internal.quota_periods p set closed_at = v_now
+        where p.quota_id = v_new.quota_id and p.closed_at is null and p.ends_at > v_now;
+      perform copilot_internal.open_balance(v_new, v_now);
+    else
+      update copilot_internal.quota_periods p
+        set limit_usd = v_new.limit_usd, raise_limit_usd = v_new.raise_limit_usd, raise_until = v_new.raise_until, enforcement = v_new.enforcement,
+            over_cause = case
+              when p.spent + p.reserved > case when v_new.raise_until > v_now then v_new.raise_limit_usd else v_new.limit_usd end
+              then coalesce(p.over_cause, case when v_new.enforcement <> p.enforcement then 'enforcement' else 'limit' end) end
+        where p.quota_id = v_new.quota_id and p.closed_at is null and p.ends_at > v_now;
+    end if;
+    -- The next decision looks the scope's balances up afresh.
+    update copilot_internal.scopes s set valid_until = '-infinity'
+      where s.resource_type = v_new.resource_type and s.tenant_id = coalesce(v_new.tenant_id, '') and s.user_id = coalesce(v_new.user_id, '');
+    v_answers := v_answers || json_build_object('quota', copilot_internal.quota_json(v_new), 'made', v_old.quota_id is null or v_old.deleted_at is not null);
+  end loop;
+  return array_to_json(v_answers);
+end $$;
+comment on function copilot_internal.set_quotas(json, boolean) is 'Makes or changes quotas by natural key, all or none.';

@@ -1,0 +1,59 @@
+-- settle_holds: ends open holds without a commit. Before expires_at a hold is released; from then on it has expired, and its
+-- on_expiry says whether the amount is given back or becomes a cost record marked estimated (rule 5).
+-- The caller holds the locks (0) and (1), and names open reservations only. Locks: (2) quota_periods by id -> (3) appends.
+create or replace function copilot_internal.settle_holds(p_ids uuid[], p_now timestamptz)
+returns void
+language plpgsql volatile
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_charged copilot_internal.reservations[];
+begin
+  if cardinality(p_ids) = 0 then
+    return;
+  end if;
+  v_charged := array(
+    select r from unnest(p_ids) u(reservation_id)
+    join copilot_internal.reservations r on r.reservation_id = u.reservation_id
+    where r.expires_at <= p_now and r.on_expiry = 'charge');
+  perform copilot_internal.change_balances(
+      array_agg(p.quota_period_id),
+      array_agg(case when r.expires_at <= p_now and r.on_expiry = 'charge' then r.reserved_usd else 0 end),
+      array_agg(-r.reserved_usd), 'commit', p_now)
+    from unnest(p_ids) u(reservation_id)
+    join copilot_internal.reservations r on r.reservation_id = u.reservation_id
+    cross join lateral unnest(r.quota_period_ids) p(quota_period_id);
+  update copilot_internal.reservations r
+    set status = case when r.expires_at <= p_now then 'expired' else 'released' end,
+        settled_at = p_now,
+        released_usd = case when c.reservation_id is null then r.reserved_usd else 0 end,
+        cost_usd = case when c.reservation_id is not null then r.reserved_usd end,
+        cost_record_id = c.cost_record_id,
+        estimated = case when c.reservation_id is not null then true end
+    from unnest(p_ids) u(reservation_id)
+    left join (select v.reservation_id, copilot_internal.uuid_v7(p_now) as cost_record_id from unnest(v_charged) v) c
+      on c.reservation_id = u.reservation_id
+    where r.reservation_id = u.reservation_id;
+  if cardinality(v_charged) = 0 then
+    return;
+  end if;
+  perform copilot_internal.ensure_cost_partitions(p_now);
+  insert into copilot_internal.llm_cost_records (
+    cost_record_id, reservation_id, tenant_id, user_id, conversation_id, path_id, labels, provider, model, service_tier, region,
+    total_cost_usd, price_id, estimated, quota_period_ids, occurred_at, booked_at, recorded_at)
+  select r.cost_record_id, r.reservation_id, r.tenant_id, r.user_id, r.conversation_id, r.path_id, r.labels, r.provider, r.model,
+         r.service_tier, r.region, r.reserved_usd, r.price_id, true, r.quota_period_ids, r.granted_at, r.granted_at, p_now
+  from unnest(v_charged) c
+  join copilot_internal.reservations r on r.reservation_id = c.reservation_id
+  where r.resource_type = 'llm';
+  insert into copilot_internal.e2b_cost_records (
+    cost_record_id, reservation_id, tenant_id, user_id, conversation_id, path_id, labels, tier, region, vcpu, memory_mib, usage,
+    execution_time_seconds, total_cost_usd, price_id, estimated, quota_period_ids, occurred_at, booked_at, recorded_at)
+  select r.cost_record_id, r.reservation_id, r.tenant_id, r.user_id, r.conversation_id, r.path_id, r.labels, r.tier, r.region,
+         r.vcpu, r.memory_mib, jsonb_strip_nulls(jsonb_build_object('seconds', r.estimate -> 'seconds')), (r.estimate -> 'seconds')::numeric,
+         r.reserved_usd, r.price_id, true, r.quota_period_ids, r.granted_at, r.granted_at, p_now
+  from unnest(v_charged) c
+  join copilot_internal.reservations r on r.reservation_id = c.reservation_id
+  where r.resource_type = 'e2b';
+end $$;
+comment on function copilot_internal.settle_holds(uuid[], timestamptz) is 'Ends open holds without a commit: released, expired, or charged.';

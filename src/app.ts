@@ -1,0 +1,64 @@
+import Fastify, { type FastifyBaseLogger } from 'fastify'
+import { randomUUID } from 'node:crypto'
+import { apiKeyRoutes } from './http/routes/api-keys.ts'
+import { estimateRoutes } from './http/routes/estimates.ts'
+import { operationRoutes } from './http/routes/operations.ts'
+import { quotaRoutes } from './http/routes/quotas.ts'
+import { reservationRoutes } from './http/routes/reservations.ts'
+import type { App } from './http/app-type.ts'
+import { registerAuth } from './http/plugins/auth.ts'
+import { registerJson } from './http/plugins/json.ts'
+import { registerOpenApi } from './http/plugins/openapi.ts'
+import { registerProblems } from './http/plugins/problems.ts'
+import { registerRateLimit, type Limits } from './http/plugins/rate-limit.ts'
+import { registerRequestContext, requestIdOf } from './http/plugins/request-context.ts'
+import { registerValidation } from './http/plugins/validation.ts'
+import { ProblemSchema } from './http/problem-responses.ts'
+import type { Services } from './services/index.ts'
+
+export type AppOptions = {
+  services: Services
+  limits: Limits
+  allowEmailIds: boolean
+  /** Addresses whose x-forwarded-for is believed. */
+  trustedProxies?: string | undefined
+  version: string
+  logger: FastifyBaseLogger | false
+}
+
+const BODY_BYTES_MAX = 1_048_576
+const PARAM_CHARACTERS_MAX = 500
+const REQUEST_MS_MAX = 30_000
+
+/** The whole HTTP service, ready to listen: the table of contents. */
+export async function buildApp(options: AppOptions): Promise<App> {
+  const { services } = options
+  const app: App = Fastify({
+    ...(options.logger === false ? { logger: false } : { loggerInstance: options.logger }),
+    bodyLimit: BODY_BYTES_MAX,
+    requestTimeout: REQUEST_MS_MAX,
+    trustProxy: options.trustedProxies ?? false,
+    genReqId: (request) => requestIdOf(request.headers['x-request-id']) ?? randomUUID(),
+    requestIdHeader: false,
+    routerOptions: { maxParamLength: PARAM_CHARACTERS_MAX },
+    forceCloseConnections: 'idle',
+    return503OnClosing: true,
+  })
+
+  registerRequestContext(app)
+  registerJson(app)
+  registerValidation(app, options)
+  registerProblems(app)
+  registerAuth(app, services)
+  await registerRateLimit(app, options.limits)
+  app.addSchema(ProblemSchema)
+  await registerOpenApi(app, options.version)
+
+  reservationRoutes(app, services)
+  estimateRoutes(app, services)
+  quotaRoutes(app, services)
+  apiKeyRoutes(app, services)
+  operationRoutes(app, services)
+
+  return app
+}

@@ -1,0 +1,55 @@
+import { Redis } from 'ioredis'
+
+/**
+ * A cache that several instances share. It never decides and never fails: what it can't answer in time is a miss, and what
+ * it can't store is not stored.
+ */
+export type SharedCache = {
+  get(key: string): Promise<string | null>
+  set(key: string, value: string, ttlSeconds: number): Promise<void>
+  drop(keys: string[]): void
+  /** Null where no Redis is configured. */
+  status(): 'up' | 'down' | null
+  close(): Promise<void>
+}
+
+const COMMAND_MS = 50
+const CONNECT_MS = 1_000
+const RECONNECT_MS_MAX = 2_000
+
+/** Opens the shared cache on Redis (7 or later), or one that holds nothing where no URL is given. */
+export function openSharedCache(redisUrl: string | undefined, onError: (error: Error) => void): SharedCache {
+  if (redisUrl === undefined) {
+    return { get: async () => null, set: async () => {}, drop: () => {}, status: () => null, close: async () => {} }
+  }
+  const redis = new Redis(redisUrl, {
+    connectTimeout: CONNECT_MS,
+    commandTimeout: COMMAND_MS,
+    maxRetriesPerRequest: 1,
+    // While Redis is away a command fails at once instead of queueing: that is the circuit breaker.
+    enableOfflineQueue: false,
+    retryStrategy: (attempt) => Math.min(attempt * 100, RECONNECT_MS_MAX),
+  })
+  let failing = false
+  redis.on('error', (error) => {
+    if (!failing) onError(error)
+    failing = true
+  })
+  redis.on('ready', () => {
+    failing = false
+  })
+  return {
+    get: (key) => redis.get(key).catch(() => null),
+    set: async (key, value, ttlSeconds) => {
+      await redis.set(key, value, 'EX', ttlSeconds).catch(() => null)
+    },
+    drop: (keys) => {
+      // One command a key: in a cluster the keys live in different slots.
+      for (const key of keys) redis.del(key).catch(() => null)
+    },
+    status: () => (redis.status === 'ready' ? 'up' : 'down'),
+    close: async () => {
+      redis.disconnect()
+    },
+  }
+}

@@ -1,0 +1,70 @@
+import { readFileSync } from 'node:fs'
+import { Type, type Static } from 'typebox'
+import { Value } from 'typebox/value'
+
+const Usd = (fallback: string) => Type.String({ pattern: '^[0-9]{1,9}(\\.[0-9]{1,12})?$', default: fallback })
+const PerMinute = (fallback: number) => Type.Integer({ minimum: 1, maximum: 100_000_000, default: fallback })
+
+/** The environment as one schema. A default that depends on the machine is set where it is used. */
+export const ConfigSchema = Type.Object({
+  HOST: Type.String({ minLength: 1, default: '127.0.0.1' }),
+  PORT: Type.Integer({ minimum: 0, maximum: 65_535, default: 8080 }),
+  DATABASE_URL: Type.Optional(Type.String({ pattern: '^postgres(ql)?://' })),
+  PURSER_DATA_DIR: Type.Optional(Type.String({ minLength: 1 })),
+  REDIS_URL: Type.Optional(Type.String({ pattern: '^rediss?://' })),
+  PURSER_ADMIN_KEY: Type.Optional(Type.String({ minLength: 24, maxLength: 512 })),
+  PURSER_ENFORCEMENT: Type.Union([Type.Literal('enforce'), Type.Literal('warn'), Type.Literal('off')], {
+    default: 'enforce',
+  }),
+  PURSER_DEFAULT_LLM_USD_PER_DAY: Usd('50'),
+  PURSER_DEFAULT_E2B_USD_PER_DAY: Usd('10'),
+  PURSER_ALLOW_EMAIL_IDS: Type.Union([Type.Literal('0'), Type.Literal('1')], { default: '0' }),
+  PURSER_RATE_LIMIT_DECISIONS: PerMinute(600_000),
+  PURSER_RATE_LIMIT_READS: PerMinute(6_000),
+  PURSER_RATE_LIMIT_ADMIN: PerMinute(1_200),
+  PURSER_TRUSTED_PROXIES: Type.Optional(Type.String({ minLength: 1 })),
+  LOG_LEVEL: Type.Union(
+    ['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent'].map((level) => Type.Literal(level)),
+    { default: 'info' },
+  ),
+})
+
+export type Config = Static<typeof ConfigSchema>
+export type Enforcement = Config['PURSER_ENFORCEMENT']
+
+/** Names and values that stop the start, one line each. */
+export class ConfigError extends Error {
+  override readonly name = 'ConfigError'
+}
+
+/**
+ * Reads the settings from an environment. A name with `_FILE` behind it reads the value from that file.
+ *
+ * @throws ConfigError with a line for each unknown `PURSER_*` name and each bad value.
+ */
+export function readConfig(environment: Record<string, string | undefined>): Config {
+  const names = Object.keys(ConfigSchema.properties)
+  const problems: string[] = []
+  const found: Record<string, unknown> = {}
+  for (const [name, value] of Object.entries(environment)) {
+    if (value === undefined || value === '') continue
+    const plain = name.replace(/_FILE$/, '')
+    if (names.includes(name)) found[name] = value
+    else if (plain !== name && names.includes(plain)) {
+      if (environment[plain]) problems.push(`${name} and ${plain} are both set: keep one of them`)
+      try {
+        found[plain] = readFileSync(value, 'utf8').trim()
+      } catch {
+        problems.push(`${name}: the file ${value} cannot be read`)
+      }
+    } else if (name.startsWith('PURSER_')) problems.push(`${name} is not a setting of Purser`)
+  }
+  const config: unknown = Value.Default(ConfigSchema, Value.Convert(ConfigSchema, found))
+  for (const error of Value.Errors(ConfigSchema, config)) {
+    const name = error.instancePath.slice(1)
+    if (!problems.some((problem) => problem.startsWith(`${name} `)) && name !== '')
+      problems.push(`${name} ${error.message}`)
+  }
+  if (problems.length > 0) throw new ConfigError(problems.join('\n'))
+  return Value.Parse(ConfigSchema, config)
+}

@@ -1,0 +1,88 @@
+import { sql } from 'kysely'
+import type { Db } from './connection.ts'
+
+export type StoredKey = {
+  key_id: string
+  prefix: string
+  name: string
+  role: 'admin' | 'service' | 'viewer'
+  tenant_id: string | null
+  created_at: Date
+  expires_at: Date | null
+  last_used_at: Date | null
+  revoked_at: Date | null
+}
+
+export type NewKey = {
+  keyId: string
+  name: string
+  role: 'admin' | 'service' | 'viewer'
+  tenantId: string | null
+  expiresAt: string | null
+  prefix: string
+  hashHex: string
+}
+
+/** Stores a key by its hash. A hash that is there already keeps its key: two starts with one setting make one key. */
+export async function insertKey(db: Db, key: NewKey): Promise<StoredKey> {
+  return db.transaction().execute(async (transaction) => {
+    const { rows } = await sql<StoredKey>`
+      insert into copilot_internal.api_keys (key_id, name, role, tenant_id, prefix, created_at, expires_at)
+      select ${key.keyId}, ${key.name}, ${key.role}, ${key.tenantId}, ${key.prefix}, copilot_internal.clock_now(), ${key.expiresAt}::timestamptz
+      where not exists (select from copilot_internal.api_key_hashes where key_hash = decode(${key.hashHex}, 'hex'))
+      returning *`.execute(transaction)
+    const [made] = rows
+    if (made !== undefined) {
+      await sql`insert into copilot_internal.api_key_hashes (key_hash, key_id) values (decode(${key.hashHex}, 'hex'), ${key.keyId})`.execute(
+        transaction,
+      )
+      return made
+    }
+    const known = await sql<StoredKey>`
+      select k.* from copilot_internal.api_keys k
+      join copilot_internal.api_key_hashes h on h.key_id = k.key_id and h.key_hash = decode(${key.hashHex}, 'hex')`.execute(
+      transaction,
+    )
+    return known.rows[0]!
+  })
+}
+
+export async function countKeys(db: Db): Promise<number> {
+  const { rows } = await sql<{ keys: number }>`select count(*)::integer as keys from copilot_internal.api_keys`.execute(
+    db,
+  )
+  return rows[0]!.keys
+}
+
+export type KeyOwner = { keyId: string; role: 'admin' | 'service' | 'viewer'; tenantId: string | null }
+
+/** Whose key this is, if it is valid now: not revoked, not expired, not rotated away. */
+export async function findKeyOwner(db: Db, hashHex: string): Promise<KeyOwner | null> {
+  const { rows } = await sql<KeyOwner>`
+    select k.key_id as "keyId", k.role, k.tenant_id as "tenantId"
+    from copilot_internal.api_key_hashes h
+    join copilot_internal.api_keys k on k.key_id = h.key_id
+    cross join lateral (select copilot_internal.clock_now() as at) now
+    where h.key_hash = decode(${hashHex}, 'hex') and k.revoked_at is null
+      and (k.expires_at is null or k.expires_at > now.at) and (h.valid_until is null or h.valid_until > now.at)`.execute(
+    db,
+  )
+  return rows[0] ?? null
+}
+
+/** Keys after a key id, in the order they were made, at most `rowsMax`. */
+export async function listKeys(db: Db, afterId: string | null, rowsMax: number): Promise<StoredKey[]> {
+  const { rows } = await sql<StoredKey>`
+    select * from copilot_internal.api_keys
+    where ${afterId}::uuid is null or key_id > ${afterId}::uuid
+    order by key_id limit ${rowsMax}`.execute(db)
+  return rows
+}
+
+/** Revokes a key; false where there is none. */
+export async function revokeKey(db: Db, keyId: string): Promise<boolean> {
+  const { rows } = await sql`
+    update copilot_internal.api_keys set revoked_at = coalesce(revoked_at, copilot_internal.clock_now())
+    where key_id = ${keyId} returning key_id`.execute(db)
+  return rows.length > 0
+}

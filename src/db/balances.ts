@@ -1,0 +1,46 @@
+/** Balances as balances_json() answers them: parallel arrays, amounts as decimal text; null where there are none. */
+export type BalanceColumns = {
+  quota_period_id: number[] | null
+  quota_id: number[]
+  scope: ('platform' | 'tenant' | 'user')[]
+  tenant_id: (string | null)[]
+  user_id: (string | null)[]
+  period: string[]
+  enforcement: ('enforce' | 'warn' | 'off')[]
+  limit_usd: string[]
+  spent_usd: string[]
+  reserved_usd: string[]
+  starts_at: string[]
+  ends_at: string[]
+}
+
+/** One quota in one period: limit, spent and reserved in USD as decimal text, times as Postgres writes them. */
+export type Balance = {
+  quotaPeriodId: number
+  quotaId: number
+  scope: 'platform' | 'tenant' | 'user'
+  scopeId: string
+  period: string
+  enforcement: 'enforce' | 'warn' | 'off'
+  limitUsd: string
+  spentUsd: string
+  reservedUsd: string
+  startsAt: string
+  endsAt: string
+}
+
+export function readBalances(columns: BalanceColumns): Balance[] {
+  return (columns.quota_period_id ?? []).map((quotaPeriodId, i) => ({
+    quotaPeriodId,
+    quotaId: columns.quota_id[i]!,
+    scope: columns.scope[i]!,
+    scopeId: columns.user_id[i] ?? columns.tenant_id[i] ?? 'platform',
+    period: columns.period[i]!,
+    enforcement: columns.enforcement[i]!,
+    limitUsd: columns.limit_usd[i]!,
+    spentUsd: columns.spent_usd[i]!,
+    reservedUsd: columns.reserved_usd[i]!,
+    startsAt: columns.starts_at[i]!,
+    endsAt: columns.ends_at[i]!,
+  }))
+}

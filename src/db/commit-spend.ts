@@ -1,0 +1,51 @@
+import { sql } from 'kysely'
+import { readBalances, type Balance, type BalanceColumns } from './balances.ts'
+import type { Db } from './connection.ts'
+import type { StoredReservation } from './reservation.ts'
+
+/** One item for commit_spend(), in the names of the SQL type commit_item; amounts as decimal text. */
+export type CommitItem = {
+  reservation_id: string
+  /** Set where the principal is bound to a tenant. */
+  tenant_id: string | null
+  /** bytea in Postgres's hexadecimal form. */
+  commit_hash: string
+  cost_record_id: string
+  reversal_id: string
+  measure: 'tokens' | 'seconds' | 'cost'
+  usage?: Record<string, unknown>
+  seconds?: string
+  cost_usd?: string
+  provider?: string | undefined
+  model?: string | undefined
+  sandbox_id?: string | null | undefined
+  call?: Record<string, unknown> | undefined
+  execution?: Record<string, unknown> | undefined
+  resources?: Record<string, unknown> | undefined
+}
+
+type Outcome =
+  | { committed: StoredReservation; quota_period_ids: number[] }
+  | { conflict: 'committed' }
+  | { unknown: true }
+  | { unfit: 'tokens' | 'seconds' | 'model' }
+
+export type Settlement = { outcome: Outcome; quotas: Balance[]; now: Date }
+
+/**
+ * Books a batch of 1 to 500 commits in order, in one round trip; settlements[i] is for items[i].
+ *
+ * @throws errors of Postgres as they are; nothing is booked then.
+ */
+export async function commitSpend(db: Db, items: CommitItem[]): Promise<Settlement[]> {
+  const { rows } = await sql<{ answer: { now: string; balances: BalanceColumns; outcomes: Outcome[] } }>`
+    select copilot_internal.commit_spend(${JSON.stringify(items)}::json) as answer`.execute(db)
+  const { answer } = rows[0]!
+  const now = new Date(answer.now)
+  const balances = new Map(readBalances(answer.balances).map((balance) => [balance.quotaPeriodId, balance]))
+  return answer.outcomes.map((outcome) => ({
+    outcome,
+    now,
+    quotas: 'committed' in outcome ? outcome.quota_period_ids.flatMap((id) => balances.get(id) ?? []) : [],
+  }))
+}

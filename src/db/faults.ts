@@ -1,0 +1,59 @@
+import { Problem } from '../errors.ts'
+
+/** Postgres's own code of an error (SQLSTATE), or Node's of a broken connection. */
+export function faultCode(error: unknown): string {
+  if (typeof error !== 'object' || error === null) return ''
+  if ('code' in error && typeof error.code === 'string') return error.code
+  return ''
+}
+
+const RETRYABLE = new Set(['40001', '40P01'])
+const LOCK_TIMEOUT = '55P03'
+const AWAY = /^(08|57P|53|58)/
+const BROKEN = new Set([
+  'ECONNREFUSED',
+  'ECONNRESET',
+  'EPIPE',
+  'ENOENT',
+  'ETIMEDOUT',
+  'ENOTFOUND',
+  'EAI_AGAIN',
+  'EHOSTUNREACH',
+])
+const BROKEN_MESSAGE =
+  /Connection terminated|timeout exceeded when trying to connect|Query read timeout|Client has encountered a connection error/i
+
+/** A deadlock or a serialisation failure: nothing was done, and the same again may work. */
+export function isRetryable(error: unknown): boolean {
+  return RETRYABLE.has(faultCode(error))
+}
+
+/** Postgres is out of reach, or went away before it answered: whether the statement was done is not known. */
+export function isConnectionFault(error: unknown): boolean {
+  const code = faultCode(error)
+  return AWAY.test(code) || BROKEN.has(code) || (error instanceof Error && BROKEN_MESSAGE.test(error.message))
+}
+
+/** An item of a batch may have caused it: a lock not got in time, or data that Postgres does not take. */
+export function isItemFault(error: unknown): boolean {
+  const code = faultCode(error)
+  return code === LOCK_TIMEOUT || code.startsWith('22') || code.startsWith('23') || code === '57014'
+}
+
+/** The problem to answer for an error of the database: 503 where the same request can work later, else the error itself. */
+export function toProblem(error: unknown): unknown {
+  if (error instanceof Problem) return error
+  if (isConnectionFault(error)) return unavailable('the database is out of reach', error)
+  if (isRetryable(error)) return unavailable('the decision met a conflict twice', error)
+  const code = faultCode(error)
+  if (code === LOCK_TIMEOUT) return unavailable('a lock on a quota or reservation was not got in time', error)
+  if (code === '57014') return unavailable('the database took too long', error)
+  return error
+}
+
+function unavailable(reason: string, cause: unknown): Problem {
+  return new Problem('unavailable', `Nothing was decided: ${reason}. Try again with the same Idempotency-Key.`, {
+    headers: { 'retry-after': '1' },
+    cause,
+  })
+}

@@ -1,0 +1,64 @@
+import { sql } from 'kysely'
+import type { E2bPrice } from '../domain/e2b.ts'
+import type { ModelPrice } from '../domain/price.ts'
+import type { Db } from './connection.ts'
+
+/**
+ * All versions in force, past and scheduled, of what a name means: a model's own id, else an alias; never a prefix.
+ * Without a provider, of every provider that has the name. Oldest first; empty where nobody knows it.
+ */
+export async function findModelPrices(db: Db, provider: string | null, model: string): Promise<ModelPrice[]> {
+  const { rows } = await sql<{ price: ModelPrice }>`
+    with named as (
+      select m.provider, m.model from copilot_internal.model_pricing m
+      where m.model = ${model} and m.superseded_at is null and (${provider}::text is null or m.provider = ${provider})
+      union
+      select a.provider, a.model from copilot_internal.model_aliases a
+      where a.alias = ${model} and (${provider}::text is null or a.provider = ${provider})
+        and not exists (
+          select from copilot_internal.model_pricing m
+          where m.provider = a.provider and m.model = ${model} and m.superseded_at is null)
+    )
+    select json_build_object(
+      'priceId', m.price_id::text, 'provider', m.provider, 'model', m.model, 'effectiveDate', m.effective_date, 'expiresAt', m.expires_at,
+      'source', m.source, 'usdPerMtok', m.usd_per_mtok, 'usdPerUnit', m.usd_per_unit, 'modifiers', m.modifiers,
+      'longContext', case when m.long_context is not null then json_build_object(
+        'inputTokensOver', m.long_context -> 'input_tokens_over', 'usdPerMtok', m.long_context -> 'usd_per_mtok') end) as price
+    from named n
+    join copilot_internal.model_pricing m on m.provider = n.provider and m.model = n.model and m.superseded_at is null
+    order by m.effective_date`.execute(db)
+  return rows.map(({ price }) => price)
+}
+
+/** All versions of a tier's rate card in a region, oldest first. */
+export async function findE2bPrices(db: Db, tier: string, region: string): Promise<E2bPrice[]> {
+  const { rows } = await sql<{ price: E2bPrice }>`
+    select json_build_object(
+      'priceId', e.price_id::text, 'tier', e.tier, 'region', e.region, 'vcpu', e.vcpu::text, 'memoryMib', e.memory_mib,
+      'usdPerVcpuSecond', e.usd_per_vcpu_second::text, 'usdPerGibSecond', e.usd_per_gib_second::text,
+      'effectiveDate', e.effective_date, 'expiresAt', e.expires_at, 'source', e.source) as price
+    from copilot_internal.e2b_pricing e
+    where e.tier = ${tier} and e.region = ${region} and e.superseded_at is null
+    order by e.effective_date`.execute(db)
+  return rows.map(({ price }) => price)
+}
+
+/** The names of everything that has a price, as "provider/model" pairs, for a hint to who misspelt one. */
+export async function listPricedModels(db: Db): Promise<{ provider: string; model: string }[]> {
+  return db
+    .selectFrom('copilot_internal.model_pricing')
+    .select(['provider', 'model'])
+    .where('superseded_at', 'is', null)
+    .distinct()
+    .execute()
+}
+
+export async function listPricedTiers(db: Db): Promise<{ tier: string; region: string }[]> {
+  return db
+    .selectFrom('copilot_internal.e2b_pricing')
+    .select(['tier', 'region'])
+    .where('superseded_at', 'is', null)
+    .distinct()
+    .orderBy('tier')
+    .execute()
+}

@@ -1,0 +1,89 @@
+import { sql } from 'kysely'
+import { readBalances, type Balance, type BalanceColumns } from './balances.ts'
+import type { Db } from './connection.ts'
+import type { StoredReservation } from './reservation.ts'
+
+/** A scope of a batch: resource type, tenant, user; '' for none. */
+export type ScopeKey = [resourceType: 'llm' | 'e2b', tenantId: string, userId: string]
+
+/** One item for reserve_spend(), in the names of the SQL type reserve_item; amounts as decimal text. */
+export type ReserveItem = {
+  reservation_id: string
+  resource_type: 'llm' | 'e2b'
+  tenant_id: string
+  user_id: string | null
+  conversation_id: string | null
+  path_id: string | null
+  labels: Record<string, string>
+  principal: string
+  idempotency_key: string | null
+  /** bytea in Postgres's hexadecimal form. */
+  request_hash: string
+  provider?: string | null
+  model?: string | null
+  service_tier?: string | null
+  region?: string | null
+  tier?: string | null
+  vcpu?: string | null
+  memory_mib?: number | null
+  estimate: Record<string, unknown>
+  price_id: number | null
+  amount_usd: string
+  fixed_usd: string
+  per_unit_usd: string
+  caps_name: string | null
+  on_expiry: 'release' | 'charge'
+  ttl_seconds: number
+  ttl_beyond_units?: number
+}
+
+/** A balance at the moment of a decision about one item: its place among the batch's balances, spent and reserved then. */
+export type BalanceThen = [place: number, spentUsd: string, reservedUsd: string]
+
+type Outcome =
+  | { granted: string; units: number | null; warned: BalanceThen[] | null }
+  | { refused: { largest_allowed_usd: string; violations: BalanceThen[] } }
+  | { replayed: StoredReservation }
+  | { mismatch: true }
+
+/** What was decided about one item, with the balances that apply to it as they stand after the batch. */
+export type Decision = { outcome: Outcome; now: Date; quotas: Balance[]; all: Balance[] }
+
+/**
+ * Decides a batch of 1 to 500 items in order, in one round trip; decisions[i] is for items[i].
+ *
+ * @throws errors of Postgres as they are; nothing is decided then.
+ */
+export async function reserveSpend(db: Db, items: ReserveItem[], enforcement: string): Promise<Decision[]> {
+  const scopes: ScopeKey[] = []
+  const places = new Map<string, number>()
+  const placeOf = (...key: ScopeKey): number => {
+    const text = key.join('\u0000')
+    const known = places.get(text)
+    if (known !== undefined) return known
+    scopes.push(key)
+    places.set(text, scopes.length)
+    return scopes.length
+  }
+  const scopesOf = items.map(({ resource_type: type, tenant_id: tenant, user_id: user }) => [
+    placeOf(type, '', ''),
+    placeOf(type, tenant, ''),
+    user === null ? 0 : placeOf(type, tenant, user),
+  ])
+  const batch = JSON.stringify(items.map((item, i) => ({ ...item, scopes: scopesOf[i] })))
+  const { rows } = await sql<{
+    answer: { now: string; first: number[]; last: number[]; balances: BalanceColumns; outcomes: Outcome[] }
+  }>`select copilot_internal.reserve_spend(${JSON.stringify(scopes)}::json, ${batch}::json, ${enforcement}) as answer`.execute(
+    db,
+  )
+  const { answer } = rows[0]!
+  const now = new Date(answer.now)
+  const all = readBalances(answer.balances)
+  const ofScope = scopes.map((_, s) => all.slice(answer.first[s]! - 1, answer.last[s]))
+  return answer.outcomes.map((outcome, i) => ({
+    outcome,
+    now,
+    all,
+    quotas: scopesOf[i]!.flatMap((place) => (place === 0 ? [] : ofScope[place - 1]!)),
+  }))
+}

@@ -1,0 +1,75 @@
+import Big from 'big.js'
+
+/**
+ * USD as an exact decimal. Nothing here passes through binary floating point: numbers enter by their shortest decimal
+ * text, and leave as text.
+ */
+export type Usd = Big
+
+/** Decimals of an amount; finer ones are rounded, half up. */
+export const USD_DECIMALS = 12
+
+/** Amounts of requests are below this, in USD. */
+export const AMOUNT_USD_BELOW = 1_000_000_000
+
+const HALF_UP = 1
+const DOWN = 0
+const DECIMAL = /^[0-9]{1,30}(\.[0-9]{1,60})?$/
+
+/** An amount that is not a decimal within the bounds; the message says which bound, for a reader of the request. */
+export class AmountError extends RangeError {
+  override readonly name = 'AmountError'
+}
+
+/**
+ * An exact decimal of any size, as rates and sums need them.
+ *
+ * @throws AmountError when a number is not finite, or a text is not plain digits without sign and exponent.
+ */
+export function decimal(value: string | number | bigint): Usd {
+  if (typeof value === 'bigint') return new Big(value.toString())
+  if (typeof value === 'number') {
+    if (!Number.isFinite(value)) throw new AmountError('must be a finite number')
+    return new Big(value)
+  }
+  if (!DECIMAL.test(value)) throw new AmountError('must be a decimal in plain digits')
+  return new Big(value)
+}
+
+/**
+ * An amount of a request: a JSON number (by its shortest decimal text) or a decimal string, rounded half up to 12
+ * decimals, so that 0.30000000000000004 is 0.3.
+ *
+ * Bounds: 0 ≤ amount < 1e9 USD, after rounding.
+ * @throws AmountError
+ */
+export function parseAmountUsd(value: string | number): Usd {
+  const amount = roundUsd(decimal(value))
+  if (amount.lt(0)) throw new AmountError('must not be negative')
+  if (amount.gte(AMOUNT_USD_BELOW)) throw new AmountError(`must be below ${AMOUNT_USD_BELOW}`)
+  return amount
+}
+
+/** Rounds half up (away from zero, as Postgres does) at the 12th decimal. Once a cost: of its total, not of its parts. */
+export function roundUsd(amount: Usd): Usd {
+  return amount.round(USD_DECIMALS, HALF_UP)
+}
+
+/** Plain digits: no exponent, no trailing zeros. The form for SQL and for JSON. */
+export function usdText(amount: Usd): string {
+  return amount.toFixed()
+}
+
+/**
+ * How many whole units of a price an amount pays for: floor(amount ÷ unit), exactly.
+ *
+ * @throws RangeError when the unit is not above 0.
+ */
+export function wholeUnits(amount: Usd, unit: Usd): number {
+  if (unit.lte(0)) throw new RangeError('a unit price must be above 0')
+  if (amount.lt(unit)) return 0
+  let units = amount.div(unit).round(0, DOWN)
+  // A quotient is cut at 20 decimals, half up, so 311.999… may read 312: the product decides.
+  if (units.times(unit).gt(amount)) units = units.minus(1)
+  return units.toNumber()
+}

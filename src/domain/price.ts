@@ -1,0 +1,181 @@
+import { decimal, roundUsd, type Usd } from './money.ts'
+import { bucketsOf, OUTPUT_BUCKETS, type Bucket } from './usage/buckets.ts'
+import type { Usage } from './usage/normal-form.ts'
+
+export type { Bucket } from './usage/buckets.ts'
+
+/** What is charged by the piece, beside tokens. */
+export type Fee = 'web_search' | 'request'
+
+/** USD per million tokens, decimals as text. */
+export type Rates = Partial<Record<Bucket, string>>
+
+/** One version of a model's rate card: valid from `effectiveDate` (inclusive) to `expiresAt` (exclusive, null: open). */
+export type ModelPrice = {
+  priceId: string
+  provider: string
+  model: string
+  /** RFC 3339, UTC. */
+  effectiveDate: string
+  /** RFC 3339, UTC. */
+  expiresAt: string | null
+  source: string
+  usdPerMtok: Rates
+  usdPerUnit: Partial<Record<Fee, string>>
+  /** Rates that stand over `usdPerMtok` for the whole request where its total input is strictly more. */
+  longContext: { inputTokensOver: number; usdPerMtok: Rates } | null
+  /** Factors on token rates: `batch`, `flex`, `priority`, `fast`, `region:<name>`. */
+  modifiers: Record<string, string>
+}
+
+export type CostLine = {
+  bucket: Bucket | Fee
+  quantity: number
+  /** Per token, search or request, after modifiers; exact. */
+  usdPerUnit: Usd
+  /** Quantity × usdPerUnit; exact, not rounded. */
+  costUsd: Usd
+}
+
+export type UsageCost = {
+  costUsd: Usd
+  /** The rest of the total, fees included, so that the two add up to it. */
+  inputCostUsd: Usd
+  outputCostUsd: Usd
+  longContext: boolean
+  breakdown: CostLine[]
+}
+
+/** What the caller asked for; what the usage itself says was served wins over it. */
+export type Asked = { serviceTier?: string | null; region?: string | null }
+
+const USD_PER_MTOK_TO_TOKEN = decimal('0.000001')
+
+/**
+ * What a usage costs by a rate card: Σ quantity × rate, exact, rounded once: half up at the 12th decimal of the total.
+ *
+ * The same decimals as the SQL function price_llm_usage. A web search is free only where the card has no fee for it; a
+ * usage that does not count requests is one request.
+ * @throws UsageError when a part of the usage is larger than its whole.
+ */
+export function costOfUsage(price: ModelPrice, usage: Usage, asked: Asked = {}): UsageCost {
+  const rates = ratesFor(price, usage.input_tokens ?? 0)
+  const factor = USD_PER_MTOK_TO_TOKEN.times(
+    modifierOf(price, {
+      serviceTier: billedTier(usage.service_tier, asked.serviceTier),
+      region: usage.region ?? asked.region ?? null,
+    }),
+  )
+  const breakdown: CostLine[] = []
+  let exactUsd = decimal(0)
+  let exactOutputUsd = decimal(0)
+  for (const [bucket, quantity] of bucketsOf(usage)) {
+    const line = costLine(bucket, quantity, decimal(rates.of(bucket)).times(factor))
+    breakdown.push(line)
+    exactUsd = exactUsd.plus(line.costUsd)
+    if (OUTPUT_BUCKETS.has(bucket)) exactOutputUsd = exactOutputUsd.plus(line.costUsd)
+  }
+  for (const line of feeLines(price, { webSearches: usage.web_searches ?? 0, requests: usage.requests ?? 1 })) {
+    breakdown.push(line)
+    exactUsd = exactUsd.plus(line.costUsd)
+  }
+  const costUsd = roundUsd(exactUsd)
+  const outputCostUsd = roundUsd(exactOutputUsd)
+  return {
+    costUsd,
+    inputCostUsd: costUsd.minus(outputCostUsd),
+    outputCostUsd,
+    longContext: rates.longContext,
+    breakdown,
+  }
+}
+
+/** The rates of one request: those of its context length, with the fallbacks of buckets that have none. */
+export type ApplicableRates = {
+  longContext: boolean
+  of(bucket: Bucket): string
+  own(bucket: Bucket): string | undefined
+}
+
+/**
+ * The rates that a total input selects: the long-context ones stand over the plain ones where it is strictly above the
+ * threshold.
+ *
+ * `of` never answers free by omission: a bucket without a rate takes that of the bucket it falls back to.
+ * @throws Error when the card has no input rate; the table does not take such a card.
+ */
+export function ratesFor(price: ModelPrice, inputTokens: number): ApplicableRates {
+  const long = price.longContext !== null && inputTokens > price.longContext.inputTokensOver ? price.longContext : null
+  const rates: Rates = long === null ? price.usdPerMtok : { ...price.usdPerMtok, ...long.usdPerMtok }
+  return {
+    longContext: long !== null,
+    own: (bucket) => rates[bucket],
+    of(bucket) {
+      let at: Bucket | null = bucket
+      while (at !== null) {
+        const rate = rates[at]
+        if (rate !== undefined) return rate
+        at = FALLBACK[at]
+      }
+      throw new Error(`price ${price.priceId} has no input rate`)
+    },
+  }
+}
+
+const FALLBACK: Record<Bucket, Bucket | null> = {
+  input: null,
+  cache_read: 'input',
+  cache_read_audio: 'cache_read',
+  cache_read_image: 'cache_read',
+  cache_write: 'input',
+  cache_write_1h: 'cache_write',
+  cache_write_12h: 'cache_write',
+  audio_input: 'input',
+  image_input: 'input',
+  output: 'input',
+  reasoning: 'output',
+  audio_output: 'output',
+  image_output: 'output',
+}
+
+/** The factor on token rates: the tier's times the region's; 1 for one that the card does not name. */
+export function modifierOf(price: ModelPrice, { serviceTier, region }: Asked): Usd {
+  let factor = decimal(1)
+  if (serviceTier) factor = factor.times(decimal(ownModifier(price, serviceTier)))
+  if (region) factor = factor.times(decimal(ownModifier(price, `region:${region}`)))
+  return factor
+}
+
+/** Fees by the piece; no modifier touches them. */
+export function feeLines(price: ModelPrice, counts: { webSearches: number; requests: number }): CostLine[] {
+  const lines: CostLine[] = []
+  const { web_search: perSearch, request: perRequest } = price.usdPerUnit
+  if (perSearch !== undefined && counts.webSearches > 0) {
+    lines.push(costLine('web_search', counts.webSearches, decimal(perSearch)))
+  }
+  if (perRequest !== undefined && counts.requests > 0) {
+    lines.push(costLine('request', counts.requests, decimal(perRequest)))
+  }
+  return lines
+}
+
+/** USD per million tokens as USD per token after modifiers. */
+export function usdPerToken(usdPerMtok: string, factor: Usd): Usd {
+  return decimal(usdPerMtok).times(USD_PER_MTOK_TO_TOKEN).times(factor)
+}
+
+export function costLine(bucket: Bucket | Fee, quantity: number, usdPerUnit: Usd): CostLine {
+  return { bucket, quantity, usdPerUnit, costUsd: usdPerUnit.times(quantity) }
+}
+
+/** Served wins over asked, but not over batch: that is where a request was sent, and answers from there say standard. */
+function billedTier(served: string | undefined, asked: string | null | undefined): string | null {
+  if (served === undefined) return asked ?? null
+  return asked === 'batch' && PLAIN_TIERS.has(served) ? asked : served
+}
+
+const PLAIN_TIERS: ReadonlySet<string> = new Set(['standard', 'default', 'auto'])
+
+function ownModifier(price: ModelPrice, name: string): string {
+  return Object.hasOwn(price.modifiers, name) ? (price.modifiers[name] ?? '1') : '1'
+}

@@ -1,0 +1,47 @@
+import { checkParts, type Usage } from './normal-form.ts'
+
+/** The token buckets of a rate card: disjoint, so that every token is priced once. */
+export const BUCKETS = [
+  'input',
+  'cache_read',
+  'cache_read_audio',
+  'cache_read_image',
+  'cache_write',
+  'cache_write_1h',
+  'cache_write_12h',
+  'audio_input',
+  'image_input',
+  'output',
+  'reasoning',
+  'audio_output',
+  'image_output',
+] as const
+
+export type Bucket = (typeof BUCKETS)[number]
+
+/** The buckets of what was generated; all others are of the prompt. */
+export const OUTPUT_BUCKETS: ReadonlySet<Bucket> = new Set(['output', 'reasoning', 'audio_output', 'image_output'])
+
+/** Tokens by bucket; buckets without tokens are left out. @throws UsageError when a part is larger than its whole. */
+export function bucketsOf(usage: Usage): [bucket: Bucket, tokens: number][] {
+  checkParts(usage)
+  const of = (name: keyof Usage) => (usage[name] as number | undefined) ?? 0
+  const reads = of('cache_read_tokens')
+  const writes = of('cache_write_tokens')
+  const all: [Bucket, number][] = [
+    ['input', of('input_tokens') - reads - writes - of('audio_input_tokens') - of('image_input_tokens')],
+    ['cache_read', reads - of('cache_read_audio_tokens') - of('cache_read_image_tokens')],
+    ['cache_read_audio', of('cache_read_audio_tokens')],
+    ['cache_read_image', of('cache_read_image_tokens')],
+    ['cache_write', writes - of('cache_write_1h_tokens') - of('cache_write_12h_tokens')],
+    ['cache_write_1h', of('cache_write_1h_tokens')],
+    ['cache_write_12h', of('cache_write_12h_tokens')],
+    ['audio_input', of('audio_input_tokens')],
+    ['image_input', of('image_input_tokens')],
+    ['output', of('output_tokens') - of('reasoning_tokens') - of('audio_output_tokens') - of('image_output_tokens')],
+    ['reasoning', of('reasoning_tokens')],
+    ['audio_output', of('audio_output_tokens')],
+    ['image_output', of('image_output_tokens')],
+  ]
+  return all.filter(([, tokens]) => tokens > 0)
+}

@@ -1,0 +1,148 @@
+/**
+ * Usage of a model in the one normal form, whatever the provider sent: quantities of one request, whole numbers ≥ 0.
+ *
+ * `input_tokens` is the whole prompt; cache reads and writes, audio and image tokens are disjoint parts of it, so audio
+ * that came from the cache counts in `cache_read_audio_tokens` and not in `audio_input_tokens`. `output_tokens` is all
+ * that was generated; reasoning, audio and image tokens are disjoint parts of it.
+ */
+export type Usage = {
+  input_tokens?: number
+  /** Part of input; includes the two below. */
+  cache_read_tokens?: number
+  cache_read_audio_tokens?: number
+  cache_read_image_tokens?: number
+  /** Part of input; includes the two below. */
+  cache_write_tokens?: number
+  cache_write_1h_tokens?: number
+  cache_write_12h_tokens?: number
+  /** Part of input, not from the cache. */
+  audio_input_tokens?: number
+  /** Part of input, not from the cache. */
+  image_input_tokens?: number
+  output_tokens?: number
+  /** Part of output. */
+  reasoning_tokens?: number
+  /** Part of output. */
+  audio_output_tokens?: number
+  /** Part of output. */
+  image_output_tokens?: number
+  web_searches?: number
+  /** Requests that the usage sums up; one where it does not say. */
+  requests?: number
+  /** The tier that served the request, as the provider says; wins over what was asked for. */
+  service_tier?: string
+  /** The region that served the request, as the provider says; wins over what was asked for. */
+  region?: string
+}
+
+export type UsageQuantity = Exclude<keyof Usage, 'service_tier' | 'region'>
+
+export const USAGE_QUANTITIES: readonly UsageQuantity[] = [
+  'input_tokens',
+  'cache_read_tokens',
+  'cache_read_audio_tokens',
+  'cache_read_image_tokens',
+  'cache_write_tokens',
+  'cache_write_1h_tokens',
+  'cache_write_12h_tokens',
+  'audio_input_tokens',
+  'image_input_tokens',
+  'output_tokens',
+  'reasoning_tokens',
+  'audio_output_tokens',
+  'image_output_tokens',
+  'web_searches',
+  'requests',
+]
+
+/** Bound of every quantity: far above any request, and exact as a double. */
+export const USAGE_QUANTITY_MAX = 1_000_000_000_000
+
+/** What `service_tier` may say; the first three are the plain rates. */
+export const SERVICE_TIERS: readonly string[] = ['standard', 'default', 'auto', 'batch', 'flex', 'priority', 'fast']
+
+const REGION = /^[!-~]{1,200}$/
+
+/** A usage that cannot be priced. `pointer` (RFC 6901) is relative to the usage as it came. */
+export class UsageError extends Error {
+  override readonly name = 'UsageError'
+  readonly pointer: string
+
+  constructor(pointer: string, message: string) {
+    super(message)
+    this.pointer = pointer
+  }
+}
+
+/**
+ * A usage in normal form, checked: known fields only, whole numbers from 0 to 1e12, no part larger than its whole.
+ * Null stands for a field left out.
+ *
+ * @param base the pointer to the usage itself, where it stands inside something else.
+ * @throws UsageError at the first field that is wrong.
+ */
+export function checkUsage(raw: unknown, base = ''): Usage {
+  if (typeof raw !== 'object' || raw === null || Array.isArray(raw)) throw new UsageError(base, 'must be an object')
+  const usage: Usage = {}
+  for (const [name, value] of Object.entries(raw)) {
+    if (value === null || value === undefined) continue
+    const pointer = `${base}/${name.replaceAll('~', '~0').replaceAll('/', '~1')}`
+    if (isQuantityName(name)) usage[name] = checkQuantity(pointer, value)
+    else if (name === 'service_tier') usage.service_tier = checkServiceTier(pointer, value)
+    else if (name === 'region') usage.region = checkRegion(pointer, value)
+    else throw new UsageError(pointer, 'is not a field of usage')
+  }
+  checkParts(usage, {}, base)
+  return usage
+}
+
+/** A whole number from 0 to 1e12. @throws UsageError */
+export function checkQuantity(pointer: string, value: unknown): number {
+  if (typeof value !== 'number' || !Number.isInteger(value)) throw new UsageError(pointer, 'must be a whole number')
+  if (value < 0) throw new UsageError(pointer, 'must not be negative')
+  if (value > USAGE_QUANTITY_MAX) throw new UsageError(pointer, `must be at most ${USAGE_QUANTITY_MAX}`)
+  return value
+}
+
+/** The wholes and their disjoint parts. */
+const WHOLES: readonly (readonly [whole: UsageQuantity, parts: readonly UsageQuantity[]])[] = [
+  ['input_tokens', ['cache_read_tokens', 'cache_write_tokens', 'audio_input_tokens', 'image_input_tokens']],
+  ['cache_read_tokens', ['cache_read_audio_tokens', 'cache_read_image_tokens']],
+  ['cache_write_tokens', ['cache_write_1h_tokens', 'cache_write_12h_tokens']],
+  ['output_tokens', ['reasoning_tokens', 'audio_output_tokens', 'image_output_tokens']],
+]
+
+/**
+ * That no part is larger than its whole, alone or together with the parts before it.
+ *
+ * @param pointers where a field stood in a provider's own form, for the error.
+ * @param base the pointer to the usage itself, for fields without one of their own.
+ * @throws UsageError at the part that does not fit.
+ */
+export function checkParts(usage: Usage, pointers: Partial<Record<UsageQuantity, string>> = {}, base = ''): void {
+  for (const [whole, parts] of WHOLES) {
+    const total = usage[whole] ?? 0
+    let sum = 0
+    for (const part of parts) {
+      const quantity = usage[part] ?? 0
+      sum += quantity
+      if (sum <= total) continue
+      const together = quantity > total ? '' : 'together with the other parts '
+      throw new UsageError(pointers[part] ?? `${base}/${part}`, `${together}is more than ${whole} (${total})`)
+    }
+  }
+}
+
+function checkServiceTier(pointer: string, value: unknown): string {
+  if (typeof value === 'string' && SERVICE_TIERS.includes(value)) return value
+  throw new UsageError(pointer, 'must be standard, batch, flex, priority or fast')
+}
+
+function checkRegion(pointer: string, value: unknown): string {
+  if (typeof value === 'string' && REGION.test(value)) return value
+  throw new UsageError(pointer, 'must be 1 to 200 printable characters')
+}
+
+function isQuantityName(name: string): name is UsageQuantity {
+  return (USAGE_QUANTITIES as readonly string[]).includes(name)
+}

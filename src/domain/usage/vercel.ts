@@ -1,0 +1,36 @@
+import type { Usage } from './normal-form.ts'
+import { child, isObject, quantity, Reading, requiredQuantity, type Node } from './reading.ts'
+
+/** Usage of Vercel's AI SDK: versions 5 and 6, and the form of version 6 between SDK and providers. */
+export function isVercel(node: Node): boolean {
+  return 'inputTokens' in node.value
+}
+
+/**
+ * `inputTokens` includes what came from the cache and what was written to it; `outputTokens` includes reasoning.
+ *
+ * Source: LanguageModelUsage of the SDK (`inputTokenDetails`, `outputTokenDetails`; before: `cachedInputTokens`,
+ * `reasoningTokens`), and LanguageModelV3Usage, whose `inputTokens` is an object.
+ * @throws UsageError
+ */
+export function readVercel(node: Node): Usage {
+  const reading = new Reading()
+  if (isObject(node.value['inputTokens'])) {
+    const input = child(node, 'inputTokens')
+    const output = child(node, 'outputTokens')
+    if (input !== undefined) reading.add('input_tokens', requiredQuantity(input, 'total'))
+    reading.add('cache_read_tokens', quantity(input, 'cacheRead'))
+    reading.add('cache_write_tokens', quantity(input, 'cacheWrite'))
+    reading.add('output_tokens', quantity(output, 'total'))
+    reading.add('reasoning_tokens', quantity(output, 'reasoning'))
+    return reading.finish()
+  }
+  const input = child(node, 'inputTokenDetails')
+  const output = child(node, 'outputTokenDetails')
+  reading.add('input_tokens', requiredQuantity(node, 'inputTokens'))
+  reading.add('cache_read_tokens', quantity(input, 'cacheReadTokens') ?? quantity(node, 'cachedInputTokens'))
+  reading.add('cache_write_tokens', quantity(input, 'cacheWriteTokens'))
+  reading.add('output_tokens', quantity(node, 'outputTokens'))
+  reading.add('reasoning_tokens', quantity(output, 'reasoningTokens') ?? quantity(node, 'reasoningTokens'))
+  return reading.finish()
+}

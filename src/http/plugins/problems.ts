@@ -1,0 +1,75 @@
+import type { FastifyError, FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
+import { ERRORS, invalidRequest, Problem, type ErrorCode } from '../../errors.ts'
+import { fieldErrors } from './validation.ts'
+
+/** Fastify's own errors that a caller can cause. */
+const FASTIFY_CODES: Record<string, [ErrorCode, string]> = {
+  FST_ERR_CTP_BODY_TOO_LARGE: ['payload_too_large', 'The body is larger than 1 MiB'],
+  FST_ERR_CTP_INVALID_MEDIA_TYPE: ['unsupported_media_type', 'Send the body as application/json'],
+  FST_ERR_CTP_INVALID_CONTENT_LENGTH: ['invalid_request', 'content-length does not fit the body'],
+  FST_ERR_CTP_EMPTY_JSON_BODY: ['invalid_request', 'The body is empty; send a JSON object'],
+  FST_ERR_BAD_URL: ['invalid_request', 'The path is not valid percent-encoded UTF-8'],
+  FST_ERR_MAX_PARAM_LENGTH: ['uri_too_long', 'A part of the path is too long'],
+}
+
+/** Every error leaves as application/problem+json (RFC 9457); what went wrong inside goes to the log only. */
+export function registerProblems(app: FastifyInstance): void {
+  app.setErrorHandler((error: FastifyError, request, reply) => {
+    const problem = toProblem(error)
+    if (ERRORS[problem.code].status >= 500) request.log.error({ err: error }, 'request failed')
+    return sendProblem(request, reply, problem)
+  })
+
+  const patterns: { method: string; path: RegExp }[] = []
+  app.addHook('onRoute', ({ method, url }) => {
+    const path = new RegExp(
+      `^${url
+        .replace(/\./g, '\\.')
+        .replace(/:[a-z_]+/gi, '[^/]+')
+        .replace(/\*$/, '.*')}$`,
+    )
+    for (const one of [method].flat()) patterns.push({ method: one, path })
+  })
+  app.setNotFoundHandler((request, reply) => {
+    const path = request.url.split('?', 1)[0]!
+    const allowed = [...new Set(patterns.filter((route) => route.path.test(path)).map(({ method }) => method))]
+    if (allowed.length === 0)
+      return sendProblem(request, reply, new Problem('not_found', `There is nothing at ${path}`))
+    const detail = `${request.method} does not go with ${path}; it takes ${allowed.join(', ')}`
+    return sendProblem(
+      request,
+      reply,
+      new Problem('method_not_allowed', detail, { headers: { allow: allowed.join(', ') } }),
+    )
+  })
+}
+
+export function sendProblem(request: FastifyRequest, reply: FastifyReply, problem: Problem): FastifyReply {
+  const { status, title } = ERRORS[problem.code]
+  return reply
+    .code(status)
+    .headers(problem.headers)
+    .header('content-type', 'application/problem+json; charset=utf-8')
+    .serializer((body: unknown) => JSON.stringify(body))
+    .send({
+      type: `/problems/${problem.code.replaceAll('_', '-')}`,
+      title,
+      status,
+      detail: problem.message,
+      instance: request.url.split('?', 1)[0],
+      code: problem.code,
+      request_id: request.id,
+      ...problem.members,
+    })
+}
+
+function toProblem(error: FastifyError): Problem {
+  if (error instanceof Problem) return error
+  if (error.validation !== undefined) return invalidRequest(fieldErrors(error.validation, error.validationContext))
+  const known = FASTIFY_CODES[error.code]
+  if (known !== undefined) return new Problem(known[0], known[1], { cause: error })
+  if (error.statusCode !== undefined && error.statusCode >= 400 && error.statusCode < 500) {
+    return new Problem('invalid_request', 'The request is malformed', { cause: error })
+  }
+  return new Problem('internal', 'The service failed. The request_id finds the reason in its log.', { cause: error })
+}

@@ -1,0 +1,15 @@
+import type { FastifyInstance } from 'fastify'
+
+const REQUEST_ID = /^[!-~]{1,200}$/
+
+/** The caller's x-request-id where it is usable; Fastify makes one otherwise. */
+export function requestIdOf(header: string | string[] | undefined): string | undefined {
+  return typeof header === 'string' && REQUEST_ID.test(header) ? header : undefined
+}
+
+/** Every answer carries the id of its request. */
+export function registerRequestContext(app: FastifyInstance): void {
+  app.addHook('onRequest', async (request, reply) => {
+    reply.header('x-request-id', request.id)
+  })
+}

@@ -1,0 +1,22 @@
+import type { App } from '../app-type.ts'
+import type { Services } from '../../services/index.ts'
+import { EstimateAnswer, EstimateBody } from '../../schemas/estimates.ts'
+import { CALLERS } from '../plugins/auth.ts'
+import { answers } from '../problem-responses.ts'
+
+export function estimateRoutes(app: App, services: Services): void {
+  app.post(
+    '/v1/estimates',
+    {
+      config: { roles: CALLERS, limit: 'decisions' },
+      schema: {
+        tags: ['reservations'],
+        operationId: 'estimate',
+        summary: 'What a usage costs, or what a call can cost at most; no quota is read',
+        body: EstimateBody,
+        response: answers({ 200: EstimateAnswer }),
+      },
+    },
+    async (request, reply) => reply.send(await services.estimate(request.body)),
+  )
+}

@@ -1,0 +1,74 @@
+import { Type } from 'typebox'
+import type { App } from '../app-type.ts'
+import type { Services } from '../../services/index.ts'
+import { ERROR_HELP, ERRORS, Problem, type ErrorCode } from '../../errors.ts'
+import { answers } from '../problem-responses.ts'
+
+const Checks = Type.Object({
+  status: Type.String(),
+  checks: Type.Object({ postgres: Type.String(), migrations: Type.String(), redis: Type.String() }),
+})
+
+export function operationRoutes(app: App, services: Services): void {
+  app.get(
+    '/healthz',
+    {
+      schema: {
+        tags: ['operations'],
+        operationId: 'health',
+        summary: 'Whether the process answers',
+        security: [],
+        response: answers({ 200: Type.Object({ status: Type.String() }) }),
+      },
+    },
+    async (_request, reply) => reply.send({ status: 'ok' }),
+  )
+
+  app.get(
+    '/readyz',
+    {
+      schema: {
+        tags: ['operations'],
+        operationId: 'readiness',
+        summary: 'Whether the service can decide: Postgres in reach and migrated. Redis never makes it unready',
+        security: [],
+        response: answers({ 200: Checks, 503: Checks }),
+      },
+    },
+    async (_request, reply) => {
+      const { ready, checks } = await services.readiness()
+      return reply.code(ready ? 200 : 503).send({ status: ready ? 'ready' : 'unready', checks })
+    },
+  )
+
+  app.get(
+    '/problems/:code',
+    {
+      schema: {
+        tags: ['operations'],
+        operationId: 'problem',
+        summary: 'What a problem means and what to do',
+        security: [],
+        params: Type.Object({ code: Type.String({ maxLength: 100 }) }),
+        response: answers({
+          200: Type.Object({
+            type: Type.String(),
+            title: Type.String(),
+            status: Type.Integer(),
+            description: Type.String(),
+          }),
+        }),
+      },
+    },
+    async (request, reply) => {
+      const code = request.params.code.replaceAll('-', '_')
+      if (!Object.hasOwn(ERRORS, code)) throw new Problem('not_found', `There is no problem ${request.params.code}`)
+      const known = code as ErrorCode
+      return reply.send({
+        type: `/problems/${known.replaceAll('_', '-')}`,
+        ...ERRORS[known],
+        description: ERROR_HELP[known],
+      })
+    },
+  )
+}

@@ -1,0 +1,141 @@
+import type { Fee, Rates } from '../domain/price.ts'
+import { E2B_PRESETS } from '../domain/e2b.ts'
+import type { PriceVersion } from './package.ts'
+
+/**
+ * The project's own prices, dated by edition: what the package lacks, has wrong or cannot say. They win over it.
+ * Decimals are text; each entry says why it is there.
+ */
+export type Overlay = {
+  /** The day of the facts, as in `overlay 2026-11-10`. */
+  edition: string
+  models: OverlayModel[]
+  /** Further names of models, each whole. */
+  aliases: { provider: string; alias: string; model: string }[]
+  terms: OverlayTerms[]
+  e2b: OverlayE2b
+}
+
+export type OverlayModel = {
+  provider: string
+  model: string
+  why: string
+  /** In order of their dates. From the first on they stand alone; the package's earlier ones stay. */
+  versions: {
+    effective_date: string
+    usd_per_mtok: Rates
+    usd_per_unit?: Partial<Record<Fee, string>>
+    long_context?: { input_tokens_over: number; usd_per_mtok: Rates }
+    modifiers?: Record<string, string>
+  }[]
+}
+
+/** Fees and modifiers of all models of a provider whose id matches; they fill in what a card does not say itself. */
+export type OverlayTerms = {
+  provider: string
+  /** A regular expression over model ids. */
+  models: string
+  why: string
+  usd_per_unit?: Partial<Record<Fee, string>>
+  modifiers?: Record<string, string>
+}
+
+export type OverlayE2b = {
+  why: string
+  region: string
+  effective_date: string
+  usd_per_vcpu_second: string
+  usd_per_gib_second: string
+}
+
+/** A version of the sandbox rate card: what publish_e2b_prices takes. */
+export type E2bPriceVersion = {
+  tier: string
+  region: string
+  vcpu: number | string
+  memory_mib: number
+  usd_per_vcpu_second: string
+  usd_per_gib_second: string
+  effective_date: string
+  source: string
+}
+
+/**
+ * The package's versions with the overlay laid over them: its models replace theirs from their first date on, its terms
+ * fill in fees and modifiers, its aliases win.
+ *
+ * @throws Error when an alias of the overlay names no model: a slip in the file.
+ */
+export function layOver(versions: readonly PriceVersion[], overlay: Overlay): PriceVersion[] {
+  const source = `overlay ${overlay.edition}`
+  const byModel = Map.groupBy(versions, modelKey)
+  for (const model of overlay.models) {
+    const cards = model.versions.map((card) => ({
+      provider: model.provider,
+      model: model.model,
+      effective_date: card.effective_date,
+      source,
+      usd_per_mtok: card.usd_per_mtok,
+      usd_per_unit: card.usd_per_unit ?? {},
+      long_context: card.long_context ?? null,
+      modifiers: card.modifiers ?? {},
+    }))
+    const firstDate = cards[0]?.effective_date ?? ''
+    const before = (byModel.get(modelKey(model)) ?? []).filter((card) => card.effective_date < firstDate)
+    byModel.set(modelKey(model), [...before, ...cards])
+  }
+  const merged = [...byModel.values()].map((cards) => cards.map((card) => withTerms(card, overlay.terms, source)))
+  return withAliases(merged, overlay.aliases).flat()
+}
+
+/** The sandbox rate card for every preset, at the overlay's one rate. */
+export function e2bVersions(overlay: Overlay): E2bPriceVersion[] {
+  const { region, effective_date, usd_per_vcpu_second, usd_per_gib_second } = overlay.e2b
+  return Object.entries(E2B_PRESETS).map(([tier, { vcpu, memoryMib }]) => ({
+    tier,
+    region,
+    vcpu,
+    memory_mib: memoryMib,
+    usd_per_vcpu_second,
+    usd_per_gib_second,
+    effective_date,
+    source: `overlay ${overlay.edition}`,
+  }))
+}
+
+function withTerms(card: PriceVersion, terms: readonly OverlayTerms[], source: string): PriceVersion {
+  const own = terms.filter(({ provider, models }) => provider === card.provider && new RegExp(models).test(card.model))
+  if (own.length === 0) return card
+  return {
+    ...card,
+    source: card.source === source ? source : `${card.source} + ${source}`,
+    usd_per_unit: Object.assign({}, ...own.map((term) => term.usd_per_unit), card.usd_per_unit),
+    modifiers: Object.assign({}, ...own.map((term) => term.modifiers), card.modifiers),
+  }
+}
+
+/** Aliases stand on a model's first version. A name that is a model's own, or the overlay's, is nobody else's alias. */
+function withAliases(models: PriceVersion[][], aliases: Overlay['aliases']): PriceVersion[][] {
+  const own = new Set(models.flatMap(([card]) => (card === undefined ? [] : [modelKey(card)])))
+  const ours = Map.groupBy(aliases, modelKey)
+  const taken = new Set(aliases.map(({ provider, alias }) => nameKey(provider, alias)))
+  for (const key of ours.keys())
+    if (!own.has(key)) throw new Error(`the overlay has an alias of a model without a price: ${key}`)
+  return models.map(([first, ...others]) => {
+    if (first === undefined) return []
+    const theirs = (first.aliases ?? []).filter((alias) => {
+      const key = nameKey(first.provider, alias)
+      return !own.has(key) && !taken.has(key)
+    })
+    const added = (ours.get(modelKey(first)) ?? []).map(({ alias }) => alias)
+    return [{ ...first, aliases: [...theirs, ...added] }, ...others]
+  })
+}
+
+function modelKey({ provider, model }: { provider: string; model: string }): string {
+  return nameKey(provider, model)
+}
+
+function nameKey(provider: string, name: string): string {
+  return `${provider} ${name}`
+}

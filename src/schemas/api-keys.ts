@@ -1,0 +1,32 @@
+import { Type, type Static } from 'typebox'
+import { Closed, Id, Nullable, Time, Uuid } from './common.ts'
+
+export const Role = Type.Union([Type.Literal('admin'), Type.Literal('service'), Type.Literal('viewer')])
+
+export const ApiKeyBody = Type.Object(
+  {
+    name: Type.String({ minLength: 1, maxLength: 200, format: 'label' }),
+    role: Role,
+    tenant_id: Type.Optional(Nullable(Id)),
+    expires_at: Type.Optional(Nullable(Time)),
+  },
+  Closed,
+)
+export type ApiKeyBody = Static<typeof ApiKeyBody>
+
+const apiKey = {
+  key_id: Uuid,
+  prefix: Type.String(),
+  name: Type.String(),
+  role: Role,
+  tenant_id: Nullable(Type.String()),
+  created_at: Time,
+  expires_at: Nullable(Time),
+  last_used_at: Nullable(Time),
+  revoked_at: Nullable(Time),
+}
+export const ApiKey = Type.Object(apiKey)
+export const NewApiKey = Type.Object({
+  ...apiKey,
+  key: Type.String({ description: 'The secret, in this answer only' }),
+})

@@ -1,0 +1,157 @@
+import { Type, type Static } from 'typebox'
+import { Attribution, Closed, Id, Labels, Nullable, ResourceType, Time, Usd, UsdInput, Uuid } from './common.ts'
+import { QuotaBalance } from './quotas.ts'
+import { E2bRequest, LlmRequest, ProviderUsage, TokenUsage } from './usage.ts'
+
+export const ReservationStatus = Type.Union([
+  Type.Literal('reserved'),
+  Type.Literal('committed'),
+  Type.Literal('released'),
+  Type.Literal('expired'),
+])
+
+export const ReserveBody = Type.Object(
+  {
+    resource_type: ResourceType,
+    ...Attribution,
+    ttl_seconds: Type.Optional(Type.Integer({ minimum: 1, maximum: 90_000 })),
+    on_expiry: Type.Optional(Type.Union([Type.Literal('release'), Type.Literal('charge')])),
+    allow_caps: Type.Optional(Type.Boolean()),
+    llm: Type.Optional(LlmRequest),
+    e2b: Type.Optional(E2bRequest),
+    estimated_cost_usd: Type.Optional(UsdInput),
+  },
+  Closed,
+)
+export type ReserveBody = Static<typeof ReserveBody>
+
+const Caps = Nullable(
+  Type.Object({ max_output_tokens: Type.Optional(Type.Integer()), max_runtime_seconds: Type.Optional(Type.Integer()) }),
+)
+export const Warning = Type.Object({ code: Type.String(), quota_id: Type.Integer(), detail: Type.String() })
+
+export const ReserveAnswer = Type.Object({
+  reservation_id: Uuid,
+  status: ReservationStatus,
+  resource_type: ResourceType,
+  tenant_id: Type.String(),
+  reserved_usd: Usd,
+  price_id: Nullable(Type.Integer()),
+  created_at: Time,
+  expires_at: Time,
+  caps: Caps,
+  quotas: Type.Array(QuotaBalance),
+  warnings: Type.Array(Warning),
+})
+
+export const Reservation = Type.Object({
+  reservation_id: Uuid,
+  status: ReservationStatus,
+  resource_type: ResourceType,
+  tenant_id: Type.String(),
+  user_id: Nullable(Type.String()),
+  conversation_id: Nullable(Type.String()),
+  path_id: Nullable(Type.String()),
+  labels: Labels,
+  provider: Nullable(Type.String()),
+  model: Nullable(Type.String()),
+  tier: Nullable(Type.String()),
+  reserved_usd: Usd,
+  price_id: Nullable(Type.Integer()),
+  caps: Caps,
+  on_expiry: Type.String(),
+  created_at: Time,
+  expires_at: Time,
+  settled_at: Nullable(Time),
+  cost_usd: Nullable(Usd),
+  cost_record_ids: Type.Array(Uuid),
+})
+
+const Text = Type.String({ maxLength: 200 })
+const Measure = Type.Number({ minimum: 0, maximum: 1e12 })
+
+/** What a commit may tell about the call; stored, never changing the cost. */
+const Call = Type.Object(
+  {
+    started_at: Type.Optional(Time),
+    ended_at: Type.Optional(Time),
+    outcome: Type.Optional(Text),
+    streaming: Type.Optional(Type.Boolean()),
+    cached: Type.Optional(Type.Boolean()),
+    retries: Type.Optional(Type.Integer({ minimum: 0, maximum: 1_000_000 })),
+    error: Type.Optional(
+      Nullable(
+        Type.Object(
+          { stage: Type.Optional(Text), type: Type.Optional(Text), recoverable: Type.Optional(Type.Boolean()) },
+          Closed,
+        ),
+      ),
+    ),
+  },
+  Closed,
+)
+
+export const CommitBody = Type.Object(
+  {
+    usage: Type.Optional(TokenUsage),
+    provider_usage: Type.Optional(ProviderUsage),
+    actual_cost_usd: Type.Optional(UsdInput),
+    provider: Type.Optional(Id),
+    model: Type.Optional(Id),
+    sandbox_id: Type.Optional(Nullable(Id)),
+    call: Type.Optional(Call),
+    execution: Type.Optional(
+      Type.Object(
+        {
+          language: Type.Optional(Text),
+          duration_ms: Type.Optional(Measure),
+          exit_code: Type.Optional(Type.Integer({ minimum: -2_147_483_648, maximum: 2_147_483_647 })),
+        },
+        Closed,
+      ),
+    ),
+    resources: Type.Optional(
+      Type.Object(
+        {
+          cpu_core_seconds: Type.Optional(Measure),
+          memory_gb_seconds: Type.Optional(Measure),
+          disk_io_gb: Type.Optional(Measure),
+          network_io_gb: Type.Optional(Measure),
+        },
+        Closed,
+      ),
+    ),
+  },
+  Closed,
+)
+export type CommitBody = Static<typeof CommitBody>
+
+export const CommitAnswer = Type.Object({
+  reservation_id: Uuid,
+  status: Type.Literal('committed'),
+  cost_usd: Usd,
+  reserved_usd: Usd,
+  released_usd: Usd,
+  overrun_usd: Usd,
+  late: Type.Boolean(),
+  estimated: Type.Boolean(),
+  cost_record_id: Uuid,
+  price_id: Nullable(Type.Integer()),
+  quotas: Type.Array(QuotaBalance),
+  warnings: Type.Array(Warning),
+})
+
+export const ReleaseBody = Type.Object(
+  { reason: Type.Optional(Type.String({ minLength: 1, maxLength: 200, format: 'label' })) },
+  Closed,
+)
+export type ReleaseBody = Static<typeof ReleaseBody>
+
+export const ReleaseAnswer = Type.Object({
+  reservation_id: Uuid,
+  status: ReservationStatus,
+  released_usd: Usd,
+  reason: Nullable(Type.String()),
+})
+
+export const ReservationParams = Type.Object({ id: Uuid })

@@ -1,0 +1,73 @@
+import { Type, type Static } from 'typebox'
+import { Closed, Id, Nullable } from './common.ts'
+
+const Count = Type.Integer({ minimum: 0, maximum: 1_000_000_000_000 })
+
+export const ServiceTier = Type.Union([
+  Type.Literal('standard'),
+  Type.Literal('batch'),
+  Type.Literal('flex'),
+  Type.Literal('priority'),
+  Type.Literal('fast'),
+])
+
+/** Tokens in normal form: input_tokens is the whole prompt, cache included; output_tokens includes reasoning. */
+export const TokenUsage = Type.Object(
+  {
+    input_tokens: Type.Optional(Count),
+    cache_read_tokens: Type.Optional(Count),
+    cache_write_tokens: Type.Optional(Count),
+    cache_write_1h_tokens: Type.Optional(Count),
+    cache_write_12h_tokens: Type.Optional(Count),
+    output_tokens: Type.Optional(Count),
+    reasoning_tokens: Type.Optional(Count),
+    audio_input_tokens: Type.Optional(Count),
+    audio_output_tokens: Type.Optional(Count),
+    image_input_tokens: Type.Optional(Count),
+    image_output_tokens: Type.Optional(Count),
+    web_searches: Type.Optional(Count),
+    requests: Type.Optional(Count),
+    service_tier: Type.Optional(ServiceTier),
+    // A sandbox's usage has this and nothing else; the service says so where it is not.
+    seconds: Type.Optional(Type.Number({ minimum: 0, maximum: 10_000_000 })),
+  },
+  { ...Closed, minProperties: 1 },
+)
+export type UsageBody = Static<typeof TokenUsage>
+
+/** A provider's own usage object, as it came. */
+export const ProviderUsage = Type.Unsafe<Record<string, unknown>>({
+  type: 'object',
+  minProperties: 1,
+  additionalProperties: true,
+  description: "The provider's own usage object, as it came: OpenAI, Anthropic, Google, Groq, Vercel AI SDK",
+})
+
+export const LlmRequest = Type.Object(
+  {
+    provider: Type.Optional(Id),
+    model: Id,
+    input_tokens: Type.Optional(Count),
+    text: Type.Optional(Type.String({ maxLength: 1_000_000 })),
+    cache_read_tokens: Type.Optional(Count),
+    max_output_tokens: Count,
+    max_web_searches: Type.Optional(Type.Integer({ minimum: 0, maximum: 10_000 })),
+    service_tier: Type.Optional(Nullable(ServiceTier)),
+    region: Type.Optional(Nullable(Id)),
+  },
+  Closed,
+)
+export type LlmRequest = Static<typeof LlmRequest>
+
+export const SandboxSize = {
+  tier: Type.Optional(Id),
+  vcpu: Type.Optional(Type.Number({ exclusiveMinimum: 0, maximum: 1024 })),
+  memory_mib: Type.Optional(Type.Integer({ minimum: 1, maximum: 4_194_304 })),
+  region: Type.Optional(Nullable(Id)),
+}
+
+export const E2bRequest = Type.Object(
+  { ...SandboxSize, max_seconds: Type.Number({ exclusiveMinimum: 0, maximum: 86_400 }) },
+  Closed,
+)
+export type E2bRequest = Static<typeof E2bRequest>

@@ -1,0 +1,122 @@
+import { readFileSync } from 'node:fs'
+import { pino } from 'pino'
+import { buildApp } from './app.ts'
+import { openPriceCache } from './cache/prices.ts'
+import { openStatusCache } from './cache/quota-status.ts'
+import { openSharedCache } from './cache/shared.ts'
+import { ConfigError, readConfig, type Config } from './config.ts'
+import { DatabaseClock } from './db/clock.ts'
+import { connect } from './db/connection.ts'
+import { expireReservations } from './db/expire-reservations.ts'
+import { ForeignObjectsError, migrateUp } from './db/migrations.ts'
+import { setEnvironmentDefaults } from './db/quotas.ts'
+import { defaultDataDir, startEmbeddedPostgres, type EmbeddedPostgres } from './embedded/postgres.ts'
+import { startSweeper } from './jobs/sweep.ts'
+import { seedPrices } from './prices/seed.ts'
+import { bootstrapAdminKey } from './services/api-keys.ts'
+import { createServices } from './services/index.ts'
+
+const DRAIN_MS_MAX = 15_000
+
+const { version } = JSON.parse(readFileSync(new URL('../package.json', import.meta.url), 'utf8')) as { version: string }
+
+process.exitCode = await start().catch((error: unknown) => {
+  const expected = error instanceof ConfigError || error instanceof ForeignObjectsError
+  process.stderr.write(
+    `${expected || !(error instanceof Error) ? String(error instanceof Error ? error.message : error) : error.stack}\n`,
+  )
+  process.exit(1)
+})
+
+async function start(): Promise<number> {
+  const config = readConfig(process.env)
+  const log = pino({ level: config.LOG_LEVEL })
+  const closing: (() => Promise<unknown>)[] = []
+  let stopping = false
+
+  /** Stops what was started, the last first. */
+  async function stop(reason: string, exitCode: number): Promise<void> {
+    if (stopping) return
+    stopping = true
+    log.info({ reason }, 'stopping')
+    setTimeout(() => process.exit(1), DRAIN_MS_MAX).unref()
+    for (const close of closing.toReversed())
+      await close().catch((error: unknown) => log.error({ err: error }, 'stopping'))
+    process.exit(exitCode)
+  }
+  process.on('SIGTERM', () => void stop('SIGTERM', 0))
+  process.on('SIGINT', () => void stop('SIGINT', 0))
+
+  try {
+    const databaseUrl = config.DATABASE_URL ?? (await startDatabase(config, closing)).databaseUrl
+    await migrateUp(databaseUrl, (line) => log.info(line))
+
+    const db = connect(databaseUrl)
+    closing.push(() => db.destroy())
+    await seedPrices(db)
+    await setEnvironmentDefaults(db, [
+      { scope: 'tenant', resource_type: 'llm', period: 'day', limit_usd: config.PURSER_DEFAULT_LLM_USD_PER_DAY },
+      { scope: 'tenant', resource_type: 'e2b', period: 'day', limit_usd: config.PURSER_DEFAULT_E2B_USD_PER_DAY },
+    ])
+    const madeKey = await bootstrapAdminKey({ db }, config.PURSER_ADMIN_KEY)
+
+    const shared = openSharedCache(config.REDIS_URL, (error) =>
+      log.warn({ err: error }, 'Redis is out of reach; going on without it'),
+    )
+    closing.push(() => shared.close())
+    if (config.REDIS_URL === undefined) log.info('REDIS_URL is not set: caches stand in the process')
+    const services = createServices({
+      db,
+      clock: new DatabaseClock(),
+      prices: openPriceCache(db, shared),
+      shared,
+      status: openStatusCache(shared),
+      enforcement: config.PURSER_ENFORCEMENT,
+    })
+    const app = await buildApp({
+      services,
+      limits: {
+        decisions: config.PURSER_RATE_LIMIT_DECISIONS,
+        reads: config.PURSER_RATE_LIMIT_READS,
+        admin: config.PURSER_RATE_LIMIT_ADMIN,
+      },
+      allowEmailIds: config.PURSER_ALLOW_EMAIL_IDS === '1',
+      trustedProxies: config.PURSER_TRUSTED_PROXIES,
+      version,
+      logger: log,
+    })
+    const sweeper = startSweeper(
+      (rowsMax) => expireReservations(db, rowsMax),
+      (error) => log.error({ err: error }, 'sweeping lapsed holds'),
+    )
+    closing.push(() => sweeper.stop())
+    closing.push(() => app.close())
+    const address = await app.listen({ host: config.HOST, port: config.PORT })
+    greet(address, madeKey)
+    return 0
+  } catch (error) {
+    for (const close of closing.toReversed()) await close().catch(() => {})
+    throw error
+  }
+}
+
+async function startDatabase(config: Config, closing: (() => Promise<unknown>)[]): Promise<EmbeddedPostgres> {
+  const postgres = await startEmbeddedPostgres({ dataDir: config.PURSER_DATA_DIR ?? defaultDataDir() })
+  closing.push(() => postgres.stop())
+  return postgres
+}
+
+/** What a new user needs, for people, beside the log. */
+function greet(address: string, madeKey: string | null): void {
+  const key = madeKey ?? '$PURSER_ADMIN_KEY'
+  const lines = [
+    `Purser ${version} listens on ${address}`,
+    ...(madeKey === null ? [] : ['', `Admin key, shown this once: ${madeKey}`]),
+    '',
+    'A first reservation:',
+    `  curl -sS ${address}/v1/reservations -H 'authorization: Bearer ${key}' -H 'content-type: application/json' \\`,
+    `    -d '{"resource_type":"llm","tenant_id":"acme","llm":{"provider":"openai","model":"gpt-6.1-sol","input_tokens":12000,"max_output_tokens":2000}}'`,
+    '',
+  ]
+  process.stdout.write(`${lines.join('\n')}\n`)
+}

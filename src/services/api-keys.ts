@@ -1,0 +1,87 @@
+import { hash, randomBytes } from 'node:crypto'
+import { crc32 } from 'node:zlib'
+import { uuidv7 } from 'uuidv7'
+import type { Db } from '../db/connection.ts'
+import { countKeys, insertKey, listKeys as readKeys, revokeKey as revoke, type StoredKey } from '../db/api-keys.ts'
+import { invalidRequest, Problem } from '../errors.ts'
+import type { ApiKeyBody } from '../schemas/api-keys.ts'
+import { timeText } from './answers.ts'
+import { pageOf, type PageOf } from './page.ts'
+
+const PREFIX = 'psr_'
+const SHOWN_CHARACTERS = 12
+
+/** SHA-256 of a key in hexadecimal: all that is ever stored or compared. */
+export function hashKey(key: string): string {
+  return hash('sha256', key, 'hex')
+}
+
+/** A new secret: psr_, 32 random bytes, and a CRC-32 by which a scanner tells a key from a look-alike. */
+export function makeKey(): string {
+  const body = PREFIX + randomBytes(32).toString('base64url')
+  return body + crc32(body).toString(16).padStart(8, '0')
+}
+
+/** Makes a key; the secret is in this answer only. @throws invalidRequest for an admin key that is bound to a tenant. */
+export async function createKey({ db }: { db: Db }, body: ApiKeyBody): Promise<object> {
+  if (body.role === 'admin' && body.tenant_id) {
+    throw invalidRequest([{ pointer: '/tenant_id', message: 'does not go with role admin, which is for all tenants' }])
+  }
+  const key = makeKey()
+  const stored = await insertKey(db, {
+    keyId: uuidv7(),
+    name: body.name,
+    role: body.role,
+    tenantId: body.tenant_id ?? null,
+    expiresAt: body.expires_at ?? null,
+    prefix: key.slice(0, SHOWN_CHARACTERS),
+    hashHex: hashKey(key),
+  })
+  const { key_id, ...rest } = keyAnswer(stored)
+  return { key_id, key, ...rest }
+}
+
+export function keyAnswer(stored: StoredKey) {
+  const time = (at: Date | null) => (at === null ? null : timeText(at))
+  return {
+    key_id: stored.key_id,
+    prefix: stored.prefix,
+    name: stored.name,
+    role: stored.role,
+    tenant_id: stored.tenant_id,
+    created_at: timeText(stored.created_at),
+    expires_at: time(stored.expires_at),
+    last_used_at: time(stored.last_used_at),
+    revoked_at: time(stored.revoked_at),
+  }
+}
+
+/**
+ * Sees to it that an administrator can get in: the key of the setting is there, or on a database without keys one is
+ * made. Answers the made one, to be shown once; else null.
+ */
+export async function bootstrapAdminKey({ db }: { db: Db }, configured: string | undefined): Promise<string | null> {
+  if (configured === undefined && (await countKeys(db)) > 0) return null
+  const key = configured ?? makeKey()
+  await insertKey(db, {
+    keyId: uuidv7(),
+    name: 'bootstrap admin',
+    role: 'admin',
+    tenantId: null,
+    expiresAt: null,
+    prefix: key.slice(0, configured === undefined ? SHOWN_CHARACTERS : 4),
+    hashHex: hashKey(key),
+  })
+  return configured === undefined ? key : null
+}
+
+/** Keys in the order they were made, without their secrets. */
+export async function listKeys({ db }: { db: Db }, afterId: string | null, limit: number): Promise<PageOf<string>> {
+  const keys = await readKeys(db, afterId, limit + 1)
+  return pageOf(keys, limit, keyAnswer, ({ key_id }) => key_id)
+}
+
+/** Revokes a key. @throws not_found */
+export async function revokeKey({ db }: { db: Db }, keyId: string): Promise<void> {
+  if (!(await revoke(db, keyId))) throw new Problem('not_found', `There is no key ${keyId}`)
+}

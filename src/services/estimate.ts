@@ -1,0 +1,105 @@
+import { costOfE2bRun, usdPerSecond, type SandboxSize } from '../domain/e2b.ts'
+import { estimateLlm } from '../domain/estimate.ts'
+import { decimal, usdText, type Usd } from '../domain/money.ts'
+import { costOfUsage, type CostLine, type ModelPrice } from '../domain/price.ts'
+import { normalizeProviderUsage, type Usage } from '../domain/usage/index.ts'
+import { invalidRequest } from '../errors.ts'
+import type { EstimateBody } from '../schemas/estimates.ts'
+import { timeText, usdJson } from './answers.ts'
+import { inNormalForm, tokensOf } from './commit.ts'
+import { findPrice, findSandboxPrice, type PriceDeps } from './price-lookup.ts'
+import { inputTokensOf, sandboxSize } from './reserve-estimate.ts'
+
+/**
+ * What a usage costs, or what a call can cost at most, by the rate card of a moment; no quota is read and nothing is kept.
+ *
+ * @throws price_not_found; invalidRequest.
+ */
+export async function estimate(deps: PriceDeps, body: EstimateBody): Promise<object> {
+  const at = body.at === undefined ? deps.clock.now() : new Date(body.at)
+  const own = body.resource_type
+  const other = own === 'llm' ? 'e2b' : 'llm'
+  if (body[other] !== undefined) {
+    throw invalidRequest([{ pointer: `/${other}`, message: `does not go with resource_type ${own}` }])
+  }
+  if (body.llm !== undefined) return estimateCall(deps, body.llm, at)
+  if (body.e2b !== undefined) return estimateRun(deps, body.e2b, at)
+  throw invalidRequest([{ pointer: `/${own}`, message: 'is required' }])
+}
+
+async function estimateCall(deps: PriceDeps, llm: NonNullable<EstimateBody['llm']>, at: Date): Promise<object> {
+  const given = (['usage', 'provider_usage', 'max_output_tokens'] as const).filter((name) => llm[name] !== undefined)
+  if (given.length !== 1) {
+    const message = 'is required: exactly one of usage, provider_usage, and max_output_tokens with input_tokens or text'
+    throw invalidRequest([{ pointer: `/llm/${given[1] ?? 'usage'}`, message }])
+  }
+  const price = await findPrice(deps, { provider: llm.provider, model: llm.model, at }, '/llm')
+  const served = { serviceTier: llm.service_tier ?? null, region: llm.region ?? null }
+  if (llm.max_output_tokens !== undefined) {
+    const inputTokens = await inputTokensOf(price.provider, llm, '/llm')
+    const upper = estimateLlm(price, {
+      inputTokens,
+      maxOutputTokens: llm.max_output_tokens,
+      maxWebSearches: llm.max_web_searches ?? 0,
+      ...served,
+    })
+    return { ...callAnswer(price, upper.totalUsd, upper), input_tokens: inputTokens }
+  }
+  const cost = costOfUsage(price, usageOf(llm), served)
+  return callAnswer(price, cost.costUsd, cost)
+}
+
+function usageOf(llm: NonNullable<EstimateBody['llm']>): Usage {
+  for (const name of ['text', 'input_tokens', 'cache_read_tokens', 'max_web_searches'] as const) {
+    if (llm[name] !== undefined)
+      throw invalidRequest([{ pointer: `/llm/${name}`, message: 'does not go with a usage' }])
+  }
+  if (llm.usage === undefined)
+    return inNormalForm(() => normalizeProviderUsage(llm.provider_usage), '/llm/provider_usage')
+  const { seconds, ...tokens } = llm.usage
+  if (seconds !== undefined) throw invalidRequest([{ pointer: '/llm/usage/seconds', message: 'is for sandboxes' }])
+  return tokensOf(tokens, '/llm/usage')
+}
+
+function callAnswer(
+  price: ModelPrice,
+  costUsd: Usd,
+  { longContext, breakdown }: { longContext: boolean; breakdown: CostLine[] },
+) {
+  return {
+    cost_usd: usdJson(usdText(costUsd)),
+    price_id: Number(price.priceId),
+    effective_date: timeText(price.effectiveDate),
+    long_context: longContext,
+    breakdown: breakdown.map((line) => ({
+      bucket: line.bucket,
+      quantity: line.quantity,
+      usd_per_unit: usdJson(usdText(line.usdPerUnit)),
+      cost_usd: usdJson(usdText(line.costUsd)),
+    })),
+  }
+}
+
+async function estimateRun(deps: PriceDeps, e2b: NonNullable<EstimateBody['e2b']>, at: Date): Promise<object> {
+  const named = sandboxSize(e2b, '/e2b')
+  const { price, versions } = await findSandboxPrice(deps, { tier: named.tier, region: named.region, at })
+  const own: SandboxSize | null = named.vcpu === undefined ? null : { vcpu: named.vcpu, memoryMib: named.memoryMib! }
+  const { costUsd } = costOfE2bRun(versions, own, { startedAt: at, seconds: e2b.seconds })
+  if (costUsd === null) {
+    throw invalidRequest([{ pointer: '/e2b/seconds', message: `runs past the last known price of tier ${named.tier}` }])
+  }
+  return {
+    cost_usd: usdJson(usdText(costUsd)),
+    price_id: Number(price.priceId),
+    effective_date: timeText(price.effectiveDate),
+    long_context: false,
+    breakdown: [
+      {
+        bucket: 'seconds',
+        quantity: e2b.seconds,
+        usd_per_unit: usdJson(usdText(usdPerSecond(price, own ?? price))),
+        cost_usd: usdJson(usdText(decimal(e2b.seconds).times(usdPerSecond(price, own ?? price)))),
+      },
+    ],
+  }
+}

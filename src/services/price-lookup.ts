@@ -1,0 +1,89 @@
+import { distance } from 'fastest-levenshtein'
+import type { PriceCache } from '../cache/prices.ts'
+import type { DatabaseClock } from '../db/clock.ts'
+import type { Db } from '../db/connection.ts'
+import { listPricedModels, listPricedTiers } from '../db/prices.ts'
+import type { E2bPrice } from '../domain/e2b.ts'
+import type { ModelPrice } from '../domain/price.ts'
+import { Problem, invalidRequest } from '../errors.ts'
+
+export type PriceDeps = { db: Db; prices: PriceCache; clock: DatabaseClock }
+
+const NEAR_MAX = 5
+export const DEFAULT_REGION = 'us-east-1'
+
+/** The version that runs at a moment; versions of one thing never overlap. */
+export function versionAt<Price extends { effectiveDate: string; expiresAt: string | null }>(
+  versions: Price[],
+  at: Date,
+): Price | undefined {
+  return versions.findLast(
+    ({ effectiveDate, expiresAt }) => new Date(effectiveDate) <= at && (expiresAt === null || at < new Date(expiresAt)),
+  )
+}
+
+/**
+ * The rate card of a model at a moment (default: now). Without a provider, the one provider's that has the model.
+ *
+ * @throws price_not_found with near names; invalidRequest where several providers have the model and none is named.
+ */
+export async function findPrice(
+  deps: PriceDeps,
+  { provider, model, at = deps.clock.now() }: { provider?: string | undefined; model: string; at?: Date },
+  pointer: string,
+): Promise<ModelPrice> {
+  const versions = await deps.prices.model(provider ?? null, model)
+  const providers = [...new Set(versions.map((version) => version.provider))]
+  if (providers.length > 1) {
+    throw invalidRequest([
+      {
+        pointer: `${pointer}/provider`,
+        message: `is required: ${providers.sort().join(', ')} have the model ${model}`,
+      },
+    ])
+  }
+  const price = versionAt(versions, at)
+  if (price !== undefined) return price
+  const named = provider === undefined ? model : `${provider}/${model}`
+  const names = (await listPricedModels(deps.db)).map((known) =>
+    provider === undefined ? known.model : `${known.provider}/${known.model}`,
+  )
+  const near = nearest(named, names).map((name) => (provider === undefined ? name : name.slice(name.indexOf('/') + 1)))
+  throw priceNotFound(provider ?? null, model, near)
+}
+
+/** The versions of a sandbox's rate card, of which one runs at the moment. @throws price_not_found with near names. */
+export async function findSandboxPrice(
+  deps: PriceDeps,
+  { tier, region, at = deps.clock.now() }: { tier: string; region: string; at?: Date },
+): Promise<{ price: E2bPrice; versions: E2bPrice[] }> {
+  const versions = await deps.prices.e2b(tier, region)
+  const price = versionAt(versions, at)
+  if (price !== undefined) return { price, versions }
+  const tiers = await listPricedTiers(deps.db)
+  const near = tiers.filter((known) => known.region === region).map((known) => known.tier)
+  throw priceNotFound(
+    'e2b',
+    tier,
+    near.length > 0 ? nearest(tier, near) : tiers.map((known) => `${known.tier} in ${known.region}`),
+  )
+}
+
+function priceNotFound(provider: string | null, model: string, near: string[]): Problem {
+  const hint = near.length > 0 ? `; near names are ${near.join(', ')}` : ''
+  return new Problem(
+    'price_not_found',
+    `There is no price for ${provider === null ? '' : `${provider} `}${model}${hint}`,
+    {
+      members: { provider, model, near },
+    },
+  )
+}
+
+function nearest(name: string, names: string[]): string[] {
+  return [...new Set(names)]
+    .map((known) => ({ known, steps: distance(name, known) }))
+    .sort((a, b) => a.steps - b.steps || (a.known < b.known ? -1 : 1))
+    .slice(0, NEAR_MAX)
+    .map(({ known }) => known)
+}

@@ -1,0 +1,91 @@
+import type { Balance } from '../db/balances.ts'
+import type { BalanceThen, Decision } from '../db/reserve-spend.ts'
+import { decimal, usdText, type Usd } from '../domain/money.ts'
+import { Problem } from '../errors.ts'
+import { ownerOf, periodText, quotaAnswer, remainingUsd, seesAmounts, showUsd, timeText, usdJson } from './answers.ts'
+import type { Principal } from './principal.ts'
+
+const NEVER = '9999-12-31T00:00:00Z'
+
+/**
+ * The refusal of an amount, explained: each violated quota as it stood at the decision, the one that resets last on top,
+ * and the largest amount that would have passed. Beside RFC 9457 it has the fields that callers of the first system read.
+ */
+export function quotaExceeded(
+  principal: Principal,
+  resourceType: 'llm' | 'e2b',
+  requestedUsd: Usd,
+  refused: { largest_allowed_usd: string; violations: BalanceThen[] },
+  decision: Decision,
+): Problem {
+  const violated = refused.violations.map((then) => balanceThen(decision, then))
+  const last = violated.reduce((latest, balance) =>
+    new Date(balance.endsAt) > new Date(latest.endsAt) ? balance : latest,
+  )
+  const shown = seesAmounts(principal, last)
+  const amount = (usd: Usd) => (shown ? usdJson(usdText(usd)) : null)
+  const overage = decimal(last.spentUsd)
+    .plus(decimal(last.reservedUsd))
+    .plus(requestedUsd)
+    .minus(decimal(last.limitUsd))
+  const asked = `${showUsd(usdText(requestedUsd))} was asked for`
+  const detail = shown
+    ? `${ownerOf(last)} has ${showUsd(usdText(remainingUsd(last)))} of ${showUsd(last.limitUsd)} USD left ${periodText(last.period)}; ${asked}`
+    : `the platform's quota ${periodText(last.period)} does not allow it; ${asked}`
+  return new Problem('quota_exceeded', detail, {
+    members: {
+      error: 'quota_exceeded',
+      resource_type: resourceType,
+      scope: last.scope,
+      scope_id: last.scopeId,
+      period: last.period,
+      current_spend_usd: amount(decimal(last.spentUsd)),
+      reserved_usd: amount(decimal(last.reservedUsd)),
+      limit_usd: amount(decimal(last.limitUsd)),
+      overage_usd: amount(overage),
+      period_starts_at: timeText(last.startsAt),
+      period_ends_at: timeText(last.endsAt),
+      reset_at: timeText(last.endsAt),
+      requested_usd: usdJson(usdText(requestedUsd)),
+      largest_allowed_usd: usdJson(refused.largest_allowed_usd),
+      violations: violated.map((balance) => {
+        const { enforcement: _enforcement, ...violation } = quotaAnswer(principal, balance)
+        return violation
+      }),
+    },
+    headers: refusalHeaders(last, violated, requestedUsd, decision.now, shown),
+  })
+}
+
+function balanceThen({ all }: Decision, [place, spentUsd, reservedUsd]: BalanceThen): Balance {
+  return { ...all[place]!, spentUsd, reservedUsd }
+}
+
+/** RateLimit fields of the quota on top, in micros of a USD; Retry-After only where waiting for the reset can help. */
+function refusalHeaders(
+  last: Balance,
+  violated: Balance[],
+  requestedUsd: Usd,
+  now: Date,
+  shown: boolean,
+): Record<string, string> {
+  const headers: Record<string, string> = {}
+  const resetSeconds = Math.max(1, Math.ceil((new Date(last.endsAt).getTime() - now.getTime()) / 1000))
+  if (shown) {
+    const name = `"${last.scope}-${last.period}"`
+    const seconds = { hour: 3_600, day: 86_400, week: 604_800 }[last.period]
+    headers['ratelimit-policy'] =
+      `${name};q=${micros(decimal(last.limitUsd))}${seconds ? `;w=${seconds}` : ''};qu="usd-micros"`
+    headers['ratelimit'] =
+      `${name};r=${micros(remainingUsd(last))}${timeText(last.endsAt) === NEVER ? '' : `;t=${resetSeconds}`}`
+  }
+  const hopeless =
+    timeText(last.endsAt) === NEVER || violated.some(({ limitUsd }) => requestedUsd.gt(decimal(limitUsd)))
+  if (!hopeless) headers['retry-after'] = String(resetSeconds)
+  return headers
+}
+
+/** Whole micros, rounded down: what is promised is there. */
+function micros(usd: Usd): string {
+  return usd.times(1_000_000).round(0, 0).toFixed()
+}

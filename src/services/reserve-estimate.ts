@@ -1,0 +1,173 @@
+import { E2B_STANDARD_TIER, usdPerSecond } from '../domain/e2b.ts'
+import { estimateLlm } from '../domain/estimate.ts'
+import { decimal, parseAmountUsd, roundUsd, usdText, type Usd } from '../domain/money.ts'
+import { Problem, invalidRequest, type FieldError } from '../errors.ts'
+import { countTokens } from '../prices/tokenizer.ts'
+import type { ReserveBody } from '../schemas/reservations.ts'
+import type { E2bRequest, LlmRequest } from '../schemas/usage.ts'
+import { DEFAULT_REGION, findPrice, findSandboxPrice, type PriceDeps } from './price-lookup.ts'
+
+/** What a reservation asks for, in money, and what it is about, for the record. */
+export type ReserveEstimate = {
+  amountUsd: Usd
+  /** What is due whatever is capped, and what one more token or second costs: exact USD. */
+  fixedUsd: Usd
+  perUnitUsd: Usd
+  capsName: 'max_output_tokens' | 'max_runtime_seconds' | null
+  priceId: number | null
+  /** Columns of the reservation. */
+  about: {
+    provider?: string
+    model?: string
+    service_tier?: string | null
+    region?: string | null
+    tier?: string
+    vcpu?: string
+    memory_mib?: number
+    estimate: Record<string, unknown>
+  }
+}
+
+const ZERO = decimal(0)
+
+/** Works out what a reservation needs. @throws invalidRequest, price_not_found. */
+export async function estimateReservation(deps: PriceDeps, body: ReserveBody): Promise<ReserveEstimate> {
+  checkSubject(body)
+  if (body.estimated_cost_usd !== undefined) {
+    const amountUsd = parseAmountUsd(body.estimated_cost_usd)
+    return {
+      amountUsd,
+      fixedUsd: amountUsd,
+      perUnitUsd: ZERO,
+      capsName: null,
+      priceId: null,
+      about: { estimate: { estimated_cost_usd: usdText(amountUsd) } },
+    }
+  }
+  return body.llm !== undefined ? estimateModelCall(deps, body.llm) : estimateSandbox(deps, body.e2b!)
+}
+
+function checkSubject(body: ReserveBody): void {
+  const errors: FieldError[] = []
+  const own = body.resource_type
+  const other = own === 'llm' ? 'e2b' : 'llm'
+  if (body[other] !== undefined) errors.push({ pointer: `/${other}`, message: `does not go with resource_type ${own}` })
+  if (body[own] === undefined && body.estimated_cost_usd === undefined) {
+    errors.push({ pointer: `/${own}`, message: 'is required, or estimated_cost_usd instead of it' })
+  }
+  if (body[own] !== undefined && body.estimated_cost_usd !== undefined) {
+    errors.push({ pointer: '/estimated_cost_usd', message: `stands instead of ${own}, not beside it` })
+  }
+  if (body.estimated_cost_usd !== undefined && body.allow_caps === true) {
+    errors.push({ pointer: '/allow_caps', message: 'needs llm or e2b: an estimate of your own has no units to cap' })
+  }
+  if (errors.length > 0) throw invalidRequest(errors)
+}
+
+async function estimateModelCall(deps: PriceDeps, llm: LlmRequest): Promise<ReserveEstimate> {
+  const price = await findPrice(deps, llm, '/llm')
+  const inputTokens = await inputTokensOf(price.provider, llm, '/llm')
+  const estimate = estimateLlm(price, {
+    inputTokens,
+    maxOutputTokens: llm.max_output_tokens,
+    maxWebSearches: llm.max_web_searches ?? 0,
+    serviceTier: llm.service_tier ?? null,
+    region: llm.region ?? null,
+  })
+  return {
+    amountUsd: bounded(estimate.totalUsd, '/llm'),
+    fixedUsd: estimate.fixedUsd,
+    perUnitUsd: estimate.usdPerOutputToken,
+    capsName: 'max_output_tokens',
+    priceId: Number(price.priceId),
+    about: {
+      provider: price.provider,
+      model: llm.model,
+      service_tier: llm.service_tier ?? null,
+      region: llm.region ?? null,
+      estimate: {
+        input_tokens: inputTokens,
+        max_output_tokens: llm.max_output_tokens,
+        ...(llm.max_web_searches === undefined ? {} : { max_web_searches: llm.max_web_searches }),
+      },
+    },
+  }
+}
+
+/** Counted tokens, or those of the text. @throws invalidRequest unless exactly one of them is there. */
+export async function inputTokensOf(
+  provider: string,
+  llm: { input_tokens?: number; cache_read_tokens?: number; text?: string },
+  pointer: string,
+): Promise<number> {
+  if ((llm.input_tokens === undefined) === (llm.text === undefined)) {
+    throw invalidRequest([{ pointer: `${pointer}/input_tokens`, message: 'is required, or text instead of it' }])
+  }
+  const tokens = llm.input_tokens ?? (await countTokens(provider, llm.text!))
+  if ((llm.cache_read_tokens ?? 0) > tokens) {
+    throw invalidRequest([
+      { pointer: `${pointer}/cache_read_tokens`, message: `is more than input_tokens (${tokens})` },
+    ])
+  }
+  return tokens
+}
+
+async function estimateSandbox(deps: PriceDeps, e2b: E2bRequest): Promise<ReserveEstimate> {
+  const size = sandboxSize(e2b, '/e2b')
+  const { price } = await findSandboxPrice(deps, size)
+  const perSecond = usdPerSecond(price, { vcpu: size.vcpu ?? price.vcpu, memoryMib: size.memoryMib ?? price.memoryMib })
+  const amountUsd = roundUsd(perSecond.times(decimal(e2b.max_seconds)))
+  return {
+    amountUsd: bounded(amountUsd, '/e2b'),
+    fixedUsd: ZERO,
+    perUnitUsd: perSecond,
+    capsName: 'max_runtime_seconds',
+    priceId: Number(price.priceId),
+    about: {
+      tier: size.tier,
+      region: size.region,
+      ...(size.vcpu === undefined ? {} : { vcpu: String(size.vcpu), memory_mib: size.memoryMib! }),
+      estimate: { seconds: e2b.max_seconds },
+    },
+  }
+}
+
+export type SizeRequest = { tier?: string; vcpu?: number; memory_mib?: number; region?: string | null }
+
+/** A size by its tier, or by vCPU and memory at the rates of tier standard; no size means tier standard. @throws invalidRequest */
+export function sandboxSize(
+  { tier, vcpu, memory_mib: memoryMib, region }: SizeRequest,
+  pointer: string,
+): { tier: string; region: string; vcpu?: number; memoryMib?: number } {
+  const errors: FieldError[] = []
+  if (tier !== undefined && (vcpu !== undefined || memoryMib !== undefined)) {
+    errors.push({ pointer: `${pointer}/tier`, message: 'stands instead of vcpu and memory_mib, not beside them' })
+  } else if ((vcpu === undefined) !== (memoryMib === undefined)) {
+    const missing = vcpu === undefined ? 'vcpu' : 'memory_mib'
+    errors.push({
+      pointer: `${pointer}/${missing}`,
+      message: 'is required: a size of your own needs vcpu and memory_mib',
+    })
+  }
+  if (errors.length > 0) throw invalidRequest(errors)
+  return {
+    tier: tier ?? E2B_STANDARD_TIER,
+    region: region ?? DEFAULT_REGION,
+    ...(vcpu === undefined || memoryMib === undefined ? {} : { vcpu, memoryMib }),
+  }
+}
+
+function bounded(amountUsd: Usd, pointer: string): Usd {
+  try {
+    return parseAmountUsd(usdText(amountUsd))
+  } catch (cause) {
+    throw new Problem(
+      'invalid_request',
+      `${pointer} is estimated at ${usdText(amountUsd)} USD; a reservation is below 1000000000`,
+      {
+        members: { errors: [{ pointer, message: 'is estimated at 1000000000 USD or more' }] },
+        cause,
+      },
+    )
+  }
+}

@@ -1,0 +1,129 @@
+import stringify from 'safe-stable-stringify'
+import { hash } from 'node:crypto'
+import { uuidv7 } from 'uuidv7'
+import type { Decision, ReserveItem } from '../db/reserve-spend.ts'
+import type { StoredReservation } from '../db/reservation.ts'
+import { usdText } from '../domain/money.ts'
+import { Problem } from '../errors.ts'
+import type { ReserveBody } from '../schemas/reservations.ts'
+import { quotaAnswer, quotaWarning, timeText, usdJson, type WarningAnswer } from './answers.ts'
+import type { PriceDeps } from './price-lookup.ts'
+import { tenantOf, type Principal } from './principal.ts'
+import { quotaExceeded } from './refusal.ts'
+import { estimateReservation, type ReserveEstimate } from './reserve-estimate.ts'
+
+export type ReserveDeps = PriceDeps & {
+  decide: (item: ReserveItem) => Promise<Decision>
+}
+
+const LLM_TTL_SECONDS = 120
+const E2B_TTL_BEYOND_SECONDS = 60
+
+/**
+ * Holds the estimate in every quota that applies, or in none of them.
+ *
+ * Safe to retry with the same idempotency key: the first outcome is answered again. Amounts in USD, exact decimals.
+ * @throws quota_exceeded with every violated quota; price_not_found; idempotency_mismatch; invalidRequest; forbidden.
+ */
+export async function reserve(
+  deps: ReserveDeps,
+  principal: Principal,
+  body: ReserveBody,
+  idempotencyKey: string | null,
+): Promise<{ body: object; headers: Record<string, string> }> {
+  const tenantId = tenantOf(principal, body.tenant_id)
+  const estimate = await estimateReservation(deps, body)
+  const item = itemOf(principal, tenantId, body, estimate, idempotencyKey)
+  const decision = await deps.decide(item)
+  const { outcome } = decision
+  if ('mismatch' in outcome) {
+    throw new Problem(
+      'idempotency_mismatch',
+      'This Idempotency-Key was used with another body before. Nothing was reserved; use a new key for a new request.',
+    )
+  }
+  if ('refused' in outcome) {
+    throw quotaExceeded(principal, body.resource_type, estimate.amountUsd, outcome.refused, decision)
+  }
+  const quotas = decision.quotas.map((balance) => quotaAnswer(principal, balance))
+  if ('replayed' in outcome) {
+    return {
+      body: { ...storedAnswer(outcome.replayed), quotas, warnings: [] },
+      headers: { 'idempotency-replayed': 'true' },
+    }
+  }
+  const warnings = warningsOf(principal, decision, outcome.warned ?? [])
+  const ttlSeconds =
+    outcome.units !== null && item.ttl_beyond_units !== undefined
+      ? outcome.units + item.ttl_beyond_units
+      : item.ttl_seconds
+  return {
+    body: {
+      reservation_id: item.reservation_id,
+      status: 'reserved',
+      resource_type: item.resource_type,
+      tenant_id: tenantId,
+      reserved_usd: usdJson(outcome.granted),
+      price_id: estimate.priceId,
+      created_at: timeText(decision.now),
+      expires_at: timeText(new Date(decision.now.getTime() + ttlSeconds * 1000)),
+      caps: outcome.units === null ? null : { [item.caps_name!]: outcome.units },
+      quotas,
+      warnings,
+    },
+    headers: warnings.length > 0 ? { 'x-purser-enforcement': 'warn' } : {},
+  }
+}
+
+function itemOf(
+  principal: Principal,
+  tenantId: string,
+  body: ReserveBody,
+  estimate: ReserveEstimate,
+  idempotencyKey: string | null,
+): ReserveItem {
+  const capped = body.allow_caps === true && estimate.capsName !== null
+  const ownTtl = body.ttl_seconds ?? (body.e2b === undefined ? LLM_TTL_SECONDS : undefined)
+  return {
+    // Made here, before the batch is sent: sent again after a lost connection, it is the same reservation.
+    reservation_id: uuidv7(),
+    resource_type: body.resource_type,
+    tenant_id: tenantId,
+    user_id: body.user_id ?? null,
+    conversation_id: body.conversation_id ?? null,
+    path_id: body.path_id ?? null,
+    labels: body.labels ?? {},
+    principal: principal.id,
+    idempotency_key: idempotencyKey,
+    request_hash: `\\x${hash('sha256', stringify(body), 'hex')}`,
+    ...estimate.about,
+    price_id: estimate.priceId,
+    amount_usd: usdText(estimate.amountUsd),
+    fixed_usd: usdText(estimate.fixedUsd),
+    per_unit_usd: capped ? usdText(estimate.perUnitUsd) : '0',
+    caps_name: estimate.capsName,
+    on_expiry: body.on_expiry ?? (body.resource_type === 'llm' ? 'release' : 'charge'),
+    ttl_seconds: ownTtl ?? Math.ceil(body.e2b!.max_seconds) + E2B_TTL_BEYOND_SECONDS,
+    ...(ownTtl === undefined ? { ttl_beyond_units: E2B_TTL_BEYOND_SECONDS } : {}),
+  }
+}
+
+function storedAnswer(stored: StoredReservation) {
+  return {
+    reservation_id: stored.reservation_id,
+    status: stored.status,
+    resource_type: stored.resource_type,
+    tenant_id: stored.tenant_id,
+    reserved_usd: usdJson(stored.reserved_usd),
+    price_id: stored.price_id,
+    created_at: timeText(stored.created_at),
+    expires_at: timeText(stored.expires_at),
+    caps: stored.caps,
+  }
+}
+
+function warningsOf(principal: Principal, { all }: Decision, warned: [number, string, string][]): WarningAnswer[] {
+  return warned.map(([place, spentUsd, reservedUsd]) =>
+    quotaWarning(principal, { ...all[place]!, spentUsd, reservedUsd }),
+  )
+}

@@ -1,0 +1,77 @@
+import t from 'tap'
+import { costOfE2b, costOfE2bRun, E2B_PRESETS, secondsWithin, type E2bPrice } from '../../src/domain/e2b.ts'
+import { decimal, usdText } from '../../src/domain/money.ts'
+
+const rates = { usdPerVcpuSecond: '0.000014', usdPerGibSecond: '0.0000045' }
+
+function version(given: Partial<E2bPrice>): E2bPrice {
+  return {
+    priceId: '1',
+    tier: 'default',
+    region: 'us-east-1',
+    vcpu: 2,
+    memoryMib: 512,
+    ...rates,
+    effectiveDate: '1970-01-01T00:00:00Z',
+    expiresAt: null,
+    source: 'test',
+    ...given,
+  }
+}
+
+t.test('a run is billed on the allocated size, by the second', async (t) => {
+  t.equal(usdText(costOfE2b(rates, { vcpu: 2, memoryMib: 512, seconds: 3_600 })), '0.1089')
+  t.equal(usdText(costOfE2b(rates, { vcpu: 2, memoryMib: 2_048, seconds: 412.6 })), '0.0152662')
+  t.equal(usdText(costOfE2b(rates, { vcpu: 1, memoryMib: 513, seconds: 1 })), '0.000016254395', 'rounded once, half up')
+  t.equal(usdText(costOfE2b(rates, { vcpu: 8, memoryMib: 8_192, seconds: 0 })), '0')
+})
+
+t.test('every preset costs what its size costs', async (t) => {
+  const perHour = Object.fromEntries(
+    Object.entries(E2B_PRESETS).map(([tier, size]) => [tier, usdText(costOfE2b(rates, { ...size, seconds: 3_600 }))]),
+  )
+  t.same(perHour, {
+    nano: '0.0585',
+    default: '0.1089',
+    small: '0.0666',
+    medium: '0.1332',
+    large: '0.2664',
+    xlarge: '0.468',
+    xxlarge: '0.5328',
+    standard: '0.1089',
+  })
+})
+
+t.test('a change of price in mid-run splits the run, to the microsecond', async (t) => {
+  const change = '2026-12-01T00:00:00Z'
+  const versions = [
+    version({ priceId: '2', usdPerVcpuSecond: '0.00002', effectiveDate: change }),
+    version({ priceId: '1', expiresAt: change }),
+  ]
+  const startedAt = '2026-11-30T23:59:50.000001Z'
+  const { costUsd, priceId } = costOfE2bRun(versions, null, { startedAt, seconds: 20 })
+  // 9.999999 s x 0.00003025 + 10.000001 s x 0.00004225
+  t.equal(usdText(costUsd ?? decimal(0)), '0.000725000012')
+  t.equal(priceId, '1', 'the version at the start')
+  const own = costOfE2bRun(versions, { vcpu: 4, memoryMib: 512 }, { startedAt, seconds: 20 })
+  t.equal(usdText(own.costUsd ?? decimal(0)), '0.001405000024', 'a size of its own')
+})
+
+t.test('a run that no price covers whole has no cost', async (t) => {
+  const versions = [version({ effectiveDate: '2026-01-01T00:00:00Z', expiresAt: '2026-02-01T00:00:00Z' })]
+  const run = (startedAt: string, seconds: number) => costOfE2bRun(versions, null, { startedAt, seconds })
+  t.same(run('2025-12-31T23:59:59Z', 2), { costUsd: null, priceId: null })
+  t.same(run('2026-01-31T23:59:59Z', 2), { costUsd: null, priceId: '1' })
+  t.equal(run('2026-01-31T23:59:59Z', 1).costUsd?.toFixed(), '0.00003025', 'the end is exclusive')
+  t.same(run('2026-02-01T00:00:00Z', 0), { costUsd: null, priceId: null })
+  t.equal(run('2026-01-01T00:00:00Z', 0).costUsd?.toFixed(), '0')
+  t.same(costOfE2bRun([], null, { startedAt: new Date(), seconds: 1 }), { costUsd: null, priceId: null })
+})
+
+t.test('capped seconds are the most whole ones that a room pays for', async (t) => {
+  const size = { vcpu: 2, memoryMib: 512 }
+  t.equal(secondsWithin(rates, size, decimal('0.01936'), 1_800), 640)
+  t.equal(secondsWithin(rates, size, decimal('0.019359999999'), 1_800), 639)
+  t.equal(secondsWithin(rates, size, decimal('1'), 1_800), 1_800)
+  t.equal(secondsWithin({ usdPerVcpuSecond: '0', usdPerGibSecond: '0' }, size, decimal('1'), 1_800), 0)
+})

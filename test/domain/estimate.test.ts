@@ -1,0 +1,63 @@
+import t from 'tap'
+import { estimateLlm, outputTokensWithin } from '../../src/domain/estimate.ts'
+import { decimal, usdText } from '../../src/domain/money.ts'
+import { costOfUsage } from '../../src/domain/price.ts'
+import { card, opus, sol } from './cards.ts'
+
+function total(...args: Parameters<typeof estimateLlm>): string {
+  return usdText(estimateLlm(...args).totalUsd)
+}
+
+t.test('input is estimated at the dearest rate that can apply, output at its own', async (t) => {
+  t.equal(total(sol, { inputTokens: 12_000, maxOutputTokens: 2_000 }), '0.05', 'cache writes at 2.5')
+  t.equal(total(opus, { inputTokens: 1_000, maxOutputTokens: 0 }), '0.008', 'one-hour cache writes at 8')
+  const noWrites = card({ usdPerMtok: { input: '3', output: '5', cache_write: '1' } })
+  t.equal(total(noWrites, { inputTokens: 1_000_000, maxOutputTokens: 0 }), '3', 'writes may be the cheaper ones')
+})
+
+t.test('a long input is estimated at the long-context rates, strictly above the threshold', async (t) => {
+  t.equal(total(sol, { inputTokens: 272_000, maxOutputTokens: 100 }), '0.681')
+  t.equal(total(sol, { inputTokens: 272_001, maxOutputTokens: 100 }), '1.361505')
+  t.equal(estimateLlm(sol, { inputTokens: 272_001, maxOutputTokens: 1 }).longContext, true)
+})
+
+t.test('web searches and one request are in the estimate, untouched by tier and region', async (t) => {
+  const price = card({
+    usdPerMtok: { input: '1', output: '2' },
+    usdPerUnit: { web_search: '0.01', request: '0.012' },
+    modifiers: { batch: '0.5', 'region:us': '1.1' },
+  })
+  const request = { inputTokens: 1_000_000, maxOutputTokens: 1_000_000, maxWebSearches: 2 }
+  t.equal(total(price, request), '3.032')
+  t.equal(total(price, { ...request, serviceTier: 'batch', region: 'us' }), '1.682')
+})
+
+t.test('an estimate covers the cost of any usage within it', async (t) => {
+  const estimate = estimateLlm(opus, { inputTokens: 5_000, maxOutputTokens: 300, maxWebSearches: 1 })
+  const usages = [
+    { input_tokens: 5_000, output_tokens: 300, web_searches: 1 },
+    { input_tokens: 5_000, cache_write_tokens: 5_000, output_tokens: 300, web_searches: 1 },
+    {
+      input_tokens: 5_000,
+      cache_write_tokens: 5_000,
+      cache_write_1h_tokens: 5_000,
+      output_tokens: 300,
+      web_searches: 1,
+    },
+    { input_tokens: 5_000, cache_read_tokens: 5_000, output_tokens: 300, reasoning_tokens: 300 },
+  ]
+  for (const usage of usages) t.ok(costOfUsage(opus, usage).costUsd.lte(estimate.totalUsd), JSON.stringify(usage))
+  t.equal(usdText(estimate.fixedUsd.plus(estimate.usdPerOutputToken.times(300))), usdText(estimate.totalUsd))
+})
+
+t.test('capped tokens are the most that fit beside what is fixed', async (t) => {
+  const estimate = estimateLlm(sol, { inputTokens: 12_000, maxOutputTokens: 2_000 })
+  t.equal(usdText(estimate.fixedUsd), '0.03')
+  t.equal(outputTokensWithin(estimate, decimal('0.03312'), 2_000), 312)
+  t.equal(outputTokensWithin(estimate, decimal('0.033129999999'), 2_000), 312)
+  t.equal(outputTokensWithin(estimate, decimal('1'), 2_000), 2_000, 'no more than asked for')
+  t.equal(outputTokensWithin(estimate, decimal('0.03'), 2_000), 0)
+  t.equal(outputTokensWithin(estimate, decimal('0.01'), 2_000), 0)
+  const free = card({ usdPerMtok: { input: '1', output: '0' } })
+  t.equal(outputTokensWithin(estimateLlm(free, { inputTokens: 1, maxOutputTokens: 5 }), decimal(1), 5), 0)
+})

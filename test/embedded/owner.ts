@@ -1,0 +1,13 @@
+// Run by the tests as a process of its own: owns a data folder, says so in one line of JSON, and on SIGINT
+// proves that the server still answers before it stops it.
+import { once } from 'node:events'
+import { startEmbeddedPostgres } from '../../src/embedded/postgres.ts'
+import { queryOnce } from '../helpers/embedded.ts'
+
+const postgres = await startEmbeddedPostgres({ dataDir: process.argv[2]! })
+const interrupted = once(process, 'SIGINT')
+console.log(JSON.stringify({ databaseUrl: postgres.databaseUrl, pid: postgres.pid }))
+await interrupted
+const answer = await queryOnce(postgres.databaseUrl, 'select 42 as answer')
+await postgres.stop()
+console.log(JSON.stringify(answer))
