@@ -65,7 +65,6 @@ create table copilot_internal.quota_periods (
 comment on table copilot_internal.quota_periods is 'The balance of a quota in one half-open period. No index stands on what changes.';
 comment on column copilot_internal.quota_periods.over_cause is 'Why spent + reserved is above the limit, where something else than an enforced grant put it there.';
 create unique index quota_periods_open on copilot_internal.quota_periods (quota_id, starts_at) where closed_at is null;
-create index quota_periods_of_scope on copilot_internal.quota_periods (resource_type, coalesce(tenant_id, ''), coalesce(user_id, ''), ends_at) where closed_at is null;
 
 create table copilot_internal.quota_defaults (
   scope text not null check (scope in ('tenant', 'user')),

@@ -1,6 +1,7 @@
 import Fastify, { type FastifyBaseLogger } from 'fastify'
 import { randomUUID } from 'node:crypto'
 import { apiKeyRoutes } from './http/routes/api-keys.ts'
+import { costRoutes } from './http/routes/costs.ts'
 import { estimateRoutes } from './http/routes/estimates.ts'
 import { operationRoutes } from './http/routes/operations.ts'
 import { quotaRoutes } from './http/routes/quotas.ts'
@@ -56,6 +57,7 @@ export async function buildApp(options: AppOptions): Promise<App> {
 
   reservationRoutes(app, services)
   estimateRoutes(app, services)
+  costRoutes(app, services)
   quotaRoutes(app, services)
   apiKeyRoutes(app, services)
   operationRoutes(app, services)

@@ -15,6 +15,7 @@ import { startSweeper } from './jobs/sweep.ts'
 import { seedPrices } from './prices/seed.ts'
 import { bootstrapAdminKey } from './services/api-keys.ts'
 import { createServices } from './services/index.ts'
+import { stopTelemetry } from './telemetry/stop.ts'
 
 const DRAIN_MS_MAX = 15_000
 
@@ -31,7 +32,7 @@ process.exitCode = await start().catch((error: unknown) => {
 async function start(): Promise<number> {
   const config = readConfig(process.env)
   const log = pino({ level: config.LOG_LEVEL })
-  const closing: (() => Promise<unknown>)[] = []
+  const closing: (() => Promise<unknown>)[] = [stopTelemetry]
   let stopping = false
 
   /** Stops what was started, the last first. */

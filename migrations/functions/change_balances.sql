@@ -1,12 +1,15 @@
--- change_balances: adds to balances, each once, in id order; the only statement that changes spent and reserved on the hot path.
--- Answers whether one that is enforced or warned of stands above its limit now.
+-- change_balances: adds to balances, each once, in id order; the only statement that changes spent and reserved on the hot
+-- path. An id may come several times (its amounts are summed) or with nothing to add (then it is read, not locked).
 -- p_cause: why, for a balance that comes to stand above its limit (over_cause); it is cleared when it falls back.
--- The update's order is the order of the sorted subquery only while the join is a nested loop, so that plan is pinned here:
+-- Answers whether one that was changed, and is enforced or warned of, stands above its limit now; and the balances as they stand
+-- now, as one object of parallel arrays, amounts as text so that no client floats them.
+--
+-- The update's order is that of the sorted subquery only while the join is a nested loop, so that plan is pinned here:
 -- with a hash join eight clients deadlocked nine times in six seconds.
 create or replace function copilot_internal.change_balances(
-  p_ids bigint[], p_spent numeric[], p_reserved numeric[], p_cause text, p_now timestamptz
+  p_ids bigint[], p_spent numeric[], p_reserved numeric[], p_cause text, p_now timestamptz,
+  out over boolean, out balances json
 )
-returns boolean
 language plpgsql volatile
 set search_path = pg_catalog, pg_temp
 set plan_cache_mode = force_generic_plan
@@ -14,28 +17,41 @@ set enable_hashjoin = off
 set enable_mergejoin = off
 set enable_seqscan = off
 set enable_bitmapscan = off
+set enable_material = off
 as $$
-declare
-  v_over boolean;
 begin
-  with changed as (
+  with delta as materialized (
+    select u.id, sum(u.spent) as spent, sum(u.reserved) as reserved
+    from unnest(p_ids, p_spent, p_reserved) u(id, spent, reserved)
+    where u.id is not null
+    group by u.id
+    order by u.id
+  ),
+  changed as (
     update copilot_internal.quota_periods p
     set spent = p.spent + d.spent,
         reserved = p.reserved + d.reserved,
         over_cause = case
           when p.spent + d.spent + p.reserved + d.reserved > case when p.raise_until > p_now then p.raise_limit_usd else p.limit_usd end
           then coalesce(p.over_cause, p_cause) end
-    from (
-      select u.id, sum(u.spent) as spent, sum(u.reserved) as reserved
-      from unnest(p_ids, p_spent, p_reserved) u(id, spent, reserved)
-      group by u.id
-      having sum(u.spent) <> 0 or sum(u.reserved) <> 0
-      order by u.id
-    ) d
-    where p.quota_period_id = d.id
-    returning p.over_cause is not null and p.enforcement <> 'off' as over
+    from delta d
+    where p.quota_period_id = d.id and (d.spent <> 0 or d.reserved <> 0)
+    returning p.*
+  ),
+  unchanged as (
+    select p.* from delta d
+    cross join lateral (select p.* from copilot_internal.quota_periods p where p.quota_period_id = d.id offset 0) p
+    where d.spent = 0 and d.reserved = 0
   )
-  select coalesce(bool_or(over), false) into v_over from changed;
-  return v_over;
+  select bool_or(p.changed and p.over_cause is not null and p.enforcement <> 'off'),
+         json_build_object(
+           'quota_period_id', array_agg(p.quota_period_id), 'quota_id', array_agg(p.quota_id),
+           'scope', array_agg(p.scope), 'tenant_id', array_agg(p.tenant_id), 'user_id', array_agg(p.user_id),
+           'period', array_agg(p.period), 'enforcement', array_agg(p.enforcement),
+           'limit_usd', array_agg((case when p.raise_until > p_now then p.raise_limit_usd else p.limit_usd end)::text),
+           'spent_usd', array_agg(p.spent::text), 'reserved_usd', array_agg(p.reserved::text),
+           'starts_at', array_agg(p.starts_at), 'ends_at', array_agg(p.ends_at))
+    into over, balances
+    from (select c.*, true as changed from changed c union all select u.*, false from unchanged u) p;
 end $$;
-comment on function copilot_internal.change_balances(bigint[], numeric[], numeric[], text, timestamptz) is 'Adds to balances in id order, under a pinned plan.';
+comment on function copilot_internal.change_balances(bigint[], numeric[], numeric[], text, timestamptz) is 'Adds to balances in id order, under a pinned plan; answers how they stand.';

@@ -5,7 +5,7 @@
 -- or above the hold, the money is gone already, so it is booked and marked. Tokens are priced at the reservation's
 -- created_at for the model that answered, sandboxes second by second (rule 9); without a price the reserved amount is booked
 -- and marked estimated (rule 10).
--- Answers { balances, outcomes }: balances as balances_json(); outcomes[i] is one of
+-- Answers { balances, outcomes }: balances as change_balances() answers them; outcomes[i] is one of
 --   { "committed": the reservation, "quota_period_ids" } | { "conflict": status } | { "unknown": true }
 --   | { "unfit": "tokens" | "seconds" | "model" }: the measure doesn't fit the resource type, or no model is known.
 -- Bound: 500 items a call.
@@ -21,12 +21,14 @@ set enable_hashjoin = off
 set enable_mergejoin = off
 set enable_seqscan = off
 set enable_bitmapscan = off
+set enable_material = off
 as $$
 declare
   v_now timestamptz;
   v_items copilot_internal.commit_item[];
   v_ids uuid[];
   v_done copilot_internal.settlement[];
+  v_balances json;
   v_charged record;
 begin
   if current_setting('transaction_isolation') <> 'read committed' then
@@ -84,13 +86,25 @@ begin
       and (i.measure <> 'tokens' or coalesce(i.model, r.model) is not null)
     order by i.n);
 
-  perform copilot_internal.change_balances(
-      array_agg(p.quota_period_id), array_agg(d.cost_usd - coalesce(d.charged_usd, 0)),
-      -- A row opened since (rule 6) doesn't hold the amount that the reservation's own rows hold.
-      array_agg(case when p.quota_period_id = any (r.quota_period_ids) then -d.held_usd else 0 end), 'commit', v_now)
-    from unnest(v_done) d
-    join copilot_internal.reservations r on r.reservation_id = d.reservation_id
-    cross join lateral unnest(d.quota_period_ids) p(quota_period_id);
+  -- The balances of repeats change by nothing, but are answered too.
+  select c.balances into v_balances
+    from (
+      select array_agg(p.id) as ids, array_agg(p.spent) as spent, array_agg(p.reserved) as reserved
+      from (
+        select p.id, d.cost_usd - coalesce(d.charged_usd, 0) as spent,
+               -- A row opened since (rule 6) doesn't hold the amount that the reservation's own rows hold.
+               case when p.id = any (r.quota_period_ids) then -d.held_usd else 0 end as reserved
+        from unnest(v_done) d
+        join copilot_internal.reservations r on r.reservation_id = d.reservation_id
+        cross join lateral unnest(d.quota_period_ids) p(id)
+        union all
+        select p.id, 0, 0
+        from unnest(v_items) i
+        join copilot_internal.reservations r on r.reservation_id = i.reservation_id and r.status = 'committed'
+        cross join lateral unnest(r.quota_period_ids) p(id)
+      ) p
+    ) all_deltas
+    cross join lateral copilot_internal.change_balances(all_deltas.ids, all_deltas.spent, all_deltas.reserved, 'commit', v_now) c;
 
   -- A lapse that was charged is corrected by two lines: its reversal here, and the real cost below.
   for v_charged in
@@ -156,8 +170,7 @@ begin
     )
     select json_build_object(
       'now', v_now,
-      'balances', copilot_internal.balances_json(
-        array(select distinct p.id from answered a, unnest(a.quota_period_ids) p(id) where a.status = 'committed' order by p.id), v_now),
+      'balances', v_balances,
       'outcomes', json_agg(case
           when a.reservation_id is null then json_build_object('unknown', true)
           when a.stored_hash = a.commit_hash then json_build_object(

@@ -18,7 +18,9 @@ begin
     continue when to_regclass('copilot_partitions.' || v_name) is not null;
     -- Made alone and then attached: attaching doesn't wait for readers and writers of the other months.
     perform pg_advisory_xact_lock(hashtext('copilot_partitions'));
-    continue when to_regclass('copilot_partitions.' || v_name) is not null;
+    -- Read from the catalog itself: waiting for an advisory lock doesn't renew what to_regclass() remembers.
+    continue when exists (
+      select from pg_class c where c.relname = v_name and c.relnamespace = 'copilot_partitions'::regnamespace);
     execute format('create table copilot_partitions.%I (like copilot_internal.%I including all)', v_name, v_table);
     execute format('alter table copilot_internal.%I attach partition copilot_partitions.%I for values from (%L) to (%L)',
       v_table, v_name, v_from, v_from + interval '1 month');

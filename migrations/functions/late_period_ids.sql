@@ -9,10 +9,10 @@ set search_path = pg_catalog, pg_temp
 as $$
   select coalesce(array_agg(p.quota_period_id order by p.quota_period_id), '{}')
   from (values ('', ''), (p_tenant_id, ''), (p_tenant_id, p_user_id)) k(tenant_id, user_id)
+  join copilot_internal.cost_quotas q
+    on q.resource_type = p_resource_type and coalesce(q.tenant_id, '') = k.tenant_id and coalesce(q.user_id, '') = k.user_id
   join copilot_internal.quota_periods p
-    on p.closed_at is null and p.resource_type = p_resource_type
-    and coalesce(p.tenant_id, '') = k.tenant_id and coalesce(p.user_id, '') = k.user_id
-    and p.ends_at > p_booked_at and p.starts_at <= p_booked_at
+    on p.quota_id = q.quota_id and p.closed_at is null and p.starts_at <= p_booked_at and p.ends_at > p_booked_at
   where k.user_id is not null and p.quota_period_id <> all (p_known)
 $$;
 comment on function copilot_internal.late_period_ids(copilot_internal.resource_type, text, text, timestamptz, bigint[]) is 'Balances opened since, in which a late cost counts too.';

@@ -2,7 +2,9 @@
 -- running periods, and the scopes' rows that name them.
 -- Locks: rows are inserted in natural-key order while the caller holds lock (0), so two batches that meet a new tenant
 -- or a new day wait for each other in one direction only. Bound: the scopes of one batch.
-create or replace function copilot_internal.prepare_scopes(p_scopes json, p_now timestamptz)
+create or replace function copilot_internal.prepare_scopes(
+  p_types copilot_internal.resource_type[], p_tenants text[], p_users text[], p_now timestamptz
+)
 returns void
 language plpgsql volatile
 set search_path = pg_catalog, pg_temp
@@ -11,10 +13,7 @@ begin
   -- A deleted quota keeps its row, so no default comes back for it.
   insert into copilot_internal.cost_quotas (resource_type, scope, tenant_id, user_id, period, limit_usd, enforcement, from_default, created_at, updated_at)
   select k.resource_type, d.scope, k.tenant_id, nullif(k.user_id, ''), d.period, d.limit_usd, d.enforcement, true, p_now, p_now
-  from (
-    select distinct (e ->> 0)::copilot_internal.resource_type as resource_type, e ->> 1 as tenant_id, e ->> 2 as user_id
-    from json_array_elements(p_scopes) e
-  ) k
+  from unnest(p_types, p_tenants, p_users) k(resource_type, tenant_id, user_id)
   join copilot_internal.quota_defaults d
     on d.resource_type = k.resource_type and d.scope = case when k.user_id = '' then 'tenant' else 'user' end
   where k.tenant_id <> ''
@@ -29,13 +28,14 @@ begin
     quota_id, resource_type, scope, tenant_id, user_id, period, starts_at, ends_at, limit_usd, raise_limit_usd, raise_until, enforcement, opened_at)
   select q.quota_id, q.resource_type, q.scope, q.tenant_id, q.user_id, q.period, b.starts_at, b.ends_at,
          q.limit_usd, q.raise_limit_usd, q.raise_until, q.enforcement, p_now
-  from (
-    select distinct (e ->> 0)::copilot_internal.resource_type as resource_type, e ->> 1 as tenant_id, e ->> 2 as user_id
-    from json_array_elements(p_scopes) e
-  ) k
-  join copilot_internal.cost_quotas q
-    on q.resource_type = k.resource_type and q.deleted_at is null
-    and coalesce(q.tenant_id, '') = k.tenant_id and coalesce(q.user_id, '') = k.user_id
+  from unnest(p_types, p_tenants, p_users) k(resource_type, tenant_id, user_id)
+  cross join lateral (
+    select q.* from copilot_internal.cost_quotas q
+    where q.resource_type = k.resource_type and coalesce(q.tenant_id, '') = k.tenant_id and coalesce(q.user_id, '') = k.user_id
+      and q.deleted_at is null
+    -- A look-up for each, as in scope_balances().
+    offset 0
+  ) q
   cross join lateral copilot_internal.period_bounds(q.period, q.time_zone, q.week_starts_on, q.billing_day, p_now) b
   order by q.quota_id
   on conflict do nothing;
@@ -44,17 +44,18 @@ begin
   select k.resource_type, k.tenant_id, k.user_id,
          coalesce(array_agg(p.quota_period_id order by p.quota_period_id) filter (where p.quota_period_id is not null), '{}'),
          coalesce(max(p.starts_at), '-infinity'), coalesce(min(p.ends_at), 'infinity')
-  from (
-    select distinct (e ->> 0)::copilot_internal.resource_type as resource_type, e ->> 1 as tenant_id, e ->> 2 as user_id
-    from json_array_elements(p_scopes) e
-  ) k
-  left join copilot_internal.quota_periods p
-    on p.closed_at is null and p.resource_type = k.resource_type
-    and coalesce(p.tenant_id, '') = k.tenant_id and coalesce(p.user_id, '') = k.user_id
-    and p.starts_at <= p_now and p.ends_at > p_now
+  from unnest(p_types, p_tenants, p_users) k(resource_type, tenant_id, user_id)
+  left join lateral (
+    select p.quota_period_id, p.starts_at, p.ends_at
+    from copilot_internal.cost_quotas q
+    cross join lateral copilot_internal.period_bounds(q.period, q.time_zone, q.week_starts_on, q.billing_day, p_now) b
+    join copilot_internal.quota_periods p on p.quota_id = q.quota_id and p.starts_at = b.starts_at and p.closed_at is null
+    where q.resource_type = k.resource_type and q.deleted_at is null
+      and coalesce(q.tenant_id, '') = k.tenant_id and coalesce(q.user_id, '') = k.user_id
+  ) p on true
   group by k.resource_type, k.tenant_id, k.user_id
   order by k.resource_type, k.tenant_id, k.user_id
   on conflict (resource_type, tenant_id, user_id) do update
     set quota_period_ids = excluded.quota_period_ids, valid_from = excluded.valid_from, valid_until = excluded.valid_until;
 end $$;
-comment on function copilot_internal.prepare_scopes(json, timestamptz) is 'Makes default quotas, running periods and scope rows for scopes [[resource_type, tenant_id, user_id], ...].';
+comment on function copilot_internal.prepare_scopes(copilot_internal.resource_type[], text[], text[], timestamptz) is 'Makes default quotas, running periods and scope rows for distinct scopes.';

@@ -12,6 +12,7 @@ set enable_hashjoin = off
 set enable_mergejoin = off
 set enable_seqscan = off
 set enable_bitmapscan = off
+set enable_material = off
 as $$
 declare
   v_now timestamptz;

@@ -2,12 +2,12 @@
 --
 -- p_scopes: the distinct scopes of the batch, [[resource_type, tenant_id, user_id], ...], '' for none. p_items: an array of
 -- reserve_item. p_enforcement: the service's; the weaker of it and the quota's applies.
--- Answers { now, first, last, balances, outcomes }: balances as balances_json(), those of scope s at first[s] to last[s] (from 1);
--- outcomes[i] is one of
+-- Answers { now, ids, first, last, balances, outcomes }: balances as change_balances() answers them; those of scope s are
+-- ids[first[s]] to ids[last[s]], from 1, null for none; outcomes[i] is one of
 --   { "granted": amount, "units": those granted where it is less than asked, "warned": [[balance, spent, reserved], ...] }
 --   { "refused": { "largest_allowed_usd", "violations": [[balance, spent, reserved], ...] } }
 --   { "replayed": the stored reservation } | { "mismatch": true }
--- with "balance" a position from 0. Denials are answers, not exceptions. Bound: 500 items a call.
+-- with "balance" a position in ids from 0. Denials are answers, not exceptions. Bound: 500 items a call.
 --
 -- Locks: (0) shared advisory, then missing quotas, periods and scopes in natural-key order -> (1) the new reservations by
 -- their keys -> (2) quota_periods by id. The reservations are inserted before the hot balances are locked, so that these are
@@ -24,11 +24,15 @@ set enable_hashjoin = off
 set enable_mergejoin = off
 set enable_seqscan = off
 set enable_bitmapscan = off
+set enable_material = off
 as $$
 declare
   v_now timestamptz;
   v_service integer := array_position(array['off', 'warn', 'enforce'], p_enforcement) - 1;
   v_items copilot_internal.reserve_item[];
+  v_types copilot_internal.resource_type[];
+  v_tenants text[];
+  v_users text[];
   v_balances record;
   -- By item: what it wants, and what it gets; null where it is refused or a repeat.
   v_amounts numeric[];
@@ -41,6 +45,8 @@ declare
   v_inserted uuid[];
   -- By balance.
   v_deltas numeric[];
+  v_nothing numeric[];
+  v_change record;
   v_locked record;
   v_again record;
 begin
@@ -61,7 +67,9 @@ begin
     into v_amounts, v_fixed, v_per_unit
     from unnest(v_items) i;
   v_item_scopes := array(select unnest(i.scopes) from unnest(v_items) i);
-  select * into v_balances from copilot_internal.scope_balances(p_scopes, v_now, v_service);
+  select array_agg((s ->> 0)::copilot_internal.resource_type), array_agg(s ->> 1), array_agg(s ->> 2) into v_types, v_tenants, v_users
+    from json_array_elements(p_scopes) s;
+  select * into v_balances from copilot_internal.scope_balances(v_types, v_tenants, v_users, v_now, v_service);
 
   -- First opinion, from the look-up: where everything fits together, no item needs a look of its own.
   v_granted := v_amounts;
@@ -99,9 +107,10 @@ begin
            i.provider, i.model, i.service_tier, i.region, i.tier, i.vcpu, i.memory_mib, i.estimate, i.price_id, v_granted[i.ordinality],
            case when v_units[i.ordinality] is not null then jsonb_build_object(i.caps_name, v_units[i.ordinality]) end,
            i.on_expiry, v_now, v_now, v_now + make_interval(secs => coalesce(i.ttl_beyond_units + v_units[i.ordinality]::integer, i.ttl_seconds)),
-           v_balances.ids[v_balances.first[i.scopes[1]]:v_balances.last[i.scopes[1]]]
-             || v_balances.ids[v_balances.first[i.scopes[2]]:v_balances.last[i.scopes[2]]]
-             || v_balances.ids[v_balances.first[i.scopes[3]]:v_balances.last[i.scopes[3]]],
+           array_remove(
+             v_balances.ids[v_balances.first[i.scopes[1]]:v_balances.last[i.scopes[1]]]
+               || v_balances.ids[v_balances.first[i.scopes[2]]:v_balances.last[i.scopes[2]]]
+               || v_balances.ids[v_balances.first[i.scopes[3]]:v_balances.last[i.scopes[3]]], null),
            least(v_balances.until[i.scopes[1]], v_balances.until[i.scopes[2]], v_balances.until[i.scopes[3]])
     from unnest(v_items) with ordinality i
     where v_granted[i.ordinality] is not null
@@ -110,16 +119,18 @@ begin
     returning reservation_id
   )
   select coalesce(array_agg(reservation_id), '{}') into v_inserted from inserted;
-  if cardinality(v_inserted) < cardinality(array_remove(v_granted, null)) then
+  if cardinality(v_inserted) < cardinality(v_items) then
     v_granted := array(
       select case when i.reservation_id = any (v_inserted) then v_granted[i.ordinality] end
       from unnest(v_items) with ordinality i order by i.ordinality);
+    v_deltas := copilot_internal.sum_by_balance(v_granted, v_item_scopes, v_balances.first, v_balances.last);
   end if;
 
-  v_deltas := copilot_internal.sum_by_balance(v_granted, v_item_scopes, v_balances.first, v_balances.last);
-  if copilot_internal.change_balances(v_balances.ids, array_fill(0::numeric, array[cardinality(v_deltas)]), v_deltas, 'warned', v_now) then
+  v_nothing := array_fill(0::numeric, array[cardinality(v_deltas)]);
+  select * into v_change from copilot_internal.change_balances(v_balances.ids, v_nothing, v_deltas, 'warned', v_now);
+  if v_change.over then
     -- Somebody else took the room between look-up and lock, or a warning is due. The balances are locked now: decide again.
-    select * into v_locked from copilot_internal.scope_balances(p_scopes, v_now, v_service);
+    select * into v_locked from copilot_internal.scope_balances(v_types, v_tenants, v_users, v_now, v_service);
     select * into v_again from copilot_internal.decide_spend(
       array(select case when v_granted[i.n] is not null then v_amounts[i.n] end from generate_subscripts(v_granted, 1) i(n) order by i.n),
       v_fixed, v_per_unit, v_item_scopes, v_locked.first, v_locked.last, v_locked.limits, v_locked.spent,
@@ -133,7 +144,7 @@ begin
           expires_at = v_now + make_interval(secs => coalesce(i.ttl_beyond_units + v_again.o_granted_units[i.ordinality]::integer, i.ttl_seconds))
       from unnest(v_items) with ordinality i
       where r.reservation_id = i.reservation_id and v_again.o_amounts[i.ordinality] <> v_granted[i.ordinality];
-    perform copilot_internal.change_balances(v_balances.ids, array_fill(0::numeric, array[cardinality(v_deltas)]),
+    select * into v_change from copilot_internal.change_balances(v_balances.ids, v_nothing,
       array(select f.final - f.first from unnest(
               copilot_internal.sum_by_balance(v_again.o_amounts, v_item_scopes, v_locked.first, v_locked.last), v_deltas) with ordinality f(final, first, n)
             order by f.n),
@@ -148,8 +159,7 @@ begin
   end if;
 
   return json_build_object(
-    'now', v_now, 'first', v_balances.first, 'last', v_balances.last,
-    'balances', copilot_internal.balances_json(v_balances.ids, v_now),
+    'now', v_now, 'ids', v_balances.ids, 'first', v_balances.first, 'last', v_balances.last, 'balances', v_change.balances,
     'outcomes', (
       select json_agg(case
           when v_granted[i.ordinality] is not null then json_build_object(

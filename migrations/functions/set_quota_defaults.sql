@@ -32,7 +32,7 @@ begin
     join copilot_internal.scopes s
       on s.resource_type = c.resource_type and s.tenant_id <> '' and (s.user_id = '') = (c.scope = 'tenant');
   if v_changed is not null then
-    perform copilot_internal.set_quotas(v_changed, true);
+    perform from copilot_internal.set_quotas(v_changed, true);
   end if;
 end $$;
 comment on function copilot_internal.set_quota_defaults(json, boolean) is 'Sets the default quotas, and the quotas that come from them.';

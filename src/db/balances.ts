@@ -1,4 +1,4 @@
-/** Balances as balances_json() answers them: parallel arrays, amounts as decimal text; null where there are none. */
+/** Balances as change_balances() answers them: parallel arrays, amounts as decimal text; null where there are none. */
 export type BalanceColumns = {
   quota_period_id: number[] | null
   quota_id: number[]
@@ -29,8 +29,9 @@ export type Balance = {
   endsAt: string
 }
 
-export function readBalances(columns: BalanceColumns): Balance[] {
-  return (columns.quota_period_id ?? []).map((quotaPeriodId, i) => ({
+/** The balances by their ids. */
+export function readBalances(columns: BalanceColumns): Map<number, Balance> {
+  const balances = (columns.quota_period_id ?? []).map((quotaPeriodId, i) => ({
     quotaPeriodId,
     quotaId: columns.quota_id[i]!,
     scope: columns.scope[i]!,
@@ -43,4 +44,5 @@ export function readBalances(columns: BalanceColumns): Balance[] {
     startsAt: columns.starts_at[i]!,
     endsAt: columns.ends_at[i]!,
   }))
+  return new Map(balances.map((balance) => [balance.quotaPeriodId, balance]))
 }

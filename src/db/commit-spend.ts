@@ -42,7 +42,7 @@ export async function commitSpend(db: Db, items: CommitItem[]): Promise<Settleme
     select copilot_internal.commit_spend(${JSON.stringify(items)}::json) as answer`.execute(db)
   const { answer } = rows[0]!
   const now = new Date(answer.now)
-  const balances = new Map(readBalances(answer.balances).map((balance) => [balance.quotaPeriodId, balance]))
+  const balances = readBalances(answer.balances)
   return answer.outcomes.map((outcome) => ({
     outcome,
     now,

@@ -5,28 +5,31 @@ import { isConnectionFault, isItemFault, isRetryable, toProblem } from './faults
 export type GroupCommitOptions<Item, Answer> = {
   /** Runs one batch in one transaction; answers[i] is for items[i]. */
   run: (items: Item[]) => Promise<Answer[]>
-  /** Items of one key never share a batch: the later one goes with the next and finds what the first did. */
+  /** Items of one key never share a batch: the later one goes with another and finds what the first did. */
   keyOf: (item: Item) => string | null
   /** At most so many items a batch. */
   itemsMax?: number
   /** At most so many wait; one more is refused at once. */
   waitingMax?: number
+  /** At most so many batches are with Postgres: while one waits for its flush, the next is decided. */
+  batchesMax?: number
 }
 
 type Waiting<Item, Answer> = { item: Item; resolve: (answer: Answer) => void; reject: (reason: unknown) => void }
 
 /**
- * Lets requests that wait at the same moment share one transaction: while a batch is with Postgres, arrivals queue up,
- * and leave together when it returns. An idle service sends at once, without a timer.
+ * Lets requests that wait at the same moment share one transaction: while batches are with Postgres, arrivals queue up,
+ * and leave together when one returns. An idle service sends at once, without a timer.
  *
  * A batch that fails by deadlock or a lost connection is sent once more with the same ids, so that a repeat can't
  * double; one that fails by an item is halved until the item stands alone. Answers reject with a Problem: `unavailable`,
  * or `overloaded` beyond waitingMax.
  */
 export function groupCommit<Item, Answer>(options: GroupCommitOptions<Item, Answer>): (item: Item) => Promise<Answer> {
-  const { run, keyOf, itemsMax = 250, waitingMax = 20_000 } = options
+  const { run, keyOf, itemsMax = 250, waitingMax = 20_000, batchesMax = 2 } = options
   let waiting: Waiting<Item, Answer>[] = []
-  let busy = false
+  let batches = 0
+  let leaving = false
 
   async function settle(batch: Waiting<Item, Answer>[], tries = 2): Promise<void> {
     try {
@@ -59,9 +62,15 @@ export function groupCommit<Item, Answer>(options: GroupCommitOptions<Item, Answ
     return batch
   }
 
-  async function drain(): Promise<void> {
-    while (waiting.length > 0) await settle(takeBatch())
-    busy = false
+  function leave(): void {
+    leaving = false
+    while (batches < batchesMax && waiting.length > 0) {
+      batches += 1
+      void settle(takeBatch()).then(() => {
+        batches -= 1
+        leave()
+      })
+    }
   }
 
   return (item) =>
@@ -75,9 +84,9 @@ export function groupCommit<Item, Answer>(options: GroupCommitOptions<Item, Answ
         return
       }
       waiting.push({ item, resolve, reject })
-      if (busy) return
-      busy = true
-      // After the sockets that are readable now have been read, so that simultaneous arrivals share the first batch too.
-      setImmediate(() => void drain())
+      if (leaving || batches >= batchesMax) return
+      leaving = true
+      // After the sockets that are readable now have been read, so that simultaneous arrivals share a batch.
+      setImmediate(leave)
     })
 }

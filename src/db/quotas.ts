@@ -38,9 +38,9 @@ export type QuotaWish = {
 
 /** Makes or changes quotas by their natural key, all or none; the answers are in the order given. */
 export async function setQuotas(db: Db, quotas: QuotaWish[]): Promise<{ quota: StoredQuota; made: boolean }[]> {
-  const { rows } = await sql<{ answer: { quota: StoredQuota; made: boolean }[] }>`
-    select copilot_internal.set_quotas(${JSON.stringify(quotas)}::json) as answer`.execute(db)
-  return rows[0]!.answer
+  const { rows } = await sql<{ quota: StoredQuota; made: boolean }>`
+    select quota, made from copilot_internal.set_quotas(${JSON.stringify(quotas)}::json)`.execute(db)
+  return rows
 }
 
 export type DefaultWish = { scope: 'tenant' | 'user'; resource_type: 'llm' | 'e2b'; period: string; limit_usd: string }

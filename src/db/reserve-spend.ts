@@ -47,7 +47,7 @@ type Outcome =
   | { mismatch: true }
 
 /** What was decided about one item, with the balances that apply to it as they stand after the batch. */
-export type Decision = { outcome: Outcome; now: Date; quotas: Balance[]; all: Balance[] }
+export type Decision = { outcome: Outcome; now: Date; quotas: Balance[]; all: (Balance | undefined)[] }
 
 /**
  * Decides a batch of 1 to 500 items in order, in one round trip; decisions[i] is for items[i].
@@ -72,14 +72,24 @@ export async function reserveSpend(db: Db, items: ReserveItem[], enforcement: st
   ])
   const batch = JSON.stringify(items.map((item, i) => ({ ...item, scopes: scopesOf[i] })))
   const { rows } = await sql<{
-    answer: { now: string; first: number[]; last: number[]; balances: BalanceColumns; outcomes: Outcome[] }
+    answer: {
+      now: string
+      ids: (number | null)[]
+      first: number[]
+      last: number[]
+      balances: BalanceColumns
+      outcomes: Outcome[]
+    }
   }>`select copilot_internal.reserve_spend(${JSON.stringify(scopes)}::json, ${batch}::json, ${enforcement}) as answer`.execute(
     db,
   )
   const { answer } = rows[0]!
   const now = new Date(answer.now)
-  const all = readBalances(answer.balances)
-  const ofScope = scopes.map((_, s) => all.slice(answer.first[s]! - 1, answer.last[s]))
+  const balances = readBalances(answer.balances)
+  const all = answer.ids.map((id) => (id === null ? undefined : balances.get(id)))
+  const ofScope = scopes.map((_, s) =>
+    all.slice(answer.first[s]! - 1, answer.last[s]).filter((one) => one !== undefined),
+  )
   return answer.outcomes.map((outcome, i) => ({
     outcome,
     now,

@@ -7,10 +7,10 @@ import Big from 'big.js'
 export type Usd = Big
 
 /** Decimals of an amount; finer ones are rounded, half up. */
-export const USD_DECIMALS = 12
+const USD_DECIMALS = 12
 
 /** Amounts of requests are below this, in USD. */
-export const AMOUNT_USD_BELOW = 1_000_000_000
+const AMOUNT_USD_BELOW = 1_000_000_000
 
 const HALF_UP = 1
 const DOWN = 0

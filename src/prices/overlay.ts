@@ -16,7 +16,7 @@ export type Overlay = {
   e2b: OverlayE2b
 }
 
-export type OverlayModel = {
+type OverlayModel = {
   provider: string
   model: string
   why: string
@@ -31,7 +31,7 @@ export type OverlayModel = {
 }
 
 /** Fees and modifiers of all models of a provider whose id matches; they fill in what a card does not say itself. */
-export type OverlayTerms = {
+type OverlayTerms = {
   provider: string
   /** A regular expression over model ids. */
   models: string
@@ -40,7 +40,7 @@ export type OverlayTerms = {
   modifiers?: Record<string, string>
 }
 
-export type OverlayE2b = {
+type OverlayE2b = {
   why: string
   region: string
   effective_date: string
@@ -109,8 +109,8 @@ function withTerms(card: PriceVersion, terms: readonly OverlayTerms[], source: s
   return {
     ...card,
     source: card.source === source ? source : `${card.source} + ${source}`,
-    usd_per_unit: Object.assign({}, ...own.map((term) => term.usd_per_unit), card.usd_per_unit),
-    modifiers: Object.assign({}, ...own.map((term) => term.modifiers), card.modifiers),
+    usd_per_unit: own.reduceRight((fees, term) => ({ ...term.usd_per_unit, ...fees }), card.usd_per_unit),
+    modifiers: own.reduceRight((modifiers, term) => ({ ...term.modifiers, ...modifiers }), card.modifiers),
   }
 }
 

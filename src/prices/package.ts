@@ -17,12 +17,12 @@ export type PriceVersion = {
 }
 
 /** What of the package cannot be published, and why; such a model is unknown until an admin prices it. */
-export type Skipped = { provider: string; model: string; reason: string }
+type Skipped = { provider: string; model: string; reason: string }
 
 export type PackagePrices = { versions: PriceVersion[]; skipped: Skipped[] }
 
 /** From when a version counts whose start nobody knows. */
-export const NO_KNOWN_START = '1970-01-01T00:00:00Z'
+const NO_KNOWN_START = '1970-01-01T00:00:00Z'
 
 /** The providers of the package's data, which has no list of its own to ask for; a test compares this one with it. */
 export const PACKAGE_PROVIDERS: readonly string[] = [
@@ -73,8 +73,8 @@ export const PACKAGE_PROVIDERS: readonly string[] = [
 
 /** The package's own shapes, as far as they are read; its feed has the same. */
 export type PackageProvider = { id: string; models: PackageModel[] }
-export type PackageModel = { id: string; match: unknown; prices: PackagePrice | PackageConditionalPrice[] }
-export type PackageConditionalPrice = {
+type PackageModel = { id: string; match: unknown; prices: PackagePrice | PackageConditionalPrice[] }
+type PackageConditionalPrice = {
   constraint?: { type?: string; start_date?: string }
   prices: PackagePrice
 }

@@ -1,5 +1,6 @@
 import { createHash } from 'node:crypto'
 import { readFile } from 'node:fs/promises'
+// oxlint-disable-next-line no-restricted-imports -- One transaction around reading and publishing, where db gives one call each.
 import { sql, type Kysely } from 'kysely'
 import { e2bVersions, layOver, type Overlay } from './overlay.ts'
 import { readPackagePrices } from './package.ts'
@@ -7,7 +8,7 @@ import { readPackagePrices } from './package.ts'
 /** Raised when the reading of the package changes what is published, so that the next start publishes again. */
 const READER_EDITION = 1
 
-export type PublishCounts = { added: number; unchanged: number; superseded: number; heldBack: number }
+type PublishCounts = { added: number; unchanged: number; superseded: number; heldBack: number }
 
 export type SeedOutcome = {
   /** False where this edition had been published before, and nothing was read or written. */
@@ -24,7 +25,7 @@ export type SeedOutcome = {
  * One transaction, idempotent, safe beside another instance doing the same. Where this edition was the last to be
  * published it costs one small query: the package is not even loaded.
  */
-export async function seedPrices(db: Kysely<any>): Promise<SeedOutcome> {
+export async function seedPrices<Tables>(db: Kysely<Tables>): Promise<SeedOutcome> {
   const overlayText = await readFile(new URL('./overlay.json', import.meta.url), 'utf8')
   const release = await packageRelease()
   const overlayHash = createHash('sha256').update(overlayText).digest('hex').slice(0, 16)

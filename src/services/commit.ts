@@ -7,6 +7,7 @@ import { checkUsage, normalizeProviderUsage, UsageError, type Usage } from '../d
 import { Problem, invalidRequest, type FieldError } from '../errors.ts'
 import type { CommitBody } from '../schemas/reservations.ts'
 import type { UsageBody } from '../schemas/usage.ts'
+import { inSpan, type WorkSpan } from '../telemetry/spans.ts'
 import { quotaAnswer, quotaWarning, usdJson } from './answers.ts'
 import type { Principal } from './principal.ts'
 
@@ -19,7 +20,7 @@ export type CommitDeps = { settle: (item: CommitItem) => Promise<Settlement> }
  * @throws not_found; reservation_committed for a different commit; invalidRequest.
  */
 export async function commit(deps: CommitDeps, principal: Principal, id: string, body: CommitBody): Promise<object> {
-  const settlement = await deps.settle({
+  const item: CommitItem = {
     reservation_id: id.toLowerCase(),
     tenant_id: principal.tenantId,
     commit_hash: `\\x${hash('sha256', stringify(body), 'hex')}`,
@@ -33,7 +34,28 @@ export async function commit(deps: CommitDeps, principal: Principal, id: string,
     call: body.call,
     execution: body.execution,
     resources: body.resources,
-  })
+  }
+  const usage: Usage | undefined = item.usage
+  const about = {
+    reservationId: item.reservation_id,
+    responseModel: item.model,
+    inputTokens: usage?.input_tokens,
+    outputTokens: usage?.output_tokens,
+  }
+  // Of which kind the reservation is, money alone does not say; the settled reservation does.
+  const name = item.measure === 'seconds' ? 'e2b.cost.calculate' : 'llm.cost.calculate'
+  return inSpan(name, about, (span) => settleItem(deps, principal, item, body, span))
+}
+
+async function settleItem(
+  deps: CommitDeps,
+  principal: Principal,
+  item: CommitItem,
+  body: CommitBody,
+  span: WorkSpan,
+): Promise<object> {
+  const id = item.reservation_id
+  const settlement = await deps.settle(item)
   const { outcome } = settlement
   if ('unknown' in outcome) throw new Problem('not_found', `There is no reservation ${id}`)
   if ('conflict' in outcome) {
@@ -44,6 +66,9 @@ export async function commit(deps: CommitDeps, principal: Principal, id: string,
   }
   if ('unfit' in outcome) throw invalidRequest([unfit(outcome.unfit, body)])
   const { committed } = outcome
+  const { tenant_id: tenantId, provider, model: requestModel, tier, region } = committed
+  span.set({ tenantId, provider, requestModel, tier, region, costUsd: committed.cost_usd })
+  span.rename(`${committed.resource_type}.cost.calculate`)
   const costUsd = decimal(committed.cost_usd!)
   const reservedUsd = decimal(committed.reserved_usd)
   return {

@@ -4,14 +4,17 @@ import type { SharedCache } from '../cache/shared.ts'
 import type { Enforcement } from '../config.ts'
 import { findKeyOwner } from '../db/api-keys.ts'
 import type { DatabaseClock } from '../db/clock.ts'
-import { commitSpend } from '../db/commit-spend.ts'
+import { commitSpend, type CommitItem } from '../db/commit-spend.ts'
 import type { Db } from '../db/connection.ts'
 import { toProblem } from '../db/faults.ts'
 import { groupCommit } from '../db/group-commit.ts'
-import { releaseSpend } from '../db/release-spend.ts'
-import { reserveSpend } from '../db/reserve-spend.ts'
+import { releaseSpend, type ReleaseItem } from '../db/release-spend.ts'
+import { reserveSpend, type ReserveItem } from '../db/reserve-spend.ts'
+import { inBatch, joinBatch } from '../telemetry/spans.ts'
 import { createKey, hashKey, listKeys, revokeKey } from './api-keys.ts'
 import { commit } from './commit.ts'
+import { listCostRecords } from './cost-records.ts'
+import { readCosts } from './costs.ts'
 import { estimate } from './estimate.ts'
 import type { Principal } from './principal.ts'
 import { quotaStatus } from './quota-status.ts'
@@ -35,8 +38,8 @@ export function createServices(deps: ServiceDeps) {
   const { db, clock, status, enforcement } = deps
 
   const decide = groupCommit({
-    run: async (items: Parameters<typeof reserveSpend>[1]) => {
-      const decisions = await reserveSpend(db, items, enforcement)
+    run: async (items: ReserveItem[]) => {
+      const decisions = await inBatch(items, () => reserveSpend(db, items, enforcement))
       clock.observe(decisions[0]!.now)
       status.dropTouched(items)
       return decisions
@@ -44,8 +47,8 @@ export function createServices(deps: ServiceDeps) {
     keyOf: ({ principal, idempotency_key: key }) => (key === null ? null : `${principal}\u0000${key}`),
   })
   const settle = groupCommit({
-    run: async (items: Parameters<typeof commitSpend>[1]) => {
-      const settlements = await commitSpend(db, items)
+    run: async (items: CommitItem[]) => {
+      const settlements = await inBatch(items, () => commitSpend(db, items))
       clock.observe(settlements[0]!.now)
       status.dropTouched(settlements.flatMap(({ outcome }) => ('committed' in outcome ? [outcome.committed] : [])))
       return settlements
@@ -53,8 +56,8 @@ export function createServices(deps: ServiceDeps) {
     keyOf: ({ reservation_id: id }) => id,
   })
   const giveBack = groupCommit({
-    run: async (items: Parameters<typeof releaseSpend>[1]) => {
-      const releases = await releaseSpend(db, items)
+    run: async (items: ReleaseItem[]) => {
+      const releases = await inBatch(items, () => releaseSpend(db, items))
       status.dropTouched(releases.flatMap((release) => ('settled' in release ? [release.settled] : [])))
       return releases
     },
@@ -63,11 +66,16 @@ export function createServices(deps: ServiceDeps) {
 
   return {
     reserve: (principal: Principal, ...request: Tail<typeof reserve>) =>
-      reserve({ ...deps, decide }, principal, ...request),
-    commit: (principal: Principal, ...request: Tail<typeof commit>) => commit({ settle }, principal, ...request),
-    release: (principal: Principal, ...request: Tail<typeof release>) => release({ giveBack }, principal, ...request),
+      reserve({ ...deps, decide: (item) => decide(joinBatch(item)) }, principal, ...request),
+    commit: (principal: Principal, ...request: Tail<typeof commit>) =>
+      commit({ settle: (item) => settle(joinBatch(item)) }, principal, ...request),
+    release: (principal: Principal, ...request: Tail<typeof release>) =>
+      release({ giveBack: (item) => giveBack(joinBatch(item)) }, principal, ...request),
     readReservation: (principal: Principal, id: string) => readReservation(deps, principal, id),
     estimate: (body: Parameters<typeof estimate>[1]) => estimate(deps, body),
+    listCostRecords: (principal: Principal, ...request: Tail<typeof listCostRecords>) =>
+      listCostRecords(deps, principal, ...request),
+    readCosts: (principal: Principal, ...request: Tail<typeof readCosts>) => readCosts(deps, principal, ...request),
     setQuota: (body: Parameters<typeof setQuota>[1]) => setQuota(deps, body),
     listQuotas: (principal: Principal, ...request: Tail<typeof listQuotas>) => listQuotas(deps, principal, ...request),
     quotaStatus: (principal: Principal, ...request: Tail<typeof quotaStatus>) =>

@@ -5,6 +5,7 @@ import { Problem, invalidRequest, type FieldError } from '../errors.ts'
 import { countTokens } from '../prices/tokenizer.ts'
 import type { ReserveBody } from '../schemas/reservations.ts'
 import type { E2bRequest, LlmRequest } from '../schemas/usage.ts'
+import { inSpan } from '../telemetry/spans.ts'
 import { DEFAULT_REGION, findPrice, findSandboxPrice, type PriceDeps } from './price-lookup.ts'
 
 /** What a reservation asks for, in money, and what it is about, for the record. */
@@ -44,7 +45,10 @@ export async function estimateReservation(deps: PriceDeps, body: ReserveBody): P
       about: { estimate: { estimated_cost_usd: usdText(amountUsd) } },
     }
   }
-  return body.llm !== undefined ? estimateModelCall(deps, body.llm) : estimateSandbox(deps, body.e2b!)
+  if (body.llm !== undefined) return estimateModelCall(deps, body.llm)
+  const e2b = body.e2b!
+  const about = { tier: e2b.tier ?? E2B_STANDARD_TIER, region: e2b.region ?? DEFAULT_REGION }
+  return inSpan('e2b.cost.estimate', about, () => estimateSandbox(deps, e2b))
 }
 
 function checkSubject(body: ReserveBody): void {

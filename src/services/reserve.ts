@@ -6,6 +6,7 @@ import type { StoredReservation } from '../db/reservation.ts'
 import { usdText } from '../domain/money.ts'
 import { Problem } from '../errors.ts'
 import type { ReserveBody } from '../schemas/reservations.ts'
+import { inSpan, type WorkSpan } from '../telemetry/spans.ts'
 import { quotaAnswer, quotaWarning, timeText, usdJson, type WarningAnswer } from './answers.ts'
 import type { PriceDeps } from './price-lookup.ts'
 import { tenantOf, type Principal } from './principal.ts'
@@ -15,6 +16,8 @@ import { estimateReservation, type ReserveEstimate } from './reserve-estimate.ts
 export type ReserveDeps = PriceDeps & {
   decide: (item: ReserveItem) => Promise<Decision>
 }
+
+type ReserveAnswer = { body: object; headers: Record<string, string> }
 
 const LLM_TTL_SECONDS = 120
 const E2B_TTL_BEYOND_SECONDS = 60
@@ -30,10 +33,22 @@ export async function reserve(
   principal: Principal,
   body: ReserveBody,
   idempotencyKey: string | null,
-): Promise<{ body: object; headers: Record<string, string> }> {
+): Promise<ReserveAnswer> {
   const tenantId = tenantOf(principal, body.tenant_id)
   const estimate = await estimateReservation(deps, body)
   const item = itemOf(principal, tenantId, body, estimate, idempotencyKey)
+  const { provider, model, tier, region, amount_usd: requestedUsd } = item
+  const about = { tenantId, provider, requestModel: model, tier, region, requestedUsd }
+  return inSpan(`${item.resource_type}.quota.check`, about, (span) => decideItem(deps, principal, estimate, item, span))
+}
+
+async function decideItem(
+  deps: ReserveDeps,
+  principal: Principal,
+  estimate: ReserveEstimate,
+  item: ReserveItem,
+  span: WorkSpan,
+): Promise<ReserveAnswer> {
   const decision = await deps.decide(item)
   const { outcome } = decision
   if ('mismatch' in outcome) {
@@ -43,15 +58,17 @@ export async function reserve(
     )
   }
   if ('refused' in outcome) {
-    throw quotaExceeded(principal, body.resource_type, estimate.amountUsd, outcome.refused, decision)
+    throw quotaExceeded(principal, item.resource_type, estimate.amountUsd, outcome.refused, decision)
   }
   const quotas = decision.quotas.map((balance) => quotaAnswer(principal, balance))
   if ('replayed' in outcome) {
+    span.set({ reservationId: outcome.replayed.reservation_id, replayed: true })
     return {
       body: { ...storedAnswer(outcome.replayed), quotas, warnings: [] },
       headers: { 'idempotency-replayed': 'true' },
     }
   }
+  span.set({ reservationId: item.reservation_id })
   const warnings = warningsOf(principal, decision, outcome.warned ?? [])
   const ttlSeconds =
     outcome.units !== null && item.ttl_beyond_units !== undefined
@@ -62,7 +79,7 @@ export async function reserve(
       reservation_id: item.reservation_id,
       status: 'reserved',
       resource_type: item.resource_type,
-      tenant_id: tenantId,
+      tenant_id: item.tenant_id,
       reserved_usd: usdJson(outcome.granted),
       price_id: estimate.priceId,
       created_at: timeText(decision.now),

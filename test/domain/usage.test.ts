@@ -1,6 +1,6 @@
 import type { BetaUsage } from '@anthropic-ai/sdk/resources/beta/messages/messages'
 import type { MessageDeltaUsage, Usage as AnthropicUsage } from '@anthropic-ai/sdk/resources/messages/messages'
-import type { GenerateContentResponseUsageMetadata, UsageMetadata } from '@google/genai'
+import type { GenerateContentResponseUsageMetadata, Interactions, UsageMetadata } from '@google/genai'
 import type { CompletionUsage as GroqUsage } from 'groq-sdk/resources/completions'
 import type { CompletionUsage } from 'openai/resources/completions'
 import type { ResponseUsage } from 'openai/resources/responses/responses'
@@ -328,6 +328,40 @@ t.test('Gemini: modalities are told apart, cached or not; tier and traffic are t
     serviceTier: 'priority' as never,
   } satisfies UsageMetadata
   t.same(normalizeProviderUsage(live), { input_tokens: 10, output_tokens: 20, service_tier: 'priority' })
+})
+
+t.test('Gemini interactions: thoughts and tool use on top, unless the total has them inside', async (t) => {
+  const usage = {
+    total_input_tokens: 1_000,
+    input_tokens_by_modality: [
+      { modality: 'text', tokens: 700 },
+      { modality: 'audio', tokens: 300 },
+    ],
+    total_cached_tokens: 200,
+    cached_tokens_by_modality: [{ modality: 'audio', tokens: 120 }],
+    total_output_tokens: 50,
+    total_thought_tokens: 400,
+    total_tool_use_tokens: 80,
+    total_tokens: 1_530,
+    grounding_tool_count: [
+      { type: 'google_search', count: 2 },
+      { type: 'google_maps', count: 7 },
+    ],
+  } satisfies Interactions.Usage
+  const expected: Usage = {
+    input_tokens: 1_080,
+    cache_read_tokens: 200,
+    audio_input_tokens: 180,
+    cache_read_audio_tokens: 120,
+    output_tokens: 450,
+    reasoning_tokens: 400,
+    web_searches: 2,
+  }
+  t.same(normalizeProviderUsage(usage), expected)
+  const event = { event_type: 'interaction.completed', interaction: { id: 'i-1', usage, service_tier: 'flex' } }
+  t.same(normalizeProviderUsage(event), { ...expected, service_tier: 'flex' })
+  const inside = { total_input_tokens: 10, total_output_tokens: 50, total_thought_tokens: 40, total_tokens: 60 }
+  t.same(normalizeProviderUsage(inside), { input_tokens: 10, output_tokens: 50, reasoning_tokens: 40 })
 })
 
 t.test('Vercel: input includes the cache, output includes reasoning, in all its versions', async (t) => {

@@ -1,21 +1,9 @@
-import { execFile, spawn, type ChildProcess } from 'node:child_process'
+import { spawn, type ChildProcess } from 'node:child_process'
 import { once } from 'node:events'
-import { accessSync, constants, existsSync, mkdirSync, mkdtempSync, readdirSync, renameSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
-import { delimiter, join } from 'node:path'
 import { createInterface } from 'node:readline'
-import { promisify } from 'node:util'
 import { findFreePort } from '../../src/embedded/free-port.ts'
-
-const run = promisify(execFile)
-const cacheFolder = join(import.meta.dirname, '..', '..', '.cache')
-const unpackedFolder = join(cacheFolder, 'redis')
-
-/** How to start a redis-server: its path, and the libraries that come with it. */
-export interface RedisCommand {
-  path: string
-  env: NodeJS.ProcessEnv
-}
+import { findProgram, type Command } from './program.ts'
 
 export interface RedisProcess {
   url: string
@@ -24,27 +12,9 @@ export interface RedisProcess {
   kill(): Promise<void>
 }
 
-/**
- * A redis-server on the PATH, or else the distribution's package unpacked into `.cache/redis` (Debian and its kin;
- * nothing is installed on the system).
- * @throws Error that tells how to get one.
- */
-export async function findRedisServer(): Promise<RedisCommand> {
-  const onPath = (process.env['PATH'] ?? '')
-    .split(delimiter)
-    .map((folder) => join(folder, 'redis-server'))
-    .find(isExecutable)
-  if (onPath) return { path: onPath, env: process.env }
-  try {
-    if (!existsSync(unpackedFolder)) await unpackPackages()
-    const path = join(unpackedFolder, 'usr', 'bin', 'redis-server')
-    return { path, env: { ...process.env, LD_LIBRARY_PATH: libraryFolders().join(delimiter) } }
-  } catch (cause) {
-    throw new Error(
-      `The tests need a Redis: set REDIS_URL, or put a redis-server on the PATH (${(cause as Error).message})`,
-      { cause },
-    )
-  }
+/** A redis-server on the PATH or from the distribution's package. @throws Error that tells how to get one. */
+export async function findRedisServer(): Promise<Command> {
+  return findProgram('redis-server', ['redis-server', 'redis-tools'])
 }
 
 /** Starts a redis-server that keeps nothing on disk, on 127.0.0.1 at a free port, or at `port`. */
@@ -86,58 +56,4 @@ function waitUntilReady(child: ChildProcess): Promise<void> {
       else if (lines.length < 50) lines.push(line)
     })
   })
-}
-
-async function unpackPackages(): Promise<void> {
-  mkdirSync(cacheFolder, { recursive: true })
-  const draft = mkdtempSync(join(cacheFolder, 'redis-'))
-  try {
-    const options = { cwd: draft }
-    const download = async () => run('apt-get', ['download', ...(await neededPackages())], options)
-    // The first try fails where the package lists are missing or name versions that are gone.
-    await download().catch(async () => {
-      await run('apt-get', ['update'], options)
-      await download()
-    })
-    for (const file of readdirSync(draft).filter((name) => name.endsWith('.deb'))) {
-      await run('dpkg', ['-x', file, '.'], options)
-      rmSync(join(draft, file))
-    }
-    renameSync(draft, unpackedFolder)
-  } finally {
-    rmSync(draft, { recursive: true, force: true })
-  }
-}
-
-/** Redis and the libraries it needs that this system does not have. */
-async function neededPackages(): Promise<string[]> {
-  const kinds = ['recommends', 'suggests', 'conflicts', 'breaks', 'replaces', 'enhances'].map((kind) => `--no-${kind}`)
-  const { stdout: dependencies } = await run('apt-cache', ['depends', '--recurse', ...kinds, 'redis-server'])
-  const { stdout: installed } = await run('dpkg-query', ['--show'])
-  const present = new Set(installed.split('\n').map((line) => line.split(/[:\t]/)[0]))
-  const libraries = dependencies
-    .split('\n')
-    .filter((name) => /^(lib|lua)[a-z0-9.+-]+$/.test(name) && !present.has(name))
-  return ['redis-server', 'redis-tools', ...new Set(libraries)]
-}
-
-function libraryFolders(): string[] {
-  return ['lib', 'usr/lib']
-    .map((folder) => join(unpackedFolder, folder))
-    .filter((folder) => existsSync(folder))
-    .flatMap((folder) => [
-      folder,
-      ...readdirSync(folder)
-        .filter((name) => name.includes('-linux-gnu'))
-        .map((name) => join(folder, name)),
-    ])
-}
-
-function isExecutable(path: string): boolean {
-  try {
-    accessSync(path, constants.X_OK)
-    return true
-  } catch {
-    return false
-  }
 }

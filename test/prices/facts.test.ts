@@ -107,8 +107,15 @@ t.test('tiers, regions and searches are on the cards of the providers that have 
 })
 
 t.test('a sibling does not lend its price to a model that is not there', async (t) => {
-  for (const [provider, model] of [['anthropic', 'claude-sonnet-5-7'], ['groq', 'openai/gpt-oss-safeguard-200b'], ['openai', 'gpt-6']] as const) {
-    const { rows } = await pool.query('select price_id from copilot_internal.find_model_price($1, $2, now())', [provider, model])
+  for (const [provider, model] of [
+    ['anthropic', 'claude-sonnet-5-7'],
+    ['groq', 'openai/gpt-oss-safeguard-200b'],
+    ['openai', 'gpt-6'],
+  ] as const) {
+    const { rows } = await pool.query('select price_id from copilot_internal.find_model_price($1, $2, now())', [
+      provider,
+      model,
+    ])
     t.equal(rows[0]?.price_id, null, model)
   }
 })

@@ -15,7 +15,7 @@ function read(model: { id?: string; match?: unknown; prices: unknown }) {
 t.test('every provider of the package is read', async (t) => {
   const text = await readFile(new URL(import.meta.resolve('@pydantic/genai-prices')), 'utf8')
   const named = [...text.matchAll(/^ {4}id: "([^"]+)",$/gm)].map(([, id]) => id)
-  t.same([...PACKAGE_PROVIDERS].sort(), named.sort(), 'a new release may bring others')
+  t.same(new Set(named), new Set(PACKAGE_PROVIDERS), 'a new release may bring others')
   t.same(new Set(versions.map(({ provider }) => provider)), new Set(PACKAGE_PROVIDERS))
   t.ok(versions.length > 1_500)
 })

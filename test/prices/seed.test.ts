@@ -28,7 +28,13 @@ t.test('publishing the same prices once more changes nothing', async (t) => {
 })
 
 t.test("an admin's version of the same date outlives a seed", async (t) => {
-  const version = { provider: 'openai', model: 'gpt-6.1-sol', effective_date: '1970-01-01Z', source: 'admin', usd_per_mtok: { input: 1 } }
+  const version = {
+    provider: 'openai',
+    model: 'gpt-6.1-sol',
+    effective_date: '1970-01-01Z',
+    source: 'admin',
+    usd_per_mtok: { input: 1 },
+  }
   await pool.query('select copilot_internal.publish_model_prices($1)', [JSON.stringify([version])])
   await forget()
   t.match((await seedPrices(db)).models, { superseded: 0, heldBack: 1 })
@@ -46,26 +52,34 @@ t.test('every preset has a price per second', async (t) => {
     `select concat_ws(' ', tier, region, vcpu, memory_mib, trim_scale(price_per_second)) as line
      from copilot_internal.e2b_pricing where superseded_at is null order by price_id`,
   )
-  t.same(rows.map(({ line }) => line), [
-    'nano us-east-1 1 512 0.00001625',
-    'default us-east-1 2 512 0.00003025',
-    'small us-east-1 1 1024 0.0000185',
-    'medium us-east-1 2 2048 0.000037',
-    'large us-east-1 4 4096 0.000074',
-    'xlarge us-east-1 8 4096 0.00013',
-    'xxlarge us-east-1 8 8192 0.000148',
-    'standard us-east-1 2 512 0.00003025',
-  ])
+  t.same(
+    rows.map(({ line }) => line),
+    [
+      'nano us-east-1 1 512 0.00001625',
+      'default us-east-1 2 512 0.00003025',
+      'small us-east-1 1 1024 0.0000185',
+      'medium us-east-1 2 2048 0.000037',
+      'large us-east-1 4 4096 0.000074',
+      'xlarge us-east-1 8 4096 0.00013',
+      'xxlarge us-east-1 8 8192 0.000148',
+      'standard us-east-1 2 512 0.00003025',
+    ],
+  )
 })
 
 t.test('the overlay names only models that have a price, and dates in their order', async (t) => {
-  const overlay = JSON.parse(await readFile(new URL('../../src/prices/overlay.json', import.meta.url), 'utf8')) as Overlay
+  const overlay = JSON.parse(
+    await readFile(new URL('../../src/prices/overlay.json', import.meta.url), 'utf8'),
+  ) as Overlay
   for (const { model, versions } of overlay.models) {
     const dates = versions.map(({ effective_date }) => effective_date)
     t.same(dates, dates.toSorted(), model)
   }
   for (const { provider, alias, model } of overlay.aliases) {
-    const { rows } = await pool.query<{ model: string }>('select model from copilot_internal.find_model_price($1, $2, now())', [provider, alias])
+    const { rows } = await pool.query<{ model: string }>(
+      'select model from copilot_internal.find_model_price($1, $2, now())',
+      [provider, alias],
+    )
     t.equal(rows[0]?.model, model, alias)
   }
 })
@@ -96,7 +110,11 @@ t.test('the overlay wins from its first date on; what the package has before sta
   const model = { provider: 'p', model: 'm', why: 'a test' }
   const versions = [{ effective_date: '2026-08-01T00:00:00Z', usd_per_mtok: { input: '3' } }]
   t.same(
-    layOver([base, later], { ...empty, models: [{ ...model, versions }] }).map((card) => [card.effective_date, card.usd_per_mtok.input, card.source]),
+    layOver([base, later], { ...empty, models: [{ ...model, versions }] }).map((card) => [
+      card.effective_date,
+      card.usd_per_mtok.input,
+      card.source,
+    ]),
     [
       ['1970-01-01T00:00:00Z', '1', 'package'],
       ['2026-08-01T00:00:00Z', '3', 'overlay 2026-11-10'],
@@ -105,17 +123,32 @@ t.test('the overlay wins from its first date on; what the package has before sta
 })
 
 t.test('terms fill in what a card does not say, and no more', async (t) => {
-  const terms = [{ provider: 'p', models: '^m', why: 'a test', usd_per_unit: { web_search: '0.01' }, modifiers: { batch: '0.5', fast: '2' } }]
+  const terms = [
+    {
+      provider: 'p',
+      models: '^m',
+      why: 'a test',
+      usd_per_unit: { web_search: '0.01' },
+      modifiers: { batch: '0.5', fast: '2' },
+    },
+  ]
   const own = { ...base, usd_per_unit: { web_search: '0.02' }, modifiers: { fast: '3' } }
   const other = { ...base, model: 'another', provider: 'q', aliases: [] }
   const [card, untouched] = layOver([own, other], { ...empty, terms })
-  t.match(card, { usd_per_unit: { web_search: '0.02' }, modifiers: { batch: '0.5', fast: '3' }, source: 'package + overlay 2026-11-10' })
+  t.match(card, {
+    usd_per_unit: { web_search: '0.02' },
+    modifiers: { batch: '0.5', fast: '3' },
+    source: 'package + overlay 2026-11-10',
+  })
   t.same(untouched, other)
 })
 
 t.test('an alias of the overlay wins, and one without a model is a slip that stops the seed', async (t) => {
   const second = { ...base, model: 'm-2', aliases: [] }
   const aliases = [{ provider: 'p', alias: 'm-old', model: 'm-2' }]
-  t.same(layOver([base, second], { ...empty, aliases }).map((card) => card.aliases), [[], ['m-old']])
+  t.same(
+    layOver([base, second], { ...empty, aliases }).map((card) => card.aliases),
+    [[], ['m-old']],
+  )
   t.throws(() => layOver([base], { ...empty, aliases }), /an alias of a model without a price: p m-2/)
 })

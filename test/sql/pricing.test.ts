@@ -120,7 +120,8 @@ const usages: fc.Arbitrary<Usage> = fc
     { requiredKeys: [] },
   )
   .map(({ plainInput = 0, plainReads = 0, plainWrites = 0, plainOutput = 0, ...parts }) => {
-    const of = (...names: (keyof typeof parts)[]) => names.reduce((sum, name) => sum + ((parts[name] as number | undefined) ?? 0), 0)
+    const of = (...names: (keyof typeof parts)[]) =>
+      names.reduce((sum, name) => sum + ((parts[name] as number | undefined) ?? 0), 0)
     const reads = plainReads + of('cache_read_audio_tokens', 'cache_read_image_tokens')
     const writes = plainWrites + of('cache_write_1h_tokens', 'cache_write_12h_tokens')
     const input = plainInput + reads + writes + of('audio_input_tokens', 'image_input_tokens')
@@ -134,33 +135,50 @@ const usages: fc.Arbitrary<Usage> = fc
   })
 
 t.test('a model call costs the same decimals in SQL and in TypeScript', async (t) => {
-  const property = fc.asyncProperty(prices, usages, tier, region, async (price, usage, serviceTier, region) => {
-    const here = costOfUsage(price, usage, { serviceTier: serviceTier ?? null, region: region ?? null })
-    const there = await row<{ input: string; output: string; total: string }>(
-      `select input_cost_usd::text as input, output_cost_usd::text as output, total_cost_usd::text as total
-       from copilot_internal.price_llm_usage(jsonb_populate_record(null::copilot_internal.model_pricing, $1), $2, $3, $4)`,
-      [
-        {
-          price_id: 1,
-          usd_per_mtok: price.usdPerMtok,
-          usd_per_unit: price.usdPerUnit,
-          modifiers: price.modifiers,
-          long_context: price.longContext && {
-            input_tokens_over: price.longContext.inputTokensOver,
-            usd_per_mtok: price.longContext.usdPerMtok,
-          },
+  // Half of the thresholds stand right at the input, where a token decides.
+  const edge = fc.option(fc.integer({ min: -1, max: 1 }))
+  const property = fc.asyncProperty(
+    prices,
+    usages,
+    tier,
+    region,
+    edge,
+    async (card, usage, serviceTier, region, edge) => {
+      const inputTokensOver = edge === null ? null : Math.max(0, (usage.input_tokens ?? 0) + edge)
+      const price = {
+        ...card,
+        longContext: card.longContext && {
+          ...card.longContext,
+          inputTokensOver: inputTokensOver ?? card.longContext.inputTokensOver,
         },
-        usage,
-        serviceTier ?? null,
-        region ?? null,
-      ],
-    )
-    const same =
-      plain(there.total) === usdText(here.costUsd) &&
-      plain(there.input) === usdText(here.inputCostUsd) &&
-      plain(there.output) === usdText(here.outputCostUsd)
-    if (!same) throw new Error(`SQL ${JSON.stringify(there)}, TypeScript ${usdText(here.costUsd)}`)
-  })
+      }
+      const here = costOfUsage(price, usage, { serviceTier: serviceTier ?? null, region: region ?? null })
+      const there = await row<{ input: string; output: string; total: string }>(
+        `select input_cost_usd::text as input, output_cost_usd::text as output, total_cost_usd::text as total
+       from copilot_internal.price_llm_usage(jsonb_populate_record(null::copilot_internal.model_pricing, $1), $2, $3, $4)`,
+        [
+          {
+            price_id: 1,
+            usd_per_mtok: price.usdPerMtok,
+            usd_per_unit: price.usdPerUnit,
+            modifiers: price.modifiers,
+            long_context: price.longContext && {
+              input_tokens_over: price.longContext.inputTokensOver,
+              usd_per_mtok: price.longContext.usdPerMtok,
+            },
+          },
+          usage,
+          serviceTier ?? null,
+          region ?? null,
+        ],
+      )
+      const same =
+        plain(there.total) === usdText(here.costUsd) &&
+        plain(there.input) === usdText(here.inputCostUsd) &&
+        plain(there.output) === usdText(here.outputCostUsd)
+      if (!same) throw new Error(`SQL ${JSON.stringify(there)}, TypeScript ${usdText(here.costUsd)}`)
+    },
+  )
   await fc.assert(property, { seed, numRuns: 500 })
   t.pass('500 random cards and usages')
 })
@@ -170,11 +188,25 @@ t.test('a sandbox run costs the same decimals in SQL and in TypeScript, across v
   const instant = (seconds: number, micros: number) =>
     `${new Date(start + seconds * 1_000).toISOString().slice(0, 19)}.${String(micros).padStart(6, '0')}Z`
   const versions = fc.array(
-    fc.record({ seconds: fc.integer({ min: 1, max: 200 }), micros: fc.nat(999_999), covered: fc.integer({ min: 0, max: 3 }), vcpu: rate, gib: rate }),
+    fc.record({
+      seconds: fc.integer({ min: 1, max: 200 }),
+      micros: fc.nat(999_999),
+      covered: fc.integer({ min: 0, max: 3 }),
+      vcpu: rate,
+      gib: rate,
+    }),
     { minLength: 1, maxLength: 5 },
   )
-  const size = fc.option(fc.record({ vcpu: fc.integer({ min: 1, max: 64 }), memoryMib: fc.integer({ min: 1, max: 70_000 }) }))
-  const run = fc.record({ at: fc.nat(900), micros: fc.nat(999_999), seconds: fc.nat(500), fraction: fc.nat(999_999_999) })
+  const size = fc.option(
+    fc.record({ vcpu: fc.integer({ min: 1, max: 64 }), memoryMib: fc.integer({ min: 1, max: 70_000 }) }),
+  )
+  const run = fc.record({
+    at: fc.nat(900),
+    micros: fc.nat(999_999),
+    seconds: fc.nat(500),
+    fraction: fc.nat(999_999_999),
+    edge: fc.option(fc.nat(9)),
+  })
   let index = 0
   const property = fc.asyncProperty(versions, size, run, async (versions, size, run) => {
     const tierName = `random-${index++}`
@@ -184,9 +216,19 @@ t.test('a sandbox run costs the same decimals in SQL and in TypeScript, across v
       at += seconds
       // One in four ends before the next one starts, or for good.
       const expires_at = covered === 0 ? instant(at - 1, 999_999) : null
-      return { tier: tierName, vcpu: 2, memory_mib: 512, usd_per_vcpu_second: vcpu, usd_per_gib_second: gib, effective_date, expires_at }
+      return {
+        tier: tierName,
+        vcpu: 2,
+        memory_mib: 512,
+        usd_per_vcpu_second: vcpu,
+        usd_per_gib_second: gib,
+        effective_date,
+        expires_at,
+      }
     })
-    await publishE2b(...published.filter((version) => version.expires_at === null || version.expires_at > version.effective_date))
+    await publishE2b(
+      ...published.filter((version) => version.expires_at === null || version.expires_at > version.effective_date),
+    )
     const { rows } = await pool.query<E2bPrice>(
       `select price_id::text as "priceId", tier, region, vcpu::text as vcpu, memory_mib as "memoryMib",
          usd_per_vcpu_second::text as "usdPerVcpuSecond", usd_per_gib_second::text as "usdPerGibSecond",
@@ -195,15 +237,20 @@ t.test('a sandbox run costs the same decimals in SQL and in TypeScript, across v
        from copilot_internal.e2b_pricing where tier = $1`,
       [tierName],
     )
-    const startedAt = instant(run.at, run.micros)
-    const seconds = `${run.seconds}.${String(run.fraction).padStart(9, '0')}`
+    // Half of the runs start right at a change, or at an end.
+    const changes = rows
+      .flatMap(({ effectiveDate, expiresAt }) => [effectiveDate, expiresAt])
+      .filter((at) => at !== null)
+    const startedAt = changes[run.edge ?? -1] ?? instant(run.at, run.micros)
+    const seconds = run.fraction % 5 === 0 ? '0' : `${run.seconds}.${String(run.fraction).padStart(9, '0')}`
     const here = costOfE2bRun(rows, size, { startedAt, seconds })
     const there = await row<{ total: string | null; price: string | null }>(
       `select total_cost_usd::text as total, price_id::text as price
        from copilot_internal.price_e2b_usage($1, null, $2, $3, $4, $5)`,
       [tierName, size?.vcpu ?? null, size?.memoryMib ?? null, startedAt, seconds],
     )
-    const same = plain(there.total) === (here.costUsd === null ? null : usdText(here.costUsd)) && there.price === here.priceId
+    const same =
+      plain(there.total) === (here.costUsd === null ? null : usdText(here.costUsd)) && there.price === here.priceId
     if (!same) throw new Error(`SQL ${JSON.stringify(there)}, TypeScript ${here.costUsd?.toFixed()} ${here.priceId}`)
   })
   await fc.assert(property, { seed, numRuns: 200 })
@@ -221,7 +268,9 @@ t.test('a part larger than its whole is an error in SQL too', async (t) => {
   ]
   for (const usage of usages) {
     await t.rejects(
-      row(`select copilot_internal.price_llm_usage(copilot_internal.find_model_price('p', 'parts', now()), $1)`, [usage]),
+      row(`select copilot_internal.price_llm_usage(copilot_internal.find_model_price('p', 'parts', now()), $1)`, [
+        usage,
+      ]),
       { code: '22023' },
       JSON.stringify(usage),
     )
@@ -230,13 +279,15 @@ t.test('a part larger than its whole is an error in SQL too', async (t) => {
 
 t.test('a card is found by its id, superseded or not, and an unknown one costs null', async (t) => {
   await publish({ provider: 'p', model: 'by-id', effective_date: '1970-01-01Z', usd_per_mtok: { input: 1 } })
-  const { id } = await row<{ id: string }>(`select price_id as id from copilot_internal.model_pricing where model = 'by-id'`)
+  const { id } = await row<{ id: string }>(
+    `select price_id as id from copilot_internal.model_pricing where model = 'by-id'`,
+  )
   await publish({ provider: 'p', model: 'by-id', effective_date: '1970-01-01Z', usd_per_mtok: { input: 2 } })
   const cost = (priceId: string) =>
-    row<{ total: string | null }>('select total_cost_usd::text as total from copilot_internal.price_llm_usage($1::bigint, $2)', [
-      priceId,
-      { input_tokens: 1_000_000 },
-    ])
+    row<{ total: string | null }>(
+      'select total_cost_usd::text as total from copilot_internal.price_llm_usage($1::bigint, $2)',
+      [priceId, { input_tokens: 1_000_000 }],
+    )
   t.equal(plain((await cost(id)).total), '1')
   t.equal((await cost('999999999')).total, null)
 })
@@ -264,7 +315,13 @@ t.test('the version in force at a time is the one found, its start inclusive, it
   await publish(
     { provider: 'p', model: 'dated', effective_date: '2026-01-01Z', usd_per_mtok: { input: 1 } },
     { provider: 'p', model: 'dated', effective_date: '2027-01-01Z', usd_per_mtok: { input: 2 } },
-    { provider: 'p', model: 'dated', effective_date: '2026-06-01Z', expires_at: '2026-07-01Z', usd_per_mtok: { input: 3 } },
+    {
+      provider: 'p',
+      model: 'dated',
+      effective_date: '2026-06-01Z',
+      expires_at: '2026-07-01Z',
+      usd_per_mtok: { input: 3 },
+    },
   )
   t.equal(await inputRateAt('dated', '2025-12-31T23:59:59.999999Z'), null)
   t.equal(await inputRateAt('dated', '2026-01-01T00:00:00Z'), '1')
@@ -288,26 +345,49 @@ t.test('publishing the same again changes nothing, however its decimals are writ
     aliases: ['same-latest'],
   })
   t.match(await publish(version('0.50')), { added: 1, unchanged: 0, superseded: 0, held_back: 0, aliases_set: 1 })
-  t.match(await publish(version(0.5), version('0.500')), { added: 0, unchanged: 2, superseded: 0, held_back: 0, aliases_set: 0 })
+  t.match(await publish(version(0.5), version('0.500')), {
+    added: 0,
+    unchanged: 2,
+    superseded: 0,
+    held_back: 0,
+    aliases_set: 0,
+  })
   t.same(await history('same'), ['0.5 2026-01-01 open'])
 })
 
 t.test('a new date closes its predecessor and ends where its successor starts', async (t) => {
-  const version = (date: string, input: number) => ({ provider: 'p', model: 'chain', effective_date: `${date}Z`, usd_per_mtok: { input } })
+  const version = (date: string, input: number) => ({
+    provider: 'p',
+    model: 'chain',
+    effective_date: `${date}Z`,
+    usd_per_mtok: { input },
+  })
   await publish(version('2026-01-01', 1), version('2026-12-01', 3))
   t.match(await publish(version('2026-06-01', 2)), { added: 1 })
   t.same(await history('chain'), ['1 2026-01-01 2026-06-01', '3 2026-12-01 open', '2 2026-06-01 2026-12-01'])
 })
 
 t.test('the same date with other rates supersedes, and the old row stays', async (t) => {
-  const version = (input: number, source = 'seed') => ({ provider: 'p', model: 'twice', source, effective_date: '2026-01-01Z', usd_per_mtok: { input } })
+  const version = (input: number, source = 'seed') => ({
+    provider: 'p',
+    model: 'twice',
+    source,
+    effective_date: '2026-01-01Z',
+    usd_per_mtok: { input },
+  })
   await publish(version(1), { ...version(9), effective_date: '2026-09-01Z' })
   t.match(await publish(version(2)), { added: 0, superseded: 1 })
   t.same(await history('twice'), ['1 2026-01-01 2026-09-01 superseded', '9 2026-09-01 open', '2 2026-01-01 2026-09-01'])
 })
 
 t.test("an admin's version is superseded by an admin only", async (t) => {
-  const version = (input: number, source: string) => ({ provider: 'p', model: 'admins', source, effective_date: '2026-01-01Z', usd_per_mtok: { input } })
+  const version = (input: number, source: string) => ({
+    provider: 'p',
+    model: 'admins',
+    source,
+    effective_date: '2026-01-01Z',
+    usd_per_mtok: { input },
+  })
   await publish(version(1, 'seed'))
   t.match(await publish(version(2, 'admin')), { superseded: 1, held_back: 0 })
   t.match(await publish(version(1, 'seed')), { superseded: 0, held_back: 1 })
@@ -316,8 +396,16 @@ t.test("an admin's version is superseded by an admin only", async (t) => {
 })
 
 t.test('an alias moves with the publisher, but not away from an admin', async (t) => {
-  const model = (name: string, source = 'seed') => ({ provider: 'p', model: name, source, effective_date: '1970-01-01Z', usd_per_mtok: { input: 1 }, aliases: ['moving'] })
-  const target = async () => (await row<{ model: string }>(`select model from copilot_internal.model_aliases where alias = 'moving'`)).model
+  const model = (name: string, source = 'seed') => ({
+    provider: 'p',
+    model: name,
+    source,
+    effective_date: '1970-01-01Z',
+    usd_per_mtok: { input: 1 },
+    aliases: ['moving'],
+  })
+  const target = async () =>
+    (await row<{ model: string }>(`select model from copilot_internal.model_aliases where alias = 'moving'`)).model
   await publish(model('moving-1'))
   await publish(model('moving-2'))
   t.equal(await target(), 'moving-2')
@@ -334,7 +422,10 @@ t.test('two publishers at once end as one after the other', async (t) => {
     usd_per_mtok: { input: index + 1 },
   }))
   const all = await Promise.all([publish(...versions), publish(...versions.toReversed()), publish(...versions)])
-  t.equal(all.reduce((sum, { added }) => sum + added, 0), 20)
+  t.equal(
+    all.reduce((sum, { added }) => sum + added, 0),
+    20,
+  )
   t.equal((await history('raced')).length, 20)
 })
 
@@ -356,11 +447,14 @@ t.test('sandbox prices are published by the same rules', async (t) => {
     `select usd_per_vcpu_second::text as rate, price_per_second::text as per_second, superseded_at is not null as gone
      from copilot_internal.e2b_pricing where tier = 'published' order by price_id`,
   )
-  t.same(rows.map(({ rate, per_second, gone }) => [rate, plain(per_second), gone]), [
-    ['0.000014', '0.00003025', true],
-    ['0.00002', '0.00004225', false],
-    ['0.000015', '0.00003225', false],
-  ])
+  t.same(
+    rows.map(({ rate, per_second, gone }) => [rate, plain(per_second), gone]),
+    [
+      ['0.000014', '0.00003025', true],
+      ['0.00002', '0.00004225', false],
+      ['0.000015', '0.00003225', false],
+    ],
+  )
 })
 
 t.test('a card that is not sound is refused', async (t) => {
@@ -380,7 +474,8 @@ t.test('a card that is not sound is refused', async (t) => {
     { source: '' },
     { expires_at: '1970-01-01Z' },
   ]
-  for (const change of refused) await t.rejects(publish({ ...card, ...change }), { code: '23514' }, JSON.stringify(change))
+  for (const change of refused)
+    await t.rejects(publish({ ...card, ...change }), { code: '23514' }, JSON.stringify(change))
   await t.rejects(publish({ ...card, usd_per_mtok: { input: 'cheap' } }), { code: '22P02' })
   await t.rejects(row('select copilot_internal.publish_model_prices($1)', ['{}']), { code: '22023' })
 })
@@ -451,7 +546,10 @@ t.test('calculate_e2b_cost bills the allocated size by the second; a tier withou
   }
   t.same(await cost('standard', 'us-east-1', 3_600, null), expected)
   t.same(await cost('standard', 'us-east-1', 3_600, 12), expected, 'what was used changes nothing')
-  for (const [tier, region] of [['gpu', 'us-east-1'], ['standard', 'mars']] as const) {
+  for (const [tier, region] of [
+    ['gpu', 'us-east-1'],
+    ['standard', 'mars'],
+  ] as const) {
     const unknown = { execution_cost_usd: null, resource_cost_usd: null, total_cost_usd: null, is_estimated: true }
     t.same(await cost(tier, region, 3_600, null), unknown, `${tier} ${region}`)
   }
@@ -466,7 +564,9 @@ t.test('a size without a tier has the rates of tier standard', async (t) => {
 
 t.test('get_current_model_pricing answers the plain rates, since when, and who says so', async (t) => {
   const { rows } = await pool.query(`select * from copilot_internal.get_current_model_pricing('openai', 'gpt-6.1-sol')`)
-  t.match(rows, [{ input_price_per_million: '2', output_price_per_million: '10', effective_date: new Date(0), notes: /^overlay/ }])
+  t.match(rows, [
+    { input_price_per_million: '2', output_price_per_million: '10', effective_date: new Date(0), notes: /^overlay/ },
+  ])
   t.equal((await pool.query(`select from copilot_internal.get_current_model_pricing('openai', 'gpt-6')`)).rowCount, 0)
 })
 
@@ -475,7 +575,9 @@ t.test('the price of now follows the clock of the product', async (t) => {
   try {
     const input = async (now: string) => {
       await client.query(`select set_config('purser.fake_now', $1, false)`, [now])
-      const { rows } = await client.query(`select input_price_per_million as input from copilot_internal.get_current_model_pricing('google', 'gemini-4-argon')`)
+      const { rows } = await client.query(
+        `select input_price_per_million as input from copilot_internal.get_current_model_pricing('google', 'gemini-4-argon')`,
+      )
       return rows[0]?.input
     }
     t.equal(await input('2026-11-30T23:59:59Z'), '2')

@@ -1,7 +1,7 @@
 import { checkParts, type Usage } from './normal-form.ts'
 
 /** The token buckets of a rate card: disjoint, so that every token is priced once. */
-export const BUCKETS = [
+const BUCKETS = [
   'input',
   'cache_read',
   'cache_read_audio',

@@ -1,5 +1,5 @@
 import type { Usage } from './normal-form.ts'
-import { children, quantity, Reading, text, type Node, type Quantity } from './reading.ts'
+import { children, quantity, Reading, sumOfModalities, text, type Modality, type Node } from './reading.ts'
 
 const TOTALS = ['promptTokenCount', 'candidatesTokenCount', 'totalTokenCount', 'responseTokenCount']
 
@@ -12,8 +12,7 @@ export function isGemini(node: Node): boolean {
  * `promptTokenCount` includes what came from the cache; thoughts come on top of the candidates and are output; what
  * tools put into the prompt comes on top of it and is input. A count that is not there is 0.
  *
- * Source: GenerateContentResponseUsageMetadata and UsageMetadata of the @google/genai package. Documents are read as
- * images and priced so; video has the plain rate.
+ * Source: GenerateContentResponseUsageMetadata and UsageMetadata of the @google/genai package.
  * @throws UsageError
  */
 export function readGemini(node: Node): Usage {
@@ -24,31 +23,18 @@ export function readGemini(node: Node): Usage {
   reading.add('cache_read_tokens', count('cachedContentTokenCount'))
   const prompt = [...modalities(node, 'promptTokensDetails'), ...modalities(node, 'toolUsePromptTokensDetails')]
   const cached = modalities(node, 'cacheTokensDetails')
-  const said = cached.length > 0
-  for (const [medium, names] of [
-    ['audio', ['AUDIO']],
-    ['image', ['IMAGE', 'DOCUMENT']],
-  ] as const) {
-    const fromCache = sumOf(cached, names)
-    reading.addMedium(
-      medium,
-      sumOf(prompt, names),
-      said ? (fromCache ?? { count: 0, pointer: node.pointer }) : undefined,
-    )
-  }
+  reading.addMedia(prompt, cached)
 
   reading.add('output_tokens', count('candidatesTokenCount') ?? count('responseTokenCount'))
   reading.add('output_tokens', count('thoughtsTokenCount'))
   reading.add('reasoning_tokens', count('thoughtsTokenCount'))
   const output = [...modalities(node, 'candidatesTokensDetails'), ...modalities(node, 'responseTokensDetails')]
-  reading.add('audio_output_tokens', sumOf(output, ['AUDIO']))
-  reading.add('image_output_tokens', sumOf(output, ['IMAGE']))
+  reading.add('audio_output_tokens', sumOfModalities(output, ['audio']))
+  reading.add('image_output_tokens', sumOfModalities(output, ['image']))
 
   reading.servedBy(text(node, 'serviceTier') ?? text(node, 'service_tier') ?? tierOfTraffic(node))
   return reading.finish()
 }
-
-type Modality = { modality: string; tokens: Quantity }
 
 function modalities(node: Node, name: string): Modality[] {
   const written = bothCases(name).find((key) => key in node.value) ?? name
@@ -57,15 +43,6 @@ function modalities(node: Node, name: string): Modality[] {
     // A count of 0 is left out of the JSON.
     tokens: quantity(entry, ...bothCases('tokenCount')) ?? { count: 0, pointer: entry.pointer },
   }))
-}
-
-function sumOf(list: Modality[], names: readonly string[]): Quantity | undefined {
-  const [first, ...others] = list.filter(({ modality }) => names.includes(modality))
-  if (first === undefined) return undefined
-  return {
-    count: others.reduce((sum, { tokens }) => sum + tokens.count, first.tokens.count),
-    pointer: first.tokens.pointer,
-  }
 }
 
 /** Vertex AI says by the kind of traffic what the Gemini API says by the tier. */

@@ -1,5 +1,6 @@
 import { isAnthropic, readAnthropic } from './anthropic.ts'
 import { isBedrock, readBedrock } from './bedrock.ts'
+import { isGeminiInteractions, readGeminiInteractions } from './gemini-interactions.ts'
 import { isGemini, readGemini } from './gemini.ts'
 import { checkUsage, USAGE_QUANTITIES, UsageError, type Usage } from './normal-form.ts'
 import { isOpenAiChat, readOpenAiChat } from './openai-chat.ts'
@@ -33,8 +34,8 @@ type Candidate = { node: Node; around: Node | undefined }
 /** Where a usage may stand: the object itself, or under the names that bodies and stream events give it. */
 function candidates(body: Node): Candidate[] {
   const found: Candidate[] = [{ node: body, around: undefined }]
-  // A response inside an event (OpenAI's response.completed), or a message inside one (Anthropic's message_start).
-  const bodies = [body, peek(body, 'response'), peek(body, 'message'), peek(body, 'x_groq')]
+  // A response, message or interaction inside a stream's event (response.completed, message_start, interaction.completed).
+  const bodies = [body, ...['response', 'message', 'interaction', 'x_groq'].map((name) => peek(body, name))]
   for (const around of bodies) {
     if (around === undefined) continue
     // The total of all steps before that of the last one.
@@ -50,6 +51,7 @@ function read(node: Node, around: Node | undefined): Usage | undefined {
   const serviceTier = text(node, 'service_tier') ?? text(around, 'service_tier')
   // From the most particular to the most general: OpenAI's field names are a part of others'.
   if (isGemini(node)) return readGemini(node)
+  if (isGeminiInteractions(node)) return readGeminiInteractions(node, serviceTier)
   if (isOpenAiChat(node)) return readOpenAiChat(node, serviceTier)
   if (isNormalForm(node)) return checkUsage(node.value, node.pointer)
   if (isAnthropic(node)) return readAnthropic(node, serviceTier)

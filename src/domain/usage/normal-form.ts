@@ -56,10 +56,10 @@ export const USAGE_QUANTITIES: readonly UsageQuantity[] = [
 ]
 
 /** Bound of every quantity: far above any request, and exact as a double. */
-export const USAGE_QUANTITY_MAX = 1_000_000_000_000
+const USAGE_QUANTITY_MAX = 1_000_000_000_000
 
 /** What `service_tier` may say; the first three are the plain rates. */
-export const SERVICE_TIERS: readonly string[] = ['standard', 'default', 'auto', 'batch', 'flex', 'priority', 'fast']
+const SERVICE_TIERS: readonly string[] = ['standard', 'default', 'auto', 'batch', 'flex', 'priority', 'fast']
 
 const REGION = /^[!-~]{1,200}$/
 

@@ -54,6 +54,17 @@ export function text(node: Node | undefined, name: string): string | undefined {
   return value
 }
 
+/** Tokens of one modality of a prompt or an answer. */
+export type Modality = { modality: string; tokens: Quantity }
+
+/** The tokens of all entries of the given modalities; undefined where there is no such entry. */
+export function sumOfModalities(list: readonly Modality[], names: readonly string[]): Quantity | undefined {
+  const [first, ...others] = list.filter(({ modality }) => names.includes(modality.toLowerCase()))
+  if (first === undefined) return undefined
+  const count = others.reduce((sum, { tokens }) => sum + tokens.count, first.tokens.count)
+  return { count, pointer: first.tokens.pointer }
+}
+
 /**
  * Collects a usage in normal form, and remembers where each field stood, so that an error names the provider's field.
  */
@@ -91,12 +102,26 @@ export class Reading {
     if (fromCache > 0) this.add(`cache_read_${medium}_tokens`, { count: fromCache, pointer: (cached ?? all).pointer })
   }
 
+  /** The same for lists of modalities. Documents are read as images and priced so; video has the plain rate. */
+  addMedia(prompt: readonly Modality[], cached: readonly Modality[]): void {
+    for (const [medium, names] of MEDIA) {
+      const said = sumOfModalities(cached, names)
+      const none = cached.length > 0 ? { count: 0, pointer: '' } : undefined
+      this.addMedium(medium, sumOfModalities(prompt, names), said ?? none)
+    }
+  }
+
   /** The usage that was collected. @throws UsageError when a part is larger than its whole. */
   finish(): Usage {
     checkParts(this.usage, this.#pointers)
     return this.usage
   }
 }
+
+const MEDIA = [
+  ['audio', ['audio']],
+  ['image', ['image', 'document']],
+] as const
 
 /** Our word for a provider's tier; undefined where it says nothing. */
 function normalTier(tier: string | undefined): string | undefined {

@@ -1,0 +1,45 @@
+import { spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { join } from 'node:path'
+import { createInterface } from 'node:readline'
+
+export type Running = { url: string; pid: number; startedMs: number; stop(): Promise<void> }
+
+/** Starts a Node process of this project and waits until it says where it listens. */
+export async function startNode(args: string[], environment: Record<string, string>): Promise<Running> {
+  const begun = performance.now()
+  const child = spawn(process.execPath, args, {
+    cwd: join(import.meta.dirname, '..'),
+    env: { PATH: process.env['PATH'], ...environment },
+    stdio: ['ignore', 'pipe', 'inherit'],
+  })
+  const lines = createInterface({ input: child.stdout })
+  const url = await Promise.race([
+    new Promise<string>((resolve) => {
+      lines.on('line', (line) => {
+        const [, found] = /listens on (http:\S+)/.exec(line) ?? []
+        if (found !== undefined) resolve(found)
+      })
+    }),
+    once(child, 'exit').then(() => Promise.reject(new Error(`${args.join(' ')} ended before it listened`))),
+  ])
+  return {
+    url,
+    pid: child.pid!,
+    startedMs: performance.now() - begun,
+    stop: async () => {
+      if (child.exitCode !== null || child.signalCode !== null) return
+      child.kill('SIGTERM')
+      await once(child, 'exit')
+    },
+  }
+}
+
+/** Starts the service as `npm start` does. */
+export function startService(environment: Record<string, string>): Promise<Running> {
+  return startNode(['--import', './src/telemetry/start.ts', 'src/server.ts'], {
+    PORT: '0',
+    LOG_LEVEL: 'warn',
+    ...environment,
+  })
+}

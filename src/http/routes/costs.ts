@@ -1,0 +1,77 @@
+import type { App } from '../app-type.ts'
+import type { Services } from '../../services/index.ts'
+import type { RecordPosition } from '../../db/cost-records.ts'
+import type { CostsPosition } from '../../services/costs.ts'
+import { Page } from '../../schemas/common.ts'
+import { CostRecord, CostRecordsQuery, Costs, CostsQuery } from '../../schemas/costs.ts'
+import { makeCursor, readCursor } from '../cursor.ts'
+import { ALL_ROLES } from '../plugins/auth.ts'
+import { answers } from '../problem-responses.ts'
+
+export function costRoutes(app: App, services: Services): void {
+  app.get(
+    '/v1/cost-records',
+    {
+      config: { roles: ALL_ROLES, limit: 'reads' },
+      schema: {
+        tags: ['costs'],
+        operationId: 'listCostRecords',
+        summary: 'List records of cost, the last recorded first',
+        description:
+          'A label is filtered by a parameter of its name: label.feature=chat. from (inclusive) and to (exclusive) bound occurred_at. ' +
+          'The order is recorded_at, then cost_record_id, both descending: what is recorded while you walk over the pages stands before the first one, so that you see every other record once.',
+        querystring: CostRecordsQuery,
+        response: answers({ 200: Page(CostRecord) }),
+      },
+    },
+    async (request, reply) => {
+      const { limit = 100, cursor, ...filter } = request.query
+      const after = readCursor(cursor, isRecordPosition)
+      const { data, next } = await services.listCostRecords(request.principal, filter, after, limit)
+      return reply.send({ data, next_cursor: next === null ? null : makeCursor(next) })
+    },
+  )
+
+  app.get(
+    '/v1/costs',
+    {
+      config: { roles: ALL_ROLES, limit: 'reads' },
+      schema: {
+        tags: ['costs'],
+        operationId: 'readCosts',
+        summary: 'Sum up costs, in total and by groups; exact',
+        description:
+          'The groups sum up to the total, and the total is the sum of the records that GET /v1/cost-records lists for the same filter. ' +
+          'from is inclusive, to exclusive; without them, the last 30 days. A label is filtered by a parameter of its name: label.feature=chat. ' +
+          'Keys of time are where a bucket begins in time_zone: hour 2026-11-24T13:00:00Z (with the offset where it is not 0), day 2026-11-24, week the date of its Monday, month 2026-11. ' +
+          'Groups come in the order of their keys, a page of limit at a time; top gives the dearest only, on one page. ' +
+          'compare=previous adds previous_cost_usd, the cost of the span of the same length just before; its records count where they would stand had they occurred one span later.',
+        querystring: CostsQuery,
+        response: answers({ 200: Costs }),
+      },
+    },
+    async (request, reply) => {
+      const { cursor, ...query } = request.query
+      const { answer, next } = await services.readCosts(request.principal, query, readCursor(cursor, isCostsPosition))
+      return reply.send({ ...answer, next_cursor: next === null ? null : makeCursor(next) })
+    },
+  )
+}
+
+// A little more than the years 0 to 9999 that a query can name, and within what Postgres takes.
+const MICROS = /^(?:[0-9]{1,18}|-[0-9]{1,17})$/
+const UUID = /^[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}$/
+
+const isObject = (value: unknown): value is Record<string, unknown> => typeof value === 'object' && value !== null
+const isMatch = (pattern: RegExp, value: unknown) => typeof value === 'string' && pattern.test(value)
+
+function isRecordPosition(value: unknown): value is RecordPosition {
+  return isObject(value) && isMatch(MICROS, value['recordedMicros']) && isMatch(UUID, value['recordId'])
+}
+
+function isCostsPosition(value: unknown): value is CostsPosition {
+  if (!isObject(value) || !Array.isArray(value['place'])) return false
+  // No key has a NUL: Postgres takes none.
+  const isPart = (part: unknown) => part === null || (typeof part === 'string' && !part.includes('\0'))
+  return isMatch(MICROS, value['fromMicros']) && isMatch(MICROS, value['toMicros']) && value['place'].every(isPart)
+}

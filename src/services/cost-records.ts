@@ -1,0 +1,46 @@
+import type { Db } from '../db/connection.ts'
+import { listRecords, type RecordPosition, type StoredRecord } from '../db/cost-records.ts'
+import { toProblem } from '../db/faults.ts'
+import type { CostFilter } from '../schemas/costs.ts'
+import { timeText, usdJson } from './answers.ts'
+import { pageOf, type PageOf } from './page.ts'
+import type { Principal } from './principal.ts'
+import { recordFilter } from './record-filter.ts'
+
+/** Records of cost, the last recorded first. @throws forbidden for another tenant; invalidRequest; unavailable. */
+export async function listCostRecords(
+  { db }: { db: Db },
+  principal: Principal,
+  query: CostFilter,
+  after: RecordPosition | null,
+  limit: number,
+): Promise<PageOf<RecordPosition>> {
+  const filter = recordFilter(principal, query)
+  try {
+    const records = await listRecords(db, filter, after, limit + 1)
+    return pageOf(records, limit, recordAnswer, (last) => ({
+      recordedMicros: last.recorded_micros,
+      recordId: last.cost_record_id,
+    }))
+  } catch (error) {
+    throw toProblem(error)
+  }
+}
+
+function recordAnswer({ recorded_micros: _, ...record }: StoredRecord): object {
+  return {
+    ...record,
+    usage: exactJson(record.usage),
+    cost_usd: usdJson(record.cost_usd),
+    price_id: record.price_id === null ? null : JSON.rawJSON(record.price_id),
+    occurred_at: timeText(record.occurred_at),
+    recorded_at: timeText(record.recorded_at),
+  }
+}
+
+/** JSON with its numbers as they are written, all their digits. */
+function exactJson(text: string): unknown {
+  return JSON.parse(text, (_key, value, { source }) =>
+    typeof value === 'number' && source !== undefined ? JSON.rawJSON(source) : value,
+  )
+}

@@ -1,0 +1,50 @@
+import type { RecordFilter } from '../db/cost-records.ts'
+import { epochMicros } from '../domain/instant.ts'
+import { invalidRequest } from '../errors.ts'
+import type { CostFilter } from '../schemas/costs.ts'
+import { tenantFilter, type Principal } from './principal.ts'
+
+const LABEL_PREFIX = 'label.'
+
+/**
+ * Which records a query asks for; a principal that is bound to a tenant sees that tenant's.
+ *
+ * @throws forbidden for another tenant; invalidRequest where `from` is after `to`.
+ */
+export function recordFilter(principal: Principal, query: CostFilter): RecordFilter {
+  const fromMicros = microsOf(query.from)
+  const toMicros = microsOf(query.to)
+  if (fromMicros !== undefined && toMicros !== undefined && fromMicros > toMicros) {
+    throw invalidRequest([{ pointer: 'from', message: 'must not be after to' }])
+  }
+  return {
+    resourceType: query.resource_type,
+    tenantId: tenantFilter(principal, query.tenant_id),
+    userId: query.user_id,
+    conversationId: query.conversation_id,
+    pathId: query.path_id,
+    labels: labelsOf(query),
+    provider: query.provider,
+    model: query.model,
+    tier: query.tier,
+    reservationId: query.reservation_id,
+    fromMicros,
+    toMicros,
+    late: query.late,
+    overrun: query.overrun,
+    estimated: query.estimated,
+  }
+}
+
+function labelsOf(query: object): Record<string, string> {
+  const entries = Object.entries(query) as [string, string][]
+  return Object.fromEntries(
+    entries
+      .filter(([name]) => name.startsWith(LABEL_PREFIX))
+      .map(([name, value]) => [name.slice(LABEL_PREFIX.length), value]),
+  )
+}
+
+function microsOf(time: string | undefined): bigint | undefined {
+  return time === undefined ? undefined : epochMicros(time.toUpperCase())
+}

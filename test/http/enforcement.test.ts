@@ -1,0 +1,69 @@
+import t from 'tap'
+import { createDatabase } from '../helpers/database.ts'
+import { assertHealthy } from '../helpers/integrity.ts'
+import { startService } from '../helpers/service.ts'
+
+const database = await createDatabase(t)
+const service = await startService(t, database.url)
+
+const dollars = (tenantId: string, usd: number) => ({
+  resource_type: 'llm',
+  tenant_id: tenantId,
+  estimated_cost_usd: usd,
+})
+
+t.test('a warn quota lets pass and tells; an enforced one beside it still refuses', async (t) => {
+  await service.call('PUT', '/v1/quotas', {
+    scope: 'tenant',
+    tenant_id: 'warned',
+    period: 'hour',
+    limit_usd: 1,
+    enforcement: 'warn',
+  })
+  const within = await service.call('POST', '/v1/reservations', dollars('warned', 1))
+  t.equal(within.headers.get('x-purser-enforcement'), null)
+  t.same(within.json.warnings, [])
+  const above = await service.call('POST', '/v1/reservations', dollars('warned', 2))
+  t.equal(above.status, 201)
+  t.equal(above.headers.get('x-purser-enforcement'), 'warn')
+  t.match(above.json.warnings, [{ code: 'quota_exceeded', detail: /tenant warned is above its quota this hour/ }])
+  t.equal((await service.call('POST', '/v1/reservations', dollars('warned', 48))).status, 429, 'the day is enforced')
+})
+
+t.test('an off quota counts in silence', async (t) => {
+  await service.call('PUT', '/v1/quotas', {
+    scope: 'tenant',
+    tenant_id: 'quiet',
+    period: 'day',
+    limit_usd: 1,
+    enforcement: 'off',
+  })
+  const held = await service.call('POST', '/v1/reservations', dollars('quiet', 5))
+  t.match(held, { status: 201, json: { warnings: [], quotas: [{ reserved_usd: 5, enforcement: 'off' }] } })
+})
+
+t.test('a service that warns turns every refusal into a warning, and one that is off counts only', async (t) => {
+  const warning = await startService(t, database.url, { PURSER_ENFORCEMENT: 'warn' })
+  const warned = await warning.call('POST', '/v1/reservations', dollars('rollout', 60))
+  t.match(warned, { status: 201, json: { warnings: [{ code: 'quota_exceeded' }] } })
+  t.equal(warned.headers.get('x-purser-enforcement'), 'warn')
+  const off = await startService(t, database.url, { PURSER_ENFORCEMENT: 'off' })
+  t.match(await off.call('POST', '/v1/reservations', dollars('rollout', 60)), { status: 201, json: { warnings: [] } })
+  t.match(await service.call('POST', '/v1/reservations', dollars('rollout', 0.01)), {
+    status: 429,
+    json: { reserved_usd: 120, largest_allowed_usd: 0 },
+  })
+  await assertHealthy(t, database.pool)
+})
+
+t.test('the defaults follow the environment until an administrator sets a quota', async (t) => {
+  await service.call('POST', '/v1/reservations', dollars('known', 1))
+  await service.call('PUT', '/v1/quotas', { scope: 'tenant', tenant_id: 'set', period: 'day', limit_usd: 7 })
+  await service.call('POST', '/v1/reservations', dollars('set', 1))
+  const other = await startService(t, database.url, { PURSER_DEFAULT_LLM_USD_PER_DAY: '20.5' })
+  const status = async (tenant: string) =>
+    (await other.call('GET', `/v1/quotas/status?tenant_id=${tenant}&resource_type=llm`)).json.data
+  t.match(await status('known'), [{ limit_usd: 20.5, reserved_usd: 1 }])
+  t.match(await status('set'), [{ limit_usd: 7 }])
+  t.match((await other.call('POST', '/v1/reservations', dollars('unseen', 1))).json.quotas, [{ limit_usd: 20.5 }])
+})
