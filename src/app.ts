@@ -10,7 +10,7 @@ import type { App } from './http/app-type.ts'
 import { registerAuth } from './http/plugins/auth.ts'
 import { registerJson } from './http/plugins/json.ts'
 import { registerOpenApi } from './http/plugins/openapi.ts'
-import { registerProblems } from './http/plugins/problems.ts'
+import { answerError, registerProblems } from './http/plugins/problems.ts'
 import { registerRateLimit, type Limits } from './http/plugins/rate-limit.ts'
 import { registerRequestContext, requestIdOf } from './http/plugins/request-context.ts'
 import { registerValidation } from './http/plugins/validation.ts'
@@ -41,6 +41,7 @@ export async function buildApp(options: AppOptions): Promise<App> {
     trustProxy: options.trustedProxies ?? false,
     genReqId: (request) => requestIdOf(request.headers['x-request-id']) ?? randomUUID(),
     requestIdHeader: false,
+    frameworkErrors: answerError,
     routerOptions: { maxParamLength: PARAM_CHARACTERS_MAX },
     forceCloseConnections: 'idle',
     return503OnClosing: true,

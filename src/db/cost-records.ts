@@ -115,15 +115,18 @@ export function listRecords(
       : sql`r.recorded_at <= ${instant(BigInt(after.recordedMicros))}
           and (r.recorded_at, r.cost_record_id) < (${instant(BigInt(after.recordedMicros))}, ${after.recordId}::uuid)`
   return readReport(db, async (transaction) => {
+    // The page is cut first, so that texts are made of its records only.
     const { rows } = await sql<StoredRecord>`
       select r.cost_record_id, r.reservation_id, r.resource_type, r.tenant_id, r.user_id, r.conversation_id, r.path_id, r.labels,
              r.provider, r.model, r.tier, r.usage::text as usage, r.total_cost_usd as cost_usd, r.price_id, r.occurred_at,
              r.recorded_at, (extract(epoch from r.recorded_at) * 1000000)::bigint as recorded_micros,
              r.late, r.overrun, r.estimated, r.corrects
-      from ${costLines} r
-      where ${matches(filter)} and ${behind}
-      order by r.recorded_at desc, r.cost_record_id desc
-      limit ${rowsMax}`.execute(transaction)
+      from (
+        select r.* from ${costLines} r
+        where ${matches(filter)} and ${behind}
+        order by r.recorded_at desc, r.cost_record_id desc
+        limit ${rowsMax}) r
+      order by r.recorded_at desc, r.cost_record_id desc`.execute(transaction)
     return rows
   })
 }

@@ -2,12 +2,13 @@ import stringify from 'safe-stable-stringify'
 import { hash } from 'node:crypto'
 import { uuidv7 } from 'uuidv7'
 import type { CommitItem, Settlement } from '../db/commit-spend.ts'
-import { decimal, parseAmountUsd, usdText } from '../domain/money.ts'
+import { decimal, usdText } from '../domain/money.ts'
 import { checkUsage, normalizeProviderUsage, UsageError, type Usage } from '../domain/usage/index.ts'
 import { Problem, invalidRequest, type FieldError } from '../errors.ts'
 import type { CommitBody } from '../schemas/reservations.ts'
 import type { UsageBody } from '../schemas/usage.ts'
 import { inSpan, type WorkSpan } from '../telemetry/spans.ts'
+import { amountOf } from './amount.ts'
 import { quotaAnswer, quotaWarning, usdJson } from './answers.ts'
 import type { Principal } from './principal.ts'
 
@@ -100,7 +101,7 @@ function measureOf(body: CommitBody): Pick<CommitItem, 'measure' | 'usage' | 'se
     throw invalidRequest([{ pointer: `/${given[1] ?? 'usage'}`, message }])
   }
   if (body.actual_cost_usd !== undefined) {
-    return { measure: 'cost', cost_usd: usdText(parseAmountUsd(body.actual_cost_usd)) }
+    return { measure: 'cost', cost_usd: usdText(amountOf(body.actual_cost_usd, '/actual_cost_usd')) }
   }
   if (body.provider_usage !== undefined) {
     return {

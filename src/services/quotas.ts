@@ -2,9 +2,10 @@ import type { StatusCache } from '../cache/quota-status.ts'
 import type { Db } from '../db/connection.ts'
 import { faultCode, toProblem } from '../db/faults.ts'
 import { listQuotas as readQuotas, setQuotas, type QuotaWish, type StoredQuota } from '../db/quotas.ts'
-import { parseAmountUsd, usdText } from '../domain/money.ts'
+import { usdText } from '../domain/money.ts'
 import { invalidRequest, type FieldError } from '../errors.ts'
 import type { QuotaBody } from '../schemas/quotas.ts'
+import { amountOf } from './amount.ts'
 import { timeText, usdJson } from './answers.ts'
 import { pageOf, type PageOf } from './page.ts'
 import { tenantFilter, type Principal } from './principal.ts'
@@ -57,9 +58,11 @@ function wishOf(body: QuotaBody): QuotaWish {
   if (errors.length > 0) throw invalidRequest(errors)
   return {
     ...body,
-    limit_usd: usdText(parseAmountUsd(body.limit_usd)),
+    limit_usd: usdText(amountOf(body.limit_usd, '/limit_usd')),
     thresholds: body.thresholds?.toSorted((a, b) => a - b),
-    raise: body.raise ? { limit_usd: usdText(parseAmountUsd(body.raise.limit_usd)), until: body.raise.until } : null,
+    raise: body.raise
+      ? { limit_usd: usdText(amountOf(body.raise.limit_usd, '/raise/limit_usd')), until: body.raise.until }
+      : null,
   }
 }
 

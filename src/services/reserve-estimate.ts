@@ -1,11 +1,12 @@
 import { E2B_STANDARD_TIER, usdPerSecond } from '../domain/e2b.ts'
 import { estimateLlm } from '../domain/estimate.ts'
-import { decimal, parseAmountUsd, roundUsd, usdText, type Usd } from '../domain/money.ts'
-import { Problem, invalidRequest, type FieldError } from '../errors.ts'
+import { decimal, roundUsd, usdText, type Usd } from '../domain/money.ts'
+import { invalidRequest, type FieldError } from '../errors.ts'
 import { countTokens } from '../prices/tokenizer.ts'
 import type { ReserveBody } from '../schemas/reservations.ts'
 import type { E2bRequest, LlmRequest } from '../schemas/usage.ts'
 import { inSpan } from '../telemetry/spans.ts'
+import { amountOf } from './amount.ts'
 import { DEFAULT_REGION, findPrice, findSandboxPrice, type PriceDeps } from './price-lookup.ts'
 
 /** What a reservation asks for, in money, and what it is about, for the record. */
@@ -35,7 +36,7 @@ const ZERO = decimal(0)
 export async function estimateReservation(deps: PriceDeps, body: ReserveBody): Promise<ReserveEstimate> {
   checkSubject(body)
   if (body.estimated_cost_usd !== undefined) {
-    const amountUsd = parseAmountUsd(body.estimated_cost_usd)
+    const amountUsd = amountOf(body.estimated_cost_usd, '/estimated_cost_usd')
     return {
       amountUsd,
       fixedUsd: amountUsd,
@@ -79,7 +80,7 @@ async function estimateModelCall(deps: PriceDeps, llm: LlmRequest): Promise<Rese
     region: llm.region ?? null,
   })
   return {
-    amountUsd: bounded(estimate.totalUsd, '/llm'),
+    amountUsd: amountOf(usdText(estimate.totalUsd), '/llm'),
     fixedUsd: estimate.fixedUsd,
     perUnitUsd: estimate.usdPerOutputToken,
     capsName: 'max_output_tokens',
@@ -122,7 +123,7 @@ async function estimateSandbox(deps: PriceDeps, e2b: E2bRequest): Promise<Reserv
   const perSecond = usdPerSecond(price, { vcpu: size.vcpu ?? price.vcpu, memoryMib: size.memoryMib ?? price.memoryMib })
   const amountUsd = roundUsd(perSecond.times(decimal(e2b.max_seconds)))
   return {
-    amountUsd: bounded(amountUsd, '/e2b'),
+    amountUsd: amountOf(usdText(amountUsd), '/e2b'),
     fixedUsd: ZERO,
     perUnitUsd: perSecond,
     capsName: 'max_runtime_seconds',
@@ -158,20 +159,5 @@ export function sandboxSize(
     tier: tier ?? E2B_STANDARD_TIER,
     region: region ?? DEFAULT_REGION,
     ...(vcpu === undefined || memoryMib === undefined ? {} : { vcpu, memoryMib }),
-  }
-}
-
-function bounded(amountUsd: Usd, pointer: string): Usd {
-  try {
-    return parseAmountUsd(usdText(amountUsd))
-  } catch (cause) {
-    throw new Problem(
-      'invalid_request',
-      `${pointer} is estimated at ${usdText(amountUsd)} USD; a reservation is below 1000000000`,
-      {
-        members: { errors: [{ pointer, message: 'is estimated at 1000000000 USD or more' }] },
-        cause,
-      },
-    )
   }
 }

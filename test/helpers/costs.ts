@@ -8,7 +8,7 @@ export function queryText(query: Query): string {
 }
 
 export type Sums = Record<'cost_usd' | 'records' | 'input_tokens' | 'output_tokens' | 'seconds', string>
-export type CostGroup = Sums & { key: Record<string, string | null>; previous_cost_usd?: string }
+type CostGroup = Sums & { key: Record<string, string | null>; previous_cost_usd?: string }
 export type Costs = {
   from: string
   to: string

@@ -351,6 +351,8 @@ t.test('pages of groups are complete and without doubles, and keep the first pag
   const query = { tenant_id: 'pages', group_by: 'user,day', limit: 10 }
   const first = await costs(query)
   const seen = keysOf(first)
+  await setNow(database, '2026-11-24T12:30:00Z')
+  t.teardown(() => setNow(database, NOW))
   const ranges = new Set([`${first.from} ${first.to}`])
   for (let cursor = first.next_cursor; cursor !== null;) {
     // In front of what was seen, among what is to come, and in a group that was seen already.

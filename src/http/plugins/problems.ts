@@ -14,11 +14,7 @@ const FASTIFY_CODES: Record<string, [ErrorCode, string]> = {
 
 /** Every error leaves as application/problem+json (RFC 9457); what went wrong inside goes to the log only. */
 export function registerProblems(app: FastifyInstance): void {
-  app.setErrorHandler((error: FastifyError, request, reply) => {
-    const problem = toProblem(error)
-    if (ERRORS[problem.code].status >= 500) request.log.error({ err: error }, 'request failed')
-    return sendProblem(request, reply, problem)
-  })
+  app.setErrorHandler(answerError)
 
   const patterns: { method: string; path: RegExp }[] = []
   app.addHook('onRoute', ({ method, url }) => {
@@ -44,12 +40,20 @@ export function registerProblems(app: FastifyInstance): void {
   })
 }
 
-export function sendProblem(request: FastifyRequest, reply: FastifyReply, problem: Problem): FastifyReply {
+/** Also for what Fastify refuses before it knows the route. */
+export function answerError(error: FastifyError, request: FastifyRequest, reply: FastifyReply): void {
+  const problem = toProblem(error)
+  if (ERRORS[problem.code].status >= 500) request.log.error({ err: error }, 'request failed')
+  void sendProblem(request, reply, problem)
+}
+
+function sendProblem(request: FastifyRequest, reply: FastifyReply, problem: Problem): FastifyReply {
   const { status, title } = ERRORS[problem.code]
   return reply
     .code(status)
     .headers(problem.headers)
     .header('content-type', 'application/problem+json; charset=utf-8')
+    .header('x-request-id', request.id)
     .serializer((body: unknown) => JSON.stringify(body))
     .send({
       type: `/problems/${problem.code.replaceAll('_', '-')}`,

@@ -17,6 +17,12 @@ const KEYS_MAX = 10_000
 
 /** Requests a minute and key, counted in the process, in three groups. One over it is a 429 with code rate_limited. */
 export async function registerRateLimit(app: FastifyInstance, limits: Limits): Promise<void> {
+  // Before the plugin, whose own hook reads what this one sets.
+  app.addHook('onRoute', (route: RouteOptions) => {
+    const name = route.config?.limit
+    if (name === undefined) return
+    route.config = { ...route.config, rateLimit: { max: limits[name], groupId: name } }
+  })
   const off = { 'x-ratelimit-limit': false, 'x-ratelimit-remaining': false, 'x-ratelimit-reset': false }
   await app.register(rateLimit, {
     global: false,
@@ -32,10 +38,5 @@ export async function registerRateLimit(app: FastifyInstance, limits: Limits): P
         'rate_limited',
         `More than ${max} requests a minute with this key. Go on in ${Math.ceil(ttl / 1000)} s.`,
       ),
-  })
-  app.addHook('onRoute', (route: RouteOptions) => {
-    const name = route.config?.limit
-    if (name === undefined) return
-    route.config = { ...route.config, rateLimit: { max: limits[name], groupId: name } }
   })
 }

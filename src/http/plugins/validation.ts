@@ -6,7 +6,8 @@ import type { FieldError } from '../../errors.ts'
 const UNPRINTABLE = /[\p{Cc}\p{Cs}\p{Zl}\p{Zp}]/u
 const EMAIL = /[^\s@]+@[^\s@]+\.[^\s@]+/
 const UUID = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/i
-const RFC_3339 = /^\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}(\.\d{1,9})?(Z|[+-]\d{2}:\d{2})$/i
+// Years and offsets that Postgres takes too.
+const RFC_3339 = /^[1-9]\d{3}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}(\.\d{1,9})?(Z|[+-](0\d|1[0-4]):[0-5]\d)$/i
 
 /** What a format that is not met is answered with. */
 const FORMAT_MESSAGES: Record<string, string> = {
@@ -29,11 +30,14 @@ export function registerValidation(app: FastifyInstance, options: { allowEmailId
     useDefaults: true,
     allErrors: true,
     allowUnionTypes: true,
-    formats,
   } as const
   const factory = AjvCompiler()
-  const strict = factory({}, { customOptions: { ...common, coerceTypes: false } })
-  const coercing = factory({}, { customOptions: { ...common, coerceTypes: 'array' } })
+  // After the compiler's own, which are laxer.
+  const onCreate = (ajv: { addFormat(name: string, format: RegExp | ((text: string) => boolean)): unknown }) => {
+    for (const [name, format] of Object.entries(formats)) ajv.addFormat(name, format)
+  }
+  const strict = factory({}, { customOptions: { ...common, coerceTypes: false }, onCreate })
+  const coercing = factory({}, { customOptions: { ...common, coerceTypes: 'array' }, onCreate })
   app.setValidatorCompiler((route) => (route.httpPart === 'body' ? strict(route) : coercing(route)))
 }
 

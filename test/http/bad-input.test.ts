@@ -1,0 +1,240 @@
+import t from 'tap'
+import { createDatabase } from '../helpers/database.ts'
+import { startService } from '../helpers/service.ts'
+
+const database = await createDatabase(t)
+const service = await startService(t, database.url)
+const caller = await service.keyFor('service')
+const held = await service.call('POST', '/v1/reservations', {
+  resource_type: 'llm',
+  tenant_id: 'good',
+  estimated_cost_usd: 1,
+})
+const id = held.json.reservation_id
+
+/** Everything that a request could have written. */
+async function written(): Promise<string> {
+  const tables = [
+    'reservations',
+    'scopes',
+    'cost_quotas',
+    'quota_periods',
+    'llm_cost_records',
+    'e2b_cost_records',
+    'api_keys',
+    'quota_defaults',
+  ]
+  const counts = tables.map((table) => `(select count(*) from copilot_internal.${table})`)
+  const { rows } = await database.pool.query(`select array[${counts.join(', ')}] as counts,
+    (select sum(spent + reserved) from copilot_internal.quota_periods) as money`)
+  return JSON.stringify(rows)
+}
+
+const before = await written()
+const control = 'a\u0000b'
+const long = 'x'.repeat(300)
+const llm = { provider: 'openai', model: 'gpt-6.1-sol', input_tokens: 1, max_output_tokens: 1 }
+const reserve = { resource_type: 'llm', tenant_id: 'good', llm }
+
+/** A body as printable ASCII, for the name of an assertion. */
+const nameOf = (body: unknown) => (JSON.stringify(body) ?? '').replace(/[^ -~]/g, '?').slice(0, 120)
+
+/** Bodies that must not pass, and the pointer that the answer must name. */
+const bad: Record<string, [body: unknown, pointer: string][]> = {
+  'POST /v1/reservations': [
+    [[], ''],
+    ['null', ''],
+    ['"text"', ''],
+    [{}, '/resource_type'],
+    [{ ...reserve, resource_type: 'gpu' }, '/resource_type'],
+    [{ ...reserve, resource_type: 7 }, '/resource_type'],
+    [{ ...reserve, tenant_id: undefined }, '/tenant_id'],
+    [{ ...reserve, tenant_id: '' }, '/tenant_id'],
+    [{ ...reserve, tenant_id: long }, '/tenant_id'],
+    [{ ...reserve, tenant_id: control }, '/tenant_id'],
+    [{ ...reserve, tenant_id: '\ud800' }, '/tenant_id'],
+    [{ ...reserve, tenant_id: 'line\u2028break' }, '/tenant_id'],
+    [{ ...reserve, tenant_id: 17 }, '/tenant_id'],
+    [{ ...reserve, user_id: 'some.body@example.com' }, '/user_id'],
+    [{ ...reserve, conversation_id: {} }, '/conversation_id'],
+    [{ ...reserve, colour: 'red' }, '/colour'],
+    [{ ...reserve, 'a/b': 1 }, '/a~1b'],
+    [{ ...reserve, labels: { Upper: 'x' } }, '/labels/Upper'],
+    [{ ...reserve, labels: { ok: 7 } }, '/labels/ok'],
+    [{ ...reserve, labels: { ok: control } }, '/labels/ok'],
+    [{ ...reserve, labels: Object.fromEntries(Array.from({ length: 17 }, (_, n) => [`l${n}`, 'x'])) }, '/labels'],
+    [{ ...reserve, ttl_seconds: 0 }, '/ttl_seconds'],
+    [{ ...reserve, ttl_seconds: 90_001 }, '/ttl_seconds'],
+    [{ ...reserve, ttl_seconds: '60' }, '/ttl_seconds'],
+    [{ ...reserve, on_expiry: 'keep' }, '/on_expiry'],
+    [{ ...reserve, allow_caps: 'yes' }, '/allow_caps'],
+    [{ ...reserve, llm: undefined }, '/llm'],
+    [{ ...reserve, llm: { ...llm, model: undefined } }, '/llm/model'],
+    [{ ...reserve, llm: { ...llm, max_output_tokens: undefined } }, '/llm/max_output_tokens'],
+    [{ ...reserve, llm: { ...llm, input_tokens: undefined } }, '/llm/input_tokens'],
+    [{ ...reserve, llm: { ...llm, text: 'both' } }, '/llm/input_tokens'],
+    [{ ...reserve, llm: { ...llm, input_tokens: -1 } }, '/llm/input_tokens'],
+    [{ ...reserve, llm: { ...llm, input_tokens: 1.5 } }, '/llm/input_tokens'],
+    [{ ...reserve, llm: { ...llm, input_tokens: 1e300 } }, '/llm/input_tokens'],
+    [{ ...reserve, llm: { ...llm, input_tokens: 'NaN' } }, '/llm/input_tokens'],
+    [{ ...reserve, llm: { ...llm, cache_read_tokens: 2 } }, '/llm/cache_read_tokens'],
+    [{ ...reserve, llm: { ...llm, service_tier: 'gold' } }, '/llm/service_tier'],
+    [{ ...reserve, e2b: { max_seconds: 1 } }, '/e2b'],
+    [{ ...reserve, estimated_cost_usd: 1 }, '/estimated_cost_usd'],
+    [{ resource_type: 'llm', tenant_id: 'good', estimated_cost_usd: -0.01 }, '/estimated_cost_usd'],
+    [{ resource_type: 'llm', tenant_id: 'good', estimated_cost_usd: 1e9 }, '/estimated_cost_usd'],
+    [{ resource_type: 'llm', tenant_id: 'good', estimated_cost_usd: '1e3' }, '/estimated_cost_usd'],
+    [{ resource_type: 'llm', tenant_id: 'good', estimated_cost_usd: 'NaN' }, '/estimated_cost_usd'],
+    [{ resource_type: 'llm', tenant_id: 'good', estimated_cost_usd: null }, '/estimated_cost_usd'],
+    [{ resource_type: 'llm', tenant_id: 'good', estimated_cost_usd: 1, allow_caps: true }, '/allow_caps'],
+    ['{"resource_type":"llm","tenant_id":"good","estimated_cost_usd":99999999999999999999.5}', '/estimated_cost_usd'],
+    ['{"resource_type":"llm","tenant_id":"good","estimated_cost_usd":999999999.9999999999999}', '/estimated_cost_usd'],
+    ['{"resource_type":"llm","tenant_id":"good","estimated_cost_usd":NaN}', ''],
+    ['{"resource_type":', ''],
+    ['', ''],
+    [{ resource_type: 'e2b', tenant_id: 'good', e2b: { max_seconds: 0 } }, '/e2b/max_seconds'],
+    [{ resource_type: 'e2b', tenant_id: 'good', e2b: { max_seconds: 86_401 } }, '/e2b/max_seconds'],
+    [{ resource_type: 'e2b', tenant_id: 'good', e2b: { vcpu: 2, max_seconds: 1 } }, '/e2b/memory_mib'],
+    [
+      { resource_type: 'e2b', tenant_id: 'good', e2b: { tier: 'small', vcpu: 2, memory_mib: 512, max_seconds: 1 } },
+      '/e2b/tier',
+    ],
+  ],
+  [`POST /v1/reservations/${id}/commit`]: [
+    [{}, '/usage'],
+    [{ usage: {} }, '/usage'],
+    [{ usage: { input_tokens: 1 }, actual_cost_usd: 1 }, '/actual_cost_usd'],
+    [{ usage: { input_tokens: 1, cache_read_tokens: 2 } }, '/usage/cache_read_tokens'],
+    [{ usage: { input_tokens: 0.5 } }, '/usage/input_tokens'],
+    [{ usage: { tokens: 1 } }, '/usage/tokens'],
+    [{ usage: { seconds: 1, input_tokens: 1 } }, '/usage/seconds'],
+    [{ usage: { seconds: 10_000_001 } }, '/usage/seconds'],
+    [{ provider_usage: { prompt_tokens: 1, completion_tokens: -1 } }, '/provider_usage/completion_tokens'],
+    [
+      { provider_usage: { prompt_tokens: 1, completion_tokens: 1, prompt_tokens_details: { cached_tokens: 2 } } },
+      '/provider_usage/prompt_tokens_details/cached_tokens',
+    ],
+    [{ provider_usage: { unheard: 1 } }, '/provider_usage'],
+    [{ provider_usage: 'many' }, '/provider_usage'],
+    [{ actual_cost_usd: -1 }, '/actual_cost_usd'],
+    [{ actual_cost_usd: 1, call: { started_at: 'yesterday' } }, '/call/started_at'],
+    [{ actual_cost_usd: 1, call: { started_at: '2026-02-30T00:00:00Z' } }, '/call/started_at'],
+    [{ actual_cost_usd: 1, sandbox_id: '' }, '/sandbox_id'],
+    [{ actual_cost_usd: 1, model: long }, '/model'],
+  ],
+  [`POST /v1/reservations/${id}/release`]: [
+    [{ reason: '' }, '/reason'],
+    [{ reason: control }, '/reason'],
+    [{ because: 'x' }, '/because'],
+  ],
+  'POST /v1/estimates': [
+    [{}, '/resource_type'],
+    [{ resource_type: 'llm' }, '/llm'],
+    [{ resource_type: 'llm', llm: { model: 'gpt-6.1-sol' } }, '/llm/usage'],
+    [{ resource_type: 'llm', at: 'now', llm: { model: 'gpt-6.1-sol', usage: { input_tokens: 1 } } }, '/at'],
+    [{ resource_type: 'e2b', e2b: { seconds: -1 } }, '/e2b/seconds'],
+    [{ resource_type: 'e2b', llm: { model: 'gpt-6.1-sol', usage: { input_tokens: 1 } } }, '/llm'],
+  ],
+  'PUT /v1/quotas': [
+    [{}, '/scope'],
+    [{ scope: 'tenant', period: 'day', limit_usd: 1 }, '/tenant_id'],
+    [{ scope: 'platform', tenant_id: 'x', period: 'day', limit_usd: 1 }, '/tenant_id'],
+    [{ scope: 'user', tenant_id: 'x', period: 'day', limit_usd: 1 }, '/user_id'],
+    [{ scope: 'platform', period: 'year', limit_usd: 1 }, '/period'],
+    [{ scope: 'platform', period: 'day' }, '/limit_usd'],
+    [{ scope: 'platform', period: 'day', limit_usd: -1 }, '/limit_usd'],
+    [{ scope: 'platform', period: 'day', limit_usd: 1e9 }, '/limit_usd'],
+    [{ scope: 'platform', period: 'day', limit_usd: 1, time_zone: 'Mars/Olympus' }, '/time_zone'],
+    [{ scope: 'platform', period: 'day', limit_usd: 1, week_starts_on: 8 }, '/week_starts_on'],
+    [{ scope: 'platform', period: 'day', limit_usd: 1, thresholds: [0] }, '/thresholds/0'],
+    [{ scope: 'platform', period: 'day', limit_usd: 1, raise: { limit_usd: 2 } }, '/raise/until'],
+  ],
+  'POST /v1/api-keys': [
+    [{ role: 'service' }, '/name'],
+    [{ name: 'x', role: 'service', expires_at: '0000-01-01T00:00:00Z' }, '/expires_at'],
+    [{ name: 'x', role: 'service', expires_at: '2030-01-01T00:00:00+23:59' }, '/expires_at'],
+    [{ name: 'x', role: 'root' }, '/role'],
+    [{ name: 'x', role: 'admin', tenant_id: 'acme' }, '/tenant_id'],
+    [{ name: 'x', role: 'service', expires_at: 'never' }, '/expires_at'],
+  ],
+}
+
+for (const [route, cases] of Object.entries(bad)) {
+  t.test(`${route} refuses bad bodies by name`, async (t) => {
+    const [method, path] = route.split(' ') as [string, string]
+    for (const [body, pointer] of cases) {
+      const answer = await service.call(method, path, body)
+      const told = answer.json.errors?.map((error: { pointer: string }) => error.pointer) ?? []
+      t.match(
+        answer,
+        { status: 400, json: { code: 'invalid_request', type: '/problems/invalid-request', request_id: String } },
+        nameOf(body),
+      )
+      t.match(answer.headers.get('content-type'), 'application/problem+json')
+      t.ok(told.includes(pointer), `names ${pointer || 'the body'} (${told.join(', ')})`)
+    }
+  })
+}
+
+t.test('bad query strings are refused by name', async (t) => {
+  for (const [path, pointer] of [
+    ['/v1/quotas?limit=0', 'limit'],
+    ['/v1/quotas?limit=many', 'limit'],
+    ['/v1/quotas?scope=galaxy', 'scope'],
+    ['/v1/quotas?colour=red', 'colour'],
+    ['/v1/quotas?cursor=rubbish', 'cursor'],
+    ['/v1/quotas/status?user_id=u', 'tenant_id'],
+    ['/v1/quotas/status?tenant_id=%00', 'tenant_id'],
+    ['/v1/reservations/not-a-uuid', 'id'],
+    ['/v1/api-keys?cursor=x', 'cursor'],
+  ] as const) {
+    const answer = await service.call('GET', path)
+    t.match(answer, { status: 400, json: { code: 'invalid_request', errors: [{ pointer }] } }, path)
+  }
+})
+
+t.test('what is too large, of another type, or nowhere, has its own problem', async (t) => {
+  const big = JSON.stringify({ ...reserve, tenant_id: 'x'.repeat(2_000_000) })
+  t.match(await service.call('POST', '/v1/reservations', big), { status: 413, json: { code: 'payload_too_large' } })
+  const xml = await service.call('POST', '/v1/reservations', '<a/>', { 'content-type': 'application/xml' })
+  t.match(xml, { status: 415, json: { code: 'unsupported_media_type' } })
+  t.match(await service.call('GET', '/v1/nothing'), { status: 404, json: { code: 'not_found' } })
+  const patched = await service.call('PATCH', '/v1/quotas', {})
+  t.match(patched, { status: 405, json: { code: 'method_not_allowed' } })
+  t.match(patched.headers.get('allow'), /GET.*PUT/)
+  t.match(await service.call('GET', `/v1/reservations/${'x'.repeat(600)}`), {
+    status: 414,
+    json: { code: 'uri_too_long' },
+  })
+  t.match(await service.call('GET', '/v1/reservations/01980000-0000-7000-8000-000000000000'), { status: 404 })
+  t.match(
+    await service.call('POST', '/v1/reservations/01980000-0000-7000-8000-000000000000/commit', { actual_cost_usd: 1 }),
+    { status: 404 },
+  )
+  t.match(await service.call('GET', '/%E0%A4%A'), { status: 400, json: { code: 'invalid_request' } })
+})
+
+t.test('without the right key nothing is done', async (t) => {
+  for (const authorization of ['', 'Bearer', 'Bearer nonsense', 'Basic dXNlcjpwYXNz', `Bearer ${long}`]) {
+    const answer = await service.call('POST', '/v1/reservations', reserve, { authorization })
+    t.match(answer, { status: 401, json: { code: 'unauthenticated' } }, JSON.stringify(authorization.slice(0, 20)))
+    t.equal(answer.headers.get('www-authenticate'), 'Bearer')
+  }
+  t.match(await service.call('PUT', '/v1/quotas', { scope: 'platform', period: 'day', limit_usd: 1 }, caller), {
+    status: 403,
+    json: { code: 'forbidden' },
+  })
+  t.match(await service.call('POST', '/v1/api-keys', { name: 'x', role: 'admin' }, caller), { status: 403 })
+})
+
+t.test('nothing was written by any of it', async (t) => {
+  t.equal(await written(), before)
+})
+
+t.test('answers carry the id of their request', async (t) => {
+  const given = await service.call('GET', '/v1/nothing', undefined, { 'x-request-id': 'mine-7' })
+  t.equal(given.headers.get('x-request-id'), 'mine-7')
+  t.equal(given.json.request_id, 'mine-7')
+  const made = await service.call('GET', '/v1/nothing', undefined, { 'x-request-id': 'has blanks' })
+  t.match(made.headers.get('x-request-id'), /^[0-9a-f-]{36}$/)
+})

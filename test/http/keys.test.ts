@@ -1,0 +1,99 @@
+import t from 'tap'
+import { createDatabase } from '../helpers/database.ts'
+import { ADMIN_KEY, startService } from '../helpers/service.ts'
+
+const database = await createDatabase(t)
+const service = await startService(t, database.url)
+
+t.test('a key is shown once and kept as a hash', async (t) => {
+  const made = await service.call('POST', '/v1/api-keys', { name: 'chat', role: 'service' })
+  t.equal(made.status, 201)
+  t.match(made.json.key, /^psr_[A-Za-z0-9_-]{43}[0-9a-f]{8}$/)
+  t.match(made.json, { name: 'chat', role: 'service', tenant_id: null, revoked_at: null })
+  const list = await service.call('GET', '/v1/api-keys')
+  t.notMatch(list.text, made.json.key)
+  t.ok(list.json.data.some((key: { key_id: string }) => key.key_id === made.json.key_id))
+  const { rows } = await database.pool.query(
+    `select * from copilot_internal.api_keys k join copilot_internal.api_key_hashes h using (key_id)`,
+  )
+  t.notMatch(JSON.stringify(rows), made.json.key)
+  t.notMatch(JSON.stringify(rows), ADMIN_KEY)
+})
+
+t.test('a revoked key works for a second more at most', async (t) => {
+  const made = await service.call('POST', '/v1/api-keys', { name: 'gone', role: 'viewer' })
+  const headers = { authorization: `Bearer ${made.json.key}` }
+  t.equal((await service.call('GET', '/v1/quotas', undefined, headers)).status, 200)
+  t.equal((await service.call('DELETE', `/v1/api-keys/${made.json.key_id}`)).status, 204)
+  const begun = Date.now()
+  while ((await service.call('GET', '/v1/quotas', undefined, headers)).status === 200) {
+    if (Date.now() - begun > 5_000) break
+  }
+  t.equal((await service.call('GET', '/v1/quotas', undefined, headers)).status, 401)
+  t.equal((await service.call('DELETE', '/v1/api-keys/01980000-0000-7000-8000-000000000000')).status, 404)
+})
+
+t.test('a key that is bound to a tenant acts for it alone', async (t) => {
+  const acme = await service.keyFor('service', 'acme')
+  const other = await service.keyFor('service', 'other')
+  const body = { resource_type: 'llm', estimated_cost_usd: 1 }
+  const held = await service.call('POST', '/v1/reservations', body, acme)
+  t.match(held, { status: 201, json: { tenant_id: 'acme' } }, 'the tenant may be left out')
+  t.match(await service.call('POST', '/v1/reservations', { ...body, tenant_id: 'other' }, acme), {
+    status: 403,
+    json: { code: 'forbidden' },
+  })
+  const path = `/v1/reservations/${held.json.reservation_id}`
+  t.equal((await service.call('GET', path, undefined, other)).status, 404)
+  t.equal((await service.call('POST', `${path}/commit`, { actual_cost_usd: 1 }, other)).status, 404)
+  t.equal((await service.call('POST', `${path}/release`, {}, other)).status, 404)
+  t.match((await service.call('GET', path, undefined, acme)).json, { status: 'reserved' })
+  t.equal((await service.call('GET', '/v1/quotas?tenant_id=other', undefined, acme)).status, 403)
+  t.equal((await service.call('GET', '/v1/quotas/status?tenant_id=other', undefined, acme)).status, 403)
+})
+
+t.test('a bound key sees a platform quota without amounts', async (t) => {
+  await service.call('PUT', '/v1/quotas', { scope: 'platform', period: 'day', limit_usd: 5, resource_type: 'e2b' })
+  const bound = await service.keyFor('service', 'small')
+  const held = await service.call('POST', '/v1/reservations', { resource_type: 'e2b', estimated_cost_usd: 1 }, bound)
+  const platform = held.json.quotas.find((quota: { scope: string }) => quota.scope === 'platform')
+  t.match(platform, { limit_usd: null, spent_usd: null, reserved_usd: null, remaining_usd: null, reset_at: String })
+  const refused = await service.call('POST', '/v1/reservations', { resource_type: 'e2b', estimated_cost_usd: 6 }, bound)
+  t.match(refused, {
+    status: 429,
+    json: { scope: 'platform', current_spend_usd: null, limit_usd: null, overage_usd: null },
+  })
+  t.notMatch(refused.text, /"(limit|spent)_usd":5/)
+  t.equal(refused.headers.get('ratelimit'), null)
+})
+
+t.test('a viewer reads and changes nothing', async (t) => {
+  const viewer = await service.keyFor('viewer')
+  t.equal((await service.call('GET', '/v1/quotas/status', undefined, viewer)).status, 200)
+  t.equal(
+    (
+      await service.call(
+        'POST',
+        '/v1/reservations',
+        { resource_type: 'llm', tenant_id: 'x', estimated_cost_usd: 1 },
+        viewer,
+      )
+    ).status,
+    403,
+  )
+  t.equal((await service.call('GET', '/v1/api-keys', undefined, viewer)).status, 403)
+})
+
+t.test('more requests than the limit of a key are a 429 of their own', async (t) => {
+  const strict = await startService(t, database.url, { PURSER_RATE_LIMIT_READS: '3' })
+  const one = await strict.keyFor('viewer')
+  const two = await strict.keyFor('viewer')
+  const statuses = []
+  for (let n = 0; n < 5; n += 1) statuses.push((await strict.call('GET', '/v1/quotas', undefined, one)).status)
+  t.same(statuses, [200, 200, 200, 429, 429])
+  const limited = await strict.call('GET', '/v1/quotas', undefined, one)
+  t.match(limited.json, { code: 'rate_limited', type: '/problems/rate-limited', status: 429 })
+  t.ok(Number(limited.headers.get('retry-after')) > 0)
+  t.equal((await strict.call('GET', '/v1/quotas', undefined, two)).status, 200, 'another key has its own')
+  t.equal((await strict.call('GET', '/healthz')).status, 200)
+})
