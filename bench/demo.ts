@@ -43,7 +43,10 @@ async function runAlone({ seed }: Options): Promise<Report> {
     const { url, adminKey } = service
     return await run({ url, adminKey, databaseUrl: service.databaseUrl() }, seed, progress, interrupt.signal)
   } catch (error) {
-    if (!interrupt.signal.aborted) process.stderr.write(service.words())
+    if (!interrupt.signal.aborted) {
+      progress.clear()
+      process.stderr.write(`The last lines of the service:\n${service.words()}\n`)
+    }
     throw error
   } finally {
     progress.say('stopping the service')

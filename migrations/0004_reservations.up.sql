@@ -68,7 +68,6 @@ create type copilot_internal.reserve_item as (
   memory_mib integer,
   estimate jsonb,
   price_id bigint,
-  amount_usd numeric,
   -- For a caller that takes less: what is fixed, and what one more token or second costs; per_unit_usd 0 means all or nothing.
   fixed_usd numeric,
   per_unit_usd numeric,
@@ -76,9 +75,7 @@ create type copilot_internal.reserve_item as (
   on_expiry text,
   ttl_seconds integer,
   -- Where the time to live follows the granted seconds: how much longer it is.
-  ttl_beyond_units integer,
-  -- Three numbers of scopes in p_scopes, from 1; 0 for none.
-  scopes integer[]
+  ttl_beyond_units integer
 );
 
 -- One item of a batch, as commit_spend() takes it.

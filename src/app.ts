@@ -8,6 +8,7 @@ import { quotaRoutes } from './http/routes/quotas.ts'
 import { reservationRoutes } from './http/routes/reservations.ts'
 import type { App } from './http/app-type.ts'
 import { registerAuth } from './http/plugins/auth.ts'
+import { registerDrain } from './http/plugins/drain.ts'
 import { registerJson } from './http/plugins/json.ts'
 import { registerOpenApi } from './http/plugins/openapi.ts'
 import { answerError, registerProblems } from './http/plugins/problems.ts'
@@ -43,11 +44,12 @@ export async function buildApp(options: AppOptions): Promise<App> {
     requestIdHeader: false,
     frameworkErrors: answerError,
     routerOptions: { maxParamLength: PARAM_CHARACTERS_MAX },
-    forceCloseConnections: 'idle',
-    return503OnClosing: true,
+    // Draining is ours: see the plugin.
+    return503OnClosing: false,
   })
 
   registerRequestContext(app)
+  registerDrain(app)
   registerJson(app)
   registerValidation(app, options)
   registerProblems(app)

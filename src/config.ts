@@ -1,5 +1,6 @@
 import { readFileSync } from 'node:fs'
-import { Type, type Static } from 'typebox'
+import { isIP } from 'node:net'
+import { Type, type Static, type TSchema } from 'typebox'
 import { Value } from 'typebox/value'
 
 const Usd = (fallback: string) => Type.String({ pattern: '^[0-9]{1,9}(\\.[0-9]{1,12})?$', default: fallback })
@@ -59,12 +60,33 @@ export function readConfig(environment: Record<string, string | undefined>): Con
       }
     } else if (name.startsWith('PURSER_')) problems.push(`${name} is not a setting of Purser`)
   }
-  const config: unknown = Value.Default(ConfigSchema, Value.Convert(ConfigSchema, found))
-  for (const error of Value.Errors(ConfigSchema, config)) {
-    const name = error.instancePath.slice(1)
-    if (!problems.some((problem) => problem.startsWith(`${name} `)) && name !== '')
-      problems.push(`${name} ${error.message}`)
+  const config = Value.Default(ConfigSchema, Value.Convert(ConfigSchema, found)) as Record<string, unknown>
+  for (const [name, schema] of Object.entries<TSchema>(ConfigSchema.properties)) {
+    const wrong = config[name] === undefined ? null : complaint(schema, config[name])
+    if (wrong !== null) problems.push(`${name} ${wrong}`)
   }
+  const proxies = (config['PURSER_TRUSTED_PROXIES'] ?? '') as string
+  for (const proxy of proxies.split(',').filter((one) => one !== '' && !isNetwork(one.trim())))
+    problems.push(`PURSER_TRUSTED_PROXIES must list IP addresses and networks as 10.0.0.0/8, not ${proxy.trim()}`)
   if (problems.length > 0) throw new ConfigError(problems.join('\n'))
   return Value.Parse(ConfigSchema, config)
+}
+
+/** What is wrong with a value, never the value itself: it may be a secret. */
+function complaint(schema: TSchema, value: unknown): string | null {
+  const [error] = Value.Errors(schema, value)
+  if (error === undefined) return null
+  const choices = 'anyOf' in schema ? (schema.anyOf as { const: string }[]) : null
+  return choices === null ? error.message : `must be one of ${choices.map((choice) => choice.const).join(', ')}`
+}
+
+/** An address, a network by its prefix length, or one of the names that Fastify knows. */
+function isNetwork(text: string): boolean {
+  if (['loopback', 'linklocal', 'uniquelocal'].includes(text)) return true
+  const [address = '', bits, more] = text.split('/')
+  const family = isIP(address)
+  if (family === 0 || more !== undefined) return false
+  return (
+    bits === undefined || (/^\d{1,3}$/.test(bits) && Number(bits) >= 1 && Number(bits) <= (family === 4 ? 32 : 128))
+  )
 }

@@ -8,8 +8,9 @@ import { ConfigError, readConfig, type Config } from './config.ts'
 import { DatabaseClock } from './db/clock.ts'
 import { connect } from './db/connection.ts'
 import { expireReservations } from './db/expire-reservations.ts'
-import { ForeignObjectsError, migrateUp } from './db/migrations.ts'
+import { migrateUp } from './db/migrations.ts'
 import { setEnvironmentDefaults } from './db/quotas.ts'
+import { reachDatabase } from './db/reach.ts'
 import { defaultDataDir, startEmbeddedPostgres, type EmbeddedPostgres } from './embedded/postgres.ts'
 import { startSweeper } from './jobs/sweep.ts'
 import { seedPrices } from './prices/seed.ts'
@@ -19,10 +20,15 @@ import { stopTelemetry } from './telemetry/stop.ts'
 
 const DRAIN_MS_MAX = 15_000
 
+/** Why the service did not start, in words for who can mend it. */
+class StartError extends Error {
+  override readonly name = 'StartError'
+}
+
 const { version } = JSON.parse(readFileSync(new URL('../package.json', import.meta.url), 'utf8')) as { version: string }
 
 process.exitCode = await start().catch((error: unknown) => {
-  const expected = error instanceof ConfigError || error instanceof ForeignObjectsError
+  const expected = error instanceof ConfigError || error instanceof StartError
   process.stderr.write(
     `${expected || !(error instanceof Error) ? String(error instanceof Error ? error.message : error) : error.stack}\n`,
   )
@@ -49,8 +55,9 @@ async function start(): Promise<number> {
   process.on('SIGINT', () => void stop('SIGINT', 0))
 
   try {
-    const databaseUrl = config.DATABASE_URL ?? (await startDatabase(config, closing)).databaseUrl
-    await migrateUp(databaseUrl, (line) => log.info(line))
+    const databaseUrl = config.DATABASE_URL ?? (await plainly(startDatabase(config, closing))).databaseUrl
+    await plainly(reachDatabase(databaseUrl))
+    await plainly(migrateUp(databaseUrl, (line) => log.info(line)))
 
     const db = connect(databaseUrl)
     closing.push(() => db.destroy())
@@ -61,7 +68,8 @@ async function start(): Promise<number> {
     ])
     const madeKey = await bootstrapAdminKey({ db }, config.PURSER_ADMIN_KEY)
 
-    const shared = openSharedCache(config.REDIS_URL, (error) =>
+    // Who may write to Redis does not know the way into the database; another release may store other forms.
+    const shared = openSharedCache(config.REDIS_URL, `${version} ${databaseUrl}`, (error) =>
       log.warn({ err: error }, 'Redis is out of reach; going on without it'),
     )
     closing.push(() => shared.close())
@@ -92,12 +100,22 @@ async function start(): Promise<number> {
     )
     closing.push(() => sweeper.stop())
     closing.push(() => app.close())
-    const address = await app.listen({ host: config.HOST, port: config.PORT })
+    const address = await plainly(app.listen({ host: config.HOST, port: config.PORT }))
     greet(address, madeKey)
     return 0
   } catch (error) {
     for (const close of closing.toReversed()) await close().catch(() => {})
     throw error
+  }
+}
+
+/** Failures with a reason outside the program are told by their message; a fault of its own keeps its stack. */
+async function plainly<Result>(work: Promise<Result>): Promise<Result> {
+  try {
+    return await work
+  } catch (error) {
+    if (!(error instanceof Error) || error instanceof TypeError || error instanceof RangeError) throw error
+    throw new StartError(error.message, { cause: error })
   }
 }
 

@@ -19,7 +19,7 @@ export type BookedCost = {
   costUsd: string
 }
 
-export type Balance = {
+type Balance = {
   tenantId: string
   resourceType: ResourceType
   spentUsd: string

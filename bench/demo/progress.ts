@@ -1,4 +1,6 @@
 const LINES_EVERY_MS = 2_000
+/** For a terminal that does not say how wide it is. */
+const COLUMNS_UNTOLD = 80
 
 /** A line on stderr that says how far it is: rewritten in a terminal, a new one now and then elsewhere. */
 export class Progress {
@@ -23,7 +25,7 @@ export class Progress {
   }
 
   #rewrite(line: string): void {
-    const fitting = line.slice(0, Math.max(0, process.stderr.columns - 1))
+    const fitting = line.slice(0, (process.stderr.columns || COLUMNS_UNTOLD) - 1)
     process.stderr.write(`\r${fitting}${' '.repeat(Math.max(0, this.#shown.length - fitting.length))}\r${fitting}`)
     this.#shown = fitting
   }

@@ -4,6 +4,7 @@ import { once } from 'node:events'
 import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { createInterface } from 'node:readline'
 import { setTimeout as delay } from 'node:timers/promises'
 import { findFreePort } from '../../src/embedded/free-port.ts'
 
@@ -13,7 +14,8 @@ const POLL_MS = 50
 // The service itself drains for up to 15 s.
 const STOP_MS_MAX = 20_000
 const REMOVE_MS_MAX = 10_000
-const WORDS_MAX = 4_000
+const LINES_MAX = 10
+const LINE_CHARACTERS_MAX = 500
 
 /** Settings that would lead the service to somebody else's data. */
 const OTHERS_SETTINGS = /^(?:PURSER_.*|DATABASE_URL.*|REDIS_URL.*|HOST|PORT)$/
@@ -26,7 +28,7 @@ export type OwnService = {
   databaseUrl(): string
   /** Stops the process by its id and removes the folder; may be called at any time. */
   stop(): Promise<void>
-  /** The last that the process has printed. */
+  /** The last lines that the process printed. */
   words(): string
   /** Resolves once it can decide. @throws Error where it ends, or is not ready within 120 s. */
   ready(signal: AbortSignal): Promise<void>
@@ -67,15 +69,16 @@ export async function startOwnService(): Promise<OwnService> {
   }
 }
 
-/** What the process has printed, the end of it. Read all the time: a full pipe would stop it. */
+/** The last lines that the process printed. Read all the time: a full pipe would stop it. */
 function listenTo(child: ChildProcess): () => string {
-  let words = ''
-  for (const stream of [child.stdout!, child.stderr!]) {
-    stream.setEncoding('utf8').on('data', (chunk: string) => {
-      words = (words + chunk).slice(-WORDS_MAX)
+  const lines: string[] = []
+  for (const input of [child.stdout!, child.stderr!]) {
+    createInterface({ input }).on('line', (line) => {
+      lines.push(line.slice(0, LINE_CHARACTERS_MAX))
+      if (lines.length > LINES_MAX) lines.shift()
     })
   }
-  return () => words
+  return () => lines.join('\n')
 }
 
 async function waitUntilReady(child: ChildProcess, url: string, signal: AbortSignal): Promise<void> {

@@ -12,7 +12,7 @@ export type Sums = {
 }
 
 /** One model or sandbox tier of a tenant. */
-export type Row = Sums & { subject: string }
+type Row = Sums & { subject: string }
 
 /** All of one resource type that a tenant did, and what its quota leaves. */
 export type Account = Sums & {

@@ -44,13 +44,16 @@ begin
   v_items := array(select i from json_populate_recordset(null::copilot_internal.commit_item, p_items) i);
   v_ids := array(select distinct i.reservation_id from unnest(v_items) i order by i.reservation_id);
   -- Lock (1). Not filtered by status: a row whose status changed while we waited would vanish.
+  -- Here and below, a lateral look-up stays one by index: a plain join could be planned, while the table is empty, as a scan of it.
   perform from unnest(v_ids) u(reservation_id)
-    join copilot_internal.reservations r on r.reservation_id = u.reservation_id
-    order by r.reservation_id
-    for update of r;
+    cross join lateral (
+      select from copilot_internal.reservations r where r.reservation_id = u.reservation_id
+      for update
+    ) r;
 
+  -- The first of each reservation's items that can be booked; one that is unfit, or another tenant's, doesn't count as the first.
   v_done := array(
-    select row(
+    select distinct on (r.reservation_id) row(
       i.n, i.item, r.reservation_id,
       coalesce(i.cost_usd, llm.total_cost_usd, e2b.total_cost_usd, r.reserved_usd),
       llm.input_cost_usd, llm.output_cost_usd,
@@ -63,11 +66,10 @@ begin
         then copilot_internal.late_period_ids(r.resource_type, r.tenant_id, r.user_id, r.granted_at, r.quota_period_ids) end
     )::copilot_internal.settlement
     from (
-      select u.n, u.item, (u.item).*, row_number() over (partition by (u.item).reservation_id order by u.n) as nth
+      select u.n, u.item, (u.item).*
       from (select g.n, v_items[g.n] as item from generate_subscripts(v_items, 1) g(n)) u
     ) i
-    join copilot_internal.reservations r
-      on r.reservation_id = i.reservation_id and (i.tenant_id is null or r.tenant_id = i.tenant_id)
+    cross join lateral (select r.* from copilot_internal.reservations r where r.reservation_id = i.reservation_id offset 0) r
     cross join lateral (select r.status <> 'reserved' or v_now >= least(r.expires_at, r.periods_end_at) as late) l
     left join lateral (
       select f as price from copilot_internal.find_model_price(coalesce(i.provider, r.provider), coalesce(i.model, r.model), r.created_at) f
@@ -81,10 +83,10 @@ begin
       select * from copilot_internal.price_e2b_usage(r.tier, r.region, r.vcpu, r.memory_mib, r.created_at, i.seconds)
       where i.measure = 'seconds'
     ) e2b on true
-    where i.nth = 1 and r.status <> 'committed'
+    where r.status <> 'committed' and (i.tenant_id is null or r.tenant_id = i.tenant_id)
       and (i.measure = 'cost' or i.measure = case r.resource_type when 'llm' then 'tokens' else 'seconds' end)
       and (i.measure <> 'tokens' or coalesce(i.model, r.model) is not null)
-    order by i.n);
+    order by r.reservation_id, i.n);
 
   -- The balances of repeats change by nothing, but are answered too.
   select c.balances into v_balances
@@ -95,13 +97,14 @@ begin
                -- A row opened since (rule 6) doesn't hold the amount that the reservation's own rows hold.
                case when p.id = any (r.quota_period_ids) then -d.held_usd else 0 end as reserved
         from unnest(v_done) d
-        join copilot_internal.reservations r on r.reservation_id = d.reservation_id
+        cross join lateral (select r.* from copilot_internal.reservations r where r.reservation_id = d.reservation_id offset 0) r
         cross join lateral unnest(d.quota_period_ids) p(id)
         union all
         select p.id, 0, 0
         from unnest(v_items) i
-        join copilot_internal.reservations r on r.reservation_id = i.reservation_id and r.status = 'committed'
+        cross join lateral (select r.* from copilot_internal.reservations r where r.reservation_id = i.reservation_id offset 0) r
         cross join lateral unnest(r.quota_period_ids) p(id)
+        where r.status = 'committed'
       ) p
     ) all_deltas
     cross join lateral copilot_internal.change_balances(all_deltas.ids, all_deltas.spent, all_deltas.reserved, 'commit', v_now) c;
@@ -110,7 +113,7 @@ begin
   for v_charged in
     select r.resource_type, r.cost_record_id, r.settled_at, (d.item).reversal_id, (d.item).cost_record_id as successor_id, d.quota_period_ids
     from unnest(v_done) d
-    join copilot_internal.reservations r on r.reservation_id = d.reservation_id
+    cross join lateral (select r.* from copilot_internal.reservations r where r.reservation_id = d.reservation_id offset 0) r
     where d.charged_usd is not null
     order by r.reservation_id
   loop
@@ -131,7 +134,7 @@ begin
          (i.call -> 'cached')::boolean, (i.call -> 'streaming')::boolean, c.duration_ms, i.call ->> 'outcome' = 'success', i.call,
          d.quota_period_ids, r.granted_at, r.granted_at, v_now
   from unnest(v_done) d
-  join copilot_internal.reservations r on r.reservation_id = d.reservation_id
+  cross join lateral (select r.* from copilot_internal.reservations r where r.reservation_id = d.reservation_id offset 0) r
   cross join lateral (select (d.item).*) i
   cross join lateral (
     select extract(epoch from (i.call ->> 'ended_at')::timestamptz - (i.call ->> 'started_at')::timestamptz) * 1000 as duration_ms) c
@@ -148,7 +151,7 @@ begin
          d.cost_usd, d.price_id, d.estimated, d.late, d.cost_usd > r.reserved_usd, r.cost_record_id,
          i.call ->> 'outcome' = 'success', i.call, i.execution, d.quota_period_ids, r.granted_at, r.granted_at, v_now
   from unnest(v_done) d
-  join copilot_internal.reservations r on r.reservation_id = d.reservation_id
+  cross join lateral (select r.* from copilot_internal.reservations r where r.reservation_id = d.reservation_id offset 0) r
   cross join lateral (select (d.item).*) i
   where r.resource_type = 'e2b';
 
@@ -161,11 +164,13 @@ begin
   -- The answers are read from what stands now, so that a repeat answers what the first commit answered.
   return (
     with answered as (
-      select i.ordinality, i.measure, i.commit_hash, r as reservation, r.reservation_id, r.status, r.resource_type, r.commit_hash as stored_hash,
+      select i.ordinality, i.measure, i.commit_hash, r.reservation, r.reservation_id, r.status, r.resource_type, r.commit_hash as stored_hash,
              coalesce(d.quota_period_ids, r.quota_period_ids) as quota_period_ids
       from unnest(v_items) with ordinality i
-      left join copilot_internal.reservations r
-        on r.reservation_id = i.reservation_id and (i.tenant_id is null or r.tenant_id = i.tenant_id)
+      left join lateral (
+        select r.*, r as reservation from copilot_internal.reservations r where r.reservation_id = i.reservation_id
+        offset 0
+      ) r on i.tenant_id is null or r.tenant_id = i.tenant_id
       left join unnest(v_done) d on d.n = i.ordinality
     )
     select json_build_object(

@@ -12,6 +12,15 @@ declare
   v_date date;
   v_month date;
 begin
+  if p_period in ('day', 'week', 'month') then
+    v_date := (p_at at time zone p_time_zone)::date;
+    -- The date that the clock shows is not always the one whose midnight came last: clocks can go back over midnight.
+    if p_at >= copilot_internal.local_midnight(v_date + 1, p_time_zone) then
+      v_date := v_date + 1;
+    elsif p_at < copilot_internal.local_midnight(v_date, p_time_zone) then
+      v_date := v_date - 1;
+    end if;
+  end if;
   case p_period
     when 'total' then
       starts_at := '1970-01-01T00:00:00Z';
@@ -20,22 +29,20 @@ begin
       starts_at := date_trunc('hour', p_at, 'UTC');
       ends_at := starts_at + interval '1 hour';
     when 'day' then
-      v_date := (p_at at time zone p_time_zone)::date;
-      starts_at := v_date::timestamp at time zone p_time_zone;
-      ends_at := (v_date + 1)::timestamp at time zone p_time_zone;
+      starts_at := copilot_internal.local_midnight(v_date, p_time_zone);
+      ends_at := copilot_internal.local_midnight(v_date + 1, p_time_zone);
     when 'week' then
-      v_date := (p_at at time zone p_time_zone)::date;
       v_date := v_date - ((extract(isodow from v_date)::integer - p_week_starts_on + 7) % 7);
-      starts_at := v_date::timestamp at time zone p_time_zone;
-      ends_at := (v_date + 7)::timestamp at time zone p_time_zone;
+      starts_at := copilot_internal.local_midnight(v_date, p_time_zone);
+      ends_at := copilot_internal.local_midnight(v_date + 7, p_time_zone);
     when 'month' then
-      v_date := (p_at at time zone p_time_zone)::date;
       v_month := date_trunc('month', v_date::timestamp)::date;
       if v_date < copilot_internal.billing_date(v_month, p_billing_day) then
         v_month := (v_month - interval '1 month')::date;
       end if;
-      starts_at := copilot_internal.billing_date(v_month, p_billing_day)::timestamp at time zone p_time_zone;
-      ends_at := copilot_internal.billing_date((v_month + interval '1 month')::date, p_billing_day)::timestamp at time zone p_time_zone;
+      starts_at := copilot_internal.local_midnight(copilot_internal.billing_date(v_month, p_billing_day), p_time_zone);
+      ends_at := copilot_internal.local_midnight(
+        copilot_internal.billing_date((v_month + interval '1 month')::date, p_billing_day), p_time_zone);
     else
       raise exception 'period % is not one of hour, day, week, month, total', p_period using errcode = 'invalid_parameter_value';
   end case;

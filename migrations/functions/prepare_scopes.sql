@@ -49,7 +49,11 @@ begin
     select p.quota_period_id, p.starts_at, p.ends_at
     from copilot_internal.cost_quotas q
     cross join lateral copilot_internal.period_bounds(q.period, q.time_zone, q.week_starts_on, q.billing_day, p_now) b
-    join copilot_internal.quota_periods p on p.quota_id = q.quota_id and p.starts_at = b.starts_at and p.closed_at is null
+    cross join lateral (
+      select p.quota_period_id, p.starts_at, p.ends_at from copilot_internal.quota_periods p
+      where p.quota_id = q.quota_id and p.starts_at = b.starts_at and p.closed_at is null
+      offset 0
+    ) p
     where q.resource_type = k.resource_type and q.deleted_at is null
       and coalesce(q.tenant_id, '') = k.tenant_id and coalesce(q.user_id, '') = k.user_id
   ) p on true

@@ -16,40 +16,44 @@ set enable_material = off
 as $$
 declare
   v_now timestamptz;
+  v_ids uuid[];
 begin
   if json_array_length(p_items) not between 1 and 500 then
     raise exception 'a batch has 1 to 500 items' using errcode = 'program_limit_exceeded';
   end if;
   perform pg_advisory_xact_lock_shared(copilot_internal.quota_lock());
   v_now := copilot_internal.clock_now();
-  perform from json_to_recordset(p_items) i(reservation_id uuid)
-    join copilot_internal.reservations r on r.reservation_id = i.reservation_id
-    order by r.reservation_id
-    for update of r;
+  -- A lateral look-up stays one by index, as in commit_spend().
+  perform from (select distinct i.reservation_id from json_to_recordset(p_items) i(reservation_id uuid) order by i.reservation_id) i
+    cross join lateral (
+      select from copilot_internal.reservations r where r.reservation_id = i.reservation_id
+      for update
+    ) r;
   -- A hold whose time is over is the sweeper's, by its on_expiry: releasing it late doesn't undo a charge that is due.
-  perform copilot_internal.settle_holds(
-    array(select r.reservation_id
-          from (select distinct i.reservation_id, i.tenant_id from json_to_recordset(p_items) i(reservation_id uuid, tenant_id text)) i
-          join copilot_internal.reservations r
-            on r.reservation_id = i.reservation_id and (i.tenant_id is null or r.tenant_id = i.tenant_id)
-          where r.status = 'reserved'
-          order by r.reservation_id),
-    v_now);
+  v_ids := array(
+    select distinct r.reservation_id from json_to_recordset(p_items) i(reservation_id uuid, tenant_id text)
+    cross join lateral (select r.* from copilot_internal.reservations r where r.reservation_id = i.reservation_id offset 0) r
+    where r.status = 'reserved' and (i.tenant_id is null or r.tenant_id = i.tenant_id)
+    order by r.reservation_id);
+  perform copilot_internal.settle_holds(v_ids, v_now);
   update copilot_internal.reservations r
     set release_reason = i.reason
-    from json_to_recordset(p_items) i(reservation_id uuid, reason text)
-    where r.reservation_id = i.reservation_id and r.status = 'released' and r.settled_at = v_now and r.release_reason is null;
+    from json_to_recordset(p_items) i(reservation_id uuid, tenant_id text, reason text)
+    where r.reservation_id = any (v_ids) and r.reservation_id = i.reservation_id and (i.tenant_id is null or r.tenant_id = i.tenant_id)
+      and r.status = 'released';
   return (
     select json_build_object('outcomes', json_agg(case
         when r.reservation_id is null then json_build_object('unknown', true)
         when r.status = 'committed' then json_build_object('conflict', r.status)
-        else json_build_object('settled', copilot_internal.reservation_json(r))
+        else json_build_object('settled', copilot_internal.reservation_json(r.reservation))
       end order by i.ordinality))
     from (
       select (e.value ->> 'reservation_id')::uuid as reservation_id, e.value ->> 'tenant_id' as tenant_id, e.ordinality
       from json_array_elements(p_items) with ordinality e
     ) i
-    left join copilot_internal.reservations r
-      on r.reservation_id = i.reservation_id and (i.tenant_id is null or r.tenant_id = i.tenant_id));
+    left join lateral (
+      select r.*, r as reservation from copilot_internal.reservations r where r.reservation_id = i.reservation_id
+      offset 0
+    ) r on i.tenant_id is null or r.tenant_id = i.tenant_id);
 end $$;
 comment on function copilot_internal.release_spend(json) is 'Gives unused holds back; answers per item.';

@@ -12,16 +12,20 @@ begin
   if cardinality(p_ids) = 0 then
     return;
   end if;
+  -- A lateral look-up stays one by index, as in commit_spend().
   v_charged := array(
-    select r from unnest(p_ids) u(reservation_id)
-    join copilot_internal.reservations r on r.reservation_id = u.reservation_id
+    select r.reservation from unnest(p_ids) u(reservation_id)
+    cross join lateral (
+      select r.*, r as reservation from copilot_internal.reservations r where r.reservation_id = u.reservation_id
+      offset 0
+    ) r
     where r.expires_at <= p_now and r.on_expiry = 'charge');
   perform copilot_internal.change_balances(
       array_agg(p.quota_period_id),
       array_agg(case when r.expires_at <= p_now and r.on_expiry = 'charge' then r.reserved_usd else 0 end),
       array_agg(-r.reserved_usd), 'commit', p_now)
     from unnest(p_ids) u(reservation_id)
-    join copilot_internal.reservations r on r.reservation_id = u.reservation_id
+    cross join lateral (select r.* from copilot_internal.reservations r where r.reservation_id = u.reservation_id offset 0) r
     cross join lateral unnest(r.quota_period_ids) p(quota_period_id);
   update copilot_internal.reservations r
     set status = case when r.expires_at <= p_now then 'expired' else 'released' end,
@@ -44,7 +48,7 @@ begin
   select r.cost_record_id, r.reservation_id, r.tenant_id, r.user_id, r.conversation_id, r.path_id, r.labels, r.provider, r.model,
          r.service_tier, r.region, r.reserved_usd, r.price_id, true, r.quota_period_ids, r.granted_at, r.granted_at, p_now
   from unnest(v_charged) c
-  join copilot_internal.reservations r on r.reservation_id = c.reservation_id
+  cross join lateral (select r.* from copilot_internal.reservations r where r.reservation_id = c.reservation_id offset 0) r
   where r.resource_type = 'llm';
   insert into copilot_internal.e2b_cost_records (
     cost_record_id, reservation_id, tenant_id, user_id, conversation_id, path_id, labels, tier, region, vcpu, memory_mib, usage,
@@ -53,7 +57,7 @@ begin
          r.vcpu, r.memory_mib, jsonb_strip_nulls(jsonb_build_object('seconds', r.estimate -> 'seconds')), (r.estimate -> 'seconds')::numeric,
          r.reserved_usd, r.price_id, true, r.quota_period_ids, r.granted_at, r.granted_at, p_now
   from unnest(v_charged) c
-  join copilot_internal.reservations r on r.reservation_id = c.reservation_id
+  cross join lateral (select r.* from copilot_internal.reservations r where r.reservation_id = c.reservation_id offset 0) r
   where r.resource_type = 'e2b';
 end $$;
 comment on function copilot_internal.settle_holds(uuid[], timestamptz) is 'Ends open holds without a commit: released, expired, or charged.';

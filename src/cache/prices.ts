@@ -33,8 +33,8 @@ function cached<Price>(
     ttl: IN_PROCESS_MS,
     fetchMethod: async (name) => {
       const key = `purser:price:${kind}:${name}`
-      const stored = readVersions<Price>(await shared.get(key))
-      if (stored !== null) return stored
+      const stored = await shared.get(key)
+      if (stored !== null) return JSON.parse(stored) as Price[]
       const versions = await find(JSON.parse(name) as (string | null)[])
       // An unknown name is not remembered: an admin may price it the next moment.
       if (versions.length === 0) return undefined
@@ -43,22 +43,4 @@ function cached<Price>(
     },
   })
   return async (...name) => (await known.fetch(JSON.stringify(name))) ?? []
-}
-
-/** What Redis holds, if it has the form of versions: rubbish there is a miss. */
-function readVersions<Price>(text: string | null): Price[] | null {
-  if (text === null) return null
-  try {
-    const versions: unknown = JSON.parse(text)
-    const sound =
-      Array.isArray(versions) &&
-      versions.length > 0 &&
-      versions.every(
-        (version) =>
-          typeof version === 'object' && version !== null && 'priceId' in version && 'effectiveDate' in version,
-      )
-    return sound ? (versions as Price[]) : null
-  } catch {
-    return null
-  }
 }

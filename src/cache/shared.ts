@@ -1,8 +1,10 @@
 import { Redis } from 'ioredis'
+import { sealWith } from './seal.ts'
 
 /**
  * A cache that several instances share. It never decides and never fails: what it can't answer in time is a miss, and what
- * it can't store is not stored.
+ * it can't store is not stored. It answers only what an instance with the same secret stored under that very key: prices
+ * come from here, and who may write to Redis may not thereby say what a call costs.
  */
 export type SharedCache = {
   get(key: string): Promise<string | null>
@@ -17,8 +19,16 @@ const COMMAND_MS = 50
 const CONNECT_MS = 1_000
 const RECONNECT_MS_MAX = 2_000
 
-/** Opens the shared cache on Redis (7 or later), or one that holds nothing where no URL is given. */
-export function openSharedCache(redisUrl: string | undefined, onError: (error: Error) => void): SharedCache {
+/**
+ * Opens the shared cache on Redis (7 or later), or one that holds nothing where no URL is given.
+ *
+ * @param secret of the instances that believe each other: equal for those of one release on one database.
+ */
+export function openSharedCache(
+  redisUrl: string | undefined,
+  secret: string,
+  onError: (error: Error) => void,
+): SharedCache {
   if (redisUrl === undefined) {
     return { get: async () => null, set: async () => {}, drop: () => {}, status: () => null, close: async () => {} }
   }
@@ -30,6 +40,7 @@ export function openSharedCache(redisUrl: string | undefined, onError: (error: E
     enableOfflineQueue: false,
     retryStrategy: (attempt) => Math.min(attempt * 100, RECONNECT_MS_MAX),
   })
+  const seal = sealWith(secret)
   let failing = false
   redis.on('error', (error) => {
     if (!failing) onError(error)
@@ -39,9 +50,12 @@ export function openSharedCache(redisUrl: string | undefined, onError: (error: E
     failing = false
   })
   return {
-    get: (key) => redis.get(key).catch(() => null),
+    get: async (key) => {
+      const sealed = await redis.get(key).catch(() => null)
+      return sealed === null ? null : seal.open(key, sealed)
+    },
     set: async (key, value, ttlSeconds) => {
-      await redis.set(key, value, 'EX', ttlSeconds).catch(() => null)
+      await redis.set(key, seal.close(key, value, ttlSeconds), 'EX', ttlSeconds).catch(() => null)
     },
     drop: (keys) => {
       // One command a key: in a cluster the keys live in different slots.

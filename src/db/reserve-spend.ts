@@ -47,14 +47,30 @@ type Outcome =
   | { mismatch: true }
 
 /** What was decided about one item, with the balances that apply to it as they stand after the batch. */
-export type Decision = { outcome: Outcome; now: Date; quotas: Balance[]; all: (Balance | undefined)[] }
+export type Decision = { outcome: Outcome; now: Date; quotas: Balance[]; all: Balance[] }
+
+type Answer = {
+  now: string
+  ids: number[]
+  first: number[]
+  last: number[]
+  balances: BalanceColumns
+  /** Null where each item is granted as asked. */
+  outcomes: Outcome[] | null
+}
 
 /**
  * Decides a batch of 1 to 500 items in order, in one round trip; decisions[i] is for items[i].
  *
+ * @param lookFirst where refusals are likely: a refusal then costs no write. It changes no answer.
  * @throws errors of Postgres as they are; nothing is decided then.
  */
-export async function reserveSpend(db: Db, items: ReserveItem[], enforcement: string): Promise<Decision[]> {
+export async function reserveSpend(
+  db: Db,
+  items: ReserveItem[],
+  enforcement: string,
+  lookFirst = true,
+): Promise<Decision[]> {
   const scopes: ScopeKey[] = []
   const places = new Map<string, number>()
   const placeOf = (...key: ScopeKey): number => {
@@ -70,28 +86,17 @@ export async function reserveSpend(db: Db, items: ReserveItem[], enforcement: st
     placeOf(type, tenant, ''),
     user === null ? 0 : placeOf(type, tenant, user),
   ])
-  const batch = JSON.stringify(items.map((item, i) => ({ ...item, scopes: scopesOf[i] })))
-  const { rows } = await sql<{
-    answer: {
-      now: string
-      ids: (number | null)[]
-      first: number[]
-      last: number[]
-      balances: BalanceColumns
-      outcomes: Outcome[]
-    }
-  }>`select copilot_internal.reserve_spend(${JSON.stringify(scopes)}::json, ${batch}::json, ${enforcement}) as answer`.execute(
-    db,
-  )
+  const { rows } = await sql<{ answer: Answer }>`select copilot_internal.reserve_spend(
+    ${scopes.map(([type]) => type)}::copilot_internal.resource_type[], ${scopes.map(([, tenant]) => tenant)}::text[],
+    ${scopes.map(([, , user]) => user)}::text[], ${items.map((item) => item.amount_usd)}::numeric[],
+    ${scopesOf.flat()}::integer[], ${JSON.stringify(items)}::json, ${enforcement}, ${lookFirst}) as answer`.execute(db)
   const { answer } = rows[0]!
   const now = new Date(answer.now)
   const balances = readBalances(answer.balances)
-  const all = answer.ids.map((id) => (id === null ? undefined : balances.get(id)))
-  const ofScope = scopes.map((_, s) =>
-    all.slice(answer.first[s]! - 1, answer.last[s]).filter((one) => one !== undefined),
-  )
-  return answer.outcomes.map((outcome, i) => ({
-    outcome,
+  const all = answer.ids.map((id) => balances.get(id)!)
+  const ofScope = scopes.map((_, s) => all.slice(answer.first[s]! - 1, answer.last[s]))
+  return items.map((item, i) => ({
+    outcome: answer.outcomes?.[i] ?? { granted: item.amount_usd, units: null, warned: null },
     now,
     all,
     quotas: scopesOf[i]!.flatMap((place) => (place === 0 ? [] : ofScope[place - 1]!)),

@@ -37,9 +37,12 @@ export type ServiceDeps = {
 export function createServices(deps: ServiceDeps) {
   const { db, clock, status, enforcement } = deps
 
+  // After a refusal the next one is likely: in a storm of refusals a look comes before any write.
+  let refusing = false
   const decide = groupCommit({
     run: async (items: ReserveItem[]) => {
-      const decisions = await inBatch(items, () => reserveSpend(db, items, enforcement))
+      const decisions = await inBatch(items, () => reserveSpend(db, items, enforcement, refusing))
+      refusing = decisions.some(({ outcome }) => 'refused' in outcome)
       clock.observe(decisions[0]!.now)
       status.dropTouched(items)
       return decisions

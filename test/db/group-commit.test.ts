@@ -1,0 +1,185 @@
+import { EventEmitter, on } from 'node:events'
+import t from 'tap'
+import { groupCommit, type GroupCommitOptions } from '../../src/db/group-commit.ts'
+
+type Batch = { items: string[]; answer: (fault?: Error) => void }
+
+/** A queue of texts, each its own key up to a '#', whose batches wait until the test answers them. */
+function openQueue(options: Partial<GroupCommitOptions<string, string>> = {}) {
+  const seen: string[][] = []
+  const gates = new EventEmitter()
+  const begins = on(gates, 'begin')
+  const decide = groupCommit<string, string>({
+    run: (items) => {
+      seen.push(items)
+      return new Promise((resolve, reject) => {
+        const answer = (fault?: Error) =>
+          fault === undefined ? resolve(items.map((item) => `${item}!`)) : reject(fault)
+        gates.emit('begin', { items, answer } satisfies Batch)
+      })
+    },
+    keyOf: (item) => item.split('#')[0]!,
+    batchesMax: 1,
+    ...options,
+  })
+  return {
+    decide,
+    /** Every batch that was sent, in order. */
+    seen,
+    /** Waits for the next batch. */
+    next: async (): Promise<Batch> => (await begins.next()).value![0],
+  }
+}
+
+const fault = (code: string) => Object.assign(new Error(`fault ${code}`), { code })
+const DEADLOCK = fault('40P01')
+const UNIQUE = fault('23505')
+const LOCK_TIMEOUT = fault('55P03')
+const RESET = fault('ECONNRESET')
+
+t.test('simultaneous arrivals share a batch, and each gets its own answer', async (t) => {
+  const queue = openQueue()
+  const answers = Promise.all(['a', 'b', 'c'].map(queue.decide))
+  const batch = await queue.next()
+  t.same(batch.items, ['a', 'b', 'c'])
+  batch.answer()
+  t.same(await answers, ['a!', 'b!', 'c!'])
+})
+
+t.test('what arrives while a batch is out leaves together when it returns', async (t) => {
+  const queue = openQueue()
+  const first = queue.decide('a')
+  const out = await queue.next()
+  const later = Promise.all(['b', 'c', 'd'].map(queue.decide))
+  t.same(queue.seen, [['a']])
+  out.answer()
+  const next = await queue.next()
+  t.same(next.items, ['b', 'c', 'd'])
+  next.answer()
+  t.same([await first, ...(await later)], ['a!', 'b!', 'c!', 'd!'])
+})
+
+t.test('at most batchesMax batches are out at once', async (t) => {
+  const queue = openQueue({ batchesMax: 2, itemsMax: 1 })
+  const answers = Promise.all(['a', 'b', 'c'].map(queue.decide))
+  const [first, second] = [await queue.next(), await queue.next()]
+  t.same(queue.seen, [['a'], ['b']])
+  second.answer()
+  const third = await queue.next()
+  t.same(third.items, ['c'], 'one leaves as soon as any returns')
+  first.answer()
+  third.answer()
+  t.same(await answers, ['a!', 'b!', 'c!'])
+})
+
+t.test('a batch has at most itemsMax items, in the order of arrival', async (t) => {
+  const queue = openQueue({ itemsMax: 2 })
+  const answers = Promise.all(['a', 'b', 'c', 'd', 'e'].map(queue.decide))
+  for (let batches = 0; batches < 3; batches++) (await queue.next()).answer()
+  t.same(queue.seen, [['a', 'b'], ['c', 'd'], ['e']])
+  t.same(await answers, ['a!', 'b!', 'c!', 'd!', 'e!'])
+})
+
+t.test('equal keys never share a batch, and keep their order', async (t) => {
+  const queue = openQueue()
+  const answers = Promise.all(['a#1', 'b#1', 'a#2', 'a#3', 'b#2'].map(queue.decide))
+  for (let batches = 0; batches < 3; batches++) (await queue.next()).answer()
+  t.same(queue.seen, [['a#1', 'b#1'], ['a#2', 'b#2'], ['a#3']])
+  t.same(await answers, ['a#1!', 'b#1!', 'a#2!', 'a#3!', 'b#2!'])
+})
+
+t.test('items without a key share a batch, however alike', async (t) => {
+  const queue = openQueue({ keyOf: () => null })
+  const answers = Promise.all(['a', 'a', 'a'].map(queue.decide))
+  const batch = await queue.next()
+  t.same(batch.items, ['a', 'a', 'a'])
+  batch.answer()
+  t.same(await answers, ['a!', 'a!', 'a!'])
+})
+
+t.test(
+  'a fault of one item is its own: the batch is halved until it stands alone, and its neighbours succeed',
+  async (t) => {
+    const sizes: number[] = []
+    const decide = groupCommit<number, number>({
+      run: (items) => {
+        sizes.push(items.length)
+        return items.includes(5) ? Promise.reject(UNIQUE) : Promise.resolve(items.map((item) => item * 2))
+      },
+      keyOf: String,
+    })
+    const outcomes = await Promise.allSettled([0, 1, 2, 3, 4, 5, 6, 7].map(decide))
+    t.match(outcomes[5], { status: 'rejected', reason: { code: '23505' } })
+    t.same(
+      outcomes.flatMap((outcome) => (outcome.status === 'fulfilled' ? [outcome.value] : [])),
+      [0, 2, 4, 6, 8, 12, 14],
+    )
+    t.same(sizes, [8, 4, 4, 2, 1, 1, 2])
+  },
+)
+
+t.test('a lock that one item did not get in time fails that item alone, as unavailable', async (t) => {
+  const decide = groupCommit<string, string>({
+    run: (items) => (items.includes('locked') ? Promise.reject(LOCK_TIMEOUT) : Promise.resolve(items)),
+    keyOf: String,
+  })
+  const outcomes = await Promise.allSettled(['a', 'locked', 'b'].map(decide))
+  t.match(outcomes, [
+    { status: 'fulfilled', value: 'a' },
+    { status: 'rejected', reason: { code: 'unavailable' } },
+    { status: 'fulfilled', value: 'b' },
+  ])
+})
+
+for (const [name, error] of Object.entries({ 'a deadlock': DEADLOCK, 'a lost connection': RESET })) {
+  t.test(`after ${name} the same items are sent once more`, async (t) => {
+    const queue = openQueue()
+    const answers = Promise.all(['a', 'b'].map(queue.decide))
+    const first = await queue.next()
+    // What arrives meanwhile does not join the repeat.
+    const later = queue.decide('c')
+    first.answer(error)
+    const repeat = await queue.next()
+    t.same(repeat.items, ['a', 'b'])
+    repeat.answer()
+    ;(await queue.next()).answer()
+    t.same([...(await answers), await later], ['a!', 'b!', 'c!'])
+  })
+
+  t.test(`after ${name} twice all of its items are unavailable, and the queue goes on`, async (t) => {
+    const queue = openQueue()
+    const outcomes = Promise.allSettled(['a', 'b'].map(queue.decide))
+    ;(await queue.next()).answer(error)
+    ;(await queue.next()).answer(error)
+    t.match(await outcomes, Array(2).fill({ status: 'rejected', reason: { code: 'unavailable', cause: error } }))
+    const after = queue.decide('c')
+    ;(await queue.next()).answer()
+    t.equal(await after, 'c!')
+    t.same(queue.seen, [['a', 'b'], ['a', 'b'], ['c']])
+  })
+}
+
+t.test('an error that no repeat can mend is everyone’s at once, as it is', async (t) => {
+  const queue = openQueue()
+  const outcomes = Promise.allSettled(['a', 'b'].map(queue.decide))
+  const bug = new Error('no such function')
+  ;(await queue.next()).answer(bug)
+  t.same(
+    (await outcomes).map((outcome) => outcome.status === 'rejected' && outcome.reason === bug),
+    [true, true],
+  )
+  t.equal(queue.seen.length, 1)
+})
+
+t.test('beyond waitingMax an arrival is refused at once as overloaded, and those that wait are decided', async (t) => {
+  const queue = openQueue({ waitingMax: 2 })
+  const out = queue.decide('out')
+  const first = await queue.next()
+  const waiting = ['a', 'b'].map(queue.decide)
+  await t.rejects(queue.decide('c'), { code: 'overloaded', headers: { 'retry-after': '1' } })
+  first.answer()
+  const next = await queue.next()
+  t.same(next.items, ['a', 'b'])
+  next.answer()
+  t.same(await Promise.all([out, ...waiting]), ['out!', 'a!', 'b!'])
+})

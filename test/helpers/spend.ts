@@ -1,0 +1,86 @@
+import { createHash, randomUUID } from 'node:crypto'
+import { Kysely, PostgresDialect } from 'kysely'
+import pg from 'pg'
+import type { Test } from 'tap'
+import { uuidv7 } from 'uuidv7'
+import { commitSpend, type CommitItem, type Settlement } from '../../src/db/commit-spend.ts'
+import type { Db } from '../../src/db/connection.ts'
+import type { DB } from '../../src/db/generated.ts'
+import { releaseSpend, type Release } from '../../src/db/release-spend.ts'
+import { reserveSpend, type Decision, type ReserveItem } from '../../src/db/reserve-spend.ts'
+
+/** One connection, with a clock of its own, through which the functions of src/db are called. */
+export type Session = {
+  db: Db
+  pool: pg.Pool
+  /** Moves the clock of this connection; null: the real time. */
+  moveTo(at: string | null): Promise<void>
+  reserve(...items: ReserveItem[]): Promise<Decision[]>
+  commit(...items: CommitItem[]): Promise<Settlement[]>
+  release(...reservationIds: string[]): Promise<Release[]>
+}
+
+/** Opens a connection that stays until `t` is done. */
+export function openSession(t: Pick<Test, 'teardown'>, databaseUrl: string): Session {
+  const pool = new pg.Pool({ connectionString: databaseUrl, max: 1, idleTimeoutMillis: 0 })
+  const db = new Kysely<DB>({ dialect: new PostgresDialect({ pool }) })
+  t.teardown(() => db.destroy())
+  return {
+    db,
+    pool,
+    moveTo: async (at) => {
+      await pool.query(`select set_config('purser.fake_now', $1, false)`, [at ?? ''])
+    },
+    reserve: (...items) => reserveSpend(db, items, 'enforce'),
+    commit: (...items) => commitSpend(db, items),
+    release: (...ids) =>
+      releaseSpend(
+        db,
+        ids.map((id) => ({ reservation_id: id, tenant_id: null, reason: null })),
+      ),
+  }
+}
+
+/** A hold of `amountUsd` for ten minutes, all or nothing; its price does not matter. */
+export function hold(tenantId: string, amountUsd: string, changes: Partial<ReserveItem> = {}): ReserveItem {
+  return {
+    reservation_id: uuidv7(),
+    resource_type: 'llm',
+    tenant_id: tenantId,
+    user_id: null,
+    conversation_id: null,
+    path_id: null,
+    labels: {},
+    principal: 'test',
+    idempotency_key: null,
+    request_hash: hashOf(amountUsd),
+    estimate: {},
+    price_id: null,
+    amount_usd: amountUsd,
+    fixed_usd: '0',
+    per_unit_usd: '0',
+    caps_name: null,
+    on_expiry: 'release',
+    ttl_seconds: 600,
+    ...changes,
+  }
+}
+
+/** A commit of `costUsd`. */
+export function booking(reservationId: string, costUsd: string, changes: Partial<CommitItem> = {}): CommitItem {
+  return {
+    reservation_id: reservationId,
+    tenant_id: null,
+    commit_hash: hashOf(costUsd),
+    cost_record_id: randomUUID(),
+    reversal_id: randomUUID(),
+    measure: 'cost',
+    cost_usd: costUsd,
+    ...changes,
+  }
+}
+
+/** As a request's hash: equal for equal texts. */
+export function hashOf(text: string): string {
+  return `\\x${createHash('sha256').update(text).digest('hex')}`
+}

@@ -1,0 +1,137 @@
+import { readFileSync } from 'node:fs'
+import t from 'tap'
+import { parse } from 'yaml'
+import { buildApp } from '../../src/app.ts'
+import { ERROR_HELP, ERRORS, type ErrorCode } from '../../src/errors.ts'
+import type { Services } from '../../src/services/index.ts'
+import { createDatabase } from '../helpers/database.ts'
+import { startService } from '../helpers/service.ts'
+
+interface Contract {
+  openapi: string
+  paths: Record<string, Record<string, { operationId?: string }>>
+}
+
+const database = await createDatabase(t)
+const service = await startService(t, database.url)
+const caller = await service.keyFor('service')
+const published = await service.call('GET', '/openapi.yaml', undefined, { authorization: '' })
+const contract = parse(published.text) as Contract
+
+/** Every route of the app as `GET /v1/…/{id}`, from the router itself: one line a path, indented below its beginning. */
+async function listRoutes(): Promise<string[]> {
+  // The routes stand whatever the use cases do: none is called.
+  const services = {} as Services
+  const limits = { decisions: 1, reads: 1, admin: 1 }
+  const app = await buildApp({ services, limits, allowEmailIds: false, version: '0', logger: false })
+  await app.ready()
+  const tree = app.printRoutes({ commonPrefix: false })
+  await app.close()
+  const path: string[] = []
+  return tree.split('\n').flatMap((line) => {
+    const [, indent, part, methods] = /^([│├└─\s]*)(\S+) \(([A-Z, ]+)\)$/.exec(line) ?? []
+    if (indent === undefined || part === undefined || methods === undefined) return []
+    path.splice(indent.length / 4 - 1, path.length, part)
+    return methods.split(', ').map((method) => `${method} ${path.join('').replace(/:(\w+)/g, '{$1}')}`)
+  })
+}
+
+function listOperations(): { route: string; operationId: string | undefined }[] {
+  return Object.entries(contract.paths).flatMap(([path, operations]) =>
+    Object.entries(operations).map(([method, { operationId }]) => ({
+      route: `${method.toUpperCase()} ${path}`,
+      operationId,
+    })),
+  )
+}
+
+t.test('/openapi.yaml is open to all, is YAML, and is the committed contract', async (t) => {
+  t.equal(published.status, 200)
+  t.match(published.headers.get('content-type'), /^application\/yaml/)
+  t.match(contract.openapi, /^3\.1\./)
+  t.equal(published.text, readFileSync(new URL('../../openapi.yaml', import.meta.url), 'utf8'))
+})
+
+t.test('/docs shows people the contract, without a key', async (t) => {
+  const docs = await service.call('GET', '/docs', undefined, { authorization: '' })
+  t.equal(docs.status, 200)
+  t.match(docs.headers.get('content-type'), /^text\/html/)
+  t.match(docs.text, /<title>.*<\/title>/s)
+})
+
+t.test('every route under /v1 stands in the contract, and the contract names no other', async (t) => {
+  const routes = (await listRoutes()).filter((route) => / \/v1\//.test(route) && !route.startsWith('HEAD '))
+  t.ok(routes.includes('POST /v1/reservations/{id}/commit'), 'the routes were found')
+  const documented = listOperations()
+    .map(({ route }) => route)
+    .filter((route) => route.includes(' /v1/'))
+  t.same(documented.sort(), routes.sort())
+})
+
+t.test('every operation has an operationId of its own', async (t) => {
+  const names = listOperations().map(({ operationId }) => operationId)
+  t.ok(names.length > 0 && names.every((name) => /^[a-z][A-Za-z]+$/.test(name ?? '')))
+  t.equal(new Set(names).size, names.length)
+})
+
+t.test('/problems/{code} explains every code, in both spellings and without a key', async (t) => {
+  for (const [code, { status, title }] of Object.entries(ERRORS)) {
+    const type = `/problems/${code.replaceAll('_', '-')}`
+    const expected = { type, title, status, description: ERROR_HELP[code as ErrorCode] }
+    for (const path of [type, `/problems/${code}`]) {
+      const answer = await service.call('GET', path, undefined, { authorization: '' })
+      t.equal(answer.status, 200)
+      t.same(answer.json, expected, path)
+    }
+  }
+})
+
+t.test('an unknown problem is not found', async (t) => {
+  for (const path of ['/problems/nothing', '/problems/__proto__', '/problems/to_string', '/problems/']) {
+    t.match(await service.call('GET', path), { status: 404, json: { code: 'not_found' } })
+  }
+})
+
+t.test('the type of a problem leads to its explanation', async (t) => {
+  const hold = (body: object, headers: Record<string, string> = caller) =>
+    service.call('POST', '/v1/reservations', { resource_type: 'llm', tenant_id: 'acme', ...body }, headers)
+  const keyed = { ...caller, 'idempotency-key': 'one' }
+  const held = await hold({ estimated_cost_usd: 0.01 }, keyed)
+  const settle = (verb: string, body: object) =>
+    service.call('POST', `/v1/reservations/${held.json.reservation_id}/${verb}`, body, caller)
+  await settle('commit', { actual_cost_usd: 0.01 })
+  const refusals = [
+    await hold({}),
+    await hold({ estimated_cost_usd: 1 }, { authorization: 'Bearer of a guess' }),
+    await service.call('GET', '/v1/api-keys', undefined, caller),
+    await service.call('GET', '/v1/nothing'),
+    await service.call('DELETE', '/v1/quotas'),
+    await settle('commit', { actual_cost_usd: 0.02 }),
+    await service.call('POST', '/v1/reservations', `"${'x'.repeat(1_048_577)}"`, caller),
+    await service.call('GET', `/v1/reservations/${'x'.repeat(600)}`),
+    await service.call('POST', '/v1/reservations', '{}', { ...caller, 'content-type': 'text/plain' }),
+    await hold({ estimated_cost_usd: 0.02 }, keyed),
+    await hold({ llm: { model: 'no-such-model', input_tokens: 1, max_output_tokens: 1 } }),
+    await hold({ estimated_cost_usd: 1_000 }),
+  ]
+  t.same(
+    refusals.map(({ json }) => json.code),
+    [
+      ...[
+        'invalid_request',
+        'unauthenticated',
+        'forbidden',
+        'not_found',
+        'method_not_allowed',
+        'reservation_committed',
+      ],
+      ...['payload_too_large', 'uri_too_long', 'unsupported_media_type', 'idempotency_mismatch', 'price_not_found'],
+      ...['quota_exceeded'],
+    ],
+  )
+  for (const { status, json, headers } of refusals) {
+    t.match(headers.get('content-type'), /^application\/problem\+json/)
+    const help = await service.call('GET', json.type)
+    t.match(help, { status: 200, json: { type: json.type, title: json.title, status } }, json.code)
+  }
+})

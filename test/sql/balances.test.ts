@@ -1,0 +1,666 @@
+import Big from 'big.js'
+import fc from 'fast-check'
+import t, { type Test } from 'tap'
+import { setEnvironmentDefaults, setQuotas, type QuotaWish } from '../../src/db/quotas.ts'
+import { expireReservations } from '../../src/db/expire-reservations.ts'
+import { releaseSpend } from '../../src/db/release-spend.ts'
+import type { StoredReservation } from '../../src/db/reservation.ts'
+import type { ReserveItem } from '../../src/db/reserve-spend.ts'
+import { createDatabase } from '../helpers/database.ts'
+import { assertHealthy } from '../helpers/integrity.ts'
+import { booking, hashOf, hold, openSession } from '../helpers/spend.ts'
+
+const database = await createDatabase(t)
+const session = openSession(t, database.url)
+const seed = Number(process.env['PURSER_TEST_SEED'] ?? Date.now() % 2 ** 31)
+t.comment(`property tests with seed ${seed}; PURSER_TEST_SEED repeats them`)
+
+const NOON = '2026-11-10T12:00:00Z'
+
+/** A test that begins at noon without open holds, and ends with every invariant intact. */
+function guarantee(name: string, prove: (t: Test) => Promise<void>): void {
+  t.test(name, async (t) => {
+    await session.moveTo(NOON)
+    await prove(t)
+    await assertHealthy(t, session.pool)
+    await session.moveTo('2100-01-01T00:00:00Z')
+    while ((await expireReservations(session.db, 500)) > 0);
+  })
+}
+
+const setQuota = (tenantId: string, limitUsd: string, changes: Partial<QuotaWish> = {}) =>
+  setQuotas(session.db, [{ scope: 'tenant', tenant_id: tenantId, period: 'day', limit_usd: limitUsd, ...changes }])
+
+/** Holds that must be granted; answers the id. */
+async function held(tenantId: string, amountUsd: string, changes: Partial<ReserveItem> = {}): Promise<string> {
+  const item = hold(tenantId, amountUsd, changes)
+  const [decision] = await session.reserve(item)
+  if (!('granted' in decision!.outcome)) throw new Error(JSON.stringify(decision!.outcome))
+  return item.reservation_id
+}
+
+async function booked(tenantId: string, amountUsd: string): Promise<void> {
+  await session.commit(booking(await held(tenantId, amountUsd), amountUsd))
+}
+
+/** Each balance of a tenant's own quotas as one line, the oldest first: state, since when, spent of which at opening, reserved. */
+async function balancesOf(tenantId: string): Promise<string[]> {
+  const { rows } = await database.pool.query<{ line: string }>(
+    `select concat_ws(' ', period, case when closed_at is null then 'runs' else 'closed' end,
+       'from ' || to_char(starts_at at time zone 'UTC', 'MM-DD HH24:MI'),
+       'spent ' || trim_scale(spent), 'opening ' || trim_scale(opening_usd), 'reserved ' || trim_scale(reserved)) as line
+     from copilot_internal.quota_periods where tenant_id = $1 order by quota_period_id`,
+    [tenantId],
+  )
+  return rows.map(({ line }) => line)
+}
+
+// ---- Rules 6, 7 and 8
+
+guarantee(
+  'a new quota opens with what its scope has booked in the running period, and adopts its open holds',
+  async (t) => {
+    await session.moveTo('2026-11-09T12:00:00Z')
+    await booked('new', '1')
+    await session.moveTo(NOON)
+    await booked('new', '2')
+    await booked('other', '64')
+    const open = await held('new', '8', { user_id: 'u' })
+    await setQuota('new', '100')
+    await setQuota('new', '100', { period: 'month' })
+    await setQuota('new', '100', { scope: 'user', user_id: 'u' })
+    t.same(await balancesOf('new'), [
+      'day runs from 11-10 00:00 spent 2 opening 2 reserved 8',
+      'month runs from 11-01 00:00 spent 3 opening 3 reserved 8',
+      'day runs from 11-10 00:00 spent 0 opening 0 reserved 8',
+    ])
+    const [settlement] = await session.commit(booking(open, '16'))
+    t.equal(settlement!.quotas.length, 3, 'the commit answers the adopting balances')
+    t.same(await balancesOf('new'), [
+      'day runs from 11-10 00:00 spent 18 opening 2 reserved 0',
+      'month runs from 11-01 00:00 spent 19 opening 3 reserved 0',
+      'day runs from 11-10 00:00 spent 16 opening 0 reserved 0',
+    ])
+  },
+)
+
+guarantee('a new quota below what is booked and held refuses what is new, and keeps what is held', async (t) => {
+  await booked('late-quota', '2')
+  const open = await held('late-quota', '3')
+  await setQuota('late-quota', '4')
+  await assertHealthy(t, session.pool)
+  t.match(await session.reserve(hold('late-quota', '0.000000000001')), [
+    { outcome: { refused: { largest_allowed_usd: '0' } } },
+  ])
+  t.match(await session.commit(booking(open, '3')), [{ outcome: { committed: { late: false } } }])
+})
+
+guarantee('a limit lowered below what is spent and held refuses what is new, and keeps what is held', async (t) => {
+  await setQuota('lowered', '100')
+  await booked('lowered', '20')
+  const [first, second] = [await held('lowered', '30'), await held('lowered', '5')]
+  await setQuota('lowered', '10')
+  t.match(await session.reserve(hold('lowered', '1')), [{ outcome: { refused: { largest_allowed_usd: '0' } } }])
+  t.match(await session.commit(booking(first, '35')), [{ outcome: { committed: { cost_usd: '35' } } }])
+  t.match(await session.release(second), [{ settled: { status: 'released' } }])
+  t.same(await balancesOf('lowered'), ['day runs from 11-10 00:00 spent 55 opening 0 reserved 0'])
+  await setQuota('lowered', '56')
+  t.match(await session.reserve(hold('lowered', '1'), hold('lowered', '1')), [
+    { outcome: { granted: '1' } },
+    { outcome: { refused: { largest_allowed_usd: '0' } } },
+  ])
+})
+
+guarantee('another time zone closes the running balance and opens one, and open holds settle in both', async (t) => {
+  await setQuota('moved', '100')
+  await session.moveTo('2026-11-10T01:00:00Z')
+  await booked('moved', '1')
+  await session.moveTo('2026-11-10T06:00:00Z')
+  await booked('moved', '2')
+  await session.moveTo(NOON)
+  const [committed, released, lapsed] = [
+    await held('moved', '4', { ttl_seconds: 86_400 }),
+    await held('moved', '8', { ttl_seconds: 86_400 }),
+    await held('moved', '16', { on_expiry: 'charge', ttl_seconds: 60 }),
+  ]
+  await setQuota('moved', '100', { time_zone: 'America/New_York' })
+  t.same(await balancesOf('moved'), [
+    'day closed from 11-10 00:00 spent 3 opening 0 reserved 28',
+    'day runs from 11-10 05:00 spent 2 opening 2 reserved 28',
+  ])
+  await booked('moved', '0.5')
+  t.match(await session.commit(booking(committed, '5')), [{ outcome: { committed: { late: false } } }])
+  await session.release(released)
+  t.ok(lapsed)
+  await session.moveTo('2026-11-10T12:01:00Z')
+  t.equal(await expireReservations(session.db, 500), 1)
+  t.same(await balancesOf('moved'), [
+    'day closed from 11-10 00:00 spent 24 opening 0 reserved 0',
+    'day runs from 11-10 05:00 spent 23.5 opening 2 reserved 0',
+  ])
+})
+
+guarantee('the same settings again close nothing', async (t) => {
+  await setQuota('same', '10', { time_zone: 'Asia/Kathmandu' })
+  await setQuota('same', '20', { time_zone: 'Asia/Kathmandu' })
+  t.same(await balancesOf('same'), ['day runs from 11-09 18:15 spent 0 opening 0 reserved 0'])
+})
+
+guarantee('a late commit of a released hold counts also in a balance that was opened since', async (t) => {
+  await setQuota('released', '100')
+  const [first, second] = [await held('released', '1'), await held('released', '2')]
+  await session.release(first, second)
+  await setQuota('released', '100', { time_zone: 'Europe/Dublin' })
+  await setQuota('released', '100', { period: 'month', time_zone: 'Europe/Dublin' })
+  await setQuota('released', '100', { scope: 'user', user_id: 'somebody-else' })
+  t.match(await session.commit(booking(first, '3')), [
+    { outcome: { committed: { late: true, released_usd: '0', cost_usd: '3' } } },
+  ])
+  // Tomorrow's day does not contain the moment of the hold; this month still does.
+  await session.moveTo('2026-11-11T12:00:00Z')
+  await booked('released', '0.5')
+  t.match(await session.commit(booking(second, '4')), [{ outcome: { committed: { late: true } } }])
+  t.same(await balancesOf('released'), [
+    'day closed from 11-10 00:00 spent 7 opening 0 reserved 0',
+    'day runs from 11-10 00:00 spent 7 opening 0 reserved 0',
+    'month runs from 11-01 00:00 spent 7.5 opening 0 reserved 0',
+    'day runs from 11-10 00:00 spent 0 opening 0 reserved 0',
+    'day runs from 11-11 00:00 spent 0.5 opening 0 reserved 0',
+  ])
+})
+
+guarantee('a commit after a charged lapse replaces the charge, also in a balance that was opened since', async (t) => {
+  await setQuota('charged', '100')
+  const id = await held('charged', '8', { on_expiry: 'charge', ttl_seconds: 60 })
+  await session.moveTo('2026-11-10T12:01:00Z')
+  t.equal(await expireReservations(session.db, 500), 1)
+  await setQuota('charged', '100', { period: 'month' })
+  t.same(await balancesOf('charged'), [
+    'day runs from 11-10 00:00 spent 8 opening 0 reserved 0',
+    'month runs from 11-01 00:00 spent 8 opening 8 reserved 0',
+  ])
+  t.match(await session.commit(booking(id, '5')), [{ outcome: { committed: { cost_usd: '5', late: true } } }])
+  t.same(await balancesOf('charged'), [
+    'day runs from 11-10 00:00 spent 5 opening 0 reserved 0',
+    'month runs from 11-01 00:00 spent 5 opening 8 reserved 0',
+  ])
+})
+
+guarantee('a hold stays in the periods in which it was granted, also after midnight', async (t) => {
+  await setQuota('midnight', '10')
+  await session.moveTo('2026-11-10T23:59:00Z')
+  const id = await held('midnight', '10')
+  await session.moveTo('2026-11-11T00:00:00Z')
+  const next = await held('midnight', '10')
+  t.match(await session.commit(booking(id, '7')), [{ outcome: { committed: { late: true } } }])
+  t.match(await session.commit(booking(next, '9')), [{ outcome: { committed: { late: false } } }])
+  t.same(await balancesOf('midnight'), [
+    'day runs from 11-10 00:00 spent 7 opening 0 reserved 0',
+    'day runs from 11-11 00:00 spent 9 opening 0 reserved 0',
+  ])
+})
+
+guarantee('a raise counts until its end, and what it granted stays', async (t) => {
+  await setQuota('raised', '10', { raise: { limit_usd: '20', until: '2026-11-10T13:00:00Z' } })
+  const id = await held('raised', '15', { ttl_seconds: 86_400 })
+  t.match(await session.reserve(hold('raised', '6')), [{ outcome: { refused: { largest_allowed_usd: '5' } } }])
+  await session.moveTo('2026-11-10T12:59:59.999999Z')
+  await held('raised', '1', { ttl_seconds: 86_400 })
+  await session.moveTo('2026-11-10T13:00:00Z')
+  const [refused] = await session.reserve(hold('raised', '0.01'))
+  t.match(refused, {
+    outcome: { refused: { largest_allowed_usd: '0' } },
+    quotas: [{ limitUsd: '10', reservedUsd: '16' }],
+  })
+  t.match(await session.commit(booking(id, '2')), [{ outcome: { committed: { cost_usd: '2' } } }])
+  t.match(await session.reserve(hold('raised', '8'), hold('raised', '7')), [
+    { outcome: { refused: { largest_allowed_usd: '7' } } },
+    { outcome: { granted: '7' } },
+  ])
+})
+
+guarantee(
+  'defaults hold from the first sight; an administrator’s quota and default stay when the environment changes',
+  async (t) => {
+    const environment = (limitUsd: string) =>
+      setEnvironmentDefaults(session.db, [
+        { scope: 'tenant', resource_type: 'llm', period: 'hour', limit_usd: limitUsd },
+      ])
+    const limitOf = async (tenantId: string) => {
+      const [decision] = await session.reserve(hold(tenantId, '0'))
+      return decision!.quotas.find(({ period }) => period === 'hour')?.limitUsd
+    }
+    await booked('default-old', '3')
+    await environment('50')
+    t.match(await session.reserve(hold('default-new', '51')), [{ outcome: { refused: { largest_allowed_usd: '50' } } }])
+    t.same(await balancesOf('default-old'), ['hour runs from 11-10 12:00 spent 3 opening 3 reserved 0'], 'known before')
+    await setQuota('default-set', '7', { period: 'hour' })
+    t.same(
+      [await limitOf('default-new'), await limitOf('default-old'), await limitOf('default-set')],
+      ['50', '50', '7'],
+    )
+
+    await environment('20')
+    t.same([await limitOf('default-new'), await limitOf('default-set'), await limitOf('default-20')], ['20', '7', '20'])
+
+    await session.pool.query(`select copilot_internal.set_quota_defaults($1)`, [
+      JSON.stringify([{ scope: 'tenant', resource_type: 'llm', period: 'hour', limit_usd: '30' }]),
+    ])
+    await environment('40')
+    t.same([await limitOf('default-new'), await limitOf('default-set'), await limitOf('default-30')], ['30', '7', '30'])
+    await session.pool.query('delete from copilot_internal.quota_defaults')
+  },
+)
+
+// ---- A batch acts as if its items came in order
+
+guarantee('a key twice in one batch is one hold: equal requests share its answer, another is a mismatch', async (t) => {
+  await setQuota('twice', '10')
+  const key = { idempotency_key: 'twice' }
+  const [first, equal, other] = [hold('twice', '4', key), hold('twice', '4', key), hold('twice', '5', key)]
+  const expected = [
+    { outcome: { granted: '4' } },
+    { outcome: { replayed: { reservation_id: first.reservation_id } } },
+    { outcome: { mismatch: true } },
+  ]
+  t.match(await session.reserve(first, equal, other), expected)
+  t.same(await balancesOf('twice'), ['day runs from 11-10 00:00 spent 0 opening 0 reserved 4'])
+})
+
+guarantee('a key twice in one batch uses up room once, also where a limit binds', async (t) => {
+  await setQuota('twice-bound', '10')
+  const key = { idempotency_key: 'twice-bound' }
+  const first = hold('twice-bound', '6', key)
+  t.match(
+    await session.reserve(first, hold('twice-bound', '6', key), hold('twice-bound', '4'), hold('twice-bound', '1')),
+    [
+      { outcome: { granted: '6' } },
+      { outcome: { replayed: { reservation_id: first.reservation_id } } },
+      { outcome: { granted: '4' } },
+      { outcome: { refused: { largest_allowed_usd: '0' } } },
+    ],
+  )
+  // All of them again, with nothing left.
+  t.match(await session.reserve(hold('twice-bound', '6', key), hold('twice-bound', '7', key)), [
+    { outcome: { replayed: { reservation_id: first.reservation_id } } },
+    { outcome: { mismatch: true } },
+  ])
+})
+
+guarantee('the first of two items with one key wins, whichever id it has', async (t) => {
+  const key = { idempotency_key: 'order-of-ids' }
+  const [low, high] = ['00000000-0000-7000-8000-000000000001', 'ffffffff-ffff-7fff-bfff-ffffffffffff']
+  t.match(
+    await session.reserve(
+      hold('order-of-ids', '1', { ...key, reservation_id: high }),
+      hold('order-of-ids', '1', { ...key, reservation_id: low }),
+    ),
+    [{ outcome: { granted: '1' } }, { outcome: { replayed: { reservation_id: high } } }],
+  )
+})
+
+guarantee(
+  'a reservation committed twice in one batch is booked once: an equal commit shares the answer, another conflicts',
+  async (t) => {
+    await setQuota('commits', '10')
+    const id = await held('commits', '4')
+    const settlements = await session.commit(booking(id, '3'), booking(id, '3'), booking(id, '2'))
+    t.match(settlements, [
+      { outcome: { committed: { cost_usd: '3', released_usd: '1' } } },
+      { outcome: { committed: { cost_usd: '3', released_usd: '1' } } },
+      { outcome: { conflict: 'committed' } },
+    ])
+    t.match(await session.commit(booking(id, '2'), booking(id, '3')), [
+      { outcome: { conflict: 'committed' } },
+      { outcome: { committed: { cost_usd: '3' } } },
+    ])
+    t.same(await balancesOf('commits'), ['day runs from 11-10 00:00 spent 3 opening 0 reserved 0'])
+  },
+)
+
+guarantee('a commit that books nothing does not keep a later one of the same batch from booking', async (t) => {
+  await setQuota('after-unfit', '10')
+  const [first, second] = [await held('after-unfit', '4'), await held('after-unfit', '1')]
+  const unfit = { measure: 'seconds' as const, seconds: '1', commit_hash: hashOf('unfit') }
+  t.match(
+    await session.commit(
+      booking(first, '3', unfit),
+      booking(first, '3'),
+      booking(second, '1', { tenant_id: 'somebody-else' }),
+      booking(second, '1', { tenant_id: 'after-unfit' }),
+    ),
+    [
+      { outcome: {} },
+      { outcome: { committed: { cost_usd: '3' } } },
+      { outcome: { unknown: true } },
+      { outcome: { committed: { cost_usd: '1' } } },
+    ],
+  )
+  t.same(await balancesOf('after-unfit'), ['day runs from 11-10 00:00 spent 4 opening 0 reserved 0'])
+})
+
+guarantee('a hold released twice in one batch is given back once, and to its own tenant only', async (t) => {
+  await setQuota('releases', '10')
+  const id = await held('releases', '4')
+  await held('releases', '1')
+  const release = (tenantId: string | null, reason: string) => ({ reservation_id: id, tenant_id: tenantId, reason })
+  t.match(
+    await releaseSpend(session.db, [release('other', 'not mine'), release(null, 'done'), release('releases', 'done')]),
+    [
+      { unknown: true },
+      ...Array(2).fill({ settled: { status: 'released', released_usd: '4', release_reason: 'done' } }),
+    ],
+  )
+  t.same(await balancesOf('releases'), ['day runs from 11-10 00:00 spent 0 opening 0 reserved 1'])
+})
+
+// ---- Properties
+
+const usd = (digits: fc.Arbitrary<number>) =>
+  fc.tuple(digits, fc.constantFrom(0, 2, 6, 12)).map(([n, scale]) => new Big(n).div(new Big(10).pow(scale)))
+const sometimes = <Value>(value: fc.Arbitrary<Value>) => fc.option(value, { freq: 2, nil: null })
+
+guarantee('a smaller grant takes floor((room − fixed) ÷ unit) units, and never one too many', async (t) => {
+  let tenants = 0
+  const property = fc.asyncProperty(
+    fc.record({
+      room: usd(fc.nat(2_000_000)),
+      fixed: usd(fc.nat(20_000)),
+      // Dearer and cheaper than a millionth of a millionth.
+      unit: fc
+        .tuple(fc.integer({ min: 1, max: 30_000 }), fc.constantFrom(2, 6, 12, 14))
+        .map(([n, scale]) => new Big(n).div(new Big(10).pow(scale))),
+      // Whether the room is a whole number of units, and one 1e-12 more or less.
+      edge: sometimes(fc.tuple(fc.nat(100_000), fc.constantFrom(-1, 0, 1))),
+      asked: fc.integer({ min: 1, max: 1_000_000 }),
+    }),
+    async ({ room: anyRoom, fixed, unit, edge, asked }) => {
+      const tenant = `caps-${(tenants += 1)}`
+      const tiny = new Big('1e-12')
+      const edged = edge === null ? anyRoom : fixed.plus(unit.times(edge[0])).round(12, 1).plus(tiny.times(edge[1]))
+      const room = edged.lt(0) ? new Big(0) : edged
+      const most = room.lt(fixed) ? 0 : Number(room.minus(fixed).div(unit).round(0, 0).toFixed())
+      const amount = fixed.plus(unit.times(Math.max(asked, most + 1))).round(12, 1)
+      // Units are tokens or seconds, of which a request has far less.
+      if (amount.lte(room) || most > 1_000_000_000) return
+      await setQuota(tenant, room.toFixed())
+      const [decision] = await session.reserve(
+        hold(tenant, amount.toFixed(), {
+          fixed_usd: fixed.toFixed(),
+          per_unit_usd: unit.toFixed(),
+          caps_name: 'max_output_tokens',
+        }),
+      )
+      const { outcome } = decision!
+      // Rounding half up may carry the last unit above the room; then it is one less.
+      const costOf = (units: number) => fixed.plus(unit.times(units)).round(12, 1)
+      const units = exactFloor(room.minus(fixed), unit)
+      const fits = costOf(units).gt(room) ? units - 1 : units
+      if (room.lt(fixed) || fits < 1) {
+        if (!('refused' in outcome))
+          throw new Error(`granted ${JSON.stringify(outcome)} in a room of ${room.toFixed()}`)
+        return
+      }
+      if (!('granted' in outcome) || outcome.units !== fits || !new Big(outcome.granted).eq(costOf(fits))) {
+        throw new Error(
+          `${JSON.stringify(outcome)} is not ${fits} units of ${unit.toFixed()}, ${costOf(fits).toFixed()} USD`,
+        )
+      }
+    },
+  )
+  await t.resolves(fc.assert(property, { seed, numRuns: 150 }))
+})
+
+/** floor(a ÷ b) for b > 0 as whole numbers of a 10^-20th, so that nothing is rounded. */
+function exactFloor(a: Big, b: Big): number {
+  if (a.lt(0)) return -1
+  const whole = (value: Big) => BigInt(value.times(new Big(10).pow(20)).toFixed(0))
+  return Number(whole(a) / whole(b))
+}
+
+type Enforcement = 'enforce' | 'warn' | 'off'
+type ModelBalance = { enforcement: Enforcement; limit: Big; spent: Big; reserved: Big }
+type ModelHold = { id: string; hash: string; amount: Big; status: string; cost: string | null; scopes: string[] }
+
+/** What reserve_spend(), commit_spend() and release_spend() say they do, item by item. */
+class Model {
+  readonly balances = new Map<string, ModelBalance>()
+  readonly holds = new Map<string, ModelHold>()
+  readonly keys = new Map<string, ModelHold>()
+
+  /** A repeat in one batch shares the first one's answer, also where that is a refusal. */
+  reserve(items: ReserveItem[]): unknown[] {
+    const refusals = new Map<string, unknown>()
+    return items.map((item) => {
+      const known = refusals.get(item.idempotency_key ?? '')
+      if (known !== undefined) return known
+      const outcome = this.decide(item)
+      if (item.idempotency_key !== null && 'refused' in outcome) refusals.set(item.idempotency_key, outcome)
+      return outcome
+    })
+  }
+
+  private decide(item: ReserveItem): object {
+    const known = item.idempotency_key === null ? undefined : this.keys.get(item.idempotency_key)
+    if (known !== undefined) {
+      return known.hash === item.request_hash ? { replayed: { reservation_id: known.id } } : { mismatch: true }
+    }
+    const scopes = ['', item.tenant_id, ...(item.user_id === null ? [] : [`${item.tenant_id}/${item.user_id}`])]
+    const applying = scopes.flatMap((scope) => this.balances.get(scope) ?? [])
+    const roomOf = ({ limit, spent, reserved }: ModelBalance) => limit.minus(spent).minus(reserved)
+    const rooms = applying.filter(({ enforcement }) => enforcement === 'enforce').map(roomOf)
+    const room = rooms.reduce<Big | null>((least, one) => (least === null || one.lt(least) ? one : least), null)
+    let amount = new Big(item.amount_usd)
+    let units: number | null = null
+    const unit = new Big(item.per_unit_usd)
+    if (room !== null && amount.gt(room) && unit.gt(0)) {
+      const most = exactFloor(room.minus(item.fixed_usd), unit)
+      if (most >= 1) {
+        units = most
+        amount = unit.times(most).plus(item.fixed_usd)
+      }
+    }
+    if (room !== null && amount.gt(room)) {
+      const violated = rooms.filter((one) => amount.gt(one)).length
+      return { refused: { largest_allowed_usd: plain(room.lt(0) ? new Big(0) : room), violations: violated } }
+    }
+    const warned = applying.filter((one) => one.enforcement === 'warn' && amount.gt(roomOf(one))).length
+    for (const balance of applying) balance.reserved = balance.reserved.plus(amount)
+    const made: ModelHold = {
+      id: item.reservation_id,
+      hash: item.request_hash,
+      amount,
+      status: 'reserved',
+      cost: null,
+      scopes,
+    }
+    this.holds.set(made.id, made)
+    if (item.idempotency_key !== null) this.keys.set(item.idempotency_key, made)
+    return { granted: plain(amount), units, warned }
+  }
+
+  commit(id: string, cost: string): unknown {
+    const one = this.holds.get(id)
+    if (one === undefined) return { unknown: true }
+    if (one.status === 'committed')
+      return one.cost === cost ? { committed: plain(new Big(cost)) } : { conflict: 'committed' }
+    const late = one.status !== 'reserved'
+    for (const scope of one.scopes) {
+      const balance = this.balances.get(scope)
+      if (balance === undefined) continue
+      balance.spent = balance.spent.plus(cost)
+      if (!late) balance.reserved = balance.reserved.minus(one.amount)
+    }
+    one.status = 'committed'
+    one.cost = cost
+    return { committed: plain(new Big(cost)) }
+  }
+
+  release(id: string): unknown {
+    const one = this.holds.get(id)
+    if (one === undefined) return { unknown: true }
+    if (one.status === 'committed') return { conflict: 'committed' }
+    if (one.status === 'reserved') {
+      for (const scope of one.scopes) {
+        const balance = this.balances.get(scope)
+        if (balance !== undefined) balance.reserved = balance.reserved.minus(one.amount)
+      }
+    }
+    one.status = 'released'
+    return { settled: 'released' }
+  }
+}
+
+const plain = (value: Big | string) => new Big(value).toFixed()
+
+const enforcement = fc.constantFrom<Enforcement>('enforce', 'enforce', 'enforce', 'warn', 'off')
+const quota = sometimes(fc.record({ enforcement, limit: usd(fc.nat(40)) }))
+const request = fc.record({
+  tenant: fc.constantFrom('a', 'b'),
+  user: fc.constantFrom(null, 'u', 'v'),
+  amount: usd(fc.nat(20)),
+  unit: sometimes(fc.constantFrom('2', '0.3', '0.07', '0.000007').map((text) => new Big(text))),
+  keyed: fc.boolean(),
+})
+const step = fc.oneof(
+  // Numbers of requests; the same number with a key is the same request again, and with `other` a different one.
+  {
+    weight: 3,
+    arbitrary: fc.record({
+      reserve: fc.array(fc.record({ request: fc.nat(11), other: fc.boolean() }), { minLength: 1, maxLength: 10 }),
+    }),
+  },
+  {
+    weight: 2,
+    arbitrary: fc.record({
+      commit: fc.array(fc.record({ hold: fc.nat(15), cost: usd(fc.nat(20)) }), { minLength: 1, maxLength: 6 }),
+    }),
+  },
+  { weight: 1, arbitrary: fc.record({ release: fc.array(fc.nat(15), { minLength: 1, maxLength: 4 }) }) },
+)
+const scenario = fc.record({
+  quotas: fc.record({ '': quota, a: quota, b: quota, 'a/u': quota, 'b/v': quota }),
+  requests: fc.array(request, { minLength: 12, maxLength: 12 }),
+  steps: fc.array(step, { minLength: 1, maxLength: 8 }),
+})
+
+guarantee('random batches decide, book and balance as the same items one by one', async (t) => {
+  let runs = 0
+  const property = fc.asyncProperty(scenario, async ({ quotas, requests, steps }) => {
+    // A day of its own for each run, so that the platform's balance begins at nothing.
+    runs += 1
+    const prefix = `model-${runs}-`
+    await session.moveTo(new Date(Date.UTC(2027, 0, runs, 12)).toISOString())
+    while ((await expireReservations(session.db, 500)) > 0);
+    const model = new Model()
+    const wishes: QuotaWish[] = []
+    for (const [scope, wish] of Object.entries(quotas)) {
+      const [tenant, user] = scope.split('/')
+      // The platform's quota stays from run to run, so it is always set.
+      if (wish === null && scope !== '') continue
+      const { enforcement, limit } = wish ?? { enforcement: 'off', limit: new Big(0) }
+      wishes.push({
+        scope: scope === '' ? 'platform' : user === undefined ? 'tenant' : 'user',
+        tenant_id: scope === '' ? null : prefix + tenant,
+        user_id: user ?? null,
+        period: 'day',
+        limit_usd: limit.toFixed(),
+        enforcement,
+      })
+      const key = scope === '' ? '' : prefix + scope
+      model.balances.set(key, { enforcement, limit, spent: new Big(0), reserved: new Big(0) })
+    }
+    await setQuotas(session.db, wishes)
+    const ids: string[] = []
+    for (const one of steps) {
+      if ('reserve' in one) {
+        const firsts = new Map(one.reserve.toReversed().map(({ request: n, other }) => [n, other]))
+        const items = one.reserve.map(({ request: n }) => {
+          const { tenant, user, amount, unit, keyed } = requests[n]!
+          const item = hold(prefix + tenant, amount.toFixed(), {
+            user_id: user,
+            idempotency_key: keyed ? prefix + n : null,
+            request_hash: hashOf(`${n}${keyed && firsts.get(n)}`),
+            ...(unit === null ? {} : { per_unit_usd: unit.toFixed(), caps_name: 'max_output_tokens' }),
+          })
+          ids.push(item.reservation_id)
+          return item
+        })
+        const decisions = await session.reserve(...items)
+        const expected = model.reserve(items)
+        equal(
+          decisions.map(({ outcome }) => summary(outcome)),
+          expected,
+        )
+      } else if ('commit' in one) {
+        const items = one.commit.flatMap(({ hold: n, cost }) =>
+          ids[n] === undefined ? [] : [booking(ids[n], cost.toFixed())],
+        )
+        if (items.length === 0) continue
+        const settlements = await session.commit(...items)
+        const expected = items.map((item) => model.commit(item.reservation_id, item.cost_usd!))
+        equal(
+          settlements.map(({ outcome }) => summary(outcome)),
+          expected,
+        )
+      } else {
+        const items = one.release.flatMap((n) => ids[n] ?? [])
+        if (items.length === 0) continue
+        const answers = await session.release(...items)
+        equal(
+          answers.map(summary),
+          items.map((id) => model.release(id)),
+        )
+      }
+      await assertBalances(model, prefix)
+    }
+    const { rows } = await session.pool.query('select * from copilot_internal.check_integrity()')
+    equal(rows, [])
+  })
+  await t.resolves(fc.assert(property, { seed, numRuns: 60 }))
+})
+
+function equal(found: unknown, expected: unknown): void {
+  const [a, b] = [JSON.stringify(found), JSON.stringify(expected)]
+  if (a !== b) throw new Error(`found ${a}, expected ${b}`)
+}
+
+type AnyOutcome = {
+  granted?: string
+  units?: number | null
+  warned?: unknown[] | null
+  refused?: { largest_allowed_usd: string; violations: unknown[] }
+  replayed?: StoredReservation
+  committed?: StoredReservation
+  settled?: StoredReservation
+}
+
+/** An outcome in the words of the model. */
+function summary(outcome: object): unknown {
+  const one: AnyOutcome = outcome
+  if (one.granted !== undefined) {
+    return { granted: plain(one.granted), units: one.units, warned: one.warned?.length ?? 0 }
+  }
+  if (one.refused !== undefined) {
+    const { largest_allowed_usd: largest, violations } = one.refused
+    return { refused: { largest_allowed_usd: plain(largest), violations: violations.length } }
+  }
+  if (one.replayed !== undefined) return { replayed: { reservation_id: one.replayed.reservation_id } }
+  if (one.committed !== undefined) return { committed: plain(one.committed.cost_usd!) }
+  if (one.settled !== undefined) return { settled: one.settled.status }
+  return outcome
+}
+
+async function assertBalances(model: Model, prefix: string): Promise<void> {
+  const { rows } = await session.pool.query<{ scope: string; spent: string; reserved: string }>(
+    `select coalesce(tenant_id || coalesce('/' || user_id, ''), '') as scope, spent, reserved
+     from copilot_internal.quota_periods
+     where (scope = 'platform' or tenant_id like $1) and starts_at = date_trunc('day', copilot_internal.clock_now(), 'UTC')`,
+    [`${prefix}%`],
+  )
+  const found = rows.map(({ scope, spent, reserved }) => `${scope}: ${plain(spent)} + ${plain(reserved)}`)
+  const expected = [...model.balances].map(
+    ([scope, { spent, reserved }]) => `${scope}: ${plain(spent)} + ${plain(reserved)}`,
+  )
+  equal(found.toSorted(), expected.toSorted())
+}

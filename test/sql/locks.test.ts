@@ -1,0 +1,228 @@
+import type pg from 'pg'
+import t from 'tap'
+import { expireReservations } from '../../src/db/expire-reservations.ts'
+import { faultCode } from '../../src/db/faults.ts'
+import { setQuotas } from '../../src/db/quotas.ts'
+import { createDatabase } from '../helpers/database.ts'
+import { assertHealthy } from '../helpers/integrity.ts'
+import { booking, hold, openSession, type Session } from '../helpers/spend.ts'
+
+const database = await createDatabase(t)
+const { pool } = database
+
+const LOCK_NOT_AVAILABLE = '55P03'
+
+async function pidOf(session: Session): Promise<number> {
+  const { rows } = await session.pool.query<{ pid: number }>('select pg_backend_pid() as pid')
+  return rows[0]!.pid
+}
+
+/** Asks until Postgres itself says so; the test's own timeout bounds it. */
+async function until(condition: string, values: unknown[]): Promise<void> {
+  for (;;) {
+    const { rows } = await pool.query<{ holds: boolean }>(`select (${condition}) as holds`, values)
+    if (rows[0]!.holds) return
+  }
+}
+
+/** Until the session waits for a lock that the other one has. */
+const untilBlocked = (waiter: number, blocker: number) => until('$2 = any (pg_blocking_pids($1))', [waiter, blocker])
+
+/** The SQLSTATE with which a call fails; '' where it does not. */
+const codeOf = (call: Promise<unknown>) => call.then(() => '', faultCode)
+
+async function deadlocks(): Promise<number> {
+  const { rows } = await pool.query<{ deadlocks: string }>(
+    'select deadlocks from pg_stat_database where datname = current_database()',
+  )
+  return Number(rows[0]!.deadlocks)
+}
+
+t.test('sessions that meet the same quotas in opposite orders never deadlock', async (t) => {
+  const tenants = ['t-1', 't-2', 't-3', 't-4', 't-5', 't-6', 't-7', 't-8']
+  const setup = openSession(t, database.url)
+  const quotasOf = (limitUsd: string) => [
+    { scope: 'platform', period: 'day', limit_usd: limitUsd },
+    ...tenants.flatMap((tenant_id) => [
+      { scope: 'tenant', tenant_id, period: 'day', limit_usd: limitUsd },
+      { scope: 'user', tenant_id, user_id: 'u', period: 'month', limit_usd: limitUsd },
+    ]),
+  ]
+  await setQuotas(setup.db, quotasOf('1000'))
+  const codes = new Map<string, number>()
+  let calls = 0
+  const attempt = async <Answer>(call: Promise<Answer>): Promise<Answer | undefined> => {
+    calls += 1
+    try {
+      return await call
+    } catch (error) {
+      const code = faultCode(error)
+      codes.set(code, (codes.get(code) ?? 0) + 1)
+      return undefined
+    }
+  }
+  const rounds = 130
+  const pids: number[] = []
+  /** What one session holds, the other settles too. */
+  const shared: string[] = []
+  const storm = async (session: Session, ordered: <Value>(values: Value[]) => Value[]) => {
+    pids.push(await pidOf(session))
+    for (let round = 0; round < rounds; round++) {
+      const items = ordered(tenants).map((tenant) =>
+        hold(tenant, '0.1', {
+          user_id: 'u',
+          ttl_seconds: round % 7 === 0 ? 0 : 600,
+          on_expiry: round % 2 === 0 ? 'charge' : 'release',
+        }),
+      )
+      await attempt(session.reserve(...items))
+      shared.push(...items.map((item) => item.reservation_id))
+      const ids = ordered(shared.slice(-24))
+      const some = ids.filter((_, n) => n % 3 === round % 3)
+      await attempt(session.commit(...some.map((id) => booking(id, '0.05'))))
+      await attempt(session.release(...ids.filter((_, n) => n % 5 === round % 5)))
+      if (round % 4 === 0) await attempt(expireReservations(session.db, 50))
+      if (round % 8 === 0) await attempt(setQuotas(session.db, ordered(quotasOf(String(10 + (round % 3) * 500)))))
+    }
+    await session.db.destroy()
+  }
+  const before = await deadlocks()
+  // Sessions that end before the test does, so that their counts are with the server.
+  const sessions = [1, 2, 3, 4].map(() => openSession({ teardown: () => {} }, database.url))
+  await Promise.all(
+    sessions.map((session, n) => storm(session, (values) => (n % 2 === 0 ? [...values] : values.toReversed()))),
+  )
+  await until('not exists (select from pg_stat_activity where pid = any ($1))', [pids])
+  t.ok(calls > 1_500, `${calls} calls`)
+  t.same([...codes.keys()], [], 'no call failed')
+  t.equal(await deadlocks(), before)
+  await expireReservations(setup.db, 500)
+  await assertHealthy(t, pool)
+})
+
+t.test('two sessions that meet many new tenants in opposite orders make each quota once', async (t) => {
+  const [one, other] = [openSession(t, database.url), openSession(t, database.url)]
+  await one.pool.query(`select copilot_internal.set_quota_defaults($1, true)`, [
+    JSON.stringify([
+      { scope: 'tenant', resource_type: 'llm', period: 'day', limit_usd: '5' },
+      { scope: 'user', resource_type: 'llm', period: 'hour', limit_usd: '5' },
+    ]),
+  ])
+  for (let round = 0; round < 10; round++) {
+    const items = () => Array.from({ length: 20 }, (_, n) => hold(`seen-${round}-${n}`, '3', { user_id: 'u' }))
+    const decisions = await Promise.all([one.reserve(...items()), other.reserve(...items().toReversed())])
+    const granted = decisions.flat().filter(({ outcome }) => 'granted' in outcome)
+    t.equal(granted.length, 20, 'each tenant gets one of two holds')
+  }
+  const { rows } = await pool.query(
+    `select count(*)::integer as quotas from copilot_internal.cost_quotas where tenant_id like 'seen-%'`,
+  )
+  t.same(rows, [{ quotas: 400 }])
+  await one.pool.query('delete from copilot_internal.quota_defaults')
+  await assertHealthy(t, pool)
+})
+
+type Written = Record<'reservations' | 'records' | 'balances', string>
+
+async function written(client: pg.Pool): Promise<Written> {
+  const { rows } = await client.query<Written>(`
+    select (select count(*) || md5(string_agg(r::text, '' order by r.reservation_id)) from copilot_internal.reservations r) as reservations,
+           (select count(*) from copilot_internal.llm_cost_records) as records,
+           (select md5(string_agg(p::text, '' order by p.quota_period_id)) from copilot_internal.quota_periods p) as balances`)
+  return rows[0]!
+}
+
+t.test('a balance that another session keeps locked ends the wait, and nothing is written', async (t) => {
+  const [holder, waiter] = [openSession(t, database.url), openSession(t, database.url)]
+  await setQuotas(holder.db, [{ scope: 'tenant', tenant_id: 'kept', period: 'day', limit_usd: '10' }])
+  const items = [hold('kept', '1'), hold('kept', '1')]
+  await holder.reserve(...items)
+  const [first, second] = items.map(({ reservation_id: id }) => id) as [string, string]
+  const before = await written(pool)
+  await holder.pool.query('begin')
+  await holder.pool.query(`select from copilot_internal.quota_periods where tenant_id = 'kept' for update`)
+  const [holderPid, waiterPid] = [await pidOf(holder), await pidOf(waiter)]
+  const calls = {
+    reserve: () => waiter.reserve(hold('t-1', '0.01'), hold('kept', '1')),
+    commit: () => waiter.commit(booking(first, '1')),
+    release: () => waiter.release(second),
+  }
+  for (const [name, call] of Object.entries(calls)) {
+    const code = codeOf(call())
+    await untilBlocked(waiterPid, holderPid)
+    t.equal(await code, LOCK_NOT_AVAILABLE, name)
+  }
+  t.same(await written(pool), before)
+  await holder.pool.query('rollback')
+  t.match(await waiter.commit(booking(first, '1')), [{ outcome: { committed: { status: 'committed' } } }])
+  t.match(await waiter.release(second), [{ settled: { status: 'released' } }])
+  await assertHealthy(t, pool)
+})
+
+t.test('a key in flight in another session makes its repeat wait, and then replay', async (t) => {
+  const [first, second] = [openSession(t, database.url), openSession(t, database.url)]
+  const key = { idempotency_key: 'in-flight' }
+  const [item, repeat] = [hold('in-flight', '1', key), hold('in-flight', '1', key)]
+  const [firstPid, secondPid] = [await pidOf(first), await pidOf(second)]
+  await first.pool.query('begin')
+  t.match(await first.reserve(item), [{ outcome: { granted: '1' } }])
+  const answer = second.reserve(repeat)
+  await untilBlocked(secondPid, firstPid)
+  await first.pool.query('commit')
+  t.match(await answer, [{ outcome: { replayed: { reservation_id: item.reservation_id } } }])
+})
+
+t.test('a reservation that another session settles meanwhile is settled once', async (t) => {
+  const [first, second] = [openSession(t, database.url), openSession(t, database.url)]
+  const item = hold('settled-once', '1')
+  await first.reserve(item)
+  const [firstPid, secondPid] = [await pidOf(first), await pidOf(second)]
+  await first.pool.query('begin')
+  await first.commit(booking(item.reservation_id, '0.5'))
+  const answer = second.commit(booking(item.reservation_id, '0.25'), booking(item.reservation_id, '0.5'))
+  await untilBlocked(secondPid, firstPid)
+  await first.pool.query('commit')
+  t.match(await answer, [{ outcome: { conflict: 'committed' } }, { outcome: { committed: { cost_usd: '0.5' } } }])
+  await assertHealthy(t, pool)
+})
+
+t.test('a limit changes only when no decision is in flight, and holds for the next one', async (t) => {
+  const [deciding, admin] = [openSession(t, database.url), openSession(t, database.url)]
+  const limit = (limitUsd: string) =>
+    setQuotas(admin.db, [{ scope: 'tenant', tenant_id: 'changed', period: 'day', limit_usd: limitUsd }])
+  await limit('10')
+  const [decidingPid, adminPid] = [await pidOf(deciding), await pidOf(admin)]
+
+  await deciding.pool.query('begin')
+  t.match(await deciding.reserve(hold('changed', '6')), [{ outcome: { granted: '6' } }])
+  const change = limit('7')
+  await untilBlocked(adminPid, decidingPid)
+  await deciding.pool.query('commit')
+  await change
+  t.match(await deciding.reserve(hold('changed', '1.01'), hold('changed', '1')), [
+    { outcome: { refused: { largest_allowed_usd: '1' } } },
+    { outcome: { granted: '1' } },
+  ])
+
+  await admin.pool.query('begin')
+  await limit('9')
+  const decision = deciding.reserve(hold('changed', '3'), hold('changed', '2'))
+  await untilBlocked(decidingPid, adminPid)
+  await admin.pool.query('commit')
+  t.match(await decision, [{ outcome: { refused: { largest_allowed_usd: '2' } } }, { outcome: { granted: '2' } }])
+  await assertHealthy(t, pool)
+})
+
+t.test('a new quota adopts what was in flight when it was asked for', async (t) => {
+  const [deciding, admin] = [openSession(t, database.url), openSession(t, database.url)]
+  const [decidingPid, adminPid] = [await pidOf(deciding), await pidOf(admin)]
+  const item = hold('adopted', '6')
+  await deciding.pool.query('begin')
+  t.match(await deciding.reserve(item), [{ outcome: { granted: '6' } }])
+  const made = setQuotas(admin.db, [{ scope: 'tenant', tenant_id: 'adopted', period: 'day', limit_usd: '7' }])
+  await untilBlocked(adminPid, decidingPid)
+  await deciding.pool.query('commit')
+  await made
+  t.match(await deciding.reserve(hold('adopted', '2')), [{ outcome: { refused: { largest_allowed_usd: '1' } } }])
+  await assertHealthy(t, pool)
+})

@@ -1,0 +1,207 @@
+import type pg from 'pg'
+import t, { type Test } from 'tap'
+import { expireReservations } from '../../src/db/expire-reservations.ts'
+import { setQuotas } from '../../src/db/quotas.ts'
+import { createDatabase, type TestDatabase } from '../helpers/database.ts'
+import { booking, hold, openSession } from '../helpers/spend.ts'
+
+type Node = {
+  'Node Type': string
+  Schema?: string
+  'Relation Name'?: string
+  'Index Cond'?: string
+  'CTE Name'?: string
+  'Subplan Name'?: string
+  'Sort Key'?: string[]
+  'Parent Relationship'?: string
+  Operation?: string
+  Plans?: Node[]
+}
+type Statement = { text: string; plan: Node; where: string }
+
+/** Tables of a few rows, of which the size is bounded by what they mean. */
+const SMALL = new Set(['quota_defaults'])
+
+function* walk(node: Node): Generator<Node> {
+  yield node
+  for (const child of node.Plans ?? []) yield* walk(child)
+}
+
+/** What a node says about itself, for the message of a failure. */
+const describe = (node: Node) =>
+  [node['Node Type'], node['Relation Name'], node['Index Cond']].filter(Boolean).join(' ')
+
+/** Runs the four functions as a service does, on a new connection, and answers each statement's plan. */
+async function collectPlans(t: Test, database: TestDatabase, name: string): Promise<Statement[]> {
+  const session = openSession(t, database.url)
+  const statements: Statement[] = []
+  session.pool.on('connect', (client: pg.PoolClient) => {
+    client.on('notice', ({ message, where }) => {
+      const json = /^duration: .*? plan:\n(\{[^]*)$/.exec(message ?? '')?.[1]
+      if (json === undefined) return
+      const { 'Query Text': text, Plan: plan } = JSON.parse(json) as { 'Query Text': string; Plan: Node }
+      statements.push({ text, plan, where: where ?? '' })
+    })
+  })
+  await session.pool.query(`
+    load 'auto_explain';
+    set auto_explain.log_min_duration = 0;
+    set auto_explain.log_nested_statements = on;
+    set auto_explain.log_verbose = on;
+    set auto_explain.log_format = 'json';
+    set auto_explain.log_level = 'notice'`)
+  await setQuotas(session.db, [
+    { scope: 'platform', period: 'day', limit_usd: '1000000' },
+    { scope: 'tenant', tenant_id: `${name}-1`, period: 'month', limit_usd: '10' },
+    { scope: 'user', tenant_id: `${name}-1`, user_id: 'u', period: 'hour', limit_usd: '10' },
+  ])
+  const items = [
+    hold(`${name}-1`, '1', { user_id: 'u', idempotency_key: `${name}-1` }),
+    hold(`${name}-1`, '2'),
+    hold(`${name}-2`, '3', { on_expiry: 'charge', ttl_seconds: 1 }),
+    hold(`${name}-3`, '1', { ttl_seconds: 1 }),
+    hold(`${name}-3`, '1', { model: 'gpt-4o', provider: 'openai' }),
+  ]
+  const ids = items.map((item) => item.reservation_id)
+  // Sent again they are repeats; with one that asks for too much, something binds.
+  t.match(await session.reserve(...items), Array(5).fill({ outcome: { granted: String } }))
+  t.match(await session.reserve(...items), Array(5).fill({ outcome: { replayed: { status: 'reserved' } } }))
+  t.match(await session.reserve(hold(`${name}-1`, '100'), hold(`${name}-1`, '1', { user_id: 'u' })), [
+    { outcome: { refused: {} } },
+    { outcome: { granted: '1' } },
+  ])
+  t.match(
+    await session.commit(
+      booking(ids[0]!, '0.5'),
+      booking(ids[4]!, '0', { measure: 'tokens', usage: { input_tokens: 3, output_tokens: 5 } }),
+    ),
+    Array(2).fill({ outcome: { committed: { status: 'committed' } } }),
+  )
+  t.match(await session.release(ids[1]!), [{ settled: { status: 'released' } }])
+  await session.moveTo('2999-01-01T00:00:00Z')
+  t.equal(await expireReservations(session.db, 500), 3)
+  // Late: one is reversed, and both count in what was opened since.
+  t.match(
+    await session.commit(booking(ids[2]!, '1'), booking(ids[1]!, '1')),
+    Array(2).fill({ outcome: { committed: { late: true } } }),
+  )
+  return statements
+}
+
+function assertLookups(t: Test, statements: Statement[]): void {
+  const deciding = statements.filter(({ where }) => where !== '' && !where.includes('copilot_internal.set_quotas('))
+  for (const name of ['reserve_spend', 'commit_spend', 'release_spend', 'expire_reservations', 'change_balances']) {
+    t.ok(
+      deciding.some(({ where }) => where.includes(`copilot_internal.${name}(`)),
+      `plans of ${name}() are seen`,
+    )
+  }
+  const reached = new Set<string>()
+  for (const { text, plan, where } of deciding) {
+    for (const node of walk(plan)) {
+      const what = `${describe(node)} in ${where.split('\n', 1)[0]}: ${text}`
+      if (/^(Hash Join|Merge Join|Materialize|Parallel|Gather)/.test(node['Node Type'])) t.fail(what)
+      const relation = node['Relation Name']
+      if (relation === undefined || !node.Schema?.startsWith('copilot_') || node['Node Type'] === 'ModifyTable')
+        continue
+      if (SMALL.has(relation)) continue
+      if (!/^Index (Only )?Scan/.test(node['Node Type']) || node['Index Cond'] === undefined) t.fail(what)
+      reached.add(relation)
+    }
+  }
+  for (const table of ['quota_periods', 'scopes', 'reservations', 'cost_quotas']) {
+    t.ok(reached.has(table), `${table} is reached by an index`)
+  }
+}
+
+/** Each update of balances takes them in the order of a sort: a nested loop whose outer side is sorted by id. */
+function assertLockOrder(t: Test, statements: Statement[]): void {
+  let updates = 0
+  for (const { text, plan, where } of statements) {
+    if (!where.includes('change_balances(')) continue
+    const nodes = [...walk(plan)]
+    for (const node of nodes) {
+      if (node.Operation !== 'Update' || node['Relation Name'] !== 'quota_periods') continue
+      updates += 1
+      const join = node.Plans?.find((child) => child['Parent Relationship'] === 'Outer')
+      const outer = join?.Plans?.find((child) => child['Parent Relationship'] === 'Outer')
+      const inner = join?.Plans?.find((child) => child['Parent Relationship'] === 'Inner')
+      const source =
+        outer?.['CTE Name'] === undefined
+          ? outer
+          : nodes.find((child) => child['Subplan Name'] === `CTE ${outer['CTE Name']}`)
+      const sorts = source === undefined ? [] : [...walk(source)].filter((child) => child['Node Type'] === 'Sort')
+      t.equal(join?.['Node Type'], 'Nested Loop', text)
+      t.match(inner, {
+        'Node Type': 'Index Scan',
+        'Relation Name': 'quota_periods',
+        'Index Cond': /quota_period_id = /,
+      })
+      t.ok(
+        sorts.some((sort) => /\bid$/.test(sort['Sort Key']?.[0] ?? '')),
+        'driven by ids in order',
+      )
+    }
+  }
+  t.ok(updates > 0, 'updates of balances are seen')
+}
+
+/** Many scopes with their balances, and old reservations. */
+async function grow(pool: pg.Pool): Promise<void> {
+  await pool.query(`
+    with quotas as (
+      insert into copilot_internal.cost_quotas (scope, tenant_id, period, limit_usd, created_at, updated_at)
+      select 'tenant', 'grown-' || n, 'day', 100, now(), now() from generate_series(1, 5000) n
+      returning *
+    ),
+    periods as (
+      insert into copilot_internal.quota_periods (
+        quota_id, resource_type, scope, tenant_id, period, starts_at, ends_at, limit_usd, enforcement, opened_at)
+      select q.quota_id, q.resource_type, q.scope, q.tenant_id, q.period, b.starts_at, b.ends_at, q.limit_usd, q.enforcement, now()
+      from quotas q, copilot_internal.period_bounds(q.period, q.time_zone, 1, 1, now()) b
+      returning *
+    )
+    insert into copilot_internal.scopes (resource_type, tenant_id, quota_period_ids, valid_from, valid_until)
+    select p.resource_type, p.tenant_id, array[p.quota_period_id], p.starts_at, p.ends_at from periods p`)
+  await pool.query(`
+    insert into copilot_internal.reservations (
+      reservation_id, status, resource_type, tenant_id, principal, idempotency_key, request_hash, reserved_usd, on_expiry,
+      created_at, granted_at, expires_at, quota_period_ids, periods_end_at, settled_at)
+    select gen_random_uuid(), 'released', 'llm', 'grown-' || n, 'test', 'grown-' || n, '', 1, 'release', now(), now(), now(), '{}', now(), now()
+    from generate_series(1, 5000) n`)
+}
+
+const TABLES = ['cost_quotas', 'quota_periods', 'quota_defaults', 'scopes', 'reservations']
+const STATES: { state: string; prepare: (pool: pg.Pool) => Promise<unknown> }[] = [
+  { state: 'empty tables', prepare: async () => {} },
+  { state: 'empty tables that have been analysed', prepare: (pool) => pool.query('vacuum analyze') },
+  { state: 'grown tables that nobody has analysed', prepare: grow },
+  {
+    state: 'tables that were analysed while empty and have grown since',
+    prepare: async (pool) => {
+      await pool.query('vacuum analyze')
+      await grow(pool)
+    },
+  },
+  {
+    state: 'grown tables that have been analysed',
+    prepare: async (pool) => {
+      await grow(pool)
+      await pool.query('vacuum analyze')
+    },
+  },
+]
+
+for (const [n, { state, prepare }] of STATES.entries()) {
+  t.test(`deciding looks everything up by index and locks balances in the order of their ids: ${state}`, async (t) => {
+    const database = await createDatabase(t)
+    // Nobody analyses but the test.
+    for (const table of TABLES) {
+      await database.pool.query(`alter table copilot_internal.${table} set (autovacuum_enabled = off)`)
+    }
+    await prepare(database.pool)
+    const statements = await collectPlans(t, database, `plans-${n}`)
+    assertLookups(t, statements)
+    assertLockOrder(t, statements)
+  })
+}
