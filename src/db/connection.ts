@@ -21,5 +21,7 @@ export function connect(databaseUrl: string, options: { connectionsMax?: number 
   })
   // A connection that breaks while idle is replaced at the next use; the next statement tells if Postgres is away.
   pool.on('error', () => {})
+  // One that breaks while it is lent tells its statement; without a listener of its own it would end the process.
+  pool.on('connect', (client) => client.on('error', () => {}))
   return new Kysely<DB>({ dialect: new PostgresDialect({ pool }) })
 }
