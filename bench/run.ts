@@ -40,7 +40,13 @@ const { values } = parseArgs({
 const closing: (() => unknown)[] = []
 process.on('SIGINT', () => void close().then(() => process.exit(130)))
 if (values.help) process.stdout.write(help)
-else await bench().finally(close)
+else {
+  try {
+    await bench()
+  } finally {
+    await close()
+  }
+}
 
 async function close(): Promise<void> {
   for (const one of closing.splice(0).toReversed()) await one()

@@ -4,7 +4,7 @@ import type { Db } from './connection.ts'
 import type { StoredReservation } from './reservation.ts'
 
 /** A scope of a batch: resource type, tenant, user; '' for none. */
-export type ScopeKey = [resourceType: 'llm' | 'e2b', tenantId: string, userId: string]
+type ScopeKey = [resourceType: 'llm' | 'e2b', tenantId: string, userId: string]
 
 /** One item for reserve_spend(), in the names of the SQL type reserve_item; amounts as decimal text. */
 export type ReserveItem = {

@@ -14,6 +14,7 @@ export interface Answer {
   headers: Headers
   text: string
   // The tests look into answers freely; what they find is what they assert.
+  // oxlint-disable-next-line typescript/no-explicit-any
   json: any
 }
 

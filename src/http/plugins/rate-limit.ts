@@ -9,7 +9,7 @@ declare module 'fastify' {
   }
 }
 
-export type LimitName = 'decisions' | 'reads' | 'admin'
+type LimitName = 'decisions' | 'reads' | 'admin'
 export type Limits = Record<LimitName, number>
 
 const WINDOW_MS = 60_000
