@@ -1,7 +1,7 @@
 -- amend_reservations: makes the inserts of reserve_spend() agree with its second decision: those refused after all are deleted,
 -- those granted another amount are changed. p_inserted[i] and p_amounts[i]: what item i was inserted with, and gets.
 create or replace function copilot_internal.amend_reservations(
-  p_items json, p_inserted numeric[], p_amounts numeric[], p_units numeric[], p_now timestamptz
+  p_items copilot_internal.reserve_item[], p_inserted numeric[], p_amounts numeric[], p_units numeric[], p_now timestamptz
 )
 returns void
 language plpgsql volatile
@@ -9,13 +9,13 @@ set search_path = pg_catalog, pg_temp
 as $$
 begin
   delete from copilot_internal.reservations r
-    using json_populate_recordset(null::copilot_internal.reserve_item, p_items) with ordinality i
+    using unnest(p_items) with ordinality i
     where r.reservation_id = i.reservation_id and p_inserted[i.ordinality] is not null and p_amounts[i.ordinality] is null;
   update copilot_internal.reservations r
     set reserved_usd = p_amounts[i.ordinality],
         caps = case when p_units[i.ordinality] is not null then jsonb_build_object(i.caps_name, p_units[i.ordinality]) end,
         expires_at = p_now + make_interval(secs => coalesce(i.ttl_beyond_units + p_units[i.ordinality]::integer, i.ttl_seconds))
-    from json_populate_recordset(null::copilot_internal.reserve_item, p_items) with ordinality i
+    from unnest(p_items) with ordinality i
     where r.reservation_id = i.reservation_id and p_amounts[i.ordinality] <> p_inserted[i.ordinality];
 end $$;
-comment on function copilot_internal.amend_reservations(json, numeric[], numeric[], numeric[], timestamptz) is 'Makes the inserts of a batch agree with its second decision.';
+comment on function copilot_internal.amend_reservations(copilot_internal.reserve_item[], numeric[], numeric[], numeric[], timestamptz) is 'Makes the inserts of a batch agree with its second decision.';

@@ -1,6 +1,6 @@
 -- decide_items: decide_spend() for items of a batch, with what of their amount is fixed and what a unit costs taken from p_items.
 create or replace function copilot_internal.decide_items(
-  p_items json, p_amounts numeric[], p_item_scopes integer[], p_first integer[], p_last integer[],
+  p_items copilot_internal.reserve_item[], p_amounts numeric[], p_item_scopes integer[], p_first integer[], p_last integer[],
   p_limits numeric[], p_spent numeric[], p_reserved numeric[], p_modes integer[],
   out o_amounts numeric[], out o_granted_units numeric[], out o_notes text[]
 )
@@ -9,8 +9,8 @@ set search_path = pg_catalog, pg_temp
 as $$
   select d.*
   from (select array_agg(i.fixed_usd order by i.ordinality) as fixed, array_agg(i.per_unit_usd order by i.ordinality) as per_unit
-        from json_populate_recordset(null::copilot_internal.reserve_item, p_items) with ordinality i) i
+        from unnest(p_items) with ordinality i) i
   cross join lateral copilot_internal.decide_spend(p_amounts, i.fixed, i.per_unit, p_item_scopes, p_first, p_last,
     p_limits, p_spent, p_reserved, p_modes) d
 $$;
-comment on function copilot_internal.decide_items(json, numeric[], integer[], integer[], integer[], numeric[], numeric[], numeric[], integer[]) is 'decide_spend() for the items of a batch.';
+comment on function copilot_internal.decide_items(copilot_internal.reserve_item[], numeric[], integer[], integer[], integer[], numeric[], numeric[], numeric[], integer[]) is 'decide_spend() for the items of a batch.';

@@ -1,6 +1,6 @@
 -- reserve_outcomes: the answers of reserve_spend() for its items, in order. p_granted[i]: what item i got; else p_notes[i] says why
 -- it was refused; else it is a repeat, of a stored reservation or of an item that this very batch has refused.
-create or replace function copilot_internal.reserve_outcomes(p_items json, p_granted numeric[], p_units numeric[], p_notes text[])
+create or replace function copilot_internal.reserve_outcomes(p_items copilot_internal.reserve_item[], p_granted numeric[], p_units numeric[], p_notes text[])
 returns json
 language sql stable
 set search_path = pg_catalog, pg_temp
@@ -17,10 +17,10 @@ as $$
         (select json_build_object('replayed', copilot_internal.reservation_json(r))
          from copilot_internal.reservations r where r.reservation_id = i.reservation_id),
         (select json_build_object('refused', p_notes[f.ordinality]::json)
-         from json_populate_recordset(null::copilot_internal.reserve_item, p_items) with ordinality f
+         from unnest(p_items) with ordinality f
          where f.principal = i.principal and f.idempotency_key = i.idempotency_key and p_notes[f.ordinality] is not null
          order by f.ordinality limit 1))
     end order by i.ordinality)
-  from json_populate_recordset(null::copilot_internal.reserve_item, p_items) with ordinality i
+  from unnest(p_items) with ordinality i
 $$;
-comment on function copilot_internal.reserve_outcomes(json, numeric[], numeric[], text[]) is 'The answers of reserve_spend() for its items.';
+comment on function copilot_internal.reserve_outcomes(copilot_internal.reserve_item[], numeric[], numeric[], text[]) is 'The answers of reserve_spend() for its items.';

@@ -1,7 +1,7 @@
 -- reserve_spend: hold each item's amount in every quota that applies, all or none per item, as if the items came in order.
 --
 -- The distinct scopes of the batch are (p_types[s], p_tenants[s], p_users[s]), '' for none. Item i wants p_amounts[i] USD, in the
--- scopes p_item_scopes[3i-2 .. 3i] (numbers from 1; 0 for none); p_items[i] is the rest of it, as a reserve_item.
+-- scopes p_item_scopes[3i-2 .. 3i] (numbers from 1; 0 for none); p_items[i] is the rest of it.
 -- p_enforcement: the service's; the weaker of it and the quota's applies. p_look_first: read the balances before anything is
 -- written, so that a refusal costs no write: worth its while where refusals are likely. It changes no answer.
 -- Answers { now, ids, first, last, balances, outcomes }: balances as change_balances() answers them; those of scope s are
@@ -16,7 +16,7 @@
 -- locked for the shortest time; a late refusal deletes its insert.
 create or replace function copilot_internal.reserve_spend(
   p_types copilot_internal.resource_type[], p_tenants text[], p_users text[],
-  p_amounts numeric[], p_item_scopes integer[], p_items json,
+  p_amounts numeric[], p_item_scopes integer[], p_items copilot_internal.reserve_item[],
   p_enforcement text default 'enforce', p_look_first boolean default true
 )
 returns json
@@ -55,7 +55,7 @@ begin
   if v_service is null then
     raise exception 'enforcement % is not one of enforce, warn, off', p_enforcement using errcode = 'invalid_parameter_value';
   end if;
-  if cardinality(p_amounts) not between 1 and 500 or json_array_length(p_items) <> cardinality(p_amounts)
+  if cardinality(p_amounts) not between 1 and 500 or cardinality(p_items) <> cardinality(p_amounts)
      or cardinality(p_item_scopes) <> 3 * cardinality(p_amounts) then
     raise exception 'a batch has 1 to 500 items, each with an amount and three scopes' using errcode = 'invalid_parameter_value';
   end if;
@@ -77,7 +77,7 @@ begin
         from (
           select i.ordinality as n, i.reservation_id, i.principal, i.idempotency_key,
                  case when i.idempotency_key is null then 1 else row_number() over (partition by i.principal, i.idempotency_key order by i.ordinality) end as nth
-          from json_populate_recordset(null::copilot_internal.reserve_item, p_items) with ordinality i
+          from unnest(p_items) with ordinality i
         ) i
         -- A look-up for each, as in scope_periods(); a plain "exists" could be planned as a scan of all reservations.
         left join lateral (
@@ -109,7 +109,7 @@ begin
              || v_periods.ids[v_periods.first[s.b]:v_periods.last[s.b]]
              || v_periods.ids[v_periods.first[s.c]:v_periods.last[s.c]],
            least(v_periods.until[s.a], v_periods.until[s.b], v_periods.until[s.c])
-    from json_populate_recordset(null::copilot_internal.reserve_item, p_items) with ordinality i
+    from unnest(p_items) with ordinality i
     cross join lateral (
       select p_item_scopes[3 * i.ordinality - 2] as a, p_item_scopes[3 * i.ordinality - 1] as b, p_item_scopes[3 * i.ordinality] as c) s
     where v_granted[i.ordinality] is not null
@@ -121,8 +121,8 @@ begin
   select coalesce(array_agg(reservation_id), '{}') into v_inserted from inserted;
   if cardinality(v_inserted) < cardinality(p_amounts) then
     v_granted := array(
-      select case when (i.item ->> 'reservation_id')::uuid = any (v_inserted) then v_granted[i.n] end
-      from json_array_elements(p_items) with ordinality i(item, n) order by i.n);
+      select case when i.reservation_id = any (v_inserted) then v_granted[i.ordinality] end
+      from unnest(p_items) with ordinality i order by i.ordinality);
   end if;
 
   v_deltas := copilot_internal.sum_by_balance(v_granted, p_item_scopes, v_periods.first, v_periods.last);
@@ -156,4 +156,4 @@ begin
     'outcomes', case when v_notes is not null or v_units is not null or cardinality(v_inserted) < cardinality(p_amounts)
       then copilot_internal.reserve_outcomes(p_items, v_granted, v_units, v_notes) end);
 end $$;
-comment on function copilot_internal.reserve_spend(copilot_internal.resource_type[], text[], text[], numeric[], integer[], json, text, boolean) is 'Holds amounts in every quota that applies, all or none per item; answers per item.';
+comment on function copilot_internal.reserve_spend(copilot_internal.resource_type[], text[], text[], numeric[], integer[], copilot_internal.reserve_item[], text, boolean) is 'Holds amounts in every quota that applies, all or none per item; answers per item.';

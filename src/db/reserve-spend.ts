@@ -1,5 +1,6 @@
 import { sql } from 'kysely'
 import { readBalances, type Balance, type BalanceColumns } from './balances.ts'
+import { compositeText } from './composite.ts'
 import type { Db } from './connection.ts'
 import type { StoredReservation } from './reservation.ts'
 
@@ -36,6 +37,35 @@ export type ReserveItem = {
   ttl_seconds: number
   ttl_beyond_units?: number
 }
+
+/** The order of the SQL type. */
+const ITEM_COLUMNS = [
+  'reservation_id',
+  'resource_type',
+  'tenant_id',
+  'user_id',
+  'conversation_id',
+  'path_id',
+  'labels',
+  'principal',
+  'idempotency_key',
+  'request_hash',
+  'provider',
+  'model',
+  'service_tier',
+  'region',
+  'tier',
+  'vcpu',
+  'memory_mib',
+  'estimate',
+  'price_id',
+  'fixed_usd',
+  'per_unit_usd',
+  'caps_name',
+  'on_expiry',
+  'ttl_seconds',
+  'ttl_beyond_units',
+] as const satisfies (keyof ReserveItem)[]
 
 /** A balance at the moment of a decision about one item: its place among the batch's balances, spent and reserved then. */
 export type BalanceThen = [place: number, spentUsd: string, reservedUsd: string]
@@ -89,7 +119,7 @@ export async function reserveSpend(
   const { rows } = await sql<{ answer: Answer }>`select copilot_internal.reserve_spend(
     ${scopes.map(([type]) => type)}::copilot_internal.resource_type[], ${scopes.map(([, tenant]) => tenant)}::text[],
     ${scopes.map(([, , user]) => user)}::text[], ${items.map((item) => item.amount_usd)}::numeric[],
-    ${scopesOf.flat()}::integer[], ${JSON.stringify(items)}::json, ${enforcement}, ${lookFirst}) as answer`.execute(db)
+    ${scopesOf.flat()}::integer[], ${items.map((item) => compositeText(item, ITEM_COLUMNS))}::copilot_internal.reserve_item[], ${enforcement}, ${lookFirst}) as answer`.execute(db)
   const { answer } = rows[0]!
   const now = new Date(answer.now)
   const balances = readBalances(answer.balances)
