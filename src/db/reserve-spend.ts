@@ -119,7 +119,9 @@ export async function reserveSpend(
   const { rows } = await sql<{ answer: Answer }>`select copilot_internal.reserve_spend(
     ${scopes.map(([type]) => type)}::copilot_internal.resource_type[], ${scopes.map(([, tenant]) => tenant)}::text[],
     ${scopes.map(([, , user]) => user)}::text[], ${items.map((item) => item.amount_usd)}::numeric[],
-    ${scopesOf.flat()}::integer[], ${items.map((item) => compositeText(item, ITEM_COLUMNS))}::copilot_internal.reserve_item[], ${enforcement}, ${lookFirst}) as answer`.execute(db)
+    ${scopesOf.flat()}::integer[], ${items.map((item) => compositeText(item, ITEM_COLUMNS))}::copilot_internal.reserve_item[], ${enforcement}, ${lookFirst}) as answer`.execute(
+    db,
+  )
   const { answer } = rows[0]!
   const now = new Date(answer.now)
   const balances = readBalances(answer.balances)
