@@ -58,5 +58,24 @@ as $$
   where case when r.status = 'committed' or r.cost_record_id is not null
           then l.lines is distinct from 1 or (r.status = 'committed' and r.cost_usd is null)
           else l.lines is not null end
+  union all
+  select 'I10', 'quota_period ' || p.quota_period_id,
+         format('spent %s has reached %s of the limit %s, but no event tells it', p.spent, t.threshold, p.limit_usd)
+  from copilot_internal.quota_periods p
+  cross join now
+  join copilot_internal.cost_quotas q on q.quota_id = p.quota_id
+  cross join lateral unnest(q.thresholds || 1::numeric) t(threshold)
+  -- A raise that has ended is told of with the next cost; an old period's events may be gone.
+  where p.enforcement <> 'off' and p.closed_at is null and p.ends_at > now.at and p.raise_until is null
+    and p.spent > 0 and p.spent >= t.threshold * p.limit_usd
+    and not exists (
+      select from copilot_internal.quota_events e
+      where e.quota_period_id = p.quota_period_id
+        and case when t.threshold = 1 then e.type = 'quota.exceeded' and e.once_key = p.quota_period_id || ':' || p.arming
+            else e.type = 'quota.warning' and e.once_key = p.quota_period_id || ':' || p.arming || ':' || trim_scale(t.threshold) end)
+  union all
+  select 'I10', 'quota_event ' || e.once_key, format('%s is told %s times', e.type, count(*))
+  from copilot_internal.quota_events e
+  group by e.type, e.once_key having count(*) > 1
 $$;
 comment on function copilot_internal.check_integrity() is 'The rows that break an invariant of the money; empty is healthy.';

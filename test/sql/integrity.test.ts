@@ -58,7 +58,25 @@ const BREAKS: { name: string; statements: string[]; expected: object[] }[] = [
     statements: ['update copilot_internal.quota_periods set limit_usd = 8.999999999999'],
     expected: [
       { invariant: 'I2', subject: balance, detail: /^spent 8 \+ reserved 1 is above the limit 8\.999999999999/ },
+      { invariant: 'I10', subject: balance, detail: /^spent 8 has reached 0\.8 of the limit 8\.999999999999/ },
     ],
+  },
+  {
+    name: 'I10: a threshold that was reached and not told of',
+    statements: [
+      'update copilot_internal.quota_periods set limit_usd = 10',
+      'delete from copilot_internal.quota_events',
+    ],
+    expected: [{ invariant: 'I10', subject: balance, detail: /^spent 8 has reached 0\.8 of the limit 10, but no event/ }],
+  },
+  {
+    name: 'I10: an event that is told twice',
+    statements: [
+      'drop index copilot_internal.quota_events_once',
+      `insert into copilot_internal.quota_events (event_id, type, created_at, once_key, data)
+       select gen_random_uuid(), 'quota.overrun', copilot_internal.clock_now(), 'twice', '{}' from generate_series(1, 2)`,
+    ],
+    expected: [{ invariant: 'I10', subject: 'quota_event twice', detail: /^quota.overrun is told 2 times$/ }],
   },
   {
     name: 'I3: a hold that lapsed more than a minute ago and was not settled',
@@ -137,5 +155,5 @@ t.test('several broken invariants are reported at once', async (t) => {
     'update copilot_internal.quota_periods set reserved = 0, spent = 200',
     'delete from copilot_internal.llm_cost_records',
   )
-  t.same(found.map(({ invariant }) => invariant).toSorted(), ['I1', 'I1', 'I2', 'I4'])
+  t.same(found.map(({ invariant }) => invariant).toSorted(), ['I1', 'I1', 'I10', 'I10', 'I10', 'I2', 'I4'])
 })
