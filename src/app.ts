@@ -2,6 +2,7 @@ import Fastify, { type FastifyBaseLogger } from 'fastify'
 import { randomUUID } from 'node:crypto'
 import { apiKeyRoutes } from './http/routes/api-keys.ts'
 import { costRoutes } from './http/routes/costs.ts'
+import { eventRoutes } from './http/routes/events.ts'
 import { estimateRoutes } from './http/routes/estimates.ts'
 import { operationRoutes } from './http/routes/operations.ts'
 import { quotaRoutes } from './http/routes/quotas.ts'
@@ -61,6 +62,7 @@ export async function buildApp(options: AppOptions): Promise<App> {
   reservationRoutes(app, services)
   estimateRoutes(app, services)
   costRoutes(app, services)
+  eventRoutes(app, services)
   quotaRoutes(app, services)
   apiKeyRoutes(app, services)
   operationRoutes(app, services)

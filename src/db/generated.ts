@@ -262,12 +262,32 @@ export interface CopilotInternalQuotaDefaults {
   updated_at: Timestamp
 }
 
+export interface CopilotInternalQuotaEvents {
+  created_at: Timestamp
+  data: Json
+  event_id: string
+  once_key: string
+  quota_id: Int8 | null
+  quota_period_id: Int8 | null
+  tenant_id: string | null
+  type: string
+  user_id: string | null
+}
+
 export interface CopilotInternalQuotaPeriods {
   archived_usd: Generated<Numeric>
+  /**
+   * Counts the changes of the limit: each arms the thresholds anew.
+   */
+  arming: Generated<number>
   closed_at: Timestamp | null
   ends_at: Timestamp
   enforcement: string
   limit_usd: Numeric
+  /**
+   * The least spent at which an event is due; infinity for none.
+   */
+  next_event_usd: Generated<Numeric>
   opened_at: Timestamp
   opening_usd: Generated<Numeric>
   /**
@@ -357,6 +377,7 @@ export interface DB {
   'copilot_internal.model_pricing': CopilotInternalModelPricing
   'copilot_internal.price_seed': CopilotInternalPriceSeed
   'copilot_internal.quota_defaults': CopilotInternalQuotaDefaults
+  'copilot_internal.quota_events': CopilotInternalQuotaEvents
   'copilot_internal.quota_periods': CopilotInternalQuotaPeriods
   'copilot_internal.record_corrections': CopilotInternalRecordCorrections
   'copilot_internal.reservations': CopilotInternalReservations

@@ -16,6 +16,7 @@ import { commit } from './commit.ts'
 import { listCostRecords } from './cost-records.ts'
 import { readCosts } from './costs.ts'
 import { estimate } from './estimate.ts'
+import { listEvents } from './events.ts'
 import type { Principal } from './principal.ts'
 import { quotaStatus } from './quota-status.ts'
 import { listQuotas, setQuota } from './quotas.ts'
@@ -76,6 +77,7 @@ export function createServices(deps: ServiceDeps) {
       release({ giveBack: (item) => giveBack(joinBatch(item)) }, principal, ...request),
     readReservation: (principal: Principal, id: string) => readReservation(deps, principal, id),
     estimate: (body: Parameters<typeof estimate>[1]) => estimate(deps, body),
+    listEvents: (principal: Principal, ...request: Tail<typeof listEvents>) => listEvents(deps, principal, ...request),
     listCostRecords: (principal: Principal, ...request: Tail<typeof listCostRecords>) =>
       listCostRecords(deps, principal, ...request),
     readCosts: (principal: Principal, ...request: Tail<typeof readCosts>) => readCosts(deps, principal, ...request),

@@ -67,7 +67,9 @@ const BREAKS: { name: string; statements: string[]; expected: object[] }[] = [
       'update copilot_internal.quota_periods set limit_usd = 10',
       'delete from copilot_internal.quota_events',
     ],
-    expected: [{ invariant: 'I10', subject: balance, detail: /^spent 8 has reached 0\.8 of the limit 10, but no event/ }],
+    expected: [
+      { invariant: 'I10', subject: balance, detail: /^spent 8 has reached 0\.8 of the limit 10, but no event/ },
+    ],
   },
   {
     name: 'I10: an event that is told twice',

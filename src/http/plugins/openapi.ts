@@ -19,6 +19,7 @@ export async function registerOpenApi(app: FastifyInstance, version: string): Pr
         { name: 'reservations', description: 'Hold money before a request, book it afterwards' },
         { name: 'costs', description: 'What was spent' },
         { name: 'quotas', description: 'What may be spent' },
+        { name: 'events', description: 'What somebody should know of' },
         { name: 'keys', description: 'Who may call' },
         { name: 'operations', description: 'Whether the service is well' },
       ],
