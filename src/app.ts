@@ -1,6 +1,7 @@
 import Fastify, { type FastifyBaseLogger } from 'fastify'
 import { randomUUID } from 'node:crypto'
 import { apiKeyRoutes } from './http/routes/api-keys.ts'
+import { costRecordRoutes } from './http/routes/cost-records.ts'
 import { costRoutes } from './http/routes/costs.ts'
 import { estimateRoutes } from './http/routes/estimates.ts'
 import { operationRoutes } from './http/routes/operations.ts'
@@ -60,6 +61,7 @@ export async function buildApp(options: AppOptions): Promise<App> {
 
   reservationRoutes(app, services)
   estimateRoutes(app, services)
+  costRecordRoutes(app, services)
   costRoutes(app, services)
   quotaRoutes(app, services)
   apiKeyRoutes(app, services)

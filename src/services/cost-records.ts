@@ -27,7 +27,8 @@ export async function listCostRecords(
   }
 }
 
-function recordAnswer({ recorded_micros: _, ...record }: StoredRecord): object {
+/** A record as it is answered. */
+export function recordAnswer({ recorded_micros: _, ...record }: StoredRecord): object {
   return {
     ...record,
     usage: exactJson(record.usage),
