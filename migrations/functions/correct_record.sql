@@ -5,7 +5,7 @@
 -- one of the corrected line's moment (rule 9): when its reservation was made, or else when it occurred. p_provider and
 -- p_model: null for the line's own. p_tenant_id: where the principal is bound to a tenant.
 -- The change counts in the periods of the corrected line, and in rows that were opened since and contain its booked_at.
--- Answers { "corrected": true } | { "unknown": true } | { "unpriced": true }
+-- Answers { "lines": [the reversal, the successor] } as cost_record_json() has them | { "unknown": true } | { "unpriced": true }
 --   | { "successor": the id of the line that stands instead, null where the line is itself a reversal }: a conflict.
 -- Sent again with the same p_reversal_id it answers the same.
 --
@@ -92,7 +92,8 @@ begin
   if not found then
     select k.* into v_known from copilot_internal.record_corrections k where k.corrects = p_cost_record_id;
     if v_known.reversal_id = p_reversal_id then
-      return json_build_object('corrected', true);
+      return json_build_object('lines', json_build_array(
+        copilot_internal.cost_record_json(p_reversal_id), copilot_internal.cost_record_json(p_successor_id)));
     end if;
     return json_build_object('successor', v_known.successor_id);
   end if;
@@ -148,6 +149,7 @@ begin
   update copilot_internal.reservations r
     set cost_record_id = p_successor_id, cost_usd = v_cost_usd, estimated = false
     where r.reservation_id = v_held.reservation_id and r.status = 'expired';
-  return json_build_object('corrected', true);
+  return json_build_object('lines', json_build_array(
+    copilot_internal.cost_record_json(p_reversal_id), copilot_internal.cost_record_json(p_successor_id)));
 end $$;
 comment on function copilot_internal.correct_record(uuid, text, uuid, uuid, text, jsonb, numeric, numeric, text, text, text) is 'Replaces a line of cost by its reversal and the real cost, once.';

@@ -61,12 +61,6 @@ export const costLines = sql`(
          total_cost_usd, price_id, occurred_at, recorded_at, late, overrun, estimated, corrects
   from copilot_internal.e2b_cost_records)`
 
-/** A line `r` of these as a StoredRecord. */
-const storedRecord = sql`r.cost_record_id, r.reservation_id, r.resource_type, r.tenant_id, r.user_id, r.conversation_id, r.path_id, r.labels,
-  r.provider, r.model, r.tier, r.usage::text as usage, r.total_cost_usd as cost_usd, r.price_id, r.occurred_at,
-  r.recorded_at, (extract(epoch from r.recorded_at) * 1000000)::bigint as recorded_micros,
-  r.late, r.overrun, r.estimated, r.corrects`
-
 /** What a filter says of the lines `r`, as one condition. */
 export function matches(filter: RecordFilter): RawBuilder<boolean> {
   const conditions = [sql`true`]
@@ -123,7 +117,10 @@ export function listRecords(
   return readReport(db, async (transaction) => {
     // The page is cut first, so that texts are made of its records only.
     const { rows } = await sql<StoredRecord>`
-      select ${storedRecord}
+      select r.cost_record_id, r.reservation_id, r.resource_type, r.tenant_id, r.user_id, r.conversation_id, r.path_id, r.labels,
+             r.provider, r.model, r.tier, r.usage::text as usage, r.total_cost_usd as cost_usd, r.price_id, r.occurred_at,
+             r.recorded_at, (extract(epoch from r.recorded_at) * 1000000)::bigint as recorded_micros,
+             r.late, r.overrun, r.estimated, r.corrects
       from (
         select r.* from ${costLines} r
         where ${matches(filter)} and ${behind}
@@ -134,12 +131,15 @@ export function listRecords(
   })
 }
 
-/** The records with these ids that there are, in the order of the ids. Cost: one look-up a partition and id. */
-export async function findRecords(db: Db, ids: string[]): Promise<StoredRecord[]> {
-  const { rows } = await sql<StoredRecord>`
-    select ${storedRecord}
-    from unnest(${ids}::uuid[]) with ordinality i(cost_record_id, n)
-    cross join lateral (select l.* from ${costLines} l where l.cost_record_id = i.cost_record_id) r
-    order by i.n`.execute(db)
-  return rows
+/** A record as cost_record_json() answers it: as a StoredRecord, but times as Postgres writes them. */
+export type RecordJson = Omit<StoredRecord, 'occurred_at' | 'recorded_at' | 'recorded_micros'> & {
+  occurred_at: string
+  recorded_at: string
+}
+
+/** A record by its id; null where there is none. Cost: one look-up in each partition. */
+export async function findRecord(db: Db, id: string): Promise<RecordJson | null> {
+  const { rows } = await sql<{ record: RecordJson | null }>`
+    select copilot_internal.cost_record_json(${id}) as record`.execute(db)
+  return rows[0]!.record
 }

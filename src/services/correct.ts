@@ -1,7 +1,7 @@
 import { uuidv7 } from 'uuidv7'
 import type { StatusCache } from '../cache/quota-status.ts'
 import { correctRecord, type Corrected, type Correction } from '../db/correct-record.ts'
-import { findRecords, type StoredRecord } from '../db/cost-records.ts'
+import { findRecord, type RecordJson } from '../db/cost-records.ts'
 import { toProblem } from '../db/faults.ts'
 import { sendAgain } from '../db/send-again.ts'
 import { invalidRequest, Problem } from '../errors.ts'
@@ -42,14 +42,14 @@ export async function correct(deps: CorrectDeps, principal: Principal, id: strin
   return { data: outcome.lines.map(recordAnswer) }
 }
 
-async function findLine({ db }: CorrectDeps, principal: Principal, id: string): Promise<StoredRecord> {
-  let line: StoredRecord | undefined
+async function findLine({ db }: CorrectDeps, principal: Principal, id: string): Promise<RecordJson> {
+  let line: RecordJson | null
   try {
-    ;[line] = await findRecords(db, [id])
+    line = await findRecord(db, id)
   } catch (error) {
     throw toProblem(error)
   }
-  if (line === undefined || (principal.tenantId !== null && line.tenant_id !== principal.tenantId)) throw notFound(id)
+  if (line === null || (principal.tenantId !== null && line.tenant_id !== principal.tenantId)) throw notFound(id)
   return line
 }
 
@@ -62,7 +62,7 @@ async function send({ db }: CorrectDeps, correction: Correction): Promise<Correc
 }
 
 /** That the measure is of what the line is of. */
-function checkFits(line: StoredRecord, body: CorrectBody, { measure }: Measure): void {
+function checkFits(line: RecordJson, body: CorrectBody, { measure }: Measure): void {
   const isCall = line.resource_type === 'llm'
   if (measure === 'tokens' && !isCall) {
     const pointer = body.usage === undefined ? '/provider_usage' : '/usage'
@@ -82,7 +82,7 @@ function checkFits(line: StoredRecord, body: CorrectBody, { measure }: Measure):
 }
 
 /** The provider of another model than the line's: the line's own where it has that model, else the one that has it. */
-async function providerOf(deps: CorrectDeps, line: StoredRecord, model: string | undefined): Promise<string | null> {
+async function providerOf(deps: CorrectDeps, line: RecordJson, model: string | undefined): Promise<string | null> {
   if (model === undefined) return null
   if (line.provider !== null && (await deps.prices.model(line.provider, model)).length > 0) return line.provider
   const providers = [...new Set((await deps.prices.model(null, model)).map((price) => price.provider))]
@@ -106,7 +106,7 @@ function alreadyCorrected(id: string, successorId: string | null): Problem {
   )
 }
 
-async function unpriced(deps: CorrectDeps, line: StoredRecord, correction: Correction): Promise<Problem> {
+async function unpriced(deps: CorrectDeps, line: RecordJson, correction: Correction): Promise<Problem> {
   if (line.resource_type === 'e2b') return sandboxNotPriced(deps, line.tier ?? '', DEFAULT_REGION)
   return modelNotPriced(deps, correction.provider ?? line.provider, correction.model ?? line.model!)
 }
