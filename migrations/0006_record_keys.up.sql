@@ -46,9 +46,7 @@ create type copilot_internal.record_booking as (
   n integer,
   item copilot_internal.record_item,
   occurred_at timestamptz,
-  -- ahead or old, where its occurred_at does not do; null where it does.
-  fault text,
-  -- False for an old import.
+  -- False where it is older than the retention.
   counted boolean,
   cost_usd numeric,
   input_cost_usd numeric,

@@ -45,6 +45,13 @@ begin
   v_now := copilot_internal.clock_now();
   v_oldest := v_now - make_interval(hours => 24 * p_retention_days);
   v_newest := v_now + interval '5 minutes';
+  -- Before anything is made: what is ahead has not been recorded before either.
+  select json_agg(json_build_object('index', i.ordinality - 1, 'fault', 'ahead') order by i.ordinality) into v_faults
+    from unnest(p_items) with ordinality i
+    where i.occurred_at > v_newest;
+  if v_faults is not null then
+    return json_build_object('now', v_now, 'faults', v_faults);
+  end if;
   perform copilot_internal.ensure_cost_partitions(v_now);
 
   select array_agg(s.resource_type) as types, array_agg(s.tenant_id) as tenants, array_agg(s.user_id) as users into v_scopes
@@ -62,7 +69,7 @@ begin
       select distinct i.resource_type, s.tenant_id, s.user_id, coalesce(i.occurred_at, v_now) as at
       from unnest(p_items) i
       cross join lateral (values ('', ''), (i.tenant_id, ''), (i.tenant_id, i.user_id)) s(tenant_id, user_id)
-      where s.user_id is not null and coalesce(i.occurred_at, v_now) between v_oldest and v_newest
+      where s.user_id is not null and coalesce(i.occurred_at, v_now) >= v_oldest
     ) s;
 
   -- Lock (1). Whoever has the same key was here first: a key in flight elsewhere makes this wait, and then do nothing.
@@ -80,7 +87,6 @@ begin
   v_bookings := array(
     select row(
       i.n, i.item, i.at,
-      case when i.at > v_newest then 'ahead' when i.at < v_oldest and not p_import then 'old' end,
       i.at >= v_oldest,
       coalesce(i.cost_usd, llm.total_cost_usd, e2b.total_cost_usd), llm.input_cost_usd, llm.output_cost_usd,
       case i.measure when 'tokens' then (card.price).price_id when 'seconds' then e2b.price_id end,
@@ -105,7 +111,9 @@ begin
 
   select json_agg(json_build_object('index', f.n - 1, 'fault', f.fault) order by f.n) into v_faults
     from (
-      select b.n, coalesce(b.fault, 'unpriced') as fault from unnest(v_bookings) b where b.fault is not null or b.cost_usd is null
+      select b.n, case when b.counted or p_import then 'unpriced' else 'old' end as fault
+      from unnest(v_bookings) b
+      where b.cost_usd is null or not (b.counted or p_import)
       union all
       select i.ordinality, 'mismatch'
       from unnest(p_items) with ordinality i
