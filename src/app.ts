@@ -1,6 +1,7 @@
 import Fastify, { type FastifyBaseLogger } from 'fastify'
 import { randomUUID } from 'node:crypto'
 import { apiKeyRoutes } from './http/routes/api-keys.ts'
+import { costRecordRoutes } from './http/routes/cost-records.ts'
 import { costRoutes } from './http/routes/costs.ts'
 import { eventRoutes } from './http/routes/events.ts'
 import { estimateRoutes } from './http/routes/estimates.ts'
@@ -61,6 +62,7 @@ export async function buildApp(options: AppOptions): Promise<App> {
 
   reservationRoutes(app, services)
   estimateRoutes(app, services)
+  costRecordRoutes(app, services)
   costRoutes(app, services)
   eventRoutes(app, services)
   quotaRoutes(app, services)

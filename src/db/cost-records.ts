@@ -130,3 +130,16 @@ export function listRecords(
     return rows
   })
 }
+
+/** A record as cost_record_json() answers it: as a StoredRecord, but times as Postgres writes them. */
+export type RecordJson = Omit<StoredRecord, 'occurred_at' | 'recorded_at' | 'recorded_micros'> & {
+  occurred_at: string
+  recorded_at: string
+}
+
+/** A record by its id; null where there is none. Cost: one look-up in each partition. */
+export async function findRecord(db: Db, id: string): Promise<RecordJson | null> {
+  const { rows } = await sql<{ record: RecordJson | null }>`
+    select copilot_internal.cost_record_json(${id}) as record`.execute(db)
+  return rows[0]!.record
+}

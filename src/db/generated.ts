@@ -95,6 +95,9 @@ export interface CopilotInternalCostQuotaStatus {
 }
 
 export interface CopilotInternalE2bCostRecords {
+  /**
+   * The moment whose periods count the line; -infinity for an old import, which none counts.
+   */
   booked_at: Timestamp
   call: Json | null
   conversation_id: string | null
@@ -164,6 +167,9 @@ export interface CopilotInternalE2bPricing {
 }
 
 export interface CopilotInternalLlmCostRecords {
+  /**
+   * The moment whose periods count the line; -infinity for an old import, which none counts.
+   */
   booked_at: Timestamp
   cached: boolean | null
   call: Json | null
@@ -316,6 +322,14 @@ export interface CopilotInternalRecordCorrections {
   successor_id: string
 }
 
+export interface CopilotInternalRecordKeys {
+  cost_record_id: string
+  idempotency_key: string
+  principal: string
+  recorded_at: Timestamp
+  request_hash: Buffer
+}
+
 export interface CopilotInternalReservations {
   caps: Json | null
   commit_hash: Buffer | null
@@ -380,6 +394,7 @@ export interface DB {
   'copilot_internal.quota_events': CopilotInternalQuotaEvents
   'copilot_internal.quota_periods': CopilotInternalQuotaPeriods
   'copilot_internal.record_corrections': CopilotInternalRecordCorrections
+  'copilot_internal.record_keys': CopilotInternalRecordKeys
   'copilot_internal.reservations': CopilotInternalReservations
   'copilot_internal.scopes': CopilotInternalScopes
 }

@@ -1,5 +1,5 @@
 import type { Db } from '../db/connection.ts'
-import { listRecords, type RecordPosition, type StoredRecord } from '../db/cost-records.ts'
+import { listRecords, type RecordJson, type RecordPosition, type StoredRecord } from '../db/cost-records.ts'
 import { toProblem } from '../db/faults.ts'
 import type { CostFilter } from '../schemas/costs.ts'
 import { timeText, usdJson } from './answers.ts'
@@ -18,7 +18,7 @@ export async function listCostRecords(
   const filter = recordFilter(principal, query)
   try {
     const records = await listRecords(db, filter, after, limit + 1)
-    return pageOf(records, limit, recordAnswer, (last) => ({
+    return pageOf(records, limit, listedAnswer, (last) => ({
       recordedMicros: last.recorded_micros,
       recordId: last.cost_record_id,
     }))
@@ -27,7 +27,12 @@ export async function listCostRecords(
   }
 }
 
-function recordAnswer({ recorded_micros: _, ...record }: StoredRecord): object {
+function listedAnswer({ recorded_micros: _, ...record }: StoredRecord): object {
+  return recordAnswer(record)
+}
+
+/** A record as it is answered. */
+export function recordAnswer(record: RecordJson | Omit<StoredRecord, 'recorded_micros'>): object {
   return {
     ...record,
     usage: exactJson(record.usage),

@@ -13,6 +13,7 @@ import { reserveSpend, type ReserveItem } from '../db/reserve-spend.ts'
 import { inBatch, joinBatch } from '../telemetry/spans.ts'
 import { createKey, hashKey, listKeys, revokeKey } from './api-keys.ts'
 import { commit } from './commit.ts'
+import { correct } from './correct.ts'
 import { listCostRecords } from './cost-records.ts'
 import { readCosts } from './costs.ts'
 import { estimate } from './estimate.ts'
@@ -22,6 +23,7 @@ import { quotaStatus } from './quota-status.ts'
 import { listQuotas, setQuota } from './quotas.ts'
 import { readiness } from './readiness.ts'
 import { readReservation } from './read-reservation.ts'
+import { record } from './record.ts'
 import { release } from './release.ts'
 import { reserve } from './reserve.ts'
 
@@ -78,6 +80,8 @@ export function createServices(deps: ServiceDeps) {
     readReservation: (principal: Principal, id: string) => readReservation(deps, principal, id),
     estimate: (body: Parameters<typeof estimate>[1]) => estimate(deps, body),
     listEvents: (principal: Principal, ...request: Tail<typeof listEvents>) => listEvents(deps, principal, ...request),
+    record: (principal: Principal, body: Parameters<typeof record>[2]) => record(deps, principal, body),
+    correct: (principal: Principal, ...request: Tail<typeof correct>) => correct(deps, principal, ...request),
     listCostRecords: (principal: Principal, ...request: Tail<typeof listCostRecords>) =>
       listCostRecords(deps, principal, ...request),
     readCosts: (principal: Principal, ...request: Tail<typeof readCosts>) => readCosts(deps, principal, ...request),

@@ -21,6 +21,8 @@ async function written(): Promise<string> {
     'quota_periods',
     'llm_cost_records',
     'e2b_cost_records',
+    'record_keys',
+    'record_corrections',
     'api_keys',
     'quota_defaults',
   ]
@@ -35,6 +37,10 @@ const control = 'a\u0000b'
 const long = 'x'.repeat(300)
 const llm = { provider: 'openai', model: 'gpt-6.1-sol', input_tokens: 1, max_output_tokens: 1 }
 const reserve = { resource_type: 'llm', tenant_id: 'good', llm }
+
+const call = { resource_type: 'llm', tenant_id: 'good' }
+const run = { resource_type: 'e2b', tenant_id: 'good' }
+const spend = { ...call, cost_usd: 1 }
 
 /** A body as printable ASCII, for the name of an assertion. */
 const nameOf = (body: unknown) => (JSON.stringify(body) ?? '').replace(/[^ -~]/g, '?').slice(0, 120)
@@ -134,6 +140,42 @@ const bad: Record<string, [body: unknown, pointer: string][]> = {
     [{ resource_type: 'llm', at: 'now', llm: { model: 'gpt-6.1-sol', usage: { input_tokens: 1 } } }, '/at'],
     [{ resource_type: 'e2b', e2b: { seconds: -1 } }, '/e2b/seconds'],
     [{ resource_type: 'e2b', llm: { model: 'gpt-6.1-sol', usage: { input_tokens: 1 } } }, '/llm'],
+  ],
+  'POST /v1/cost-records': [
+    [{}, '/records'],
+    [{ records: [] }, '/records'],
+    [{ records: {} }, '/records'],
+    [{ records: [spend, 'x'] }, '/records/1'],
+    [{ records: [spend, {}] }, '/records/1/resource_type'],
+    [{ records: [{ ...spend, tenant_id: control }] }, '/records/0/tenant_id'],
+    [{ records: [{ ...spend, colour: 'red' }] }, '/records/0/colour'],
+    [{ records: [{ ...spend, labels: { Upper: 'x' } }] }, '/records/0/labels/Upper'],
+    [{ records: [{ ...spend, cost_usd: undefined }] }, '/records/0/llm'],
+    [{ records: [{ ...spend, cost_usd: '-1' }] }, '/records/0/cost_usd'],
+    [{ records: [{ ...spend, cost_usd: '999999999.9999999999999' }] }, '/records/0/cost_usd'],
+    [{ records: [{ ...spend, occurred_at: '2026-02-30T00:00:00Z' }] }, '/records/0/occurred_at'],
+    [{ records: [{ ...spend, occurred_at: '9999-12-31T23:59:59Z' }] }, '/records/0/occurred_at'],
+    [{ records: [{ ...spend, idempotency_key: '' }] }, '/records/0/idempotency_key'],
+    [{ records: [{ ...spend, idempotency_key: control }] }, '/records/0/idempotency_key'],
+    [{ records: [{ ...spend, idempotency_key: long }] }, '/records/0/idempotency_key'],
+    [{ records: [{ ...spend, e2b: { seconds: 1 } }] }, '/records/0/e2b'],
+    [{ records: [{ ...spend, llm: { model: 'gpt-6.1-sol', usage: { input_tokens: 1 } } }] }, '/records/0/cost_usd'],
+    [{ records: [{ ...call, llm: { model: 'gpt-6.1-sol' } }] }, '/records/0/llm/usage'],
+    [{ records: [{ ...call, llm: { model: 'gpt-6.1-sol', usage: { seconds: 1 } } }] }, '/records/0/llm/usage/seconds'],
+    [
+      { records: [{ ...call, llm: { model: 'gpt-6.1-sol', provider_usage: { unheard: 1 } } }] },
+      '/records/0/llm/provider_usage',
+    ],
+    [{ records: [{ ...run, e2b: {} }] }, '/records/0/e2b/seconds'],
+    [{ records: [{ ...run, e2b: { seconds: -1 } }] }, '/records/0/e2b/seconds'],
+    [{ records: [{ ...run, e2b: { seconds: 1, vcpu: 2 } }] }, '/records/0/e2b/memory_mib'],
+  ],
+  'POST /v1/cost-records/01980000-0000-7000-8000-000000000000/correct': [
+    [{}, '/reason'],
+    [{ reason: 'x' }, '/usage'],
+    [{ reason: control, cost_usd: 1 }, '/reason'],
+    [{ reason: 'x', cost_usd: -1 }, '/cost_usd'],
+    [{ reason: 'x', usage: { input_tokens: 1, cache_read_tokens: 2 } }, '/usage/cache_read_tokens'],
   ],
   'PUT /v1/quotas': [
     [{}, '/scope'],

@@ -5,7 +5,7 @@ import { faultCode } from '../../src/db/faults.ts'
 import { setQuotas } from '../../src/db/quotas.ts'
 import { createDatabase } from '../helpers/database.ts'
 import { assertHealthy } from '../helpers/integrity.ts'
-import { booking, hold, openSession, type Session } from '../helpers/spend.ts'
+import { booking, hold, openSession, spending, type Session } from '../helpers/spend.ts'
 
 const database = await createDatabase(t)
 const { pool } = database
@@ -47,6 +47,7 @@ t.test('sessions that meet the same quotas in opposite orders never deadlock', a
       { scope: 'tenant', tenant_id, period: 'day', limit_usd: limitUsd },
       { scope: 'user', tenant_id, user_id: 'u', period: 'month', limit_usd: limitUsd },
     ]),
+    { scope: 'tenant', tenant_id: 't-4', period: 'hour', limit_usd: limitUsd },
   ]
   await setQuotas(setup.db, quotasOf('1000'))
   const codes = new Map<string, number>()
@@ -81,6 +82,24 @@ t.test('sessions that meet the same quotas in opposite orders never deadlock', a
       const some = ids.filter((_, n) => n % 3 === round % 3)
       await attempt(session.commit(...some.map((id) => booking(id, '0.05'))))
       await attempt(session.release(...ids.filter((_, n) => n % 5 === round % 5)))
+      // The same keys in both directions, now and in hours that nobody has touched.
+      const hoursAgo = new Date(Date.now() - (round % 9) * 3_600_000).toISOString()
+      const recorded = await attempt(
+        session.record(
+          ...ordered(tenants).map((tenant) =>
+            spending(tenant, '0.01', {
+              user_id: 'u',
+              idempotency_key: `${tenant}-${round}`,
+              occurred_at: hoursAgo,
+              request_hash: '\\x00',
+            }),
+          ),
+        ),
+      )
+      if (recorded !== undefined && 'records' in recorded) {
+        for (const { cost_record_id: id } of ordered(recorded.records.slice(0, 3)))
+          await attempt(session.correct(id, '0.02'))
+      }
       if (round % 4 === 0) await attempt(expireReservations(session.db, 50))
       if (round % 8 === 0) await attempt(setQuotas(session.db, ordered(quotasOf(String(10 + (round % 3) * 500)))))
     }
@@ -127,7 +146,10 @@ type Written = Record<'reservations' | 'records' | 'balances', string>
 async function written(client: pg.Pool): Promise<Written> {
   const { rows } = await client.query<Written>(`
     select (select count(*) || md5(string_agg(r::text, '' order by r.reservation_id)) from copilot_internal.reservations r) as reservations,
-           (select count(*) from copilot_internal.llm_cost_records) as records,
+           (select array_agg(n)::text from (
+              select count(*) from copilot_internal.llm_cost_records
+              union all select count(*) from copilot_internal.record_keys
+              union all select count(*) from copilot_internal.record_corrections) c(n)) as records,
            (select md5(string_agg(p::text, '' order by p.quota_period_id)) from copilot_internal.quota_periods p) as balances`)
   return rows[0]!
 }
@@ -138,6 +160,8 @@ t.test('a balance that another session keeps locked ends the wait, and nothing i
   const items = [hold('kept', '1'), hold('kept', '1')]
   await holder.reserve(...items)
   const [first, second] = items.map(({ reservation_id: id }) => id) as [string, string]
+  const line = spending('kept', '1')
+  await holder.record(line)
   const before = await written(pool)
   await holder.pool.query('begin')
   await holder.pool.query(`select from copilot_internal.quota_periods where tenant_id = 'kept' for update`)
@@ -146,6 +170,8 @@ t.test('a balance that another session keeps locked ends the wait, and nothing i
     reserve: () => waiter.reserve(hold('t-1', '0.01'), hold('kept', '1')),
     commit: () => waiter.commit(booking(first, '1')),
     release: () => waiter.release(second),
+    record: () => waiter.record(spending('t-1', '0.01'), spending('kept', '1')),
+    correct: () => waiter.correct(line.cost_record_id, '2'),
   }
   for (const [name, call] of Object.entries(calls)) {
     const code = codeOf(call())
@@ -170,6 +196,27 @@ t.test('a key in flight in another session makes its repeat wait, and then repla
   await untilBlocked(secondPid, firstPid)
   await first.pool.query('commit')
   t.match(await answer, [{ outcome: { replayed: { reservation_id: item.reservation_id } } }])
+})
+
+t.test('a key of a record in flight in another session makes its repeat wait, and then replay or record', async (t) => {
+  const [first, second] = [openSession(t, database.url), openSession(t, database.url)]
+  const key = { idempotency_key: 'record-in-flight' }
+  const [item, repeat] = [spending('in-flight', '1', key), spending('in-flight', '1', key)]
+  const [firstPid, secondPid] = [await pidOf(first), await pidOf(second)]
+  for (const [end, cost_record_id, replayed] of [
+    ['rollback', repeat.cost_record_id, false],
+    ['commit', item.cost_record_id, true],
+  ] as const) {
+    await first.pool.query('begin')
+    t.match(await first.record(item), { records: [{ replayed: false }] })
+    const answer = second.record(repeat)
+    await untilBlocked(secondPid, firstPid)
+    await first.pool.query(end)
+    t.match(await answer, { records: [{ cost_record_id, replayed }] }, end)
+    // Made free for the next round.
+    if (end === 'rollback') item.idempotency_key = repeat.idempotency_key = 'record-in-flight-2'
+  }
+  await assertHealthy(t, pool)
 })
 
 t.test('a reservation that another session settles meanwhile is settled once', async (t) => {
