@@ -8,7 +8,8 @@ import { reservationAnswer } from './read-reservation.ts'
 import { labelsOf, spanOf } from './record-filter.ts'
 
 /**
- * Reservations, the newest first; a page begins after an id. A principal that is bound to a tenant sees that tenant's.
+ * Reservations, the newest first; a page begins after an id, and may be short of the limit before the end: what it looks through is
+ * bounded. A principal that is bound to a tenant sees that tenant's.
  *
  * @throws forbidden for another tenant; invalidRequest where `from` is after `to`; unavailable.
  */
@@ -24,8 +25,9 @@ export async function listReservations(
   const equal = { status, resource_type, tenant_id, user_id, conversation_id, path_id, provider, model, tier }
   try {
     const filter = { equal, labels: labelsOf(query), ...spanOf(query) }
-    const reservations = await list(db, filter, afterId, limit + 1)
-    return pageOf(reservations, limit, reservationAnswer, (last) => last.reservation_id)
+    const { reservations, lookedUntil } = await list(db, filter, afterId, limit + 1)
+    const page = pageOf(reservations, limit, reservationAnswer, (last) => last.reservation_id)
+    return { ...page, next: page.next ?? lookedUntil }
   } catch (error) {
     throw toProblem(error)
   }

@@ -59,7 +59,8 @@ export function reservationRoutes(app: App, services: Services): void {
         summary: 'List reservations, the newest first',
         description:
           'A label is filtered by a parameter of its name: label.feature=chat. from (inclusive) and to (exclusive) bound created_at. ' +
-          'The order is that of the ids, descending: what is reserved while you walk over the pages stands before the first one, so that you see every other reservation once.',
+          'The order is that of the ids, descending: what is reserved while you walk over the pages stands before the first one, so that you see every other reservation once. ' +
+          'A page looks through 250,000 reservations at most: it may hold fewer than limit, even none, while next_cursor leads on.',
         querystring: ReservationsQuery,
         response: answers({ 200: Page(Reservation) }),
       },
