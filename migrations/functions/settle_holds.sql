@@ -65,10 +65,12 @@ begin
     cost_record_id, reservation_id, tenant_id, user_id, conversation_id, path_id, labels, tier, region, vcpu, memory_mib, usage,
     execution_time_seconds, total_cost_usd, price_id, estimated, quota_period_ids, occurred_at, booked_at, recorded_at)
   select r.cost_record_id, r.reservation_id, r.tenant_id, r.user_id, r.conversation_id, r.path_id, r.labels, r.tier, r.region,
-         r.vcpu, r.memory_mib, jsonb_strip_nulls(jsonb_build_object('seconds', r.estimate -> 'seconds')), (r.estimate -> 'seconds')::numeric,
+         r.vcpu, r.memory_mib, jsonb_strip_nulls(jsonb_build_object('seconds', g.seconds)), g.seconds::numeric,
          r.reserved_usd, r.price_id, true, r.quota_period_ids, r.granted_at, r.granted_at, p_now
   from unnest(v_charged) c
   cross join lateral (select r.* from copilot_internal.reservations r where r.reservation_id = c.reservation_id offset 0) r
+  -- The seconds that are charged are those that were granted.
+  cross join lateral (select coalesce(r.caps -> 'max_runtime_seconds', r.estimate -> 'seconds') as seconds) g
   where r.resource_type = 'e2b';
 end $$;
 comment on function copilot_internal.settle_holds(uuid[], timestamptz) is 'Ends open holds without a commit: released, expired, or charged.';

@@ -2,8 +2,10 @@ import { invalidRequest } from '../errors.ts'
 
 const UUID = /^[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}$/
 
-/** Whether a part of a cursor is an id. */
-export const isUuid = (value: unknown): value is string => typeof value === 'string' && UUID.test(value)
+/** That a part of a cursor is a UUID, in lower case. */
+export function isUuid(value: unknown): value is string {
+  return typeof value === 'string' && UUID.test(value)
+}
 
 /** An opaque cursor: where the next page begins. */
 export function makeCursor(after: unknown): string {

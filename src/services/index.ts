@@ -4,20 +4,26 @@ import type { SharedCache } from '../cache/shared.ts'
 import type { Enforcement } from '../config.ts'
 import { findKeyOwner } from '../db/api-keys.ts'
 import type { DatabaseClock } from '../db/clock.ts'
+import { checkSpend } from '../db/check-spend.ts'
 import { commitSpend, type CommitItem } from '../db/commit-spend.ts'
 import type { Db } from '../db/connection.ts'
+import { extendReservation, type ExtendItem } from '../db/extend-reservation.ts'
 import { toProblem } from '../db/faults.ts'
 import { groupCommit } from '../db/group-commit.ts'
 import { releaseSpend, type ReleaseItem } from '../db/release-spend.ts'
 import { reserveSpend, type ReserveItem } from '../db/reserve-spend.ts'
 import { inBatch, joinBatch } from '../telemetry/spans.ts'
 import { createKey, hashKey, listKeys, revokeKey } from './api-keys.ts'
+import { check } from './check.ts'
 import { commit } from './commit.ts'
 import { correct } from './correct.ts'
 import { listCostRecords } from './cost-records.ts'
 import { readCosts } from './costs.ts'
 import { estimate } from './estimate.ts'
 import { listEvents } from './events.ts'
+import { extend } from './extend.ts'
+import { giveUp } from './give-up.ts'
+import { listReservations } from './list-reservations.ts'
 import type { Principal } from './principal.ts'
 import { quotaStatus } from './quota-status.ts'
 import { listQuotas, setQuota } from './quotas.ts'
@@ -35,6 +41,9 @@ export type ServiceDeps = {
   status: StatusCache
   enforcement: Enforcement
 }
+
+/** Several at once, so that one that waits for a lock doesn't hold up the others; few, so that connections are left. */
+const ONE_BY_ONE = { itemsMax: 1, batchesMax: 4 }
 
 /** The use cases, each with what it needs; decisions of the same kind that wait together share a transaction. */
 export function createServices(deps: ServiceDeps) {
@@ -69,6 +78,22 @@ export function createServices(deps: ServiceDeps) {
     },
     keyOf: ({ reservation_id: id }) => id,
   })
+  // One at a time each: what is rare needs no batches, but the same bounds and retries.
+  const prolong = groupCommit({
+    run: async (items: ExtendItem[]) => {
+      const extension = await inBatch(items, () => extendReservation(db, items[0]!, enforcement))
+      if ('now' in extension) clock.observe(extension.now)
+      if ('extended' in extension) status.dropTouched([extension.extended])
+      return [extension]
+    },
+    keyOf: () => null,
+    ...ONE_BY_ONE,
+  })
+  const look = groupCommit({
+    run: async (items: ReserveItem[]) => [await inBatch(items, () => checkSpend(db, items[0]!, enforcement))],
+    keyOf: () => null,
+    ...ONE_BY_ONE,
+  })
 
   return {
     reserve: (principal: Principal, ...request: Tail<typeof reserve>) =>
@@ -77,6 +102,14 @@ export function createServices(deps: ServiceDeps) {
       commit({ settle: (item) => settle(joinBatch(item)) }, principal, ...request),
     release: (principal: Principal, ...request: Tail<typeof release>) =>
       release({ giveBack: (item) => giveBack(joinBatch(item)) }, principal, ...request),
+    giveUp: (principal: Principal, ...request: Tail<typeof giveUp>) =>
+      giveUp({ giveBack: (item) => giveBack(joinBatch(item)) }, principal, ...request),
+    extend: (principal: Principal, ...request: Tail<typeof extend>) =>
+      extend({ ...deps, prolong: (item) => prolong(joinBatch(item)) }, principal, ...request),
+    check: (principal: Principal, ...request: Tail<typeof check>) =>
+      check({ ...deps, look: (item) => look(joinBatch(item)) }, principal, ...request),
+    listReservations: (principal: Principal, ...request: Tail<typeof listReservations>) =>
+      listReservations(deps, principal, ...request),
     readReservation: (principal: Principal, id: string) => readReservation(deps, principal, id),
     estimate: (body: Parameters<typeof estimate>[1]) => estimate(deps, body),
     listEvents: (principal: Principal, ...request: Tail<typeof listEvents>) => listEvents(deps, principal, ...request),

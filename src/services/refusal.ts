@@ -1,5 +1,5 @@
 import type { Balance } from '../db/balances.ts'
-import type { BalanceThen, Decision } from '../db/reserve-spend.ts'
+import type { BalanceThen, Refusal } from '../db/reserve-spend.ts'
 import { decimal, usdText, type Usd } from '../domain/money.ts'
 import { Problem } from '../errors.ts'
 import { ownerOf, periodText, quotaAnswer, remainingUsd, seesAmounts, showUsd, timeText, usdJson } from './answers.ts'
@@ -7,16 +7,22 @@ import type { Principal } from './principal.ts'
 
 const NEVER = '9999-12-31T00:00:00Z'
 
+/** When something was decided, and the balances that it was about. */
+type Decided = { now: Date; all: Balance[] }
+
 /**
  * The refusal of an amount, explained: each violated quota as it stood at the decision, the one that resets last on top,
  * and the largest amount that would have passed. Beside RFC 9457 it has the fields that callers of the first system read.
+ *
+ * @param whole the amount is the new total of an open hold: what is held and what would have passed are told without it.
  */
 export function quotaExceeded(
   principal: Principal,
   resourceType: 'llm' | 'e2b',
   requestedUsd: Usd,
-  refused: { largest_allowed_usd: string; violations: BalanceThen[] },
-  decision: Decision,
+  refused: Refusal,
+  decision: Decided,
+  { whole }: { whole: boolean } = { whole: false },
 ): Problem {
   const violated = refused.violations.map((then) => balanceThen(decision, then))
   const last = violated.reduce((latest, balance) =>
@@ -28,9 +34,9 @@ export function quotaExceeded(
     .plus(decimal(last.reservedUsd))
     .plus(requestedUsd)
     .minus(decimal(last.limitUsd))
-  const asked = `${showUsd(usdText(requestedUsd))} was asked for`
+  const asked = `${showUsd(usdText(requestedUsd))} ${whole ? 'in all ' : ''}was asked for`
   const detail = shown
-    ? `${ownerOf(last)} has ${showUsd(usdText(remainingUsd(last)))} of ${showUsd(last.limitUsd)} USD left ${periodText(last.period)}; ${asked}`
+    ? `${ownerOf(last)} has ${showUsd(usdText(remainingUsd(last)))} of ${showUsd(last.limitUsd)} USD left ${periodText(last.period)}${whole ? ' for the whole of this hold' : ''}; ${asked}`
     : `the platform's quota ${periodText(last.period)} does not allow it; ${asked}`
   return new Problem('quota_exceeded', detail, {
     members: {
@@ -48,16 +54,21 @@ export function quotaExceeded(
       reset_at: timeText(last.endsAt),
       requested_usd: usdJson(usdText(requestedUsd)),
       largest_allowed_usd: usdJson(refused.largest_allowed_usd),
-      violations: violated.map((balance) => {
-        const { enforcement: _enforcement, ...violation } = quotaAnswer(principal, balance)
-        return violation
-      }),
+      violations: violationAnswers(principal, refused, decision),
     },
     headers: refusalHeaders(last, violated, requestedUsd, decision.now, shown),
   })
 }
 
-function balanceThen({ all }: Decision, [place, spentUsd, reservedUsd]: BalanceThen): Balance {
+/** The violated quotas of a refusal, as they stood at the decision. */
+export function violationAnswers(principal: Principal, refused: Refusal, decision: Decided): object[] {
+  return refused.violations.map((then) => {
+    const { enforcement: _enforcement, ...violation } = quotaAnswer(principal, balanceThen(decision, then))
+    return violation
+  })
+}
+
+function balanceThen({ all }: Decided, [place, spentUsd, reservedUsd]: BalanceThen): Balance {
   return { ...all[place]!, spentUsd, reservedUsd }
 }
 
