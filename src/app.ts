@@ -3,11 +3,13 @@ import { randomUUID } from 'node:crypto'
 import { apiKeyRoutes } from './http/routes/api-keys.ts'
 import { costRoutes } from './http/routes/costs.ts'
 import { estimateRoutes } from './http/routes/estimates.ts'
+import { integrityRoutes } from './http/routes/integrity.ts'
 import { operationRoutes } from './http/routes/operations.ts'
 import { quotaRoutes } from './http/routes/quotas.ts'
 import { reservationRoutes } from './http/routes/reservations.ts'
 import type { App } from './http/app-type.ts'
 import { registerAuth } from './http/plugins/auth.ts'
+import { registerDeadline } from './http/plugins/deadline.ts'
 import { registerDrain } from './http/plugins/drain.ts'
 import { registerJson } from './http/plugins/json.ts'
 import { registerOpenApi } from './http/plugins/openapi.ts'
@@ -53,6 +55,7 @@ export async function buildApp(options: AppOptions): Promise<App> {
   registerJson(app)
   registerValidation(app, options)
   registerProblems(app)
+  registerDeadline(app)
   registerAuth(app, services)
   await registerRateLimit(app, options.limits)
   app.addSchema(ProblemSchema)
@@ -63,6 +66,7 @@ export async function buildApp(options: AppOptions): Promise<App> {
   costRoutes(app, services)
   quotaRoutes(app, services)
   apiKeyRoutes(app, services)
+  integrityRoutes(app, services)
   operationRoutes(app, services)
 
   return app

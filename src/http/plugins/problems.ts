@@ -1,4 +1,5 @@
 import type { FastifyError, FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
+import { toProblem as databaseProblem } from '../../db/faults.ts'
 import { ERRORS, invalidRequest, Problem, type ErrorCode } from '../../errors.ts'
 import { fieldErrors } from './validation.ts'
 
@@ -75,5 +76,7 @@ function toProblem(error: FastifyError): Problem {
   if (error.statusCode !== undefined && error.statusCode >= 400 && error.statusCode < 500) {
     return new Problem('invalid_request', 'The request is malformed', { cause: error })
   }
+  const database = databaseProblem(error)
+  if (database instanceof Problem) return database
   return new Problem('internal', 'The service failed. The request_id finds the reason in its log.', { cause: error })
 }
