@@ -13,7 +13,7 @@ import { registerDeadline } from './http/plugins/deadline.ts'
 import { registerDrain } from './http/plugins/drain.ts'
 import { registerJson } from './http/plugins/json.ts'
 import { registerOpenApi } from './http/plugins/openapi.ts'
-import { answerError, registerProblems } from './http/plugins/problems.ts'
+import { answerClientError, answerError, registerProblems } from './http/plugins/problems.ts'
 import { registerRateLimit, type Limits } from './http/plugins/rate-limit.ts'
 import { registerRequestContext, requestIdOf } from './http/plugins/request-context.ts'
 import { registerValidation } from './http/plugins/validation.ts'
@@ -45,6 +45,7 @@ export async function buildApp(options: AppOptions): Promise<App> {
     genReqId: (request) => requestIdOf(request.headers['x-request-id']) ?? randomUUID(),
     requestIdHeader: false,
     frameworkErrors: answerError,
+    clientErrorHandler: answerClientError,
     routerOptions: { maxParamLength: PARAM_CHARACTERS_MAX },
     // Draining is ours: see the plugin.
     return503OnClosing: false,

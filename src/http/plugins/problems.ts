@@ -1,3 +1,6 @@
+import { randomUUID } from 'node:crypto'
+import { STATUS_CODES } from 'node:http'
+import type { Socket } from 'node:net'
 import type { FastifyError, FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import { toProblem as databaseProblem } from '../../db/faults.ts'
 import { ERRORS, invalidRequest, Problem, type ErrorCode } from '../../errors.ts'
@@ -48,24 +51,51 @@ export function answerError(error: FastifyError, request: FastifyRequest, reply:
   void sendProblem(request, reply, problem)
 }
 
-function sendProblem(request: FastifyRequest, reply: FastifyReply, problem: Problem): FastifyReply {
+/** For what is not HTTP, where there is no request to answer: straight to the socket, which is closed then. */
+export function answerClientError(error: Error & { code?: string }, socket: Socket): void {
+  if (error.code === 'ECONNRESET' || socket.destroyed || !socket.writable) return void socket.destroy()
+  const [code, detail]: [ErrorCode, string] =
+    error.code === 'HPE_HEADER_OVERFLOW'
+      ? ['headers_too_large', 'The headers are larger than 16 KiB']
+      : error.code === 'ERR_HTTP_REQUEST_TIMEOUT'
+        ? ['request_timeout', 'The request did not arrive in time']
+        : ['invalid_request', 'This is not a request of HTTP/1.1']
+  const { status } = ERRORS[code]
+  const requestId = randomUUID()
+  const body = JSON.stringify({ ...bodyOf(new Problem(code, detail), requestId), instance: '' })
+  socket.end(
+    [
+      `HTTP/1.1 ${status} ${STATUS_CODES[status]}`,
+      `content-length: ${Buffer.byteLength(body)}`,
+      'content-type: application/problem+json; charset=utf-8',
+      `x-request-id: ${requestId}`,
+      'connection: close',
+      '',
+      body,
+    ].join('\r\n'),
+  )
+}
+
+function bodyOf(problem: Problem, requestId: string): object {
   const { status, title } = ERRORS[problem.code]
+  return {
+    type: `/problems/${problem.code.replaceAll('_', '-')}`,
+    title,
+    status,
+    detail: problem.message,
+    code: problem.code,
+    request_id: requestId,
+  }
+}
+
+function sendProblem(request: FastifyRequest, reply: FastifyReply, problem: Problem): FastifyReply {
   return reply
-    .code(status)
+    .code(ERRORS[problem.code].status)
     .headers(problem.headers)
     .header('content-type', 'application/problem+json; charset=utf-8')
     .header('x-request-id', request.id)
     .serializer((body: unknown) => JSON.stringify(body))
-    .send({
-      type: `/problems/${problem.code.replaceAll('_', '-')}`,
-      title,
-      status,
-      detail: problem.message,
-      instance: request.url.split('?', 1)[0],
-      code: problem.code,
-      request_id: request.id,
-      ...problem.members,
-    })
+    .send({ ...bodyOf(problem, request.id), instance: request.url.split('?', 1)[0], ...problem.members })
 }
 
 function toProblem(error: FastifyError): Problem {
