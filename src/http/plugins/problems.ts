@@ -1,5 +1,4 @@
 import { randomUUID } from 'node:crypto'
-import { STATUS_CODES } from 'node:http'
 import type { Socket } from 'node:net'
 import type { FastifyError, FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import { toProblem as databaseProblem } from '../../db/faults.ts'
@@ -14,6 +13,12 @@ const FASTIFY_CODES: Record<string, [ErrorCode, string]> = {
   FST_ERR_CTP_EMPTY_JSON_BODY: ['invalid_request', 'The body is empty; send a JSON object'],
   FST_ERR_BAD_URL: ['invalid_request', 'The path is not valid percent-encoded UTF-8'],
   FST_ERR_MAX_PARAM_LENGTH: ['uri_too_long', 'A part of the path is too long'],
+}
+
+/** Node's own errors about what is no request yet. */
+const CLIENT_ERRORS: Record<string, string> = {
+  HPE_HEADER_OVERFLOW: 'The headers are larger than 16 KiB',
+  ERR_HTTP_REQUEST_TIMEOUT: 'The request was not sent in time',
 }
 
 /** Every error leaves as application/problem+json (RFC 9457); what went wrong inside goes to the log only. */
@@ -54,18 +59,12 @@ export function answerError(error: FastifyError, request: FastifyRequest, reply:
 /** For what is not HTTP, where there is no request to answer: straight to the socket, which is closed then. */
 export function answerClientError(error: Error & { code?: string }, socket: Socket): void {
   if (error.code === 'ECONNRESET' || socket.destroyed || !socket.writable) return void socket.destroy()
-  const [code, detail]: [ErrorCode, string] =
-    error.code === 'HPE_HEADER_OVERFLOW'
-      ? ['headers_too_large', 'The headers are larger than 16 KiB']
-      : error.code === 'ERR_HTTP_REQUEST_TIMEOUT'
-        ? ['request_timeout', 'The request did not arrive in time']
-        : ['invalid_request', 'This is not a request of HTTP/1.1']
-  const { status } = ERRORS[code]
+  const detail = CLIENT_ERRORS[error.code ?? ''] ?? 'This is not a request of HTTP/1.1'
   const requestId = randomUUID()
-  const body = JSON.stringify({ ...bodyOf(new Problem(code, detail), requestId), instance: '' })
+  const body = JSON.stringify({ ...bodyOf(new Problem('invalid_request', detail), requestId), instance: '' })
   socket.end(
     [
-      `HTTP/1.1 ${status} ${STATUS_CODES[status]}`,
+      'HTTP/1.1 400 Bad Request',
       `content-length: ${Buffer.byteLength(body)}`,
       'content-type: application/problem+json; charset=utf-8',
       `x-request-id: ${requestId}`,

@@ -44,7 +44,31 @@ export function registerValidation(app: FastifyInstance, options: { allowEmailId
   app.addHook('onRoute', ({ url, schema }) => {
     if (schema !== undefined && url.startsWith('/v1/')) schema.querystring ??= NO_QUERY
   })
-  app.setValidatorCompiler((route) => (route.httpPart === 'body' ? strict(route) : coercing(route)))
+  app.setValidatorCompiler((route) => (route.httpPart === 'body' ? strict(route) : finite(coercing(route))))
+}
+
+type Validate = { (data: unknown): unknown; errors?: FastifySchemaValidationError[] | null }
+
+/** Ajv makes Infinity of the text, and then holds it to no bound. */
+function finite(validate: Validate): Validate {
+  const checked: Validate = (data) => {
+    const valid = validate(data)
+    checked.errors = validate.errors ?? null
+    if (valid === false) return false
+    const wrong = Object.entries(data as object).filter(
+      ([, value]) => typeof value === 'number' && !Number.isFinite(value),
+    )
+    if (wrong.length === 0) return valid
+    checked.errors = wrong.map(([name]) => ({
+      keyword: 'type',
+      instancePath: `/${name}`,
+      schemaPath: '',
+      params: { type: 'number' },
+      message: 'must be a finite number',
+    }))
+    return false
+  }
+  return checked
 }
 
 function isTime(text: string): boolean {
