@@ -5,15 +5,17 @@ import { costRecordRoutes } from './http/routes/cost-records.ts'
 import { costRoutes } from './http/routes/costs.ts'
 import { eventRoutes } from './http/routes/events.ts'
 import { estimateRoutes } from './http/routes/estimates.ts'
+import { integrityRoutes } from './http/routes/integrity.ts'
 import { operationRoutes } from './http/routes/operations.ts'
 import { quotaRoutes } from './http/routes/quotas.ts'
 import { reservationRoutes } from './http/routes/reservations.ts'
 import type { App } from './http/app-type.ts'
 import { registerAuth } from './http/plugins/auth.ts'
+import { registerDeadline } from './http/plugins/deadline.ts'
 import { registerDrain } from './http/plugins/drain.ts'
 import { registerJson } from './http/plugins/json.ts'
 import { registerOpenApi } from './http/plugins/openapi.ts'
-import { answerError, registerProblems } from './http/plugins/problems.ts'
+import { answerClientError, answerError, registerProblems } from './http/plugins/problems.ts'
 import { registerRateLimit, type Limits } from './http/plugins/rate-limit.ts'
 import { registerRequestContext, requestIdOf } from './http/plugins/request-context.ts'
 import { registerValidation } from './http/plugins/validation.ts'
@@ -45,6 +47,7 @@ export async function buildApp(options: AppOptions): Promise<App> {
     genReqId: (request) => requestIdOf(request.headers['x-request-id']) ?? randomUUID(),
     requestIdHeader: false,
     frameworkErrors: answerError,
+    clientErrorHandler: answerClientError,
     routerOptions: { maxParamLength: PARAM_CHARACTERS_MAX },
     // Draining is ours: see the plugin.
     return503OnClosing: false,
@@ -55,6 +58,7 @@ export async function buildApp(options: AppOptions): Promise<App> {
   registerJson(app)
   registerValidation(app, options)
   registerProblems(app)
+  registerDeadline(app)
   registerAuth(app, services)
   await registerRateLimit(app, options.limits)
   app.addSchema(ProblemSchema)
@@ -67,6 +71,7 @@ export async function buildApp(options: AppOptions): Promise<App> {
   eventRoutes(app, services)
   quotaRoutes(app, services)
   apiKeyRoutes(app, services)
+  integrityRoutes(app, services)
   operationRoutes(app, services)
 
   return app

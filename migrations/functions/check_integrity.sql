@@ -1,5 +1,6 @@
 -- check_integrity: the invariants of the money that do not hold; no row is healthy. One statement, so one snapshot.
--- Reads every reservation, balance and record: for operators and tests, not for the hot path.
+-- Reads every reservation, balance and record: for operators and tests, not for the hot path. What to do about each stands in
+-- src/services/integrity.ts and docs/operations.md.
 create or replace function copilot_internal.check_integrity()
 returns table (invariant text, subject text, detail text)
 language sql stable
@@ -27,6 +28,10 @@ as $$
     where not exists (select from copilot_internal.record_corrections k where c.cost_record_id in (k.corrects, k.reversal_id))
     group by c.reservation_id
   )
+  select 'I1', 'quota_period ' || h.id, format('open holds of %s name it, but it is not there', h.usd)
+  from held h left join copilot_internal.quota_periods p on p.quota_period_id = h.id
+  where p.quota_period_id is null
+  union all
   select 'I1', 'quota_period ' || p.quota_period_id,
          format('reserved is %s, its open holds sum to %s', p.reserved, coalesce(h.usd, 0))
   from copilot_internal.quota_periods p left join held h on h.id = p.quota_period_id
@@ -77,5 +82,12 @@ as $$
   select 'I10', 'quota_event ' || e.once_key, format('%s is told %s times', e.type, count(*))
   from copilot_internal.quota_events e
   group by e.type, e.once_key having count(*) > 1
+  union all
+  -- The unique index forbids it; an index that is gone or damaged does not.
+  select 'keys', 'principal ' || r.principal, format('%s reservations have the idempotency key %s: %s', count(*), r.idempotency_key,
+         string_agg(r.reservation_id::text, ', ' order by r.created_at, r.reservation_id))
+  from copilot_internal.reservations r
+  where r.idempotency_key is not null
+  group by r.principal, r.idempotency_key having count(*) > 1
 $$;
 comment on function copilot_internal.check_integrity() is 'The rows that break an invariant of the money; empty is healthy.';

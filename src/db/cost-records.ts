@@ -1,6 +1,5 @@
 import { sql, type RawBuilder } from 'kysely'
-import type { Db } from './connection.ts'
-import { readReport } from './report.ts'
+import { readReport, type Db } from './connection.ts'
 
 /** Which lines of cost; what is undefined is not asked for. Times are microseconds since 1970-01-01T00:00:00Z. */
 export type RecordFilter = {

@@ -24,6 +24,7 @@ import { listEvents } from './events.ts'
 import { extend } from './extend.ts'
 import { giveUp } from './give-up.ts'
 import { listReservations } from './list-reservations.ts'
+import { readIntegrity } from './integrity.ts'
 import type { Principal } from './principal.ts'
 import { quotaStatus } from './quota-status.ts'
 import { listQuotas, setQuota } from './quotas.ts'
@@ -60,6 +61,14 @@ export function createServices(deps: ServiceDeps) {
       return decisions
     },
     keyOf: ({ principal, idempotency_key: key }) => (key === null ? null : `${principal}\u0000${key}`),
+    onLate: (item, { outcome }) => {
+      // With a key its caller will ask for it again; without one nobody ever does.
+      if (item.idempotency_key !== null || !('granted' in outcome)) return
+      const { reservation_id } = item
+      giveBack({ reservation_id, tenant_id: null, reason: 'answered too late' }).catch(() => {
+        // It lapses by itself.
+      })
+    },
   })
   const settle = groupCommit({
     run: async (items: CommitItem[]) => {
@@ -125,6 +134,7 @@ export function createServices(deps: ServiceDeps) {
     createKey: (body: Parameters<typeof createKey>[1]) => createKey(deps, body),
     listKeys: (afterId: string | null, limit: number) => listKeys(deps, afterId, limit),
     revokeKey: (keyId: string) => revokeKey(deps, keyId),
+    readIntegrity: (principal: Principal) => readIntegrity(deps, principal),
     readiness: () => readiness(deps),
     hashKey,
     findPrincipal: async (keyHash: string): Promise<Principal | null> => {

@@ -256,6 +256,34 @@ t.test('what is too large, of another type, or nowhere, has its own problem', as
   t.match(await service.call('GET', '/%E0%A4%A'), { status: 400, json: { code: 'invalid_request' } })
 })
 
+t.test('a query is coerced, and nothing else: no number without an end, no field that nobody knows', async (t) => {
+  const queries: [path: string, pointer: string][] = [
+    ['/v1/api-keys?limit=Infinity', 'limit'],
+    ['/v1/api-keys?limit=1e999', 'limit'],
+    ['/v1/costs?top=-Infinity', 'top'],
+    [`/v1/reservations/${id}?colour=red`, 'colour'],
+    ['/v1/integrity?tenant_id=good', 'tenant_id'],
+  ]
+  for (const [path, pointer] of queries) {
+    t.match(await service.call('GET', path), { status: 400, json: { errors: [{ pointer }] } }, path)
+  }
+  t.match(await service.call('GET', '/v1/api-keys?limit=7'), { status: 200 })
+})
+
+t.test('bytes that are not UTF-8 are refused, and the character that stands for them is not', async (t) => {
+  const send = async (tenant: Buffer) => {
+    const body = Buffer.concat([Buffer.from('{"tenant_id":"'), tenant, Buffer.from('"}')])
+    const headers = { ...caller, 'content-type': 'application/json' }
+    const response = await fetch(`${service.url}/v1/reservations`, { method: 'POST', headers, body })
+    return { status: response.status, json: (await response.json()) as object }
+  }
+  t.match(await send(Buffer.from([0xff])), {
+    status: 400,
+    json: { errors: [{ pointer: '', message: 'is not UTF-8' }] },
+  })
+  t.match(await send(Buffer.from('\ufffd')), { status: 400, json: { errors: [{ pointer: '/resource_type' }] } })
+})
+
 t.test('without the right key nothing is done', async (t) => {
   for (const authorization of ['', 'Bearer', 'Bearer nonsense', 'Basic dXNlcjpwYXNz', `Bearer ${long}`]) {
     const answer = await service.call('POST', '/v1/reservations', reserve, { authorization })

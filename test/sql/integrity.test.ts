@@ -54,6 +54,30 @@ const BREAKS: { name: string; statements: string[]; expected: object[] }[] = [
     expected: [{ invariant: 'I1', subject: balance, detail: /^spent is 8, opening 0 \+ archived 8 \+ records 8$/ }],
   },
   {
+    name: 'I1: an open hold whose balance is not there',
+    statements: [
+      `update copilot_internal.reservations set quota_period_ids = quota_period_ids || 9007199254740991
+       where reservation_id = '${open}'`,
+    ],
+    expected: [
+      {
+        invariant: 'I1',
+        subject: 'quota_period 9007199254740991',
+        detail: /^open holds of 1 name it, but it is not there$/,
+      },
+    ],
+  },
+  {
+    name: 'I1: a record that no balance counts',
+    statements: [`update copilot_internal.llm_cost_records set quota_period_ids = '{}'`],
+    expected: [{ invariant: 'I1', subject: balance, detail: /^spent is 8, opening 0 \+ archived 0 \+ records 0$/ }],
+  },
+  {
+    name: 'I2: a balance above its limit and its raise',
+    statements: ['update copilot_internal.quota_periods set limit_usd = 5, raise_limit_usd = 8'],
+    expected: [{ invariant: 'I2', subject: balance, detail: /^spent 8 \+ reserved 1 is above the limit 5 / }],
+  },
+  {
     name: 'I2: a balance above its limit, and nothing says why',
     statements: ['update copilot_internal.quota_periods set limit_usd = 8.999999999999'],
     expected: [
@@ -99,6 +123,21 @@ const BREAKS: { name: string; statements: string[]; expected: object[] }[] = [
     ],
   },
   {
+    name: 'I3: an open hold that has a time of settlement',
+    statements: [
+      'alter table copilot_internal.reservations drop constraint reservations_settled',
+      `update copilot_internal.reservations set settled_at = copilot_internal.clock_now() where reservation_id = '${open}'`,
+    ],
+    expected: [
+      { invariant: 'I3', subject: `reservation ${open}`, detail: /^status reserved does not fit settled_at \d/ },
+    ],
+  },
+  {
+    name: 'I4: a committed reservation that does not know what it cost',
+    statements: [`update copilot_internal.reservations set cost_usd = null where reservation_id = '${committed}'`],
+    expected: [{ invariant: 'I4', subject: `reservation ${committed}`, detail: /^status committed, / }],
+  },
+  {
     name: 'I4: a committed reservation without a line of cost',
     statements: [
       'delete from copilot_internal.llm_cost_records',
@@ -142,6 +181,20 @@ const BREAKS: { name: string; statements: string[]; expected: object[] }[] = [
       { invariant: 'I4', subject: `reservation ${released}`, detail: /^status expired, .* but 0 lines of cost stand$/ },
     ],
   },
+  {
+    name: 'keys: two reservations with one idempotency key of one principal',
+    statements: [
+      'drop index copilot_internal.reservations_idempotency',
+      `update copilot_internal.reservations set idempotency_key = 'one' where reservation_id in ('${open}', '${released}')`,
+    ],
+    expected: [
+      {
+        invariant: 'keys',
+        subject: 'principal test',
+        detail: new RegExp(`^2 reservations have the idempotency key one: ${open}, ${released}$`),
+      },
+    ],
+  },
 ]
 
 for (const { name, statements, expected } of BREAKS) {
@@ -151,6 +204,14 @@ for (const { name, statements, expected } of BREAKS) {
     t.match(found, expected)
   })
 }
+
+t.test('what may be above its limit, and whose keys only look alike, is healthy', async (t) => {
+  const found = await reportAfter(
+    `update copilot_internal.quota_periods set limit_usd = 5, raise_limit_usd = 9`,
+    `update copilot_internal.reservations set idempotency_key = 'one', principal = reservation_id::text`,
+  )
+  t.same(found, [])
+})
 
 t.test('several broken invariants are reported at once', async (t) => {
   const found = await reportAfter(

@@ -1,3 +1,4 @@
+import { isUtf8 } from 'node:buffer'
 import type { FastifyInstance } from 'fastify'
 import { invalidRequest } from '../../errors.ts'
 
@@ -10,9 +11,14 @@ const LONG_NUMBER = /[0-9.]{16}/
  */
 export function registerJson(app: FastifyInstance): void {
   app.removeAllContentTypeParsers()
-  app.addContentTypeParser('application/json', { parseAs: 'string' }, (_request, text, done) => {
+  app.addContentTypeParser('application/json', { parseAs: 'buffer' }, (_request, body, done) => {
+    const text = body.toString()
+    // What is not UTF-8 would be stored as this character; the whole body is looked at only where it occurs.
+    if (text.includes('\ufffd') && !isUtf8(body as Buffer)) {
+      return done(invalidRequest([{ pointer: '', message: 'is not UTF-8' }]), undefined)
+    }
     try {
-      done(null, text === '' ? undefined : parseJson(text as string))
+      done(null, text === '' ? undefined : parseJson(text))
     } catch {
       done(invalidRequest([{ pointer: '', message: 'is not JSON' }]), undefined)
     }

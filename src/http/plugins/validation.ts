@@ -9,6 +9,8 @@ const UUID = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/i
 // Years and offsets that Postgres takes too.
 const RFC_3339 = /^[1-9]\d{3}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}(\.\d{1,9})?(Z|[+-](0\d|1[0-4]):[0-5]\d)$/i
 
+const NO_QUERY = { type: 'object', properties: {}, additionalProperties: false }
+
 /** What a format that is not met is answered with. */
 const FORMAT_MESSAGES: Record<string, string> = {
   id: 'must be printable, and not look like an e-mail address: use an id',
@@ -38,7 +40,35 @@ export function registerValidation(app: FastifyInstance, options: { allowEmailId
   }
   const strict = factory({}, { customOptions: { ...common, coerceTypes: false }, onCreate })
   const coercing = factory({}, { customOptions: { ...common, coerceTypes: 'array' }, onCreate })
-  app.setValidatorCompiler((route) => (route.httpPart === 'body' ? strict(route) : coercing(route)))
+  // A route that takes no query says so to those who send one.
+  app.addHook('onRoute', ({ url, schema }) => {
+    if (schema !== undefined && url.startsWith('/v1/')) schema.querystring ??= NO_QUERY
+  })
+  app.setValidatorCompiler((route) => (route.httpPart === 'body' ? strict(route) : finite(coercing(route))))
+}
+
+type Validate = { (data: unknown): unknown; errors?: FastifySchemaValidationError[] | null }
+
+/** Ajv makes Infinity of the text, and then holds it to no bound. */
+function finite(validate: Validate): Validate {
+  const checked: Validate = (data) => {
+    const valid = validate(data)
+    checked.errors = validate.errors ?? null
+    if (valid === false) return false
+    const wrong = Object.entries(data as object).filter(
+      ([, value]) => typeof value === 'number' && !Number.isFinite(value),
+    )
+    if (wrong.length === 0) return valid
+    checked.errors = wrong.map(([name]) => ({
+      keyword: 'type',
+      instancePath: `/${name}`,
+      schemaPath: '',
+      params: { type: 'number' },
+      message: 'must be a finite number',
+    }))
+    return false
+  }
+  return checked
 }
 
 function isTime(text: string): boolean {

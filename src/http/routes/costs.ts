@@ -12,7 +12,7 @@ export function costRoutes(app: App, services: Services): void {
   app.get(
     '/v1/cost-records',
     {
-      config: { roles: ALL_ROLES, limit: 'reads' },
+      config: { roles: ALL_ROLES, limit: 'reads', report: true },
       schema: {
         tags: ['costs'],
         operationId: 'listCostRecords',
@@ -35,7 +35,7 @@ export function costRoutes(app: App, services: Services): void {
   app.get(
     '/v1/costs',
     {
-      config: { roles: ALL_ROLES, limit: 'reads' },
+      config: { roles: ALL_ROLES, limit: 'reads', report: true },
       schema: {
         tags: ['costs'],
         operationId: 'readCosts',
