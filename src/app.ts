@@ -1,9 +1,11 @@
 import Fastify, { type FastifyBaseLogger } from 'fastify'
 import { randomUUID } from 'node:crypto'
 import { apiKeyRoutes } from './http/routes/api-keys.ts'
+import { auditLogRoutes } from './http/routes/audit-log.ts'
 import { costRoutes } from './http/routes/costs.ts'
 import { estimateRoutes } from './http/routes/estimates.ts'
 import { operationRoutes } from './http/routes/operations.ts'
+import { quotaDefaultRoutes } from './http/routes/quota-defaults.ts'
 import { quotaRoutes } from './http/routes/quotas.ts'
 import { reservationRoutes } from './http/routes/reservations.ts'
 import type { App } from './http/app-type.ts'
@@ -62,7 +64,9 @@ export async function buildApp(options: AppOptions): Promise<App> {
   estimateRoutes(app, services)
   costRoutes(app, services)
   quotaRoutes(app, services)
+  quotaDefaultRoutes(app, services)
   apiKeyRoutes(app, services)
+  auditLogRoutes(app, services)
   operationRoutes(app, services)
 
   return app

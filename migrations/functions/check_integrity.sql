@@ -58,5 +58,7 @@ as $$
   where case when r.status = 'committed' or r.cost_record_id is not null
           then l.lines is distinct from 1 or (r.status = 'committed' and r.cost_usd is null)
           else l.lines is not null end
+  union all
+  select a.invariant, a.subject, a.detail from copilot_internal.audit_integrity() a
 $$;
 comment on function copilot_internal.check_integrity() is 'The rows that break an invariant of the money; empty is healthy.';

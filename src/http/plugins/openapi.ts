@@ -20,6 +20,7 @@ export async function registerOpenApi(app: FastifyInstance, version: string): Pr
         { name: 'costs', description: 'What was spent' },
         { name: 'quotas', description: 'What may be spent' },
         { name: 'keys', description: 'Who may call' },
+        { name: 'audit', description: 'What administrators changed' },
         { name: 'operations', description: 'Whether the service is well' },
       ],
     },
