@@ -1,4 +1,4 @@
-import { sql } from 'kysely'
+import { sql, type RawBuilder } from 'kysely'
 import type { Db } from './connection.ts'
 
 /** Who makes a change: a principal, from where, and perhaps why. */
@@ -49,21 +49,37 @@ export type AuditFilter = {
 }
 
 /** Entries before `beforeId` (null: from the newest), at most `rowsMax`, the newest first. */
-export async function listAudit(
+export function listAudit(
   db: Db,
   filter: AuditFilter,
   beforeId: number | null,
+  rowsMax: number,
+): Promise<StoredAudit[]> {
+  const before = sql<boolean>`(${beforeId}::bigint is null or a.audit_id < ${beforeId})`
+  return readEntries(db, filter, before, sql`desc`, rowsMax)
+}
+
+/** Entries after `afterId`, at most `rowsMax`, the oldest first. */
+export function readAuditAfter(db: Db, filter: AuditFilter, afterId: number, rowsMax: number): Promise<StoredAudit[]> {
+  return readEntries(db, filter, sql<boolean>`a.audit_id > ${afterId}`, sql`asc`, rowsMax)
+}
+
+async function readEntries(
+  db: Db,
+  filter: AuditFilter,
+  place: RawBuilder<boolean>,
+  direction: RawBuilder<unknown>,
   rowsMax: number,
 ): Promise<StoredAudit[]> {
   const { rows } = await sql<StoredAudit & { audit_id: string }>`
     select a.audit_id, a.at, a.principal, a.ip, a.action, a.subject, a.before::text as before, a.after::text as after,
            a.reason, a.hash, a.previous_hash
     from copilot_internal.audit_log a
-    where (${beforeId}::bigint is null or a.audit_id < ${beforeId})
+    where ${place}
       and (${filter.action ?? null}::text is null or a.action = ${filter.action ?? null})
       and (${filter.principal ?? null}::text is null or a.principal = ${filter.principal ?? null})
       and (${filter.from ?? null}::timestamptz is null or a.at >= ${filter.from ?? null}::timestamptz)
-    order by a.audit_id desc
+    order by a.audit_id ${direction}
     limit ${rowsMax}`.execute(db)
   return rows.map((row) => ({ ...row, audit_id: Number(row.audit_id) }))
 }

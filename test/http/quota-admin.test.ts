@@ -100,13 +100,11 @@ t.test('a patch changes what it names, and the rest stays', async (t) => {
     [{ period: 'month' }, '/period'],
     [{ tenant_id: 'other' }, '/tenant_id'],
     [{ limit_usd: -1 }, '/limit_usd'],
-    [{ limit_usd: 999999999.9999999 }, '/limit_usd'],
     [{ raise: { limit_usd: 1 } }, '/raise/until'],
     [{ billing_day: 32 }, '/billing_day'],
     [{ time_zone: 'Nowhere/Else' }, '/time_zone'],
   ] as const) {
     const answer = await service.call('PATCH', path, body)
-    if (pointer === '/limit_usd' && answer.status === 200) continue
     t.match(answer, { status: 400, json: { code: 'invalid_request', errors: [{ pointer }] } }, JSON.stringify(body))
   }
   for (const id of ['999999', '0', 'seven', '1e400', '99999999999999999999']) {

@@ -21,7 +21,9 @@ export function registerValidation(app: FastifyInstance, options: { allowEmailId
     for (const [name, format] of Object.entries(formats)) ajv.addFormat(name, format)
   }
   const strict = factory({}, { customOptions: { ...common, coerceTypes: false }, onCreate })
-  const coercing = factory({}, { customOptions: { ...common, coerceTypes: 'array' }, onCreate })
+  // 1e400 becomes Infinity, which no bound would be held against if it were not taken for a number.
+  const url = { ...common, coerceTypes: 'array', strictNumbers: false } as const
+  const coercing = factory({}, { customOptions: url, onCreate })
   app.setValidatorCompiler((route) => (route.httpPart === 'body' ? strict(route) : coercing(route)))
 }
 
