@@ -1,8 +1,9 @@
 import { parseArgs } from 'node:util'
 import { verifyAudit, type AuditFilter, type AuditVerdict } from '../db/audit.ts'
-import { connect, type Db } from '../db/connection.ts'
+import type { Db } from '../db/connection.ts'
 import { exportAudit } from '../services/audit.ts'
-import { DATABASE_HELP, withDatabaseUrl } from './database-url.ts'
+import { DATABASE_HELP } from './database-url.ts'
+import { runCommand, type Command } from './run-command.ts'
 
 const help = `Usage: npm run audit -- <command> [options]
 
@@ -22,32 +23,7 @@ ${DATABASE_HELP}
 Exit code: 0 done and sound, 1 failed or broken, 2 wrong arguments.
 `
 
-type Command = (db: Db) => Promise<number>
-
-process.exitCode = await main()
-
-async function main(): Promise<number> {
-  let command: Command
-  try {
-    command = parseCommand(process.argv.slice(2))
-  } catch (error) {
-    process.stderr.write(`${(error as Error).message}\n\n${help}`)
-    return 2
-  }
-  try {
-    return await withDatabaseUrl(async (databaseUrl) => {
-      const db = connect(databaseUrl, { connectionsMax: 1 })
-      try {
-        return await command(db)
-      } finally {
-        await db.destroy()
-      }
-    })
-  } catch (error) {
-    process.stderr.write(`${(error as Error).message}\n`)
-    return 1
-  }
-}
+process.exitCode = await runCommand(help, parseCommand)
 
 function parseCommand(args: string[]): Command {
   const { values, positionals } = parseArgs({

@@ -1,5 +1,6 @@
 import { sql } from 'kysely'
 import type { Db } from './connection.ts'
+import { readReport } from './report.ts'
 
 /** How many holders of a balance are told. */
 const HOLDERS_MAX = 5
@@ -257,4 +258,40 @@ export async function readScopeStatus(
     db,
   )
   return rows[0]!.status
+}
+
+/** A period of a quota in which something would have been refused; amounts as decimal text. */
+export type ReportedPeriod = {
+  quota_id: number
+  resource_type: string
+  scope: string
+  tenant_id: string | null
+  user_id: string | null
+  period: string
+  enforcement: string
+  period_starts_at: string
+  period_ends_at: string
+  limit_usd: string
+  spent_usd: string
+  calls: number
+  refused_calls: number
+  refused_usd: string
+  first_refused_at: string
+}
+
+/** What each quota would have refused in the last `days` days. */
+export function readQuotaReport(db: Db, days: number): Promise<ReportedPeriod[]> {
+  return readReport(db, async (transaction) => {
+    const { rows } = await sql<{ period: ReportedPeriod }>`
+      select json_build_object(
+        'quota_id', r.quota_id, 'resource_type', r.resource_type, 'scope', r.scope, 'tenant_id', r.tenant_id, 'user_id', r.user_id,
+        'period', r.period, 'enforcement', r.enforcement, 'period_starts_at', r.period_starts_at, 'period_ends_at', r.period_ends_at,
+        'limit_usd', r.limit_usd::text, 'spent_usd', r.spent_usd::text, 'calls', r.calls, 'refused_calls', r.refused_calls,
+        'refused_usd', r.refused_usd::text, 'first_refused_at', r.first_refused_at) as period
+      from (select copilot_internal.clock_now() as at) now
+      cross join lateral copilot_internal.quota_report(now.at - ${days}::integer * interval '1 day', now.at) r`.execute(
+      transaction,
+    )
+    return rows.map(({ period }) => period)
+  })
 }

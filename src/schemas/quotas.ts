@@ -67,7 +67,10 @@ export const QuotaBody = Type.Object(
 export type QuotaBody = Static<typeof QuotaBody>
 
 export const QuotasBody = Type.Object({ quotas: Type.Array(QuotaBody, { minItems: 1, maxItems: 1_000 }) }, Closed)
-export type QuotasBody = Static<typeof QuotasBody>
+
+/** What npm run quotas exports and imports: of any length. */
+export const QuotaFile = Type.Object({ quotas: Type.Array(QuotaBody) }, Closed)
+export type QuotaFile = Static<typeof QuotaFile>
 
 export const QuotasAnswer = Type.Object({
   data: Type.Array(Quota, { description: 'In the order of the request' }),

@@ -175,7 +175,7 @@ function settingsOf(
 }
 
 /** A quota as it is answered and exported. */
-export function quotaBody(quota: StoredQuota): object {
+export function quotaBody(quota: StoredQuota) {
   return {
     ...quota,
     limit_usd: usdJson(quota.limit_usd),

@@ -1,6 +1,5 @@
-import { execFile } from 'node:child_process'
-import { join } from 'node:path'
 import t, { type Test } from 'tap'
+import { runCli } from '../helpers/cli.ts'
 import { createDatabase } from '../helpers/database.ts'
 import { assertHealthy } from '../helpers/integrity.ts'
 import { startService } from '../helpers/service.ts'
@@ -28,16 +27,7 @@ const put = (tenantId: string, limitUsd: number | string, headers: Record<string
     headers,
   )
 
-/** npm run audit, as a process of its own. */
-function audit(...args: string[]): Promise<{ code: number | null; stdout: string; stderr: string }> {
-  return new Promise((resolve) => {
-    const env = { PATH: process.env['PATH'], DATABASE_URL: database.url }
-    const cli = join(import.meta.dirname, '..', '..', 'src', 'cli', 'audit.ts')
-    const child = execFile(process.execPath, [cli, ...args], { env }, (_error, stdout, stderr) =>
-      resolve({ code: child.exitCode, stdout, stderr }),
-    )
-  })
-}
+const audit = (...args: string[]) => runCli('audit', database.url, args)
 
 t.test('each change of a quota is written with who, from where, before, after and why', async (t) => {
   // A header travels as bytes: UTF-8 here, as curl sends it.
@@ -146,39 +136,31 @@ t.test('the log is filtered, paged and for administrators only', async (t) => {
     t.match(
       await service.call('GET', `/v1/audit-log?${query}`),
       { status: 400, json: { errors: [{ pointer }] } },
-      query,
+      String(query),
     )
   for (const role of ['viewer', 'service'] as const)
     t.equal((await service.call('GET', '/v1/audit-log', undefined, await service.keyFor(role))).status, 403)
 })
 
 t.test('a reason is text without personal data', async (t) => {
-  for (const reason of [
-    '',
-    'x'.repeat(501),
-    'asked by jane.doe@example.com',
-    Buffer.from('a\u0085b').toString('latin1'),
-  ]) {
+  for (const reason of ['x'.repeat(501), 'asked by jane.doe@example.com', Buffer.from('a\u0085b').toString('latin1')]) {
     const answer = await put('acme', 1, { 'x-purser-reason': reason })
-    if (reason === '') continue
     t.match(answer, { status: 400, json: { errors: [{ pointer: 'x-purser-reason' }] } }, reason.slice(0, 40))
   }
 })
 
 t.test('nobody changes the log, whatever the role', async (t) => {
-  for (const statement of [
-    `update copilot_internal.audit_log set reason = 'other'`,
-    'delete from copilot_internal.audit_log where audit_id = 1',
-    'truncate copilot_internal.audit_log',
-    'delete from copilot_internal.audit_log where false',
-  ]) {
-    await t.rejects(pool.query(statement), { code: '42501' }, statement)
-    await t.rejects(
-      pool.query(`begin; set local session_replication_role = replica; ${statement}`),
-      { code: '42501' },
-      'a session that plays a replica neither',
-    )
-    await pool.query('rollback')
+  const client = await pool.connect()
+  t.teardown(() => client.release(true))
+  for (const role of ['origin', 'replica']) {
+    await client.query(`set session_replication_role = ${role}`)
+    for (const statement of [
+      `update copilot_internal.audit_log set reason = 'other'`,
+      'delete from copilot_internal.audit_log where audit_id = 1',
+      'truncate copilot_internal.audit_log',
+      'delete from copilot_internal.audit_log where false',
+    ])
+      await t.rejects(client.query(statement), { code: '42501' }, `${role}: ${statement}`)
   }
 })
 
@@ -190,7 +172,7 @@ async function found(t: Test, ...statements: string[]): Promise<{ subject: strin
     await client.query('alter table copilot_internal.audit_log disable trigger audit_log_append_only')
     for (const statement of statements) await client.query(statement)
     const { rows } = await client.query(`select * from copilot_internal.check_integrity() where invariant = 'I11'`)
-    t.ok(rows.length > 0, statements[0])
+    t.ok(rows.length > 0)
     return rows
   } finally {
     await client.query('rollback')
