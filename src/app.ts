@@ -2,11 +2,13 @@ import Fastify, { type FastifyBaseLogger } from 'fastify'
 import { randomUUID } from 'node:crypto'
 import { apiKeyRoutes } from './http/routes/api-keys.ts'
 import { costRecordRoutes } from './http/routes/cost-records.ts'
+import { auditLogRoutes } from './http/routes/audit-log.ts'
 import { costRoutes } from './http/routes/costs.ts'
 import { eventRoutes } from './http/routes/events.ts'
 import { estimateRoutes } from './http/routes/estimates.ts'
 import { integrityRoutes } from './http/routes/integrity.ts'
 import { operationRoutes } from './http/routes/operations.ts'
+import { quotaDefaultRoutes } from './http/routes/quota-defaults.ts'
 import { quotaRoutes } from './http/routes/quotas.ts'
 import { reservationRoutes } from './http/routes/reservations.ts'
 import type { App } from './http/app-type.ts'
@@ -70,8 +72,10 @@ export async function buildApp(options: AppOptions): Promise<App> {
   costRoutes(app, services)
   eventRoutes(app, services)
   quotaRoutes(app, services)
+  quotaDefaultRoutes(app, services)
   apiKeyRoutes(app, services)
   integrityRoutes(app, services)
+  auditLogRoutes(app, services)
   operationRoutes(app, services)
 
   return app

@@ -6,8 +6,9 @@
 -- Answers a row for each in the order given: quota_json(), and whether it was made.
 -- A new or revived quota, and one whose zone, week start or billing day changes, opens a balance with what its scope has
 -- booked in the running period, and adopts the open holds of its scope (rules 7 and 8); a limit changes in the running balance.
--- Locks: (0) exclusively, so that no decision works with a limit that has been changed. Cost: some
--- index look-ups a quota, while decisions wait.
+-- Each change is written to the audit log, but for those that come from a default: its own change is.
+-- Locks: (0) exclusively, so that no decision works with a limit that has been changed; the head of the audit chain last.
+-- Cost: some index look-ups a quota, while decisions wait.
 create or replace function copilot_internal.set_quotas(p_quotas json, p_from_default boolean default false)
 returns table (quota json, made boolean)
 language plpgsql volatile
@@ -28,6 +29,8 @@ declare
   v_new copilot_internal.cost_quotas;
   -- Whether the thresholds are to be told anew.
   v_rearms boolean;
+  v_changes jsonb[] := '{}';
+  v_change jsonb;
 begin
   perform pg_advisory_xact_lock(copilot_internal.quota_lock());
   v_now := copilot_internal.clock_now();
@@ -90,7 +93,16 @@ begin
       where s.resource_type = v_new.resource_type and s.tenant_id = coalesce(v_new.tenant_id, '') and s.user_id = coalesce(v_new.user_id, '');
     quota := copilot_internal.quota_json(v_new);
     made := v_old.quota_id is null or v_old.deleted_at is not null;
+    if not p_from_default then
+      v_changes := v_changes || jsonb_build_object(
+        'action', case when made then 'quota.create' else 'quota.update' end, 'subject', 'quota:' || v_new.quota_id,
+        'before', case when not made then copilot_internal.quota_snapshot(v_old) end, 'after', copilot_internal.quota_snapshot(v_new));
+    end if;
     return next;
+  end loop;
+  foreach v_change in array v_changes loop
+    perform copilot_internal.write_audit(
+      v_change ->> 'action', v_change ->> 'subject', nullif(v_change -> 'before', 'null'), v_change -> 'after');
   end loop;
 end $$;
 comment on function copilot_internal.set_quotas(json, boolean) is 'Makes or changes quotas by natural key, all or none.';

@@ -3,9 +3,8 @@ import { checkIntegrity, type BrokenInvariant } from '../db/check-integrity.ts'
 import { connect } from '../db/connection.ts'
 import { faultCode } from '../db/faults.ts'
 import { reachDatabase } from '../db/reach.ts'
-import { defaultDataDir } from '../embedded/data-dir.ts'
-import { withDatabase } from '../embedded/with-database.ts'
 import { remedyOf } from '../services/integrity.ts'
+import { DATABASE_HELP, withDatabaseUrl } from './database-url.ts'
 
 const help = `Usage: npm run integrity -- [options]
 
@@ -16,8 +15,7 @@ Options
   --json   { "healthy", "broken": [ { "invariant", "subject", "detail" } ] }
   --help   this text
 
-The database is that of DATABASE_URL, or else the one that \`npm start\` keeps under PURSER_DATA_DIR
-(${defaultDataDir()} by default), started for the command.
+${DATABASE_HELP}
 Exit code: 0 healthy, 1 an invariant is broken or the check failed, 2 wrong arguments.
 `
 
@@ -43,7 +41,7 @@ async function main(): Promise<number> {
   }
   try {
     let broken: BrokenInvariant[] = []
-    await withDatabase(process.env, async (databaseUrl) => {
+    await withDatabaseUrl(async (databaseUrl) => {
       broken = await check(databaseUrl)
     })
     const healthy = broken.length === 0

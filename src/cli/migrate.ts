@@ -1,7 +1,6 @@
 import { parseArgs } from 'node:util'
 import { migrateDown, migrateUp, migrationStatus, type MigrationStatus } from '../db/migrations.ts'
-import { defaultDataDir } from '../embedded/data-dir.ts'
-import { withDatabase } from '../embedded/with-database.ts'
+import { DATABASE_HELP, withDatabaseUrl } from './database-url.ts'
 
 const help = `Usage: npm run migrate -- <command> [options]
 
@@ -15,8 +14,7 @@ Options
   --json   status: as JSON
   --help   this text
 
-The database is that of DATABASE_URL, or else the one that \`npm start\` keeps under PURSER_DATA_DIR
-(${defaultDataDir()} by default), started for the command.
+${DATABASE_HELP}
 Exit code: 0 done, 1 failed (the database is as it was), 2 wrong arguments.
 `
 
@@ -31,7 +29,7 @@ async function main(): Promise<number> {
     return 2
   }
   try {
-    await withDatabase(process.env, run)
+    await withDatabaseUrl(run)
     return 0
   } catch (error) {
     process.stderr.write(`${(error as Error).message}\n`)

@@ -1,7 +1,6 @@
 import { sql } from 'kysely'
-import type { Db } from './connection.ts'
+import { readReport, type Db } from './connection.ts'
 import { instant } from './cost-records.ts'
-import { readReport } from './report.ts'
 
 export type EventFilter = {
   type?: string | undefined

@@ -1,7 +1,6 @@
 import { sql, type RawBuilder } from 'kysely'
-import type { Db } from './connection.ts'
+import { readReport, type Db } from './connection.ts'
 import { instant } from './cost-records.ts'
-import { readReport } from './report.ts'
 import type { StoredReservation } from './reservation.ts'
 
 /** The lines of the reservation `p.reservation`: along its corrections to the first one, and from there to the last. */

@@ -1,6 +1,7 @@
 import type { Db } from '../db/connection.ts'
 import { listRecords, type RecordJson, type RecordPosition, type StoredRecord } from '../db/cost-records.ts'
 import { toProblem } from '../db/faults.ts'
+import { exactJson } from '../domain/exact-json.ts'
 import type { CostFilter } from '../schemas/costs.ts'
 import { timeText, usdJson } from './answers.ts'
 import { pageOf, type PageOf } from './page.ts'
@@ -41,11 +42,4 @@ export function recordAnswer(record: RecordJson | Omit<StoredRecord, 'recorded_m
     occurred_at: timeText(record.occurred_at),
     recorded_at: timeText(record.recorded_at),
   }
-}
-
-/** JSON with its numbers as they are written, all their digits. */
-function exactJson(text: string): unknown {
-  return JSON.parse(text, (_key, value, { source }) =>
-    typeof value === 'number' && source !== undefined ? JSON.rawJSON(source) : value,
-  )
 }

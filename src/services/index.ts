@@ -15,6 +15,8 @@ import { reserveSpend, type ReserveItem } from '../db/reserve-spend.ts'
 import { inBatch, joinBatch } from '../telemetry/spans.ts'
 import { createKey, hashKey, listKeys, revokeKey } from './api-keys.ts'
 import { check } from './check.ts'
+import { listAudit } from './audit.ts'
+import type { Actor } from './change.ts'
 import { commit } from './commit.ts'
 import { correct } from './correct.ts'
 import { listCostRecords } from './cost-records.ts'
@@ -27,7 +29,9 @@ import { listReservations } from './list-reservations.ts'
 import { readIntegrity } from './integrity.ts'
 import type { Principal } from './principal.ts'
 import { quotaStatus } from './quota-status.ts'
-import { listQuotas, setQuota } from './quotas.ts'
+import { deleteQuotaDefault, listQuotaDefaults, putQuotaDefault } from './quota-defaults.ts'
+import { quotaHistory } from './quota-history.ts'
+import { deleteQuota, listQuotas, patchQuota, readQuota, setQuota, setQuotas } from './quotas.ts'
 import { readiness } from './readiness.ts'
 import { readReservation } from './read-reservation.ts'
 import { record } from './record.ts'
@@ -127,14 +131,26 @@ export function createServices(deps: ServiceDeps) {
     listCostRecords: (principal: Principal, ...request: Tail<typeof listCostRecords>) =>
       listCostRecords(deps, principal, ...request),
     readCosts: (principal: Principal, ...request: Tail<typeof readCosts>) => readCosts(deps, principal, ...request),
-    setQuota: (body: Parameters<typeof setQuota>[1]) => setQuota(deps, body),
+    setQuota: (actor: Actor, ...request: Tail<typeof setQuota>) => setQuota(deps, actor, ...request),
+    setQuotas: (actor: Actor, ...request: Tail<typeof setQuotas>) => setQuotas(deps, actor, ...request),
+    readQuota: (principal: Principal, quotaId: number) => readQuota(deps, principal, quotaId),
+    patchQuota: (actor: Actor, ...request: Tail<typeof patchQuota>) => patchQuota(deps, actor, ...request),
+    deleteQuota: (actor: Actor, quotaId: number) => deleteQuota(deps, actor, quotaId),
+    quotaHistory: (principal: Principal, ...request: Tail<typeof quotaHistory>) =>
+      quotaHistory(deps, principal, ...request),
     listQuotas: (principal: Principal, ...request: Tail<typeof listQuotas>) => listQuotas(deps, principal, ...request),
     quotaStatus: (principal: Principal, ...request: Tail<typeof quotaStatus>) =>
       quotaStatus(deps, principal, ...request),
-    createKey: (body: Parameters<typeof createKey>[1]) => createKey(deps, body),
+    listQuotaDefaults: (...request: Rest<typeof listQuotaDefaults>) => listQuotaDefaults(deps, ...request),
+    putQuotaDefault: (actor: Actor, ...request: Tail<typeof putQuotaDefault>) =>
+      putQuotaDefault(deps, actor, ...request),
+    deleteQuotaDefault: (actor: Actor, ...request: Tail<typeof deleteQuotaDefault>) =>
+      deleteQuotaDefault(deps, actor, ...request),
+    listAudit: (...request: Rest<typeof listAudit>) => listAudit(deps, ...request),
+    createKey: (actor: Actor, ...request: Tail<typeof createKey>) => createKey(deps, actor, ...request),
     listKeys: (afterId: string | null, limit: number) => listKeys(deps, afterId, limit),
-    revokeKey: (keyId: string) => revokeKey(deps, keyId),
     readIntegrity: (principal: Principal) => readIntegrity(deps, principal),
+    revokeKey: (actor: Actor, keyId: string) => revokeKey(deps, actor, keyId),
     readiness: () => readiness(deps),
     hashKey,
     findPrincipal: async (keyHash: string): Promise<Principal | null> => {
@@ -150,6 +166,10 @@ export function createServices(deps: ServiceDeps) {
 
 export type Services = ReturnType<typeof createServices>
 
-/** The parameters of a use case behind its dependencies and the principal. */
+/** The parameters of a use case behind its dependencies and the principal or actor. */
 type Tail<UseCase extends (...all: never[]) => unknown> =
   Parameters<UseCase> extends [unknown, unknown, ...infer Rest] ? Rest : never
+
+/** The parameters of a use case behind its dependencies. */
+type Rest<UseCase extends (...all: never[]) => unknown> =
+  Parameters<UseCase> extends [unknown, ...infer Others] ? Others : never

@@ -4,8 +4,7 @@ import { decimal, usdText, type Usd } from '../domain/money.ts'
 import { Problem } from '../errors.ts'
 import { ownerOf, periodText, quotaAnswer, remainingUsd, seesAmounts, showUsd, timeText, usdJson } from './answers.ts'
 import type { Principal } from './principal.ts'
-
-const NEVER = '9999-12-31T00:00:00Z'
+import { NEVER, rateLimitFields, resetSeconds } from './rate-limit-fields.ts'
 
 /** When something was decided, and the balances that it was about. */
 type Decided = { now: Date; all: Balance[] }
@@ -72,7 +71,7 @@ function balanceThen({ all }: Decided, [place, spentUsd, reservedUsd]: BalanceTh
   return { ...all[place]!, spentUsd, reservedUsd }
 }
 
-/** RateLimit fields of the quota on top, in micros of a USD; Retry-After only where waiting for the reset can help. */
+/** RateLimit fields of the quota on top; Retry-After only where waiting for the reset can help. */
 function refusalHeaders(
   last: Balance,
   violated: Balance[],
@@ -80,23 +79,8 @@ function refusalHeaders(
   now: Date,
   shown: boolean,
 ): Record<string, string> {
-  const headers: Record<string, string> = {}
-  const resetSeconds = Math.max(1, Math.ceil((new Date(last.endsAt).getTime() - now.getTime()) / 1000))
-  if (shown) {
-    const name = `"${last.scope}-${last.period}"`
-    const seconds = { hour: 3_600, day: 86_400, week: 604_800 }[last.period]
-    headers['ratelimit-policy'] =
-      `${name};q=${micros(decimal(last.limitUsd))}${seconds ? `;w=${seconds}` : ''};qu="usd-micros"`
-    headers['ratelimit'] =
-      `${name};r=${micros(remainingUsd(last))}${timeText(last.endsAt) === NEVER ? '' : `;t=${resetSeconds}`}`
-  }
+  const headers: Record<string, string> = shown ? rateLimitFields(last, now) : {}
   const hopeless =
     timeText(last.endsAt) === NEVER || violated.some(({ limitUsd }) => requestedUsd.gt(decimal(limitUsd)))
-  if (!hopeless) headers['retry-after'] = String(resetSeconds)
-  return headers
-}
-
-/** Whole micros, rounded down: what is promised is there. */
-function micros(usd: Usd): string {
-  return usd.times(1_000_000).round(0, 0).toFixed()
+  return hopeless ? headers : { ...headers, 'retry-after': String(resetSeconds(last, now)) }
 }

@@ -11,6 +11,7 @@ import { inSpan, type WorkSpan } from '../telemetry/spans.ts'
 import { quotaAnswer, quotaWarning, timeText, usdJson, type WarningAnswer } from './answers.ts'
 import type { PriceDeps } from './price-lookup.ts'
 import { tenantOf, type Principal } from './principal.ts'
+import { tightestFields } from './rate-limit-fields.ts'
 import { quotaExceeded } from './refusal.ts'
 import { estimateReservation, type ReserveEstimate } from './reserve-estimate.ts'
 
@@ -63,12 +64,13 @@ async function decideItem(
     throw quotaExceeded(principal, item.resource_type, estimate.amountUsd, outcome.refused, decision)
   }
   const quotas = decision.quotas.map((balance) => quotaAnswer(principal, balance))
+  const fields = tightestFields(principal, decision.quotas, decision.now)
   if ('replayed' in outcome) {
     span.set({ reservationId: outcome.replayed.reservation_id, replayed: true })
     return {
       reservationId: outcome.replayed.reservation_id,
       body: { ...storedAnswer(outcome.replayed), quotas, warnings: [] },
-      headers: { 'idempotency-replayed': 'true' },
+      headers: { ...fields, 'idempotency-replayed': 'true' },
     }
   }
   span.set({ reservationId: item.reservation_id })
@@ -92,7 +94,7 @@ async function decideItem(
       quotas,
       warnings,
     },
-    headers: warnings.length > 0 ? { 'x-purser-enforcement': 'warn' } : {},
+    headers: warnings.length > 0 ? { ...fields, 'x-purser-enforcement': 'warn' } : fields,
   }
 }
 

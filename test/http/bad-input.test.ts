@@ -222,6 +222,7 @@ t.test('bad query strings are refused by name', async (t) => {
   for (const [path, pointer] of [
     ['/v1/quotas?limit=0', 'limit'],
     ['/v1/quotas?limit=many', 'limit'],
+    ['/v1/quotas?limit=1e400', 'limit'],
     ['/v1/quotas?scope=galaxy', 'scope'],
     ['/v1/quotas?colour=red', 'colour'],
     ['/v1/quotas?cursor=rubbish', 'cursor'],

@@ -21,6 +21,7 @@ export async function registerOpenApi(app: FastifyInstance, version: string): Pr
         { name: 'quotas', description: 'What may be spent' },
         { name: 'events', description: 'What somebody should know of' },
         { name: 'keys', description: 'Who may call' },
+        { name: 'audit', description: 'What administrators changed' },
         { name: 'operations', description: 'Whether the service is well' },
       ],
     },

@@ -33,7 +33,8 @@ export function reservationRoutes(app: App, services: Services): void {
         operationId: 'reserve',
         summary: 'Hold the estimated money in every quota that applies, or in none',
         description:
-          'With an Idempotency-Key a repeat answers the stored decision; keys live 7 days. Without one, a hold whose caller has gone is released. A refusal is 429 with every violated quota.',
+          'With an Idempotency-Key a repeat answers the stored decision; keys live 7 days. Without one, a hold whose caller has gone is released. A refusal is 429 with every violated quota. ' +
+          'The RateLimit fields tell of the enforced quota that has least left, in micros of a USD.',
         body: ReserveBody,
         response: answers({ 201: ReserveAnswer }),
       },
