@@ -2,7 +2,14 @@ import { hash, randomBytes } from 'node:crypto'
 import { crc32 } from 'node:zlib'
 import { uuidv7 } from 'uuidv7'
 import type { Db } from '../db/connection.ts'
-import { countKeys, insertKey, listKeys as readKeys, revokeKey as revoke, type StoredKey } from '../db/api-keys.ts'
+import {
+  countKeys,
+  insertKey,
+  listKeys as readKeys,
+  revokeKey as revoke,
+  rotateKey as rotate,
+  type StoredKey,
+} from '../db/api-keys.ts'
 import { invalidRequest, Problem } from '../errors.ts'
 import type { ApiKeyBody } from '../schemas/api-keys.ts'
 import { timeText } from './answers.ts'
@@ -79,6 +86,18 @@ export async function bootstrapAdminKey({ db }: { db: Db }, configured: string |
 export async function listKeys({ db }: { db: Db }, afterId: string | null, limit: number): Promise<PageOf<string>> {
   const keys = await readKeys(db, afterId, limit + 1)
   return pageOf(keys, limit, keyAnswer, ({ key_id }) => key_id)
+}
+
+/**
+ * Gives a key a new secret; the old one goes on for so many seconds. The principal stays, and with it its idempotency
+ * keys. The secret is in this answer only. @throws not_found for a key that is unknown, revoked or expired.
+ */
+export async function rotateKey({ db }: { db: Db }, keyId: string, overlapSeconds: number): Promise<object> {
+  const key = makeKey()
+  const stored = await rotate(db, keyId, hashKey(key), key.slice(0, SHOWN_CHARACTERS), overlapSeconds)
+  if (stored === null) throw new Problem('not_found', `There is no key ${keyId} that could be rotated`)
+  const { key_id, ...rest } = keyAnswer(stored)
+  return { key_id, key, ...rest }
 }
 
 /** Revokes a key. @throws not_found */

@@ -1,3 +1,4 @@
+import { countHere, countTogether } from '../cache/counters.ts'
 import type { PriceCache } from '../cache/prices.ts'
 import type { StatusCache } from '../cache/quota-status.ts'
 import type { SharedCache } from '../cache/shared.ts'
@@ -11,7 +12,7 @@ import { groupCommit } from '../db/group-commit.ts'
 import { releaseSpend, type ReleaseItem } from '../db/release-spend.ts'
 import { reserveSpend, type ReserveItem } from '../db/reserve-spend.ts'
 import { inBatch, joinBatch } from '../telemetry/spans.ts'
-import { createKey, hashKey, listKeys, revokeKey } from './api-keys.ts'
+import { createKey, hashKey, listKeys, revokeKey, rotateKey } from './api-keys.ts'
 import { commit } from './commit.ts'
 import { listCostRecords } from './cost-records.ts'
 import { readCosts } from './costs.ts'
@@ -24,6 +25,7 @@ import { readiness } from './readiness.ts'
 import { readReservation } from './read-reservation.ts'
 import { release } from './release.ts'
 import { reserve } from './reserve.ts'
+import { isToken, tokenReader, type TokenSettings } from './tokens.ts'
 
 export type ServiceDeps = {
   db: Db
@@ -32,11 +34,14 @@ export type ServiceDeps = {
   shared: SharedCache
   status: StatusCache
   enforcement: Enforcement
+  /** Null: keys only. */
+  tokens: TokenSettings | null
 }
 
 /** The use cases, each with what it needs; decisions of the same kind that wait together share a transaction. */
 export function createServices(deps: ServiceDeps) {
   const { db, clock, status, enforcement } = deps
+  const readToken = deps.tokens === null ? null : tokenReader(deps.tokens)
 
   // After a refusal the next one is likely: in a storm of refusals a look comes before any write.
   let refusing = false
@@ -88,11 +93,15 @@ export function createServices(deps: ServiceDeps) {
     createKey: (body: Parameters<typeof createKey>[1]) => createKey(deps, body),
     listKeys: (afterId: string | null, limit: number) => listKeys(deps, afterId, limit),
     revokeKey: (keyId: string) => revokeKey(deps, keyId),
+    rotateKey: (keyId: string, overlapSeconds: number) => rotateKey(deps, keyId, overlapSeconds),
     readiness: () => readiness(deps),
     hashKey,
-    findPrincipal: async (keyHash: string): Promise<Principal | null> => {
+    counters: { here: countHere(), together: countTogether(deps.shared) },
+    /** Whose key or token this is; null where it is not valid. */
+    findPrincipal: async (bearer: string): Promise<Principal | null> => {
+      if (readToken !== null && isToken(bearer)) return readToken(bearer)
       try {
-        const owner = await findKeyOwner(db, keyHash)
+        const owner = await findKeyOwner(db, hashKey(bearer))
         return owner === null ? null : { id: `key:${owner.keyId}`, role: owner.role, tenantId: owner.tenantId }
       } catch (error) {
         throw toProblem(error)
