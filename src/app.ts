@@ -1,3 +1,4 @@
+import helmet from '@fastify/helmet'
 import Fastify, { type FastifyBaseLogger } from 'fastify'
 import { randomUUID } from 'node:crypto'
 import { apiKeyRoutes } from './http/routes/api-keys.ts'
@@ -55,6 +56,18 @@ export async function buildApp(options: AppOptions): Promise<App> {
     return503OnClosing: false,
   })
 
+  // Answers are data for programs; the pages of /docs bring a policy of their own.
+  await app.register(helmet, {
+    contentSecurityPolicy: { useDefaults: false, directives: { defaultSrc: ["'none'"], frameAncestors: ["'none'"] } },
+    crossOriginEmbedderPolicy: false,
+    crossOriginOpenerPolicy: false,
+    crossOriginResourcePolicy: false,
+    originAgentCluster: false,
+    xDnsPrefetchControl: false,
+    xDownloadOptions: false,
+    xPermittedCrossDomainPolicies: false,
+    xXssProtection: false,
+  })
   registerRequestContext(app)
   registerDrain(app)
   registerJson(app)
@@ -62,7 +75,7 @@ export async function buildApp(options: AppOptions): Promise<App> {
   registerProblems(app)
   registerDeadline(app)
   registerAuth(app, services)
-  await registerRateLimit(app, options.limits)
+  await registerRateLimit(app, options.limits, services.counters)
   app.addSchema(ProblemSchema)
   await registerOpenApi(app, options.version)
 

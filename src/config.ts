@@ -19,6 +19,12 @@ export const ConfigSchema = Type.Object({
   }),
   PURSER_DEFAULT_LLM_USD_PER_DAY: Usd('50'),
   PURSER_DEFAULT_E2B_USD_PER_DAY: Usd('10'),
+  PURSER_JWT_ISSUER: Type.Optional(Type.String({ minLength: 1 })),
+  PURSER_JWT_AUDIENCE: Type.Optional(Type.String({ minLength: 1 })),
+  PURSER_JWT_JWKS_URL: Type.Optional(Type.String({ pattern: '^https?://' })),
+  PURSER_JWT_SECRET: Type.Optional(Type.String({ minLength: 32 })),
+  PURSER_JWT_TENANT_CLAIM: Type.String({ minLength: 1, default: 'tenant_id,app_metadata.tenant_id' }),
+  PURSER_JWT_ROLE_CLAIM: Type.String({ minLength: 1, default: 'app_metadata.role,role' }),
   PURSER_ALLOW_EMAIL_IDS: Type.Union([Type.Literal('0'), Type.Literal('1')], { default: '0' }),
   PURSER_RATE_LIMIT_DECISIONS: PerMinute(600_000),
   PURSER_RATE_LIMIT_READS: PerMinute(6_000),
@@ -68,6 +74,11 @@ export function readConfig(environment: Record<string, string | undefined>): Con
   const proxies = (config['PURSER_TRUSTED_PROXIES'] ?? '') as string
   for (const proxy of proxies.split(',').filter((one) => one !== '' && !isNetwork(one.trim())))
     problems.push(`PURSER_TRUSTED_PROXIES must list IP addresses and networks as 10.0.0.0/8, not ${proxy.trim()}`)
+  const { PURSER_JWT_SECRET: secret, PURSER_JWT_JWKS_URL: jwksUrl } = config
+  if (secret !== undefined && jwksUrl !== undefined)
+    problems.push('PURSER_JWT_SECRET and PURSER_JWT_JWKS_URL are both set: keep the one by which tokens are signed')
+  if (secret === undefined && jwksUrl === undefined && (config['PURSER_JWT_ISSUER'] ?? config['PURSER_JWT_AUDIENCE']))
+    problems.push('PURSER_JWT_ISSUER and PURSER_JWT_AUDIENCE need PURSER_JWT_JWKS_URL or PURSER_JWT_SECRET beside them')
   if (problems.length > 0) throw new ConfigError(problems.join('\n'))
   return Value.Parse(ConfigSchema, config)
 }

@@ -16,6 +16,7 @@ import { startSweeper } from './jobs/sweep.ts'
 import { seedPrices } from './prices/seed.ts'
 import { bootstrapAdminKey } from './services/api-keys.ts'
 import { createServices } from './services/index.ts'
+import type { TokenSettings } from './services/tokens.ts'
 import { stopTelemetry } from './telemetry/stop.ts'
 
 const DRAIN_MS_MAX = 15_000
@@ -78,6 +79,7 @@ async function start(): Promise<number> {
       shared,
       status: openStatusCache(shared),
       enforcement: config.PURSER_ENFORCEMENT,
+      tokens: tokenSettings(config),
     })
     const app = await buildApp({
       services,
@@ -103,6 +105,21 @@ async function start(): Promise<number> {
   } catch (error) {
     for (const close of closing.toReversed()) await close().catch(() => {})
     throw error
+  }
+}
+
+/** How tokens are checked; null where neither a secret nor a key set is given. */
+function tokenSettings(config: Config): TokenSettings | null {
+  const { PURSER_JWT_SECRET: secret, PURSER_JWT_JWKS_URL: jwksUrl } = config
+  if (secret === undefined && jwksUrl === undefined) return null
+  const paths = (text: string) => text.split(',').map((path) => path.trim())
+  return {
+    secret,
+    jwksUrl,
+    issuer: config.PURSER_JWT_ISSUER,
+    audience: config.PURSER_JWT_AUDIENCE,
+    tenantClaims: paths(config.PURSER_JWT_TENANT_CLAIM),
+    roleClaims: paths(config.PURSER_JWT_ROLE_CLAIM),
   }
 }
 

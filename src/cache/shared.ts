@@ -10,6 +10,8 @@ export type SharedCache = {
   get(key: string): Promise<string | null>
   set(key: string, value: string, ttlSeconds: number): Promise<void>
   drop(keys: string[]): void
+  /** One more of a key in its window; null where Redis doesn't answer in time. */
+  increment(key: string, windowMs: number): Promise<{ current: number; ttl: number } | null>
   /** Null where no Redis is configured. */
   status(): 'up' | 'down' | null
   close(): Promise<void>
@@ -30,7 +32,14 @@ export function openSharedCache(
   onError: (error: Error) => void,
 ): SharedCache {
   if (redisUrl === undefined) {
-    return { get: async () => null, set: async () => {}, drop: () => {}, status: () => null, close: async () => {} }
+    return {
+      get: async () => null,
+      set: async () => {},
+      drop: () => {},
+      increment: async () => null,
+      status: () => null,
+      close: async () => {},
+    }
   }
   const redis = new Redis(redisUrl, {
     connectTimeout: CONNECT_MS,
@@ -60,6 +69,17 @@ export function openSharedCache(
     drop: (keys) => {
       // One command a key: in a cluster the keys live in different slots.
       for (const key of keys) redis.del(key).catch(() => null)
+    },
+    increment: async (key, windowMs) => {
+      const replies = await redis
+        .multi()
+        .incr(key)
+        .pexpire(key, windowMs, 'NX')
+        .pttl(key)
+        .exec()
+        .catch(() => null)
+      const [current, ttl] = [replies?.[0]?.[1], replies?.[2]?.[1]]
+      return typeof current === 'number' && typeof ttl === 'number' && ttl > 0 ? { current, ttl } : null
     },
     status: () => (redis.status === 'ready' ? 'up' : 'down'),
     close: async () => {

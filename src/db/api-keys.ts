@@ -55,12 +55,41 @@ export async function countKeys(db: Db): Promise<number> {
   return rows[0]!.keys
 }
 
+/**
+ * Adds a secret to a key and lets the others of it end after the overlap, none later than it would have; null where
+ * there is no such key, or it is revoked or expired. `transaction` is the caller's.
+ */
+export async function rotateKey(
+  transaction: Db,
+  keyId: string,
+  hashHex: string,
+  prefix: string,
+  overlapSeconds: number,
+): Promise<StoredKey | null> {
+  const { rows } = await sql<StoredKey>`
+    update copilot_internal.api_keys set prefix = ${prefix}
+    where key_id = ${keyId} and revoked_at is null and (expires_at is null or expires_at > copilot_internal.clock_now())
+    returning *`.execute(transaction)
+  const [key] = rows
+  if (key === undefined) return null
+  await sql`
+    update copilot_internal.api_key_hashes h
+    set valid_until = least(h.valid_until, copilot_internal.clock_now() + make_interval(secs => ${overlapSeconds}))
+    where h.key_id = ${keyId}`.execute(transaction)
+  await sql`insert into copilot_internal.api_key_hashes (key_hash, key_id) values (decode(${hashHex}, 'hex'), ${keyId})`.execute(
+    transaction,
+  )
+  return key
+}
+
 export type KeyOwner = { keyId: string; role: 'admin' | 'service' | 'viewer'; tenantId: string | null }
 
-/** Whose key this is, if it is valid now: not revoked, not expired, not rotated away. */
+/**
+ * Whose key this is, if it is valid now: not revoked, not expired, not rotated away. Notes once a minute that it was used.
+ */
 export async function findKeyOwner(db: Db, hashHex: string): Promise<KeyOwner | null> {
-  const { rows } = await sql<KeyOwner>`
-    select k.key_id as "keyId", k.role, k.tenant_id as "tenantId"
+  const { rows } = await sql<KeyOwner & { noted: boolean }>`
+    select k.key_id as "keyId", k.role, k.tenant_id as "tenantId", coalesce(k.last_used_at > now.at - interval '1 minute', false) as noted
     from copilot_internal.api_key_hashes h
     join copilot_internal.api_keys k on k.key_id = h.key_id
     cross join lateral (select copilot_internal.clock_now() as at) now
@@ -68,7 +97,17 @@ export async function findKeyOwner(db: Db, hashHex: string): Promise<KeyOwner | 
       and (k.expires_at is null or k.expires_at > now.at) and (h.valid_until is null or h.valid_until > now.at)`.execute(
     db,
   )
-  return rows[0] ?? null
+  const [owner] = rows
+  if (owner === undefined) return null
+  if (!owner.noted) {
+    // Only where nobody else notes it just now: the request doesn't wait for a lock.
+    await sql`
+      update copilot_internal.api_keys set last_used_at = copilot_internal.clock_now()
+      where key_id = (select key_id from copilot_internal.api_keys where key_id = ${owner.keyId} for no key update skip locked)`.execute(
+      db,
+    )
+  }
+  return { keyId: owner.keyId, role: owner.role, tenantId: owner.tenantId }
 }
 
 /** Keys after a key id, in the order they were made, at most `rowsMax`. */

@@ -14,6 +14,20 @@ export const ApiKeyBody = Type.Object(
 )
 export type ApiKeyBody = Static<typeof ApiKeyBody>
 
+export const RotateBody = Type.Object(
+  {
+    overlap_seconds: Type.Optional(
+      Type.Integer({
+        minimum: 0,
+        maximum: 2_592_000,
+        default: 3_600,
+        description: 'How long the old secret goes on; 0: not at all',
+      }),
+    ),
+  },
+  Closed,
+)
+
 const apiKey = {
   key_id: Uuid,
   prefix: Type.String(),

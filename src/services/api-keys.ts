@@ -8,6 +8,7 @@ import {
   listKeys as readKeys,
   lockKey,
   revokeKey as revoke,
+  rotateKey as rotate,
   type NewKey,
   type StoredKey,
 } from '../db/api-keys.ts'
@@ -95,6 +96,30 @@ export async function bootstrapAdminKey({ db }: { db: Db }, configured: string |
 export async function listKeys({ db }: { db: Db }, afterId: string | null, limit: number): Promise<PageOf<string>> {
   const keys = await readKeys(db, afterId, limit + 1)
   return pageOf(keys, limit, keyAnswer, ({ key_id }) => key_id)
+}
+
+/**
+ * Gives a key a new secret; the old one goes on for so many seconds. The principal stays, and with it its idempotency
+ * keys. The secret is in this answer only. @throws not_found for a key that is unknown, revoked or expired.
+ */
+export async function rotateKey(
+  { db }: { db: Db },
+  actor: Actor,
+  keyId: string,
+  overlapSeconds: number,
+): Promise<object> {
+  const key = makeKey()
+  return change(db, actor, async (transaction) => {
+    const before = await lockKey(transaction, keyId)
+    const after = await rotate(transaction, keyId, hashKey(key), key.slice(0, SHOWN_CHARACTERS), overlapSeconds)
+    if (before === null || after === null) {
+      throw new Problem('not_found', `There is no key ${keyId} that could be rotated`)
+    }
+    const [action, subject] = ['api_key.rotate', `api_key:${keyId}`]
+    await writeAudit(transaction, { action, subject, before: keyAnswer(before), after: keyAnswer(after) })
+    const { key_id, ...rest } = keyAnswer(after)
+    return { key_id, key, ...rest }
+  })
 }
 
 /** Revokes a key; one that is revoked already stays as it is. @throws not_found */

@@ -1,3 +1,4 @@
+import { countHere, countTogether } from '../cache/counters.ts'
 import type { PriceCache } from '../cache/prices.ts'
 import type { StatusCache } from '../cache/quota-status.ts'
 import type { SharedCache } from '../cache/shared.ts'
@@ -13,7 +14,7 @@ import { groupCommit } from '../db/group-commit.ts'
 import { releaseSpend, type ReleaseItem } from '../db/release-spend.ts'
 import { reserveSpend, type ReserveItem } from '../db/reserve-spend.ts'
 import { inBatch, joinBatch } from '../telemetry/spans.ts'
-import { createKey, hashKey, listKeys, revokeKey } from './api-keys.ts'
+import { createKey, hashKey, listKeys, revokeKey, rotateKey } from './api-keys.ts'
 import { check } from './check.ts'
 import { listAudit } from './audit.ts'
 import type { Actor } from './change.ts'
@@ -37,6 +38,7 @@ import { readReservation } from './read-reservation.ts'
 import { record } from './record.ts'
 import { release } from './release.ts'
 import { reserve } from './reserve.ts'
+import { isToken, tokenReader, type TokenSettings } from './tokens.ts'
 
 export type ServiceDeps = {
   db: Db
@@ -45,6 +47,8 @@ export type ServiceDeps = {
   shared: SharedCache
   status: StatusCache
   enforcement: Enforcement
+  /** Null: keys only. */
+  tokens: TokenSettings | null
 }
 
 /** Several at once, so that one that waits for a lock doesn't hold up the others; few, so that connections are left. */
@@ -53,6 +57,7 @@ const ONE_BY_ONE = { itemsMax: 1, batchesMax: 4 }
 /** The use cases, each with what it needs; decisions of the same kind that wait together share a transaction. */
 export function createServices(deps: ServiceDeps) {
   const { db, clock, status, enforcement } = deps
+  const readToken = deps.tokens === null ? null : tokenReader(deps.tokens)
 
   // After a refusal the next one is likely: in a storm of refusals a look comes before any write.
   let refusing = false
@@ -151,11 +156,15 @@ export function createServices(deps: ServiceDeps) {
     listKeys: (afterId: string | null, limit: number) => listKeys(deps, afterId, limit),
     readIntegrity: (principal: Principal) => readIntegrity(deps, principal),
     revokeKey: (actor: Actor, keyId: string) => revokeKey(deps, actor, keyId),
+    rotateKey: (actor: Actor, ...request: Tail<typeof rotateKey>) => rotateKey(deps, actor, ...request),
     readiness: () => readiness(deps),
     hashKey,
-    findPrincipal: async (keyHash: string): Promise<Principal | null> => {
+    counters: { here: countHere(), together: countTogether(deps.shared) },
+    /** Whose key or token this is; null where it is not valid. */
+    findPrincipal: async (bearer: string): Promise<Principal | null> => {
+      if (readToken !== null && isToken(bearer)) return readToken(bearer)
       try {
-        const owner = await findKeyOwner(db, keyHash)
+        const owner = await findKeyOwner(db, hashKey(bearer))
         return owner === null ? null : { id: `key:${owner.keyId}`, role: owner.role, tenantId: owner.tenantId }
       } catch (error) {
         throw toProblem(error)

@@ -33,6 +33,37 @@ t.test('a revoked key works for a second more at most', async (t) => {
   t.equal((await service.call('DELETE', '/v1/api-keys/01980000-0000-7000-8000-000000000000')).status, 404)
 })
 
+t.test('a rotated key has two secrets for a while, and stays the same principal', async (t) => {
+  const made = await service.call('POST', '/v1/api-keys', { name: 'rotating', role: 'service', tenant_id: 'rotate' })
+  const rotate = (body: object) => service.call('POST', `/v1/api-keys/${made.json.key_id}/rotate`, body)
+  const holdWith = (key: string) =>
+    service.call(
+      'POST',
+      '/v1/reservations',
+      { resource_type: 'llm', estimated_cost_usd: 1 },
+      { authorization: `Bearer ${key}`, 'idempotency-key': 'over-the-rotation' },
+    )
+  const first = await holdWith(made.json.key)
+  const rotated = await rotate({ overlap_seconds: 600 })
+  t.match(rotated, { status: 200, json: { key_id: made.json.key_id, key: /^psr_/, name: 'rotating' } })
+  t.not(rotated.json.key, made.json.key)
+  for (const key of [made.json.key, rotated.json.key]) {
+    t.equal((await holdWith(key)).json.reservation_id, first.json.reservation_id)
+  }
+  const last = await rotate({ overlap_seconds: 0 })
+  const begun = Date.now()
+  while ((await holdWith(rotated.json.key)).status === 201 && Date.now() - begun < 5_000);
+  t.equal((await holdWith(rotated.json.key)).status, 401, 'no overlap: the one before has ended')
+  t.equal((await holdWith(made.json.key)).status, 401, 'and no rotation makes an older one live longer')
+  t.equal((await holdWith(last.json.key)).status, 201)
+  const { json } = await service.call('GET', '/v1/api-keys?limit=1000')
+  const listed = json.data.find((key: { key_id: string }) => key.key_id === made.json.key_id)
+  t.match(listed, { last_used_at: String, prefix: last.json.key.slice(0, 12) })
+  await service.call('DELETE', `/v1/api-keys/${made.json.key_id}`)
+  t.equal((await rotate({})).status, 404)
+  t.equal((await rotate({ overlap_seconds: -1 })).status, 400)
+})
+
 t.test('a key that is bound to a tenant acts for it alone', async (t) => {
   const acme = await service.keyFor('service', 'acme')
   const other = await service.keyFor('service', 'other')

@@ -2,6 +2,7 @@ import { LRUCache } from 'lru-cache'
 import type { FastifyInstance, FastifyRequest } from 'fastify'
 import { Problem } from '../../errors.ts'
 import type { Principal, Role } from '../../services/principal.ts'
+import { WINDOW_MS } from './rate-limit.ts'
 
 declare module 'fastify' {
   interface FastifyRequest {
@@ -16,7 +17,9 @@ declare module 'fastify' {
 /** How long a key that was valid is taken to be so: a revoked one works that much longer at most. */
 const TRUSTED_MS = 1_000
 const KEYS_MAX = 10_000
-const BEARER = /^Bearer +([!-~]{1,1024}) *$/i
+const BEARER = /^Bearer +([!-~]{1,8192}) *$/i
+/** Wrong keys and tokens a minute and address; a right one is let in all the same. */
+const FAILURES_MAX = 30
 
 export const ALL_ROLES = ['admin', 'service', 'viewer'] as const
 export const CALLERS = ['admin', 'service'] as const
@@ -25,28 +28,32 @@ export const ADMINS = ['admin'] as const
 
 export type Authenticate = {
   hashKey: (key: string) => string
-  /** Whose key this is, by its hash; null where it is not valid. */
-  findPrincipal: (keyHash: string) => Promise<Principal | null>
+  /** Whose key or token this is; null where it is not valid. */
+  findPrincipal: (bearer: string) => Promise<Principal | null>
+  counters: { together: (key: string, windowMs: number) => Promise<{ current: number; ttl: number }> }
 }
 
 /**
- * Puts the principal on the request, by the hash of its key, and checks its role. A valid key costs a hash and a map
- * look-up; once a second and key, one look-up in Postgres.
+ * Puts the principal on the request, by the hash of its key or token, and checks its role. A valid key costs a hash and a
+ * map look-up; once a second and key, one look-up in Postgres.
  */
-export function registerAuth(app: FastifyInstance, { hashKey, findPrincipal }: Authenticate): void {
-  const known = new LRUCache<string, Principal>({
+export function registerAuth(app: FastifyInstance, { hashKey, findPrincipal, counters }: Authenticate): void {
+  const known = new LRUCache<string, Principal, string>({
     max: KEYS_MAX,
     ttl: TRUSTED_MS,
-    fetchMethod: async (keyHash) => (await findPrincipal(keyHash)) ?? undefined,
+    fetchMethod: async (_hash, _stale, { context: bearer }) => (await findPrincipal(bearer)) ?? undefined,
   })
   app.decorateRequest('principal')
   app.addHook('onRequest', async (request) => {
     const { roles } = request.routeOptions.config
     if (roles === undefined) return
-    const keyHash = hashKey(bearerKey(request))
-    const principal = known.get(keyHash) ?? (await known.fetch(keyHash))
+    const bearer = bearerOf(request)
+    const hash = hashKey(bearer)
+    const principal = known.get(hash) ?? (await known.fetch(hash, { context: bearer }))
     if (principal === undefined) {
-      throw unauthenticated('This key is not valid: unknown, expired or revoked')
+      const { current, ttl } = await counters.together(`failed:${request.ip}`, WINDOW_MS)
+      if (current > FAILURES_MAX) throw tooManyFailures(ttl)
+      throw unauthenticated('This key or token is not valid: unknown, expired or revoked')
     }
     if (!roles.includes(principal.role)) {
       throw new Problem(
@@ -58,12 +65,21 @@ export function registerAuth(app: FastifyInstance, { hashKey, findPrincipal }: A
   })
 }
 
-function bearerKey(request: FastifyRequest): string {
+function bearerOf(request: FastifyRequest): string {
   const { authorization } = request.headers
   if (authorization === undefined) throw unauthenticated('Send a key as "Authorization: Bearer <key>"')
   const [, key] = BEARER.exec(authorization) ?? []
   if (key === undefined) throw unauthenticated('The Authorization header is not "Bearer <key>"')
   return key
+}
+
+function tooManyFailures(ttlMs: number): Problem {
+  const seconds = Math.ceil(ttlMs / 1000)
+  return new Problem(
+    'rate_limited',
+    `More than ${FAILURES_MAX} wrong keys or tokens a minute from this address. Go on in ${seconds} s.`,
+    { headers: { 'retry-after': String(seconds) } },
+  )
 }
 
 function unauthenticated(detail: string): Problem {

@@ -14,7 +14,15 @@ export async function registerOpenApi(app: FastifyInstance, version: string): Pr
           'The cost and quota authority for calls of language models and for sandboxes: reserve, commit, release.',
       },
       security: [{ key: [] }],
-      components: { securitySchemes: { key: { type: 'http', scheme: 'bearer', description: 'An API key' } } },
+      components: {
+        securitySchemes: {
+          key: {
+            type: 'http',
+            scheme: 'bearer',
+            description: 'An API key, or a JWT where the operator has set that up',
+          },
+        },
+      },
       tags: [
         { name: 'reservations', description: 'Hold money before a request, book it afterwards' },
         { name: 'costs', description: 'What was spent' },
@@ -29,7 +37,7 @@ export async function registerOpenApi(app: FastifyInstance, version: string): Pr
       buildLocalReference: (json, _base, _fragment, i) => (typeof json['$id'] === 'string' ? json['$id'] : `def-${i}`),
     },
   })
-  await app.register(swaggerUi, { routePrefix: '/docs', uiConfig: { deepLinking: true } })
+  await app.register(swaggerUi, { routePrefix: '/docs', uiConfig: { deepLinking: true }, staticCSP: true })
   app.get('/openapi.yaml', { schema: { hide: true } }, async (_request, reply) =>
     reply
       .type('application/yaml; charset=utf-8')

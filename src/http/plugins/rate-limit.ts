@@ -1,6 +1,7 @@
 import rateLimit from '@fastify/rate-limit'
 import type { FastifyInstance, RouteOptions } from 'fastify'
 import { Problem } from '../../errors.ts'
+import type { Services } from '../../services/index.ts'
 
 declare module 'fastify' {
   interface FastifyContextConfig {
@@ -12,24 +13,46 @@ declare module 'fastify' {
 type LimitName = 'decisions' | 'reads' | 'admin'
 export type Limits = Record<LimitName, number>
 
-const WINDOW_MS = 60_000
-const KEYS_MAX = 10_000
+export const WINDOW_MS = 60_000
 
-/** Requests a minute and key, counted in the process, in three groups. One over it is a 429 with code rate_limited. */
-export async function registerRateLimit(app: FastifyInstance, limits: Limits): Promise<void> {
+type Counted = (error: Error | null, count?: { current: number; ttl: number }) => void
+
+/**
+ * Requests a minute and key, in three groups: decisions are counted in the process, because they must not wait for
+ * Redis; reads and administration over all instances. One over a limit is a 429 with code rate_limited.
+ */
+export async function registerRateLimit(
+  app: FastifyInstance,
+  limits: Limits,
+  counters: Services['counters'],
+): Promise<void> {
   // Before the plugin, whose own hook reads what this one sets.
   app.addHook('onRoute', (route: RouteOptions) => {
     const name = route.config?.limit
     if (name === undefined) return
     route.config = { ...route.config, rateLimit: { max: limits[name], groupId: name } }
   })
+  // The plugin's own stores count each route for itself; one store counts a group as a whole. The key ends with the group.
+  class Store {
+    readonly #together: boolean
+    constructor({ groupId }: { groupId?: string }) {
+      this.#together = groupId !== 'decisions'
+    }
+    incr(key: string, counted: Counted, windowMs: number): void {
+      if (this.#together) counters.together(key, windowMs).then((count) => counted(null, count), counted)
+      else counted(null, counters.here(key, windowMs))
+    }
+    child(options: object): Store {
+      return new Store(options)
+    }
+  }
   const off = { 'x-ratelimit-limit': false, 'x-ratelimit-remaining': false, 'x-ratelimit-reset': false }
   await app.register(rateLimit, {
     global: false,
     hook: 'preValidation',
     timeWindow: WINDOW_MS,
-    cache: KEYS_MAX,
-    keyGenerator: (request) => request.principal.id,
+    store: Store as never,
+    keyGenerator: (request) => `${request.principal.id} `,
     // The fields tell of quotas of money here; a limit of requests says when it is met.
     addHeaders: { ...off, 'retry-after': true },
     addHeadersOnExceeding: off,

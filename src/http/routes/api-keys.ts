@@ -2,12 +2,14 @@ import { Type } from 'typebox'
 import type { App } from '../app-type.ts'
 import type { Services } from '../../services/index.ts'
 import { ReasonHeaders } from '../../schemas/audit.ts'
-import { ApiKey, ApiKeyBody, NewApiKey } from '../../schemas/api-keys.ts'
+import { ApiKey, ApiKeyBody, NewApiKey, RotateBody } from '../../schemas/api-keys.ts'
 import { Closed, Cursor, Limit, Page, Uuid } from '../../schemas/common.ts'
 import { actorOf } from '../actor.ts'
 import { makeCursor, readCursor } from '../cursor.ts'
 import { ADMINS } from '../plugins/auth.ts'
 import { answers } from '../problem-responses.ts'
+
+const OVERLAP_SECONDS = 3_600
 
 const isKeyId = (value: unknown): value is string => typeof value === 'string' && /^[0-9a-f-]{36}$/.test(value)
 
@@ -45,6 +47,30 @@ export function apiKeyRoutes(app: App, services: Services): void {
       const { data, next } = await services.listKeys(readCursor(cursor, isKeyId), limit)
       return reply.send({ data, next_cursor: next === null ? null : makeCursor(next) })
     },
+  )
+
+  app.post(
+    '/v1/api-keys/:key_id/rotate',
+    {
+      config: { roles: ADMINS, limit: 'admin' },
+      schema: {
+        tags: ['keys'],
+        operationId: 'rotateApiKey',
+        summary: 'Give a key a new secret, which is in this answer only',
+        description:
+          'The old secret goes on for overlap_seconds, so that services can change over. The key_id stays, and with it the idempotency keys of its requests.',
+        params: Type.Object({ key_id: Uuid }),
+        headers: ReasonHeaders,
+        body: RotateBody,
+        response: answers({ 200: NewApiKey }),
+      },
+    },
+    async (request, reply) =>
+      reply.send(await services.rotateKey(
+          actorOf(request),
+          request.params.key_id,
+          request.body.overlap_seconds ?? OVERLAP_SECONDS,
+        )),
   )
 
   app.delete(

@@ -1,0 +1,103 @@
+import {
+  createRemoteJWKSet,
+  errors,
+  jwtVerify,
+  type JWTPayload,
+  type JWTVerifyGetKey,
+  type JWTVerifyOptions,
+} from 'jose'
+import { Problem } from '../errors.ts'
+import type { Principal, Role } from './principal.ts'
+
+/** Where tokens come from: a shared secret, or the key set of their issuer; what is undefined is not compared. */
+export type TokenSettings = {
+  secret: string | undefined
+  jwksUrl: string | undefined
+  issuer: string | undefined
+  audience: string | undefined
+  /** Paths of claims, with dots; the first that a token has is taken. */
+  tenantClaims: string[]
+  roleClaims: string[]
+}
+
+const SKEW_SECONDS = 30
+const KEY_SET_MS_MAX = 1_500
+// Each kind of key has algorithms of its own, so that a public key can't be used as a shared secret; "none" is in no list.
+const SECRET_ALGORITHMS = ['HS256', 'HS384', 'HS512']
+const PUBLIC_ALGORITHMS = ['RS256', 'RS384', 'RS512', 'PS256', 'PS384', 'PS512', 'ES256', 'ES384', 'ES512', 'EdDSA']
+const ROLES: readonly string[] = ['admin', 'service', 'viewer'] satisfies Role[]
+
+/** Whether a bearer token has the form of a JWT: three parts with dots between. */
+export function isToken(bearer: string): boolean {
+  return /^[\w-]+\.[\w-]+\.[\w-]*$/.test(bearer)
+}
+
+/**
+ * Reads who calls from a token: null where it is not valid (signature, algorithm, issuer, audience, times) or names
+ * nobody. A token without one of our roles is a viewer, and then has to be bound to a tenant.
+ *
+ * @throws unavailable where the issuer's key set is out of reach.
+ */
+export function tokenReader(settings: TokenSettings): (token: string) => Promise<Principal | null> {
+  const options: JWTVerifyOptions = {
+    clockTolerance: SKEW_SECONDS,
+    requiredClaims: ['sub', 'exp'],
+    ...(settings.issuer === undefined ? {} : { issuer: settings.issuer }),
+    ...(settings.audience === undefined ? {} : { audience: settings.audience }),
+  }
+  const verify = verifierOf(settings)
+  return async (token) => {
+    try {
+      const { payload } = await verify(token, options)
+      return principalOf(payload, settings)
+    } catch (error) {
+      if (isUnreachable(error)) {
+        throw new Problem('unavailable', 'The keys of the token’s issuer are out of reach. Try again.', {
+          headers: { 'retry-after': '1' },
+          cause: error,
+        })
+      }
+      if (error instanceof errors.JOSEError) return null
+      throw error
+    }
+  }
+}
+
+function verifierOf({ secret, jwksUrl }: TokenSettings) {
+  if (secret !== undefined) {
+    const key = new TextEncoder().encode(secret)
+    return (token: string, options: JWTVerifyOptions) =>
+      jwtVerify(token, key, { ...options, algorithms: SECRET_ALGORITHMS })
+  }
+  const keys: JWTVerifyGetKey = createRemoteJWKSet(new URL(jwksUrl!), { timeoutDuration: KEY_SET_MS_MAX })
+  return (token: string, options: JWTVerifyOptions) =>
+    jwtVerify(token, keys, { ...options, algorithms: PUBLIC_ALGORITHMS })
+}
+
+/** The key set did not come, in time or at all, or is none. */
+function isUnreachable(error: unknown): boolean {
+  if (error instanceof errors.JWKSTimeout || error instanceof errors.JWKSInvalid) return true
+  if (error instanceof errors.JOSEError) return error.code === 'ERR_JOSE_GENERIC'
+  return error instanceof TypeError && error.message === 'fetch failed'
+}
+
+function principalOf(payload: JWTPayload, { tenantClaims, roleClaims }: TokenSettings): Principal | null {
+  const role = (firstOf(payload, roleClaims, (value) => ROLES.includes(value)) ?? 'viewer') as Role
+  const tenantId = firstOf(payload, tenantClaims, (value) => value.length >= 1 && value.length <= 200)
+  const named = firstOf(payload, roleClaims, (value) => ROLES.includes(value)) !== null
+  if (!named && tenantId === null) return null
+  // An administrator is for all tenants, as among keys: a token that binds one contradicts itself.
+  if (role === 'admin' && tenantId !== null) return null
+  return { id: `jwt:${payload.sub}`, role, tenantId }
+}
+
+function firstOf(payload: JWTPayload, paths: string[], fits: (value: string) => boolean): string | null {
+  for (const path of paths) {
+    let value: unknown = payload
+    for (const part of path.split('.')) value = isRecord(value) && Object.hasOwn(value, part) ? value[part] : undefined
+    if (typeof value === 'string' && fits(value)) return value
+  }
+  return null
+}
+
+const isRecord = (value: unknown): value is Record<string, unknown> => typeof value === 'object' && value !== null

@@ -1,0 +1,52 @@
+import t from 'tap'
+import { createDatabase } from '../helpers/database.ts'
+import { startRedis } from '../helpers/redis.ts'
+import { startService, type Service } from '../helpers/service.ts'
+
+const database = await createDatabase(t)
+
+const wrong = (service: Service) =>
+  service.call('GET', '/v1/quotas', undefined, { authorization: `Bearer ${'x'.repeat(40)}` })
+
+async function statuses(times: number, call: () => Promise<{ status: number }>): Promise<Record<number, number>> {
+  const counted: Record<number, number> = {}
+  for (let i = 0; i < times; i += 1) {
+    const { status } = await call()
+    counted[status] = (counted[status] ?? 0) + 1
+  }
+  return counted
+}
+
+t.test('wrong keys are refused harder after 30 a minute; a right one is let in', async (t) => {
+  const service = await startService(t, database.url)
+  t.same(await statuses(33, () => wrong(service)), { 401: 30, 429: 3 })
+  const answer = await wrong(service)
+  t.match(answer.json, { code: 'rate_limited', detail: /^More than 30 wrong keys/ })
+  t.match(answer.headers.get('retry-after'), /^[1-9][0-9]?$/)
+  t.equal((await service.call('GET', '/v1/quotas')).status, 200)
+})
+
+t.test('the routes of a group share its limit, in one process and over several', async (t) => {
+  const redis = await startRedis(t)
+  const settings = { PURSER_RATE_LIMIT_READS: '10', REDIS_URL: redis.url }
+  const [one, two] = [await startService(t, database.url, settings), await startService(t, database.url, settings)]
+  for (const instance of [one, two]) {
+    while ((await instance.call('GET', '/readyz')).json.checks.redis !== 'up');
+  }
+  const key = await one.keyFor('viewer')
+  const paths = ['/v1/quotas', '/v1/cost-records', '/v1/costs', '/v1/events']
+  let n = 0
+  const read = () => {
+    n += 1
+    return (n % 2 === 0 ? one : two).call('GET', paths[n % paths.length]!, undefined, key)
+  }
+  t.same(await statuses(14, read), { 200: 10, 429: 4 })
+
+  await redis.kill()
+  const other = await two.keyFor('viewer')
+  t.same(
+    await statuses(12, () => two.call('GET', '/v1/quotas', undefined, other)),
+    { 200: 10, 429: 2 },
+    'without Redis each instance counts: never open, never down',
+  )
+})
