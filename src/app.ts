@@ -4,6 +4,7 @@ import { apiKeyRoutes } from './http/routes/api-keys.ts'
 import { costRoutes } from './http/routes/costs.ts'
 import { estimateRoutes } from './http/routes/estimates.ts'
 import { operationRoutes } from './http/routes/operations.ts'
+import { pricingRoutes } from './http/routes/pricing.ts'
 import { quotaRoutes } from './http/routes/quotas.ts'
 import { reservationRoutes } from './http/routes/reservations.ts'
 import type { App } from './http/app-type.ts'
@@ -62,6 +63,7 @@ export async function buildApp(options: AppOptions): Promise<App> {
   estimateRoutes(app, services)
   costRoutes(app, services)
   quotaRoutes(app, services)
+  pricingRoutes(app, services)
   apiKeyRoutes(app, services)
   operationRoutes(app, services)
 

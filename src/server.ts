@@ -61,7 +61,7 @@ async function start(): Promise<number> {
 
     const db = connect(databaseUrl)
     closing.push(() => db.destroy())
-    await seedPrices(db)
+    const seeded = await seedPrices(db)
     await setEnvironmentDefaults(db, [
       { scope: 'tenant', resource_type: 'llm', period: 'day', limit_usd: config.PURSER_DEFAULT_LLM_USD_PER_DAY },
       { scope: 'tenant', resource_type: 'e2b', period: 'day', limit_usd: config.PURSER_DEFAULT_E2B_USD_PER_DAY },
@@ -74,10 +74,12 @@ async function start(): Promise<number> {
     )
     closing.push(() => shared.close())
     if (config.REDIS_URL === undefined) log.info('REDIS_URL is not set: caches stand in the process')
+    const prices = openPriceCache(db, shared)
+    if (seeded.published) await prices.changed()
     const services = createServices({
       db,
       clock: new DatabaseClock(),
-      prices: openPriceCache(db, shared),
+      prices,
       shared,
       status: openStatusCache(shared),
       enforcement: config.PURSER_ENFORCEMENT,

@@ -10,6 +10,14 @@ export type SharedCache = {
   get(key: string): Promise<string | null>
   set(key: string, value: string, ttlSeconds: number): Promise<void>
   drop(keys: string[]): void
+  /** Tells all who have subscribed to the channel, and are in reach. Anyone who may write to Redis can do the same. */
+  publish(channel: string, message: string): Promise<void>
+  /**
+   * Calls back for each message, and whenever some may have been missed: when hearing begins, also again.
+   *
+   * @returns whether messages are heard just now; never where no Redis is configured.
+   */
+  subscribe(channel: string, onMessage: () => void): () => boolean
   /** Null where no Redis is configured. */
   status(): 'up' | 'down' | null
   close(): Promise<void>
@@ -30,7 +38,15 @@ export function openSharedCache(
   onError: (error: Error) => void,
 ): SharedCache {
   if (redisUrl === undefined) {
-    return { get: async () => null, set: async () => {}, drop: () => {}, status: () => null, close: async () => {} }
+    return {
+      get: async () => null,
+      set: async () => {},
+      drop: () => {},
+      publish: async () => {},
+      subscribe: () => () => false,
+      status: () => null,
+      close: async () => {},
+    }
   }
   const redis = new Redis(redisUrl, {
     connectTimeout: CONNECT_MS,
@@ -40,6 +56,7 @@ export function openSharedCache(
     enableOfflineQueue: false,
     retryStrategy: (attempt) => Math.min(attempt * 100, RECONNECT_MS_MAX),
   })
+  const ears: Redis[] = []
   const seal = sealWith(secret)
   let failing = false
   redis.on('error', (error) => {
@@ -61,9 +78,35 @@ export function openSharedCache(
       // One command a key: in a cluster the keys live in different slots.
       for (const key of keys) redis.del(key).catch(() => null)
     },
+    publish: async (channel, message) => {
+      await redis.publish(channel, message).catch(() => null)
+    },
+    subscribe: (channel, onMessage) => {
+      // A connection of its own: one that has subscribed takes no other commands.
+      const ear = redis.duplicate({ commandTimeout: CONNECT_MS, autoResubscribe: false })
+      ears.push(ear)
+      let hears = false
+      // The other connection tells of a Redis that is away.
+      ear.on('error', () => {})
+      ear.on('ready', () => {
+        ear.subscribe(channel).then(
+          () => {
+            hears = true
+            onMessage()
+          },
+          () => ear.disconnect(true),
+        )
+      })
+      ear.on('close', () => {
+        hears = false
+      })
+      ear.on('message', onMessage)
+      return () => hears
+    },
     status: () => (redis.status === 'ready' ? 'up' : 'down'),
     close: async () => {
       redis.disconnect()
+      for (const ear of ears) ear.disconnect()
     },
   }
 }

@@ -1,6 +1,7 @@
 import { parseArgs } from 'node:util'
 import { migrateDown, migrateUp, migrationStatus, type MigrationStatus } from '../db/migrations.ts'
-import { defaultDataDir, startEmbeddedPostgres } from '../embedded/postgres.ts'
+import { defaultDataDir } from '../embedded/data-dir.ts'
+import { withDatabase } from '../embedded/with-database.ts'
 
 const help = `Usage: npm run migrate -- <command> [options]
 
@@ -30,7 +31,7 @@ async function main(): Promise<number> {
     return 2
   }
   try {
-    await withDatabaseUrl(run)
+    await withDatabase(process.env, run)
     return 0
   } catch (error) {
     process.stderr.write(`${(error as Error).message}\n`)
@@ -64,20 +65,6 @@ function parseCommand(args: string[]): (databaseUrl: string) => Promise<void> {
       }
     default:
       throw new Error(command ? `Unknown command: ${command}` : 'A command is missing')
-  }
-}
-
-async function withDatabaseUrl(run: (databaseUrl: string) => Promise<void>): Promise<void> {
-  const configured = process.env['DATABASE_URL']
-  if (configured) return run(configured)
-  const postgres = await startEmbeddedPostgres({ dataDir: process.env['PURSER_DATA_DIR'] || defaultDataDir() })
-  // The server has a process group of its own. With it gone the run fails, rolled back.
-  const stop = () => void postgres.stop()
-  process.once('SIGINT', stop).once('SIGTERM', stop)
-  try {
-    await run(postgres.databaseUrl)
-  } finally {
-    await postgres.stop()
   }
 }
 

@@ -16,6 +16,7 @@ import { commit } from './commit.ts'
 import { listCostRecords } from './cost-records.ts'
 import { readCosts } from './costs.ts'
 import { estimate } from './estimate.ts'
+import { listE2bPrices, listModelPrices, publishE2bPrice, publishModelPrice } from './pricing.ts'
 import type { Principal } from './principal.ts'
 import { quotaStatus } from './quota-status.ts'
 import { listQuotas, setQuota } from './quotas.ts'
@@ -83,6 +84,10 @@ export function createServices(deps: ServiceDeps) {
     listQuotas: (principal: Principal, ...request: Tail<typeof listQuotas>) => listQuotas(deps, principal, ...request),
     quotaStatus: (principal: Principal, ...request: Tail<typeof quotaStatus>) =>
       quotaStatus(deps, principal, ...request),
+    listModelPrices: (...request: Rest<typeof listModelPrices>) => listModelPrices(deps, ...request),
+    publishModelPrice: (...request: Rest<typeof publishModelPrice>) => publishModelPrice(deps, ...request),
+    listE2bPrices: (...request: Rest<typeof listE2bPrices>) => listE2bPrices(deps, ...request),
+    publishE2bPrice: (...request: Rest<typeof publishE2bPrice>) => publishE2bPrice(deps, ...request),
     createKey: (body: Parameters<typeof createKey>[1]) => createKey(deps, body),
     listKeys: (afterId: string | null, limit: number) => listKeys(deps, afterId, limit),
     revokeKey: (keyId: string) => revokeKey(deps, keyId),
@@ -100,6 +105,10 @@ export function createServices(deps: ServiceDeps) {
 }
 
 export type Services = ReturnType<typeof createServices>
+
+/** The parameters of a use case behind its dependencies. */
+type Rest<UseCase extends (...all: never[]) => unknown> =
+  Parameters<UseCase> extends [unknown, ...infer Others] ? Others : never
 
 /** The parameters of a use case behind its dependencies and the principal. */
 type Tail<UseCase extends (...all: never[]) => unknown> =

@@ -2,7 +2,7 @@ import { distance } from 'fastest-levenshtein'
 import type { PriceCache } from '../cache/prices.ts'
 import type { DatabaseClock } from '../db/clock.ts'
 import type { Db } from '../db/connection.ts'
-import { listPricedModels, listPricedTiers } from '../db/prices.ts'
+import { listPricedTiers } from '../db/prices.ts'
 import type { E2bPrice } from '../domain/e2b.ts'
 import type { ModelPrice } from '../domain/price.ts'
 import { Problem, invalidRequest } from '../errors.ts'
@@ -45,7 +45,7 @@ export async function findPrice(
   const price = versionAt(versions, at)
   if (price !== undefined) return price
   const named = provider === undefined ? model : `${provider}/${model}`
-  const names = (await listPricedModels(deps.db)).map((known) =>
+  const names = (await deps.prices.names()).map((known) =>
     provider === undefined ? known.model : `${known.provider}/${known.model}`,
   )
   const near = nearest(named, names).map((name) => (provider === undefined ? name : name.slice(name.indexOf('/') + 1)))

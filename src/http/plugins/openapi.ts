@@ -19,6 +19,7 @@ export async function registerOpenApi(app: FastifyInstance, version: string): Pr
         { name: 'reservations', description: 'Hold money before a request, book it afterwards' },
         { name: 'costs', description: 'What was spent' },
         { name: 'quotas', description: 'What may be spent' },
+        { name: 'pricing', description: 'What a token, a search or a second costs, since when and until when' },
         { name: 'keys', description: 'Who may call' },
         { name: 'operations', description: 'Whether the service is well' },
       ],
