@@ -26,9 +26,10 @@ const reserve = (of: Service, model: string, provider = 'maker') =>
   of.call('POST', '/v1/reservations', {
     resource_type: 'llm',
     tenant_id: 'priced',
-    llm: { provider, model, input_tokens: 1_000_000, max_output_tokens: 0 },
+    llm: { provider, model, input_tokens: 1_000, max_output_tokens: 0 },
   })
-const inputUsd = async (of: Service, model: string) => (await reserve(of, model)).json.reserved_usd
+/** USD per million tokens, by what a thousand of them hold. */
+const inputUsd = async (of: Service, model: string) => (await reserve(of, model)).json.reserved_usd * 1_000
 
 async function until(holds: () => Promise<boolean>): Promise<void> {
   while (!(await holds()));
@@ -266,7 +267,7 @@ t.test(
       t.equal((await reserve(one, 'gpt-6.1-sol', 'openai')).status, 201, 'other models go on')
     }
     t.equal((await publish({ ...card('gpt-6.1-sool', 3), provider: 'openai' })).status, 201)
-    t.match(await reserve(service, 'gpt-6.1-sool', 'openai'), { status: 201, json: { reserved_usd: 3 } })
+    t.match(await reserve(service, 'gpt-6.1-sool', 'openai'), { status: 201, json: { reserved_usd: 0.003 } })
     for (const one of [other, apart])
       await until(async () => (await reserve(one, 'gpt-6.1-sool', 'openai')).status === 201)
     t.ok((await reserve(other, 'gpt-6.1-sooll', 'openai')).json.near.includes('gpt-6.1-sool'), 'and is a near name')
