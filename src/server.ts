@@ -83,6 +83,7 @@ async function start(): Promise<number> {
       shared,
       status: openStatusCache(shared),
       enforcement: config.PURSER_ENFORCEMENT,
+      priceFeed: config.PURSER_PRICE_FEED,
     })
     const app = await buildApp({
       services,

@@ -13,7 +13,7 @@ const IN_REDIS_SECONDS = 3_600
 const EDITION_MS = 1_000
 
 /** Where instances tell each other that prices have changed. The message says nothing: who hears it looks. */
-const PRICES_CHANGED = 'purser:prices-changed'
+export const PRICES_CHANGED = 'purser:prices-changed'
 
 /**
  * Prices by name: from the process, else from Redis, else from Postgres; also that nobody knows a name. Requests at once

@@ -175,3 +175,84 @@ function isWanted(
       ${version}.effective_date <= ${at}::timestamptz
       and (${version}.expires_at is null or ${version}.expires_at > ${at}::timestamptz)))`
 }
+
+/** What the database has of models' prices: versions that are not superseded, and aliases. */
+export type AllModelPrices = {
+  versions: (Omit<NewModelPrice, 'aliases' | 'effective_date' | 'expires_at'> & {
+    effective_date: string
+    expires_at: string | null
+    usd_per_unit: Partial<Record<Fee, string>>
+    long_context: { input_tokens_over: number; usd_per_mtok: Rates } | null
+    modifiers: Record<string, string>
+  })[]
+  aliases: { provider: string; alias: string; model: string; by_admin: boolean }[]
+}
+
+/** All models' prices at once, and the time of the database, in whole milliseconds. */
+export async function readAllModelPrices(db: Db): Promise<{ at: Date; current: AllModelPrices }> {
+  const { rows } = await sql<{ at: Date; current: AllModelPrices }>`
+    select date_trunc('milliseconds', copilot_internal.clock_now()) as at, json_build_object(
+      'versions', (
+        select coalesce(json_agg(json_build_object(
+          'provider', m.provider, 'model', m.model, 'effective_date', m.effective_date, 'expires_at', m.expires_at,
+          'source', m.source, 'usd_per_mtok', m.usd_per_mtok, 'usd_per_unit', m.usd_per_unit,
+          'long_context', m.long_context, 'modifiers', m.modifiers) order by m.effective_date), '[]')
+        from copilot_internal.model_pricing m where m.superseded_at is null),
+      'aliases', (
+        select coalesce(json_agg(json_build_object(
+          'provider', a.provider, 'alias', a.alias, 'model', a.model,
+          'by_admin', copilot_internal.is_admin_source(a.source))), '[]')
+        from copilot_internal.model_aliases a)) as current`.execute(db)
+  return rows[0]!
+}
+
+/**
+ * One transaction in which nobody else changes prices: what it reads is what it changes.
+ *
+ * @throws what `change` throws, and then nothing is changed.
+ */
+export async function changePrices<Answer>(db: Db, change: (transaction: Db) => Promise<Answer>): Promise<Answer> {
+  return db.transaction().execute(async (transaction) => {
+    await sql`select from copilot_internal.price_edition for update`.execute(transaction)
+    return change(transaction)
+  })
+}
+
+export type PublishCounts = { added: number; unchanged: number; superseded: number; heldBack: number }
+
+/** Publishes versions of models' rate cards and aliases, at most 10,000; idempotent. */
+export async function publishModelPrices(
+  db: Db,
+  versions: readonly NewModelPrice[],
+): Promise<PublishCounts & { aliasesSet: number }> {
+  const { rows } = await sql<CountsRow & { aliases_set: number }>`
+    select * from copilot_internal.publish_model_prices(${JSON.stringify(versions)}::text::jsonb)`.execute(db)
+  return { ...countsOf(rows[0]!), aliasesSet: rows[0]!.aliases_set }
+}
+
+/** Publishes versions of the sandbox rate card; likewise. */
+export async function publishE2bPrices(db: Db, versions: readonly object[]): Promise<PublishCounts> {
+  const { rows } = await sql<CountsRow>`
+    select * from copilot_internal.publish_e2b_prices(${JSON.stringify(versions)}::text::jsonb)`.execute(db)
+  return countsOf(rows[0]!)
+}
+
+type CountsRow = { added: number; unchanged: number; superseded: number; held_back: number }
+
+function countsOf({ added, unchanged, superseded, held_back }: CountsRow): PublishCounts {
+  return { added, unchanged, superseded, heldBack: held_back }
+}
+
+/** The edition of package and overlay that a start published last; null on a new database. */
+export async function readSeedKey(db: Db): Promise<string | null> {
+  const { rows } = await sql<{ seed_key: string }>`select seed_key from copilot_internal.price_seed`.execute(db)
+  return rows[0]?.seed_key ?? null
+}
+
+export async function writeSeedKey(db: Db, seedKey: string): Promise<void> {
+  await sql`
+    insert into copilot_internal.price_seed (seed_key) values (${seedKey})
+    on conflict (only_row) do update set seed_key = excluded.seed_key, seeded_at = copilot_internal.clock_now()`.execute(
+    db,
+  )
+}

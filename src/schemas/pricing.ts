@@ -144,3 +144,38 @@ export const E2bPriceVersion = Type.Object({
 
 export const E2bPricesQuery = Type.Object({ tier: Type.Optional(Id), region: Type.Optional(Id), ...list }, Closed)
 export type E2bPricesQuery = Static<typeof E2bPricesQuery>
+
+export const SyncBody = Type.Object(
+  { dry_run: Type.Optional(Type.Boolean({ description: 'Only tell what would change' })) },
+  Closed,
+)
+export type SyncBody = Static<typeof SyncBody>
+
+const Figure = Nullable(Type.Number({ description: 'Exact decimal in plain digits' }))
+const named = { provider: Type.String(), model: Type.String() }
+
+export const SyncAnswer = Type.Object({
+  dry_run: Type.Boolean(),
+  added: Type.Array(
+    Type.Object({
+      ...named,
+      effective_date: Time,
+      source: Type.String(),
+      changes: Type.Array(Type.Object({ bucket: Type.String(), from_usd: Figure, to_usd: Figure })),
+    }),
+  ),
+  unchanged: Type.Integer(),
+  aliases: Type.Integer({ description: 'Names that mean a model from now on' }),
+  disagreements: Type.Array(
+    Type.Object({ ...named, bucket: Type.String(), package_usd: Figure, second_usd: Type.Number() }),
+  ),
+  held_back: Type.Array(Type.Object({ ...named, effective_date: Time, reason: Type.String() })),
+  skipped: Type.Array(Type.Object({ ...named, reason: Type.String() })),
+  sources: Type.Array(
+    Type.Object({
+      name: Type.String(),
+      status: Type.Union([Type.Literal('read'), Type.Literal('unread'), Type.Literal('not asked')]),
+      detail: Type.String(),
+    }),
+  ),
+})

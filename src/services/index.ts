@@ -16,6 +16,7 @@ import { commit } from './commit.ts'
 import { listCostRecords } from './cost-records.ts'
 import { readCosts } from './costs.ts'
 import { estimate } from './estimate.ts'
+import { syncPrices, type PriceSyncDeps } from './price-sync.ts'
 import { listE2bPrices, listModelPrices, publishE2bPrice, publishModelPrice } from './pricing.ts'
 import type { Principal } from './principal.ts'
 import { quotaStatus } from './quota-status.ts'
@@ -32,6 +33,7 @@ export type ServiceDeps = {
   shared: SharedCache
   status: StatusCache
   enforcement: Enforcement
+  priceFeed?: PriceSyncDeps['priceFeed']
 }
 
 /** The use cases, each with what it needs; decisions of the same kind that wait together share a transaction. */
@@ -88,6 +90,7 @@ export function createServices(deps: ServiceDeps) {
     publishModelPrice: (...request: Rest<typeof publishModelPrice>) => publishModelPrice(deps, ...request),
     listE2bPrices: (...request: Rest<typeof listE2bPrices>) => listE2bPrices(deps, ...request),
     publishE2bPrice: (...request: Rest<typeof publishE2bPrice>) => publishE2bPrice(deps, ...request),
+    syncPrices: (...request: Rest<typeof syncPrices>) => syncPrices(deps, ...request),
     createKey: (body: Parameters<typeof createKey>[1]) => createKey(deps, body),
     listKeys: (afterId: string | null, limit: number) => listKeys(deps, afterId, limit),
     revokeKey: (keyId: string) => revokeKey(deps, keyId),

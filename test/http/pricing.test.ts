@@ -144,7 +144,8 @@ t.test('a date that has a version is a 409, unless that one is named; it is kept
 t.test('ten admins at once with one date make one version', async (t) => {
   const dated = { effective_date: '2026-05-01T00:00:00Z' }
   const all = await Promise.all(Array.from({ length: 10 }, (_, index) => publish(card('raced', index + 1, dated))))
-  t.same(all.map(({ status }) => status).toSorted(), [201, ...Array<number>(9).fill(409)])
+  t.equal(all.filter(({ status }) => status === 201).length, 1)
+  t.equal(all.filter(({ status }) => status === 409).length, 9)
   t.equal((await list('model=raced')).length, 1)
 })
 

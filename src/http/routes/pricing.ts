@@ -8,6 +8,8 @@ import {
   ModelPriceBody,
   ModelPricesQuery,
   ModelPriceVersion,
+  SyncAnswer,
+  SyncBody,
 } from '../../schemas/pricing.ts'
 import { makeCursor, readCursor } from '../cursor.ts'
 import { ADMINS, READERS } from '../plugins/auth.ts'
@@ -92,5 +94,23 @@ export function pricingRoutes(app: App, services: Services): void {
       },
     },
     async (request, reply) => reply.code(201).send(await services.publishE2bPrice(request.body)),
+  )
+
+  app.post(
+    '/v1/pricing/sync',
+    {
+      config: { roles: ADMINS, limit: 'admin' },
+      schema: {
+        tags: ['pricing'],
+        operationId: 'syncPrices',
+        summary: 'Publish what package, feed and overlay agree on with the second source',
+        description:
+          'A change counts from its date, or from now on where it has none. Disagreements and absurd changes are listed ' +
+          'and not published; POST /v1/pricing/models decides. Where the feed is out of reach the package stands alone, and sources says so.',
+        body: SyncBody,
+        response: answers({ 200: SyncAnswer }),
+      },
+    },
+    async (request, reply) => reply.send(await services.syncPrices(request.body)),
   )
 }
