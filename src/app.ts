@@ -10,6 +10,7 @@ import { estimateRoutes } from './http/routes/estimates.ts'
 import { integrityRoutes } from './http/routes/integrity.ts'
 import { operationRoutes } from './http/routes/operations.ts'
 import { quotaDefaultRoutes } from './http/routes/quota-defaults.ts'
+import { pricingRoutes } from './http/routes/pricing.ts'
 import { quotaRoutes } from './http/routes/quotas.ts'
 import { reservationRoutes } from './http/routes/reservations.ts'
 import type { App } from './http/app-type.ts'
@@ -86,6 +87,7 @@ export async function buildApp(options: AppOptions): Promise<App> {
   eventRoutes(app, services)
   quotaRoutes(app, services)
   quotaDefaultRoutes(app, services)
+  pricingRoutes(app, services)
   apiKeyRoutes(app, services)
   integrityRoutes(app, services)
   auditLogRoutes(app, services)

@@ -29,6 +29,7 @@ export const ConfigSchema = Type.Object({
   PURSER_RATE_LIMIT_DECISIONS: PerMinute(600_000),
   PURSER_RATE_LIMIT_READS: PerMinute(6_000),
   PURSER_RATE_LIMIT_ADMIN: PerMinute(1_200),
+  PURSER_PRICE_FEED: Type.Optional(Type.String({ minLength: 1 })),
   PURSER_TRUSTED_PROXIES: Type.Optional(Type.String({ minLength: 1 })),
   LOG_LEVEL: Type.Union(
     ['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent'].map((level) => Type.Literal(level)),

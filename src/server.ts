@@ -62,7 +62,7 @@ async function start(): Promise<number> {
     await plainly(reachDatabase(databaseUrl))
     await plainly(migrateUp(databaseUrl, (line) => log.info(line)))
 
-    const madeKey = await prepareDatabase(config, databaseUrl)
+    const { madeKey, publishedPrices } = await prepareDatabase(config, databaseUrl)
     const db = connect(databaseUrl)
     closing.push(() => db.destroy())
 
@@ -72,14 +72,17 @@ async function start(): Promise<number> {
     )
     closing.push(() => shared.close())
     if (config.REDIS_URL === undefined) log.info('REDIS_URL is not set: caches stand in the process')
+    const prices = openPriceCache(db, shared)
+    if (publishedPrices) await prices.changed()
     const services = createServices({
       db,
       clock: new DatabaseClock(),
-      prices: openPriceCache(db, shared),
+      prices,
       shared,
       status: openStatusCache(shared),
       enforcement: config.PURSER_ENFORCEMENT,
       tokens: tokenSettings(config),
+      priceFeed: config.PURSER_PRICE_FEED,
     })
     const app = await buildApp({
       services,
@@ -134,15 +137,18 @@ async function plainly<Result>(work: Promise<Result>): Promise<Result> {
 }
 
 /** What has to be there before the first request: prices, default quotas and a key, which is answered where it was made. */
-async function prepareDatabase(config: Config, databaseUrl: string): Promise<string | null> {
+async function prepareDatabase(
+  config: Config,
+  databaseUrl: string,
+): Promise<{ madeKey: string | null; publishedPrices: boolean }> {
   const db = connect(databaseUrl, { connectionsMax: 1, statementMs: PREPARE_MS })
   try {
-    await seedPrices(db)
+    const { published } = await seedPrices(db)
     await setEnvironmentDefaults(db, [
       { scope: 'tenant', resource_type: 'llm', period: 'day', limit_usd: config.PURSER_DEFAULT_LLM_USD_PER_DAY },
       { scope: 'tenant', resource_type: 'e2b', period: 'day', limit_usd: config.PURSER_DEFAULT_E2B_USD_PER_DAY },
     ])
-    return await bootstrapAdminKey({ db }, config.PURSER_ADMIN_KEY)
+    return { madeKey: await bootstrapAdminKey({ db }, config.PURSER_ADMIN_KEY), publishedPrices: published }
   } finally {
     await db.destroy()
   }

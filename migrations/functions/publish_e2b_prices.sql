@@ -2,7 +2,7 @@
 --
 -- p_versions: [{ tier, region?, vcpu, memory_mib, usd_per_vcpu_second, usd_per_gib_second, effective_date, source,
 -- expires_at? }], at most 10,000; decimals as strings. The rules are those of publish_model_prices.
--- Locks: the table against other publishers; readers go on.
+-- Locks: the edition, then the table, against other publishers; readers go on.
 create or replace function copilot_internal.publish_e2b_prices(
   p_versions jsonb,
   out added integer,
@@ -19,6 +19,7 @@ declare
   v_new record;
   v_old copilot_internal.e2b_pricing;
   v_next timestamptz;
+  v_by_admin boolean;
 begin
   added := 0;
   unchanged := 0;
@@ -27,6 +28,8 @@ begin
   if jsonb_typeof(p_versions) <> 'array' or jsonb_array_length(p_versions) > 10000 then
     raise exception 'price versions: an array of at most 10000' using errcode = 'invalid_parameter_value';
   end if;
+  -- The publishers' queue: first of all, so that one who publishes both kinds meets no other half-way.
+  perform from copilot_internal.price_edition for update;
   lock table copilot_internal.e2b_pricing in share row exclusive mode;
 
   for v_new in
@@ -40,6 +43,7 @@ begin
     from jsonb_array_elements(p_versions) with ordinality as v(value, position)
     order by v.position
   loop
+    v_by_admin := copilot_internal.is_admin_source(v_new.source);
     select e.* into v_old
     from copilot_internal.e2b_pricing as e
     where e.tier = v_new.tier
@@ -47,12 +51,13 @@ begin
       and e.effective_date = v_new.effective_date
       and e.superseded_at is null;
     if found then
-      if (v_old.vcpu, v_old.memory_mib, v_old.usd_per_vcpu_second, v_old.usd_per_gib_second)
+      if (copilot_internal.is_admin_source(v_old.source) or not v_by_admin)
+        and (v_old.vcpu, v_old.memory_mib, v_old.usd_per_vcpu_second, v_old.usd_per_gib_second)
         = (v_new.vcpu, v_new.memory_mib, v_new.usd_per_vcpu_second, v_new.usd_per_gib_second) then
         unchanged := unchanged + 1;
         continue;
       end if;
-      if v_old.source = 'admin' and v_new.source is distinct from 'admin' then
+      if copilot_internal.is_admin_source(v_old.source) and not v_by_admin then
         held_back := held_back + 1;
         continue;
       end if;
@@ -81,6 +86,10 @@ begin
       v_new.tier, v_new.region, v_new.vcpu, v_new.memory_mib, trim_scale(v_new.usd_per_vcpu_second),
       trim_scale(v_new.usd_per_gib_second), v_new.effective_date, least(v_new.expires_at, v_next), v_new.source, v_now);
   end loop;
+
+  if added + superseded > 0 then
+    update copilot_internal.price_edition as n set edition = n.edition + 1;
+  end if;
 end
 $$;
 

@@ -3,9 +3,10 @@
 -- p_versions: [{ provider, model, effective_date, source, usd_per_mtok, usd_per_unit?, long_context?, modifiers?,
 -- expires_at?, aliases? }], at most 10,000. For each: the same date and the same rates are left as they are (unchanged);
 -- a new date closes its predecessor and ends where its successor starts (added); the same date with other rates
--- supersedes (superseded) - but what an admin has set is superseded by an admin only (held_back).
+-- supersedes (superseded) - but what an admin has set is superseded by an admin only (held_back), and what an admin
+-- confirms with the same rates becomes the admin's (superseded).
 -- Aliases are set to the model, whoever had them, unless a model has that name itself.
--- Locks: the table against other publishers; readers and writers of costs go on.
+-- Locks: the edition, then the table, against other publishers; readers and writers of costs go on.
 create or replace function copilot_internal.publish_model_prices(
   p_versions jsonb,
   out added integer,
@@ -23,6 +24,7 @@ declare
   v_new record;
   v_old copilot_internal.model_pricing;
   v_next timestamptz;
+  v_by_admin boolean;
 begin
   added := 0;
   unchanged := 0;
@@ -31,6 +33,8 @@ begin
   if jsonb_typeof(p_versions) <> 'array' or jsonb_array_length(p_versions) > 10000 then
     raise exception 'price versions: an array of at most 10000' using errcode = 'invalid_parameter_value';
   end if;
+  -- The publishers' queue: first of all, so that one who publishes both kinds meets no other half-way.
+  perform from copilot_internal.price_edition for update;
   lock table copilot_internal.model_pricing, copilot_internal.model_aliases in share row exclusive mode;
 
   for v_new in
@@ -48,6 +52,7 @@ begin
     from jsonb_array_elements(p_versions) with ordinality as v(value, position)
     order by v.position
   loop
+    v_by_admin := copilot_internal.is_admin_source(v_new.source);
     select m.* into v_old
     from copilot_internal.model_pricing as m
     where m.provider = v_new.provider
@@ -55,13 +60,14 @@ begin
       and m.effective_date = v_new.effective_date
       and m.superseded_at is null;
     if found then
-      if (v_old.usd_per_mtok, v_old.usd_per_unit, v_old.modifiers)
+      if (copilot_internal.is_admin_source(v_old.source) or not v_by_admin)
+        and (v_old.usd_per_mtok, v_old.usd_per_unit, v_old.modifiers)
         = (v_new.usd_per_mtok, v_new.usd_per_unit, v_new.modifiers)
         and v_old.long_context is not distinct from v_new.long_context then
         unchanged := unchanged + 1;
         continue;
       end if;
-      if v_old.source = 'admin' and v_new.source is distinct from 'admin' then
+      if copilot_internal.is_admin_source(v_old.source) and not v_by_admin then
         held_back := held_back + 1;
         continue;
       end if;
@@ -107,8 +113,13 @@ begin
     select from copilot_internal.model_pricing as m where m.provider = w.provider and m.model = w.alias)
   on conflict (provider, alias) do update
     set model = excluded.model, source = excluded.source, recorded_at = excluded.recorded_at
-    where t.model <> excluded.model and (t.source <> 'admin' or excluded.source = 'admin');
+    where t.model <> excluded.model
+      and (not copilot_internal.is_admin_source(t.source) or copilot_internal.is_admin_source(excluded.source));
   get diagnostics aliases_set = row_count;
+
+  if added + superseded + aliases_set > 0 then
+    update copilot_internal.price_edition as n set edition = n.edition + 1;
+  end if;
 end
 $$;
 

@@ -12,6 +12,14 @@ export type SharedCache = {
   drop(keys: string[]): void
   /** One more of a key in its window; null where Redis doesn't answer in time. */
   increment(key: string, windowMs: number): Promise<{ current: number; ttl: number } | null>
+  /** Tells all who have subscribed to the channel, and are in reach. Anyone who may write to Redis can do the same. */
+  publish(channel: string, message: string): Promise<void>
+  /**
+   * Calls back for each message, and whenever some may have been missed: when hearing begins, also again.
+   *
+   * @returns whether messages are heard just now; never where no Redis is configured.
+   */
+  subscribe(channel: string, onMessage: () => void): () => boolean
   /** Null where no Redis is configured. */
   status(): 'up' | 'down' | null
   close(): Promise<void>
@@ -37,6 +45,8 @@ export function openSharedCache(
       set: async () => {},
       drop: () => {},
       increment: async () => null,
+      publish: async () => {},
+      subscribe: () => () => false,
       status: () => null,
       close: async () => {},
     }
@@ -49,6 +59,7 @@ export function openSharedCache(
     enableOfflineQueue: false,
     retryStrategy: (attempt) => Math.min(attempt * 100, RECONNECT_MS_MAX),
   })
+  const ears: Redis[] = []
   const seal = sealWith(secret)
   let failing = false
   redis.on('error', (error) => {
@@ -81,9 +92,35 @@ export function openSharedCache(
       const [current, ttl] = [replies?.[0]?.[1], replies?.[2]?.[1]]
       return typeof current === 'number' && typeof ttl === 'number' && ttl > 0 ? { current, ttl } : null
     },
+    publish: async (channel, message) => {
+      await redis.publish(channel, message).catch(() => null)
+    },
+    subscribe: (channel, onMessage) => {
+      // A connection of its own: one that has subscribed takes no other commands.
+      const ear = redis.duplicate({ commandTimeout: CONNECT_MS, autoResubscribe: false })
+      ears.push(ear)
+      let hears = false
+      // The other connection tells of a Redis that is away.
+      ear.on('error', () => {})
+      ear.on('ready', () => {
+        ear.subscribe(channel).then(
+          () => {
+            hears = true
+            onMessage()
+          },
+          () => ear.disconnect(true),
+        )
+      })
+      ear.on('close', () => {
+        hears = false
+      })
+      ear.on('message', onMessage)
+      return () => hears
+    },
     status: () => (redis.status === 'ready' ? 'up' : 'down'),
     close: async () => {
       redis.disconnect()
+      for (const ear of ears) ear.disconnect()
     },
   }
 }

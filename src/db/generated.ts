@@ -252,6 +252,11 @@ export interface CopilotInternalModelPricing {
   usd_per_unit: Generated<Json>
 }
 
+export interface CopilotInternalPriceEdition {
+  edition: Int8
+  only_row: Generated<boolean>
+}
+
 export interface CopilotInternalPriceSeed {
   only_row: Generated<boolean>
   seed_key: string
@@ -389,6 +394,7 @@ export interface DB {
   'copilot_internal.llm_cost_records': CopilotInternalLlmCostRecords
   'copilot_internal.model_aliases': CopilotInternalModelAliases
   'copilot_internal.model_pricing': CopilotInternalModelPricing
+  'copilot_internal.price_edition': CopilotInternalPriceEdition
   'copilot_internal.price_seed': CopilotInternalPriceSeed
   'copilot_internal.quota_defaults': CopilotInternalQuotaDefaults
   'copilot_internal.quota_events': CopilotInternalQuotaEvents

@@ -3,12 +3,21 @@ import type { E2bPrice } from '../domain/e2b.ts'
 import type { ModelPrice } from '../domain/price.ts'
 import type { Db } from './connection.ts'
 
+/** Prices as they were at an edition: a number that grows with every change of any price. */
+export type PricesThen<Price> = { edition: number; prices: Price[] }
+
+/** The edition of now: that of the last change that is committed. */
+export async function readPriceEdition(db: Db): Promise<number> {
+  const { rows } = await sql<{ edition: string }>`select edition::text from copilot_internal.price_edition`.execute(db)
+  return Number(rows[0]!.edition)
+}
+
 /**
  * All versions in force, past and scheduled, of what a name means: a model's own id, else an alias; never a prefix.
  * Without a provider, of every provider that has the name. Oldest first; empty where nobody knows it.
  */
-export async function findModelPrices(db: Db, provider: string | null, model: string): Promise<ModelPrice[]> {
-  const { rows } = await sql<{ price: ModelPrice }>`
+export async function findModelPrices(db: Db, provider: string | null, model: string): Promise<PricesThen<ModelPrice>> {
+  const { rows } = await sql<{ edition: string; prices: ModelPrice[] }>`
     with named as (
       select m.provider, m.model from copilot_internal.model_pricing m
       where m.model = ${model} and m.superseded_at is null and (${provider}::text is null or m.provider = ${provider})
@@ -19,28 +28,36 @@ export async function findModelPrices(db: Db, provider: string | null, model: st
           select from copilot_internal.model_pricing m
           where m.provider = a.provider and m.model = ${model} and m.superseded_at is null)
     )
-    select json_build_object(
-      'priceId', m.price_id::text, 'provider', m.provider, 'model', m.model, 'effectiveDate', m.effective_date, 'expiresAt', m.expires_at,
-      'source', m.source, 'usdPerMtok', m.usd_per_mtok, 'usdPerUnit', m.usd_per_unit, 'modifiers', m.modifiers,
-      'longContext', case when m.long_context is not null then json_build_object(
-        'inputTokensOver', m.long_context -> 'input_tokens_over', 'usdPerMtok', m.long_context -> 'usd_per_mtok') end) as price
-    from named n
-    join copilot_internal.model_pricing m on m.provider = n.provider and m.model = n.model and m.superseded_at is null
-    order by m.effective_date`.execute(db)
-  return rows.map(({ price }) => price)
+    select n.edition::text, coalesce((
+      select json_agg(json_build_object(
+        'priceId', m.price_id::text, 'provider', m.provider, 'model', m.model, 'effectiveDate', m.effective_date, 'expiresAt', m.expires_at,
+        'source', m.source, 'usdPerMtok', m.usd_per_mtok, 'usdPerUnit', m.usd_per_unit, 'modifiers', m.modifiers,
+        'longContext', case when m.long_context is not null then json_build_object(
+          'inputTokensOver', m.long_context -> 'input_tokens_over', 'usdPerMtok', m.long_context -> 'usd_per_mtok') end)
+        order by m.effective_date)
+      from named
+      join copilot_internal.model_pricing m
+        on m.provider = named.provider and m.model = named.model and m.superseded_at is null), '[]') as prices
+    from copilot_internal.price_edition n`.execute(db)
+  return pricesThen(rows)
 }
 
 /** All versions of a tier's rate card in a region, oldest first. */
-export async function findE2bPrices(db: Db, tier: string, region: string): Promise<E2bPrice[]> {
-  const { rows } = await sql<{ price: E2bPrice }>`
-    select json_build_object(
-      'priceId', e.price_id::text, 'tier', e.tier, 'region', e.region, 'vcpu', e.vcpu::text, 'memoryMib', e.memory_mib,
-      'usdPerVcpuSecond', e.usd_per_vcpu_second::text, 'usdPerGibSecond', e.usd_per_gib_second::text,
-      'effectiveDate', e.effective_date, 'expiresAt', e.expires_at, 'source', e.source) as price
-    from copilot_internal.e2b_pricing e
-    where e.tier = ${tier} and e.region = ${region} and e.superseded_at is null
-    order by e.effective_date`.execute(db)
-  return rows.map(({ price }) => price)
+export async function findE2bPrices(db: Db, tier: string, region: string): Promise<PricesThen<E2bPrice>> {
+  const { rows } = await sql<{ edition: string; prices: E2bPrice[] }>`
+    select n.edition::text, coalesce((
+      select json_agg(json_build_object(
+        'priceId', e.price_id::text, 'tier', e.tier, 'region', e.region, 'vcpu', e.vcpu::text, 'memoryMib', e.memory_mib,
+        'usdPerVcpuSecond', e.usd_per_vcpu_second::text, 'usdPerGibSecond', e.usd_per_gib_second::text,
+        'effectiveDate', e.effective_date, 'expiresAt', e.expires_at, 'source', e.source) order by e.effective_date)
+      from copilot_internal.e2b_pricing e
+      where e.tier = ${tier} and e.region = ${region} and e.superseded_at is null), '[]') as prices
+    from copilot_internal.price_edition n`.execute(db)
+  return pricesThen(rows)
+}
+
+function pricesThen<Price>([row]: { edition: string; prices: Price[] }[]): PricesThen<Price> {
+  return { edition: Number(row!.edition), prices: row!.prices }
 }
 
 /** The names of everything that has a price, as "provider/model" pairs, for a hint to who misspelt one. */

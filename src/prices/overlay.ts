@@ -1,3 +1,4 @@
+import { readFile } from 'node:fs/promises'
 import type { Fee, Rates } from '../domain/price.ts'
 import { E2B_PRESETS } from '../domain/e2b.ts'
 import type { PriceVersion } from './package.ts'
@@ -58,6 +59,12 @@ export type E2bPriceVersion = {
   usd_per_gib_second: string
   effective_date: string
   source: string
+}
+
+/** The overlay of this release, and its text, by whose hash a start knows that it has been published. */
+export async function readOverlay(): Promise<{ overlay: Overlay; text: string }> {
+  const text = await readFile(new URL('./overlay.json', import.meta.url), 'utf8')
+  return { overlay: JSON.parse(text) as Overlay, text }
 }
 
 /**

@@ -1,3 +1,4 @@
+import { readFile } from 'node:fs/promises'
 import { decimal, usdText } from '../domain/money.ts'
 import type { Bucket, Fee, Rates } from '../domain/price.ts'
 
@@ -17,7 +18,7 @@ export type PriceVersion = {
 }
 
 /** What of the package cannot be published, and why; such a model is unknown until an admin prices it. */
-type Skipped = { provider: string; model: string; reason: string }
+export type Skipped = { provider: string; model: string; reason: string }
 
 export type PackagePrices = { versions: PriceVersion[]; skipped: Skipped[] }
 
@@ -73,7 +74,7 @@ export const PACKAGE_PROVIDERS: readonly string[] = [
 
 /** The package's own shapes, as far as they are read; its feed has the same. */
 export type PackageProvider = { id: string; models: PackageModel[] }
-type PackageModel = { id: string; match: unknown; prices: PackagePrice | PackageConditionalPrice[] }
+export type PackageModel = { id: string; match: unknown; prices: PackagePrice | PackageConditionalPrice[] }
 type PackageConditionalPrice = {
   constraint?: { type?: string; start_date?: string }
   prices: PackagePrice
@@ -84,12 +85,10 @@ export type PackagePrice = Record<
 >
 
 /**
- * The package's price data as versions of rate cards. Loads the package (about 19 MB of memory), so it is called only
- * when something is to be published.
- *
- * @param source how the versions name their origin.
+ * The package's price data. Loads the package (about 19 MB of memory), so it is called only when something is to be
+ * published.
  */
-export async function readPackagePrices(source: string): Promise<PackagePrices> {
+export async function readPackage(): Promise<PackageProvider[]> {
   const { findProvider } = await import('@pydantic/genai-prices')
   const providers: PackageProvider[] = []
   for (const providerId of PACKAGE_PROVIDERS) {
@@ -97,7 +96,19 @@ export async function readPackagePrices(source: string): Promise<PackagePrices> 
     // It matches loosely by name when an id is not there; only the id itself counts.
     if (provider?.id === providerId) providers.push(provider)
   }
-  return versionsOf(providers, source)
+  return providers
+}
+
+/** Where the package itself would look for newer data. */
+export async function packageFeedUrl(): Promise<string> {
+  return (await import('@pydantic/genai-prices')).REMOTE_DATA_JSON_URL
+}
+
+/** The package's release from its manifest, so that asking does not load its data. */
+export async function packageRelease(): Promise<string> {
+  const manifest = new URL('../package.json', import.meta.resolve('@pydantic/genai-prices'))
+  const { version } = JSON.parse(await readFile(manifest, 'utf8')) as { version: string }
+  return version
 }
 
 /**

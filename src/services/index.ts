@@ -28,6 +28,8 @@ import { extend } from './extend.ts'
 import { giveUp } from './give-up.ts'
 import { listReservations } from './list-reservations.ts'
 import { readIntegrity } from './integrity.ts'
+import { syncPrices, type PriceSyncDeps } from './price-sync.ts'
+import { listE2bPrices, listModelPrices, publishE2bPrice, publishModelPrice } from './pricing.ts'
 import type { Principal } from './principal.ts'
 import { quotaStatus } from './quota-status.ts'
 import { deleteQuotaDefault, listQuotaDefaults, putQuotaDefault } from './quota-defaults.ts'
@@ -49,6 +51,7 @@ export type ServiceDeps = {
   enforcement: Enforcement
   /** Null: keys only. */
   tokens: TokenSettings | null
+  priceFeed?: PriceSyncDeps['priceFeed']
 }
 
 /** Several at once, so that one that waits for a lock doesn't hold up the others; few, so that connections are left. */
@@ -153,6 +156,11 @@ export function createServices(deps: ServiceDeps) {
       deleteQuotaDefault(deps, actor, ...request),
     listAudit: (...request: Rest<typeof listAudit>) => listAudit(deps, ...request),
     createKey: (actor: Actor, ...request: Tail<typeof createKey>) => createKey(deps, actor, ...request),
+    listModelPrices: (...request: Rest<typeof listModelPrices>) => listModelPrices(deps, ...request),
+    publishModelPrice: (...request: Rest<typeof publishModelPrice>) => publishModelPrice(deps, ...request),
+    listE2bPrices: (...request: Rest<typeof listE2bPrices>) => listE2bPrices(deps, ...request),
+    publishE2bPrice: (...request: Rest<typeof publishE2bPrice>) => publishE2bPrice(deps, ...request),
+    syncPrices: (...request: Rest<typeof syncPrices>) => syncPrices(deps, ...request),
     listKeys: (afterId: string | null, limit: number) => listKeys(deps, afterId, limit),
     readIntegrity: (principal: Principal) => readIntegrity(deps, principal),
     revokeKey: (actor: Actor, keyId: string) => revokeKey(deps, actor, keyId),

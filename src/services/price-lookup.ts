@@ -2,7 +2,7 @@ import { distance } from 'fastest-levenshtein'
 import type { PriceCache } from '../cache/prices.ts'
 import type { DatabaseClock } from '../db/clock.ts'
 import type { Db } from '../db/connection.ts'
-import { listPricedModels, listPricedTiers } from '../db/prices.ts'
+import { listPricedTiers } from '../db/prices.ts'
 import type { E2bPrice } from '../domain/e2b.ts'
 import type { ModelPrice } from '../domain/price.ts'
 import { Problem, invalidRequest, type FieldError } from '../errors.ts'
@@ -69,7 +69,7 @@ export async function modelNotPriced(
   errors?: FieldError[],
 ): Promise<Problem> {
   const named = provider === null ? model : `${provider}/${model}`
-  const names = (await listPricedModels(deps.db)).map((known) =>
+  const names = (await deps.prices.names()).map((known) =>
     provider === null ? known.model : `${known.provider}/${known.model}`,
   )
   const near = nearest(named, names).map((name) => (provider === null ? name : name.slice(name.indexOf('/') + 1)))

@@ -385,6 +385,15 @@ t.test('Vercel: input includes the cache, output includes reasoning, in all its 
   t.same(normalizeProviderUsage({ type: 'finish', finishReason: 'stop', totalUsage: usage }), expected)
   const lastStep = { inputTokens: 1, outputTokens: 1 }
   t.same(normalizeProviderUsage({ usage: lastStep, totalUsage: usage }), expected, 'the total of all steps')
+  t.same(normalizeProviderUsage({ type: 'finish-step', finishReason: 'stop', usage }), expected, 'one step of a stream')
+  const unsaid = {
+    inputTokens: 10,
+    inputTokenDetails: { noCacheTokens: undefined, cacheReadTokens: undefined, cacheWriteTokens: undefined },
+    outputTokens: 3,
+    outputTokenDetails: { textTokens: undefined, reasoningTokens: undefined },
+    totalTokens: 13,
+  }
+  t.same(normalizeProviderUsage(unsaid), { input_tokens: 10, output_tokens: 3 }, 'what the provider does not say')
   const inner = {
     inputTokens: { total: 1_000, noCache: 500, cacheRead: 300, cacheWrite: 200 },
     outputTokens: { total: 80, text: 50, reasoning: 30 },
@@ -474,6 +483,13 @@ t.test('a malformed usage is an error that points at the field', async (t) => {
       '/promptTokensDetails/0/tokenCount',
     ],
     [{ inputTokens: 5, inputTokenDetails: { cacheReadTokens: 6 } }, '/inputTokenDetails/cacheReadTokens'],
+    [{ inputTokens: 5, inputTokenDetails: { noCacheTokens: 6 } }, '/inputTokenDetails/noCacheTokens'],
+    [{ inputTokens: 5, outputTokens: 1, outputTokenDetails: { textTokens: 2 } }, '/outputTokenDetails/textTokens'],
+    [{ inputTokens: { total: 5, noCache: 6 } }, '/inputTokens/noCache'],
+    [
+      { inputTokens: 5, outputTokens: 1, outputTokenDetails: { reasoningTokens: 2 } },
+      '/outputTokenDetails/reasoningTokens',
+    ],
     [{ ...openAiChat, service_tier: 3 }, '/service_tier'],
   ]
   for (const [raw, pointer] of cases) t.equal(pointerOf(raw), pointer, JSON.stringify(raw))

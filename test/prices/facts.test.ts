@@ -14,7 +14,7 @@ type Fact = {
   history?: { until: string; usd_per_mtok: Rates }[]
   scheduled?: { from: string; usd_per_mtok: Rates }[]
 }
-const facts = JSON.parse(await readFile(new URL('./facts-2026-11.json', import.meta.url), 'utf8')) as {
+const facts = JSON.parse(await readFile(new URL('../../src/prices/facts-2026-11.json', import.meta.url), 'utf8')) as {
   as_of: string
   models: Fact[]
 }

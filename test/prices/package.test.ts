@@ -1,8 +1,8 @@
 import { readFile } from 'node:fs/promises'
 import t from 'tap'
-import { PACKAGE_PROVIDERS, readPackagePrices, versionsOf, type PackagePrice } from '../../src/prices/package.ts'
+import { PACKAGE_PROVIDERS, readPackage, versionsOf, type PackagePrice } from '../../src/prices/package.ts'
 
-const { versions, skipped } = await readPackagePrices('the package')
+const { versions, skipped } = versionsOf(await readPackage(), 'the package')
 
 function read(model: { id?: string; match?: unknown; prices: unknown }) {
   const provider = {

@@ -1,5 +1,5 @@
-import type { Usage } from './normal-form.ts'
-import { child, isObject, quantity, Reading, requiredQuantity, type Node } from './reading.ts'
+import { UsageError, type Usage } from './normal-form.ts'
+import { child, isObject, quantity, Reading, requiredQuantity, type Node, type Quantity } from './reading.ts'
 
 /** Usage of Vercel's AI SDK: versions 5 and 6, and the form of version 6 between SDK and providers. */
 export function isVercel(node: Node): boolean {
@@ -23,6 +23,8 @@ export function readVercel(node: Node): Usage {
     reading.add('cache_write_tokens', quantity(input, 'cacheWrite'))
     reading.add('output_tokens', quantity(output, 'total'))
     reading.add('reasoning_tokens', quantity(output, 'reasoning'))
+    checkRest(quantity(input, 'noCache'), quantity(input, 'total'))
+    checkRest(quantity(output, 'text'), quantity(output, 'total'))
     return reading.finish()
   }
   const input = child(node, 'inputTokenDetails')
@@ -32,5 +34,13 @@ export function readVercel(node: Node): Usage {
   reading.add('cache_write_tokens', quantity(input, 'cacheWriteTokens'))
   reading.add('output_tokens', quantity(node, 'outputTokens'))
   reading.add('reasoning_tokens', quantity(output, 'reasoningTokens') ?? quantity(node, 'reasoningTokens'))
+  checkRest(quantity(input, 'noCacheTokens'), quantity(node, 'inputTokens'))
+  checkRest(quantity(output, 'textTokens'), quantity(node, 'outputTokens'))
   return reading.finish()
+}
+
+/** What is neither cached nor reasoning follows from the others; here it only has to be possible. */
+function checkRest(rest: Quantity | undefined, whole: Quantity | undefined): void {
+  if (rest === undefined || rest.count <= (whole?.count ?? 0)) return
+  throw new UsageError(rest.pointer, `is more than the whole (${whole?.count ?? 0})`)
 }

@@ -28,6 +28,7 @@ export async function registerOpenApi(app: FastifyInstance, version: string): Pr
         { name: 'costs', description: 'What was spent' },
         { name: 'quotas', description: 'What may be spent' },
         { name: 'events', description: 'What somebody should know of' },
+        { name: 'pricing', description: 'What a token, a search or a second costs, since when and until when' },
         { name: 'keys', description: 'Who may call' },
         { name: 'audit', description: 'What administrators changed' },
         { name: 'operations', description: 'Whether the service is well' },

@@ -1,0 +1,118 @@
+// The figures of pricing that anyone can repeat: npm run bench:pricing. It prints; it never fails for a time.
+import { chmodSync, mkdtempSync, rmSync } from 'node:fs'
+import { cpus, tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { parseArgs } from 'node:util'
+import { openPriceCache } from '../src/cache/prices.ts'
+import { openSharedCache } from '../src/cache/shared.ts'
+import { connect, type Db } from '../src/db/connection.ts'
+import { migrateUp } from '../src/db/migrations.ts'
+import { listPricedModels } from '../src/db/prices.ts'
+import { costOfUsage } from '../src/domain/price.ts'
+import { startEmbeddedPostgres } from '../src/embedded/postgres.ts'
+import { seedPrices } from '../src/prices/seed.ts'
+import { syncPrices } from '../src/prices/sync.ts'
+import { versionAt } from '../src/services/price-lookup.ts'
+
+const help = `Usage: npm run bench:pricing -- [options]
+
+Prices calls from a warm cache, syncs all models with an embedded Postgres, and weighs 2,000 models in the cache.
+
+Options
+  --calls N    calls that are priced (default 200000)
+  --json       the figures as JSON
+  --help       this text
+`
+
+const MODELS = 2_000
+const { values } = parseArgs({
+  options: {
+    calls: { type: 'string', default: '200000' },
+    json: { type: 'boolean', default: false },
+    help: { type: 'boolean', default: false },
+  },
+})
+
+if (values.help) process.stdout.write(help)
+else {
+  const folder = mkdtempSync(join(tmpdir(), 'purser-bench-'))
+  // As root, Postgres runs as another user, who has to pass through.
+  chmodSync(folder, 0o711)
+  const postgres = await startEmbeddedPostgres({ dataDir: join(folder, 'postgres') })
+  const db = connect(postgres.databaseUrl)
+  try {
+    await migrateUp(postgres.databaseUrl, () => {})
+    report(await measure(db))
+  } finally {
+    await db.destroy()
+    await postgres.stop()
+    rmSync(folder, { recursive: true, force: true })
+  }
+}
+
+type Figures = Record<
+  'microsecondsACall' | 'firstPublishSeconds' | 'syncSeconds' | 'modelsSynced' | 'megabytesOf2000Models',
+  number
+>
+
+async function measure(db: Db): Promise<Figures> {
+  const firstPublishMs = await timed(() => seedPrices(db))
+  const syncMs = await timed(() => syncPrices(db, { dryRun: false, feed: 'none' }))
+  const names = await listPricedModels(db)
+  const shared = openSharedCache(undefined, '', () => {})
+
+  const before = heapBytes()
+  const cache = openPriceCache(db, shared)
+  for (let index = 0; index < MODELS; index += 1) {
+    // Beyond the models that there are, their names without the provider: entries of their own.
+    const { provider, model } = names[index % names.length]!
+    await cache.model(index < names.length ? provider : null, model)
+  }
+  const bytes = heapBytes() - before
+
+  const usage = { input_tokens: 12_362, cache_read_tokens: 4_096, cache_write_tokens: 1_000, output_tokens: 640 }
+  const calls = Number(values.calls)
+  const price = async () => {
+    const card = versionAt(await cache.model('openai', 'gpt-6.1-sol'), new Date())
+    return costOfUsage(card!, usage)
+  }
+  for (let call = 0; call < calls / 10; call += 1) await price()
+  const pricedMs = await timed(async () => {
+    for (let call = 0; call < calls; call += 1) await price()
+  })
+  return {
+    microsecondsACall: (pricedMs * 1_000) / calls,
+    firstPublishSeconds: firstPublishMs / 1_000,
+    syncSeconds: syncMs / 1_000,
+    modelsSynced: names.length,
+    megabytesOf2000Models: bytes / 1_000_000,
+  }
+}
+
+async function timed(work: () => Promise<unknown>): Promise<number> {
+  const startedAt = performance.now()
+  await work()
+  return performance.now() - startedAt
+}
+
+function heapBytes(): number {
+  globalThis.gc?.()
+  return process.memoryUsage().heapUsed
+}
+
+function report(figures: Figures): void {
+  const machine = { cpu: cpus()[0]?.model ?? 'unknown', cores: cpus().length, node: process.version }
+  if (values.json) {
+    process.stdout.write(`${JSON.stringify({ machine, ...figures }, null, 2)}\n`)
+    return
+  }
+  const row = (name: string, value: number, unit: string) =>
+    `${name.padEnd(44)}${value.toFixed(2).padStart(10)} ${unit}\n`
+  process.stdout.write(
+    `${machine.cpu}, ${machine.cores} cores, Node ${machine.node}\n` +
+      row('one call priced from the warm cache', figures.microsecondsACall, 'µs') +
+      row(`publish all ${figures.modelsSynced} models, the first time`, figures.firstPublishSeconds, 's') +
+      row(`sync of all ${figures.modelsSynced} models`, figures.syncSeconds, 's') +
+      row(`${MODELS} models in memory`, figures.megabytesOf2000Models, 'MB'),
+  )
+}

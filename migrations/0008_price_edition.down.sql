@@ -1,0 +1,1 @@
+drop table copilot_internal.price_edition;

@@ -1,0 +1,162 @@
+import { parseArgs } from 'node:util'
+import { connect } from '../db/connection.ts'
+import { reachDatabase } from '../db/reach.ts'
+import { DATABASE_HELP, withDatabaseUrl } from './database-url.ts'
+import type { Db } from '../db/connection.ts'
+import { syncPrices, verifyPrices, type SyncOutcome, type Verification } from '../prices/sync.ts'
+import { announcePrices } from '../services/announce-prices.ts'
+import { disagreementAnswer, syncAnswer } from '../services/price-sync.ts'
+
+const help = `Usage: npm run prices -- <command> [options]
+
+Commands
+  sync     read package, feed and overlay, and publish what is agreed as new versions
+  diff     the same as a dry run: print what sync would publish, and publish nothing
+  verify   compare the prices in force with the second source
+
+Options
+  --feed <file or URL>     sync, diff: newer data in the package's form; "none" asks for none
+                           (PURSER_PRICE_FEED, or else the package's own address, which may be out of reach)
+  --second <file or URL>   what to compare with: dated facts, or the form of models.dev (the release's own facts)
+  --json                   the outcome as JSON on standard output
+  --help                   this text
+
+Rates are never edited: a change counts from its date, or from now on where it has none. Where the second source names
+another figure, where a change is absurd, or where an administrator's price stands, nothing is published: the list says
+so, and POST /v1/pricing/models decides.
+
+${DATABASE_HELP} It has to be migrated.
+Running instances hear of new prices over REDIS_URL.
+Exit code: 0 done, 1 failed (nothing is changed) or verify found a disagreement, 2 wrong arguments.
+`
+
+type Options = { feed?: string; second?: string; json?: boolean; help?: boolean }
+
+process.exitCode = await main()
+
+async function main(): Promise<number> {
+  let values: Options
+  let command: string | undefined
+  try {
+    ;({ values, command } = parseCommand(process.argv.slice(2)))
+  } catch (error) {
+    process.stderr.write(`${(error as Error).message}\n\n${help}`)
+    return 2
+  }
+  if (values.help) {
+    process.stdout.write(help)
+    return 0
+  }
+  try {
+    let exitCode = 0
+    await withDatabaseUrl(async (databaseUrl) => {
+      await reachDatabase(databaseUrl)
+      const db = connect(databaseUrl, { connectionsMax: 1 })
+      try {
+        exitCode = await (command === 'verify' ? verify(db, values) : sync(db, values, command === 'diff'))
+      } finally {
+        await db.destroy()
+      }
+    })
+    return exitCode
+  } catch (error) {
+    process.stderr.write(`${(error as Error).message}\n`)
+    return 1
+  }
+}
+
+function parseCommand(args: string[]): { values: Options; command: string | undefined } {
+  const { values, positionals } = parseArgs({
+    args,
+    allowPositionals: true,
+    options: {
+      feed: { type: 'string' },
+      second: { type: 'string' },
+      json: { type: 'boolean' },
+      help: { type: 'boolean' },
+    },
+  })
+  const [command, ...rest] = positionals
+  if (!values.help) {
+    if (command === undefined) throw new Error('A command is missing')
+    if (!['sync', 'diff', 'verify'].includes(command)) throw new Error(`Unknown command: ${command}`)
+    if (rest.length > 0) throw new Error(`Unexpected argument: ${rest[0]}`)
+    if (command === 'verify' && values.feed !== undefined) throw new Error('--feed goes with sync and diff')
+  }
+  return { values, command }
+}
+
+async function sync(db: Db, values: Options, dryRun: boolean): Promise<number> {
+  const outcome = await syncPrices(db, {
+    dryRun,
+    feed: values.feed ?? process.env['PURSER_PRICE_FEED'],
+    needsFeed: values.feed !== undefined,
+    second: values.second,
+    tell,
+  })
+  if (!dryRun && outcome.added.length + outcome.aliases > 0 && process.env['REDIS_URL']) {
+    const told = await announcePrices(process.env['REDIS_URL'])
+    tell(told ? 'running instances are told' : 'Redis is out of reach: running instances find out within a minute')
+  }
+  print(values.json ? JSON.stringify({ dry_run: dryRun, ...syncAnswer(outcome) }, null, 2) : describe(outcome, dryRun))
+  return 0
+}
+
+async function verify(db: Db, values: Options): Promise<number> {
+  const found = await verifyPrices(db, values.second)
+  const json = { ...found, disagreements: found.disagreements.map(disagreementAnswer) }
+  print(values.json ? JSON.stringify(json, null, 2) : describeVerification(found))
+  return found.disagreements.length === 0 ? 0 : 1
+}
+
+function describe(outcome: SyncOutcome, dryRun: boolean): string {
+  const figure = (usd: string | null) => usd ?? 'none'
+  const lines = [
+    `${dryRun ? 'Would add' : 'Added'} ${outcome.added.length} versions and ${outcome.aliases} aliases; ${outcome.unchanged} versions are unchanged.`,
+    ...outcome.added.map(({ provider, model, effective_date, source, changes }) => {
+      const changed = changes.map(
+        ({ bucket, from_usd, to_usd }) => `${bucket} ${figure(from_usd)} -> ${figure(to_usd)}`,
+      )
+      return `  ${provider} ${model} from ${effective_date} (${source}): ${changed.join(', ')}`
+    }),
+    ...disagreementLines(outcome.disagreements, 'Disagreements, which wait for an administrator'),
+  ]
+  if (outcome.held_back.length > 0) {
+    lines.push('Held back:')
+    for (const { provider, model, reason } of outcome.held_back) lines.push(`  ${provider} ${model}: ${reason}`)
+  }
+  if (outcome.skipped.length > 0) {
+    lines.push('Skipped, because it cannot be priced by what usage counts:')
+    for (const { provider, model, reason } of outcome.skipped) lines.push(`  ${provider} ${model}: ${reason}`)
+  }
+  return lines.join('\n')
+}
+
+function describeVerification({ compared, disagreements, missing }: Verification): string {
+  return [
+    `${compared} models compared, ${new Set(disagreements.map(({ provider, model }) => `${provider} ${model}`)).size} of them disagree, ${missing.length} have no price here.`,
+    ...disagreementLines(disagreements, 'Disagreements'),
+    ...(missing.length > 0 ? ['Without a price:'] : []),
+    ...missing.map(({ provider, model }) => `  ${provider} ${model}`),
+  ].join('\n')
+}
+
+function disagreementLines(disagreements: SyncOutcome['disagreements'], title: string): string[] {
+  if (disagreements.length === 0) return []
+  return [
+    `${title}:`,
+    ...disagreements.map(
+      ({ provider, model, bucket, package_usd, second_usd }) =>
+        `  ${provider} ${model} ${bucket}: ${package_usd ?? 'none'} here, ${second_usd} by the second source`,
+    ),
+  ]
+}
+
+/** Progress, for people; the outcome has standard output to itself. */
+function tell(line: string): void {
+  process.stderr.write(`${line}\n`)
+}
+
+function print(text: string): void {
+  process.stdout.write(`${text}\n`)
+}

@@ -1,0 +1,116 @@
+import type { App } from '../app-type.ts'
+import type { Services } from '../../services/index.ts'
+import { Page } from '../../schemas/common.ts'
+import {
+  E2bPriceBody,
+  E2bPricesQuery,
+  E2bPriceVersion,
+  ModelPriceBody,
+  ModelPricesQuery,
+  ModelPriceVersion,
+  SyncAnswer,
+  SyncBody,
+} from '../../schemas/pricing.ts'
+import { makeCursor, readCursor } from '../cursor.ts'
+import { ADMINS, READERS } from '../plugins/auth.ts'
+import { answers } from '../problem-responses.ts'
+
+const isPriceId = (value: unknown): value is number => Number.isSafeInteger(value)
+
+const LIST_DESCRIPTION =
+  'at: versions in force then. status is as of now. A superseded version is not listed; costs that it priced keep it.'
+const ADD_DESCRIPTION =
+  'Rates are never edited: a version closes the one before it and ends where the next one starts. One of a date that has ' +
+  'a version already is a 409, unless replaces names that one; it is kept, and no longer in force.'
+
+export function pricingRoutes(app: App, services: Services): void {
+  app.get(
+    '/v1/pricing/models',
+    {
+      config: { roles: READERS, limit: 'reads' },
+      schema: {
+        tags: ['pricing'],
+        operationId: 'listModelPrices',
+        summary: 'List versions of models’ rate cards, by provider, model and date',
+        description: `${LIST_DESCRIPTION} model may be an alias.`,
+        querystring: ModelPricesQuery,
+        response: answers({ 200: Page(ModelPriceVersion) }),
+      },
+    },
+    async (request, reply) => {
+      const { limit = 100, cursor, ...query } = request.query
+      const { data, next } = await services.listModelPrices(query, readCursor(cursor, isPriceId), limit)
+      return reply.send({ data, next_cursor: next === null ? null : makeCursor(next) })
+    },
+  )
+
+  app.post(
+    '/v1/pricing/models',
+    {
+      config: { roles: ADMINS, limit: 'admin' },
+      schema: {
+        tags: ['pricing'],
+        operationId: 'publishModelPrice',
+        summary: 'Add a version of a model’s rate card, also ahead or in the past',
+        description: ADD_DESCRIPTION,
+        body: ModelPriceBody,
+        response: answers({ 201: ModelPriceVersion }),
+      },
+    },
+    async (request, reply) => reply.code(201).send(await services.publishModelPrice(request.body)),
+  )
+
+  app.get(
+    '/v1/pricing/e2b',
+    {
+      config: { roles: READERS, limit: 'reads' },
+      schema: {
+        tags: ['pricing'],
+        operationId: 'listE2bPrices',
+        summary: 'List versions of the sandbox rate card, by tier, region and date',
+        description: LIST_DESCRIPTION,
+        querystring: E2bPricesQuery,
+        response: answers({ 200: Page(E2bPriceVersion) }),
+      },
+    },
+    async (request, reply) => {
+      const { limit = 100, cursor, ...query } = request.query
+      const { data, next } = await services.listE2bPrices(query, readCursor(cursor, isPriceId), limit)
+      return reply.send({ data, next_cursor: next === null ? null : makeCursor(next) })
+    },
+  )
+
+  app.post(
+    '/v1/pricing/e2b',
+    {
+      config: { roles: ADMINS, limit: 'admin' },
+      schema: {
+        tags: ['pricing'],
+        operationId: 'publishE2bPrice',
+        summary: 'Add a version of the sandbox rate card of a tier and region',
+        description: `${ADD_DESCRIPTION} Without vcpu and memory_mib the tier keeps its size.`,
+        body: E2bPriceBody,
+        response: answers({ 201: E2bPriceVersion }),
+      },
+    },
+    async (request, reply) => reply.code(201).send(await services.publishE2bPrice(request.body)),
+  )
+
+  app.post(
+    '/v1/pricing/sync',
+    {
+      config: { roles: ADMINS, limit: 'admin' },
+      schema: {
+        tags: ['pricing'],
+        operationId: 'syncPrices',
+        summary: 'Publish what package, feed and overlay agree on with the second source',
+        description:
+          'A change counts from its date, or from now on where it has none. Disagreements and absurd changes are listed ' +
+          'and not published; POST /v1/pricing/models decides. Where the feed is out of reach the package stands alone, and sources says so.',
+        body: SyncBody,
+        response: answers({ 200: SyncAnswer }),
+      },
+    },
+    async (request, reply) => reply.send(await services.syncPrices(request.body)),
+  )
+}

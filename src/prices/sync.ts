@@ -1,0 +1,110 @@
+import { fileURLToPath } from 'node:url'
+import type { Db } from '../db/connection.ts'
+import { changePrices, publishModelPrices, readAllModelPrices } from '../db/price-versions.ts'
+import { withFeed, readFeed } from './feed.ts'
+import { layOver, readOverlay } from './overlay.ts'
+import { packageFeedUrl, packageRelease, readPackage, versionsOf, type PriceVersion, type Skipped } from './package.ts'
+import { compareAll, planChanges, type Plan } from './plan.ts'
+import { readSecondSource, type SecondSource } from './second-source.ts'
+import { readJson, SourceError } from './source-text.ts'
+
+const OWN_FACTS = fileURLToPath(new URL('./facts-2026-11.json', import.meta.url))
+/** What PURSER_PRICE_FEED and --feed say for no feed at all. */
+const NO_FEED = 'none'
+
+export type SyncOptions = {
+  dryRun: boolean
+  /** A path or URL, or "none"; the package's own where it is left out. */
+  feed?: string | undefined
+  /** Whether the feed has to be there; otherwise the package stands alone where it can't be had. */
+  needsFeed?: boolean
+  /** A path or URL; the project's own facts where it is left out. */
+  second?: string | undefined
+  tell?: (line: string) => void
+}
+
+/** Where figures were looked for, and what became of it. */
+export type SourceNote = { name: string; status: 'read' | 'unread' | 'not asked'; detail: string }
+
+export type SyncOutcome = Omit<Plan, 'publish'> & {
+  sources: SourceNote[]
+  /** Models that a source has and that cannot be published; they are unknown until an administrator prices them. */
+  skipped: Skipped[]
+}
+
+/**
+ * Reads package, feed and overlay, compares them with the second source and the database, and publishes what
+ * planChanges() finds, unless it is a dry run. In one transaction: all of it or nothing.
+ *
+ * @throws SourceError for a second source, or a feed that has to be there, that cannot be read; nothing is changed then.
+ */
+export async function syncPrices(db: Db, options: SyncOptions): Promise<SyncOutcome> {
+  const tell = options.tell ?? (() => {})
+  const sources: SourceNote[] = []
+  const note = (source: SourceNote) => {
+    sources.push(source)
+    tell(`${source.name}: ${source.status}, ${source.detail}`)
+  }
+  const { wanted, skipped } = await readWanted(options, note)
+  const second = await openSecondSource(options.second)
+  note({
+    name: 'second source',
+    status: 'read',
+    detail: `${options.second ?? 'own facts'}${second.asOf === null ? '' : ` of ${second.asOf}`}`,
+  })
+
+  const work = async (transaction: Db): Promise<Omit<Plan, 'publish'>> => {
+    const { at, current } = await readAllModelPrices(transaction)
+    const { publish, ...plan } = planChanges(wanted, current, second.pricesAt(at), at)
+    if (!options.dryRun) await publishModelPrices(transaction, publish)
+    return plan
+  }
+  const plan = await (options.dryRun ? work(db) : changePrices(db, work))
+  tell(`${plan.added.length} ${options.dryRun ? 'would be added' : 'added'}, ${plan.unchanged} unchanged`)
+  return { ...plan, sources, skipped }
+}
+
+/** What a check of the prices in force against the second source found. */
+export type Verification = ReturnType<typeof compareAll>
+
+/** Compares the prices in force in the database with the second source; changes nothing. @throws SourceError */
+export async function verifyPrices(db: Db, second: string | undefined): Promise<Verification> {
+  const source = await openSecondSource(second)
+  const { at, current } = await readAllModelPrices(db)
+  return compareAll(current, source.pricesAt(at), at)
+}
+
+async function openSecondSource(location: string | undefined): Promise<SecondSource> {
+  return readSecondSource(await readJson(location ?? OWN_FACTS))
+}
+
+async function readWanted(
+  { feed: location, needsFeed = false }: SyncOptions,
+  note: (source: SourceNote) => void,
+): Promise<{ wanted: PriceVersion[]; skipped: Skipped[] }> {
+  const release = await packageRelease()
+  const own = await readPackage()
+  note({ name: 'package', status: 'read', detail: `genai-prices ${release}` })
+  const { overlay } = await readOverlay()
+  note({ name: 'overlay', status: 'read', detail: overlay.edition })
+
+  const url = location ?? (await packageFeedUrl())
+  const skipped: Skipped[] = []
+  let providers = own
+  let source = `genai-prices ${release}`
+  if (url === NO_FEED) note({ name: 'feed', status: 'not asked', detail: 'none is wanted' })
+  else {
+    try {
+      const { providers: fed, broken } = readFeed(await readJson(url))
+      providers = withFeed(own, fed)
+      skipped.push(...broken)
+      source = 'genai-prices feed'
+      note({ name: 'feed', status: 'read', detail: url })
+    } catch (error) {
+      if (needsFeed || !(error instanceof SourceError)) throw error
+      note({ name: 'feed', status: 'unread', detail: `${error.message}; the package stands alone` })
+    }
+  }
+  const read = versionsOf(providers, source)
+  return { wanted: layOver(read.versions, overlay), skipped: [...skipped, ...read.skipped] }
+}

@@ -1,0 +1,60 @@
+import type { PriceCache } from '../cache/prices.ts'
+import type { Db } from '../db/connection.ts'
+import { toProblem } from '../db/faults.ts'
+import { syncPrices as sync, type SyncOutcome } from '../prices/sync.ts'
+import type { SyncBody } from '../schemas/pricing.ts'
+import { timeText, usdJson } from './answers.ts'
+
+export type PriceSyncDeps = {
+  db: Db
+  prices: PriceCache
+  /** A path or URL, or "none"; the package's own where it is left out. */
+  priceFeed?: string | undefined
+}
+
+/**
+ * Reads package, feed and overlay, and publishes what is agreed; a dry run says what it would do.
+ *
+ * What it published is the price of the next reservation in every instance, as an administrator's version is.
+ * @throws unavailable
+ */
+export async function syncPrices({ db, prices, priceFeed }: PriceSyncDeps, body: SyncBody): Promise<object> {
+  const dryRun = body.dry_run ?? false
+  try {
+    const outcome = await sync(db, { dryRun, feed: priceFeed })
+    if (!dryRun && outcome.added.length + outcome.aliases > 0) await prices.changed()
+    return { dry_run: dryRun, ...syncAnswer(outcome) }
+  } catch (error) {
+    throw toProblem(error)
+  }
+}
+
+/** The outcome as an answer: figures as JSON numbers in plain digits. */
+export function syncAnswer(outcome: SyncOutcome): object {
+  const number = (figure: string | null) => (figure === null ? null : usdJson(figure))
+  return {
+    added: outcome.added.map(({ changes, effective_date, ...addition }) => ({
+      ...addition,
+      effective_date: timeText(effective_date),
+      changes: changes.map(({ bucket, from_usd, to_usd }) => ({
+        bucket,
+        from_usd: number(from_usd),
+        to_usd: number(to_usd),
+      })),
+    })),
+    unchanged: outcome.unchanged,
+    aliases: outcome.aliases,
+    disagreements: outcome.disagreements.map(disagreementAnswer),
+    held_back: outcome.held_back,
+    skipped: outcome.skipped,
+    sources: outcome.sources,
+  }
+}
+
+export function disagreementAnswer({
+  package_usd,
+  second_usd,
+  ...where
+}: SyncOutcome['disagreements'][number]): object {
+  return { ...where, package_usd: package_usd === null ? null : usdJson(package_usd), second_usd: usdJson(second_usd) }
+}
