@@ -1,6 +1,8 @@
 import type pg from 'pg'
 import t, { type Test } from 'tap'
+import { checkSpend } from '../../src/db/check-spend.ts'
 import { expireReservations } from '../../src/db/expire-reservations.ts'
+import { extendReservation } from '../../src/db/extend-reservation.ts'
 import { setQuotas } from '../../src/db/quotas.ts'
 import { createDatabase, type TestDatabase } from '../helpers/database.ts'
 import { booking, hold, openSession } from '../helpers/spend.ts'
@@ -31,7 +33,7 @@ function* walk(node: Node): Generator<Node> {
 const describe = (node: Node) =>
   [node['Node Type'], node['Relation Name'], node['Index Cond']].filter(Boolean).join(' ')
 
-/** Runs the four functions as a service does, on a new connection, and answers each statement's plan. */
+/** Runs the functions that decide as a service does, on a new connection, and answers each statement's plan. */
 async function collectPlans(t: Test, database: TestDatabase, name: string): Promise<Statement[]> {
   const session = openSession(t, database.url)
   const statements: Statement[] = []
@@ -60,7 +62,7 @@ async function collectPlans(t: Test, database: TestDatabase, name: string): Prom
     hold(`${name}-1`, '2'),
     hold(`${name}-2`, '3', { on_expiry: 'charge', ttl_seconds: 1 }),
     hold(`${name}-3`, '1', { ttl_seconds: 1 }),
-    hold(`${name}-3`, '1', { model: 'gpt-4o', provider: 'openai' }),
+    hold(`${name}-3`, '1', { model: 'gpt-4o', provider: 'openai', estimate: { estimated_cost_usd: '1' } }),
   ]
   const ids = items.map((item) => item.reservation_id)
   // Sent again they are repeats; with one that asks for too much, something binds.
@@ -70,6 +72,14 @@ async function collectPlans(t: Test, database: TestDatabase, name: string): Prom
     { outcome: { refused: {} } },
     { outcome: { granted: '1' } },
   ])
+  t.match(await checkSpend(session.db, hold(`${name}-1`, '100', { user_id: 'u' }), 'enforce'), {
+    outcome: { refused: {} },
+  })
+  const longer = { reservation_id: ids[4]!, tenant_id: null, ttl_seconds: 6_000 }
+  const total = (usd: string) => ({ estimate: { estimated_cost_usd: usd }, amount_usd: usd })
+  t.match(await extendReservation(session.db, { ...longer, total: null }, 'enforce'), { extended: {} })
+  t.match(await extendReservation(session.db, { ...longer, total: total('2') }, 'enforce'), { extended: {} })
+  t.match(await extendReservation(session.db, { ...longer, total: total('2000000') }, 'enforce'), { refused: {} })
   t.match(
     await session.commit(
       booking(ids[0]!, '0.5'),
@@ -90,7 +100,15 @@ async function collectPlans(t: Test, database: TestDatabase, name: string): Prom
 
 function assertLookups(t: Test, statements: Statement[]): void {
   const deciding = statements.filter(({ where }) => where !== '' && !where.includes('copilot_internal.set_quotas('))
-  for (const name of ['reserve_spend', 'commit_spend', 'release_spend', 'expire_reservations', 'change_balances']) {
+  for (const name of [
+    'reserve_spend',
+    'commit_spend',
+    'release_spend',
+    'extend_reservation',
+    'check_spend',
+    'expire_reservations',
+    'change_balances',
+  ]) {
     t.ok(
       deciding.some(({ where }) => where.includes(`copilot_internal.${name}(`)),
       `plans of ${name}() are seen`,
