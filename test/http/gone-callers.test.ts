@@ -58,7 +58,10 @@ const isReleased = (tenantId: string) =>
   )
 
 /** Holds the tenant's balances locked, so that decisions about it wait. */
-async function lockBalances(t: Test, tenantId: string): Promise<{ client: PoolClient; untilAwaited(): Promise<void> }> {
+async function lockBalances(
+  t: Test,
+  tenantId: string,
+): Promise<{ client: PoolClient; untilAwaited: () => Promise<void> }> {
   await service.call('POST', '/v1/reservations/check', {
     resource_type: 'llm',
     tenant_id: tenantId,
