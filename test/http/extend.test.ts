@@ -121,7 +121,7 @@ t.test('an estimate that does not fit is refused at its place', async (t) => {
     [llm, { estimate: { max_output_tokens: 1_000_000_000_000_000 } }, '/estimate/max_output_tokens'],
     [usd, { estimate: { max_output_tokens: 1 } }, '/estimate/max_output_tokens'],
     [usd, { estimate: { estimated_cost_usd: -1 } }, '/estimate/estimated_cost_usd'],
-    [usd, { estimate: { estimated_cost_usd: 999_999_999.9999999999999 } }, '/estimate/estimated_cost_usd'],
+    [usd, { estimate: { estimated_cost_usd: '999999999.9999999999999' } }, '/estimate/estimated_cost_usd'],
     [box, { estimate: { max_output_tokens: 1 } }, '/estimate/max_output_tokens'],
     [box, { estimate: { max_seconds: 86_401 } }, '/estimate/max_seconds'],
     [box, { ttl_seconds: 90_001 }, '/ttl_seconds'],

@@ -27,6 +27,13 @@ async function send(body: object, headers: Record<string, string>): Promise<Sock
   return socket
 }
 
+/** Goes away without waiting, and returns when the service knows: it reads what comes later in a later turn of its loop. */
+async function leave(socket: Socket): Promise<void> {
+  socket.destroy()
+  await once(socket, 'close')
+  await service.call('GET', '/healthz')
+}
+
 /** Asks until Postgres says so; the test's own timeout bounds it. */
 async function until(condition: string, values: unknown[]): Promise<void> {
   for (;;) {
@@ -51,7 +58,10 @@ const isReleased = (tenantId: string) =>
   )
 
 /** Holds the tenant's balances locked, so that decisions about it wait. */
-async function lockBalances(t: Test, tenantId: string): Promise<{ client: PoolClient; untilAwaited(): Promise<void> }> {
+async function lockBalances(
+  t: Test,
+  tenantId: string,
+): Promise<{ client: PoolClient; untilAwaited: () => Promise<void> }> {
   await service.call('POST', '/v1/reservations/check', {
     resource_type: 'llm',
     tenant_id: tenantId,
@@ -73,8 +83,7 @@ t.test('a hold without a key whose caller went away before the answer is given b
   const { client, untilAwaited } = await lockBalances(t, 'gone')
   const socket = await send({ tenant_id: 'gone', estimated_cost_usd: 5 }, caller)
   await untilAwaited()
-  socket.destroy()
-  await once(socket, 'close')
+  await leave(socket)
   await client.query('commit')
   await isReleased('gone')
   t.same(await listed('gone'), [{ status: 'released', release_reason: 'the caller has gone' }])
@@ -87,16 +96,14 @@ t.test('one with a key waits for the retry of its caller', async (t) => {
   const body = { tenant_id: 'keyed', estimated_cost_usd: 5 }
   const socket = await send(body, keyed)
   await untilAwaited()
-  socket.destroy()
-  await once(socket, 'close')
+  await leave(socket)
   await client.query('commit')
   await until(`exists (select from copilot_internal.reservations where tenant_id = 'keyed')`, [])
   // A later hold without a key, given back in the same way, shows that the service has come past the first.
   const later = await lockBalances(t, 'keyed-later')
   const second = await send({ tenant_id: 'keyed-later', estimated_cost_usd: 5 }, caller)
   await later.untilAwaited()
-  second.destroy()
-  await once(second, 'close')
+  await leave(second)
   await later.client.query('commit')
   await isReleased('keyed-later')
   t.same(await listed('keyed'), [{ status: 'reserved', release_reason: null }])
@@ -119,7 +126,7 @@ t.test('a caller that has its answer and then goes keeps its hold', async (t) =>
   const { client, untilAwaited } = await lockBalances(t, 'answered-later')
   const later = await send({ tenant_id: 'answered-later', estimated_cost_usd: 5 }, caller)
   await untilAwaited()
-  later.destroy()
+  await leave(later)
   await client.query('commit')
   await isReleased('answered-later')
   t.same(await listed('answered'), [{ status: 'reserved', release_reason: null }])
@@ -131,8 +138,8 @@ t.test('a refusal whose caller went away leaves nothing, and the service goes on
   await untilAwaited()
   // Waits for the batch of the first, and will not fit beside it.
   const second = await send({ tenant_id: 'refused', estimated_cost_usd: 51 }, caller)
-  first.destroy()
-  second.destroy()
+  await leave(first)
+  await leave(second)
   await client.query('commit')
   await isReleased('refused')
   t.same(await listed('refused'), [{ status: 'released', release_reason: 'the caller has gone' }])
@@ -144,8 +151,7 @@ t.test('a stop gives back what callers that have gone hold, and ends in order', 
   const { client, untilAwaited } = await lockBalances(t, 'stopped')
   const socket = await send({ tenant_id: 'stopped', estimated_cost_usd: 5 }, caller)
   await untilAwaited()
-  socket.destroy()
-  await once(socket, 'close')
+  await leave(socket)
   const ended = service.stop()
   await client.query('commit')
   t.equal(await ended, 0, 'nothing waits for an answer that nobody reads')

@@ -1,6 +1,8 @@
 import type pg from 'pg'
 import t, { type Test } from 'tap'
+import { checkSpend } from '../../src/db/check-spend.ts'
 import { expireReservations } from '../../src/db/expire-reservations.ts'
+import { extendReservation } from '../../src/db/extend-reservation.ts'
 import { setQuotas } from '../../src/db/quotas.ts'
 import { createDatabase, type TestDatabase } from '../helpers/database.ts'
 import { booking, hold, openSession, spending } from '../helpers/spend.ts'
@@ -60,7 +62,7 @@ async function collectPlans(t: Test, database: TestDatabase, name: string): Prom
     hold(`${name}-1`, '2'),
     hold(`${name}-2`, '3', { on_expiry: 'charge', ttl_seconds: 1 }),
     hold(`${name}-3`, '1', { ttl_seconds: 1 }),
-    hold(`${name}-3`, '1', { model: 'gpt-4o', provider: 'openai' }),
+    hold(`${name}-3`, '1', { model: 'gpt-4o', provider: 'openai', estimate: { estimated_cost_usd: '1' } }),
   ]
   const ids = items.map((item) => item.reservation_id)
   // Sent again they are repeats; with one that asks for too much, something binds.
@@ -70,6 +72,14 @@ async function collectPlans(t: Test, database: TestDatabase, name: string): Prom
     { outcome: { refused: {} } },
     { outcome: { granted: '1' } },
   ])
+  t.match(await checkSpend(session.db, hold(`${name}-1`, '100', { user_id: 'u' }), 'enforce'), {
+    outcome: { refused: {} },
+  })
+  const longer = { reservation_id: ids[4]!, tenant_id: null, ttl_seconds: 6_000 }
+  const total = (usd: string) => ({ estimate: { estimated_cost_usd: usd }, amount_usd: usd })
+  t.match(await extendReservation(session.db, { ...longer, total: null }, 'enforce'), { extended: {} })
+  t.match(await extendReservation(session.db, { ...longer, total: total('2') }, 'enforce'), { extended: {} })
+  t.match(await extendReservation(session.db, { ...longer, total: total('2000000') }, 'enforce'), { refused: {} })
   t.match(
     await session.commit(
       booking(ids[0]!, '0.5'),
@@ -115,6 +125,8 @@ function assertLookups(t: Test, statements: Statement[]): void {
     'reserve_spend',
     'commit_spend',
     'release_spend',
+    'extend_reservation',
+    'check_spend',
     'expire_reservations',
     'record_spend',
     'correct_record',

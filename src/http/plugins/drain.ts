@@ -10,8 +10,13 @@ export function registerDrain(app: FastifyInstance): void {
   let closing = false
   let drained = (): void => {}
 
-  app.addHook('onRequest', async () => {
+  app.addHook('onRequest', async (_request, reply) => {
     inFlight += 1
+    // Fastify's onResponse does not come for a caller that has gone; the end of the connection does.
+    reply.raw.once('close', () => {
+      inFlight -= 1
+      if (closing && inFlight === 0) drained()
+    })
     if (closing) {
       throw new Problem('unavailable', 'This instance is stopping. Nothing was decided; try again.', {
         headers: { 'retry-after': '1' },
@@ -20,10 +25,6 @@ export function registerDrain(app: FastifyInstance): void {
   })
   app.addHook('onSend', async (_request, reply) => {
     if (closing) reply.header('connection', 'close')
-  })
-  app.addHook('onResponse', async () => {
-    inFlight -= 1
-    if (closing && inFlight === 0) drained()
   })
   app.addHook('preClose', async () => {
     closing = true
