@@ -5,7 +5,7 @@ import { openPriceCache } from './cache/prices.ts'
 import { openStatusCache } from './cache/quota-status.ts'
 import { openSharedCache } from './cache/shared.ts'
 import { ConfigError, readConfig, type Config } from './config.ts'
-import { DatabaseClock } from './db/clock.ts'
+import { DatabaseClock, readClock } from './db/clock.ts'
 import { connect } from './db/connection.ts'
 import { expireReservations } from './db/expire-reservations.ts'
 import { migrateUp } from './db/migrations.ts'
@@ -73,7 +73,7 @@ async function start(): Promise<number> {
     if (config.REDIS_URL === undefined) log.info('REDIS_URL is not set: caches stand in the process')
     const services = createServices({
       db,
-      clock: new DatabaseClock(),
+      clock: new DatabaseClock(await readClock(db)),
       prices: openPriceCache(db, shared),
       shared,
       status: openStatusCache(shared),

@@ -1,5 +1,5 @@
 import AjvCompiler from '@fastify/ajv-compiler'
-import type { FastifyInstance, FastifySchemaValidationError } from 'fastify'
+import type { FastifyInstance, FastifySchemaCompiler, FastifySchemaValidationError } from 'fastify'
 import type { FieldError } from '../../errors.ts'
 
 // Controls, lone surrogates and line separators; Postgres or a log line would not take them.
@@ -47,11 +47,11 @@ export function registerValidation(app: FastifyInstance, options: { allowEmailId
   app.setValidatorCompiler((route) => (route.httpPart === 'body' ? strict(route) : finite(coercing(route))))
 }
 
-type Validate = { (data: unknown): unknown; errors?: FastifySchemaValidationError[] | null }
+type Validate = ReturnType<FastifySchemaCompiler<unknown>>
 
 /** Ajv makes Infinity of the text, and then holds it to no bound. */
 function finite(validate: Validate): Validate {
-  const checked: Validate = (data) => {
+  const checked: Validate = (data: unknown) => {
     const valid = validate(data)
     checked.errors = validate.errors ?? null
     if (valid === false) return false
