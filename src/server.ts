@@ -5,7 +5,7 @@ import { openPriceCache } from './cache/prices.ts'
 import { openStatusCache } from './cache/quota-status.ts'
 import { openSharedCache } from './cache/shared.ts'
 import { ConfigError, readConfig, type Config } from './config.ts'
-import { DatabaseClock } from './db/clock.ts'
+import { DatabaseClock, readClock } from './db/clock.ts'
 import { connect } from './db/connection.ts'
 import { expireReservations } from './db/expire-reservations.ts'
 import { migrateUp } from './db/migrations.ts'
@@ -76,7 +76,7 @@ async function start(): Promise<number> {
     if (publishedPrices) await prices.changed()
     const services = createServices({
       db,
-      clock: new DatabaseClock(),
+      clock: new DatabaseClock(await readClock(db)),
       prices,
       shared,
       status: openStatusCache(shared),

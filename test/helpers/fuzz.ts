@@ -141,14 +141,10 @@ function soundObject(
 }
 
 function soundText({ format, pattern, minLength = 1 }: Schema, random: Random): string {
-  switch (format) {
-    case 'uuid':
-      return `01980000-0000-7000-8000-${String(random.below(1e12)).padStart(12, '0')}`
-    case 'date-time':
-      return `2026-${random.pick(['01', '06', '11'])}-${10 + random.below(18)}T0${random.below(10)}:00:00Z`
-    case 'time-zone':
-      return random.pick(['UTC', 'Europe/Dublin', 'Asia/Kathmandu'])
-  }
+  if (format === 'uuid') return `01980000-0000-7000-8000-${String(random.below(1e12)).padStart(12, '0')}`
+  if (format === 'date-time')
+    return `2026-${random.pick(['01', '06', '11'])}-${10 + random.below(18)}T0${random.below(10)}:00:00Z`
+  if (format === 'time-zone') return random.pick(['UTC', 'Europe/Dublin', 'Asia/Kathmandu'])
   if (pattern?.includes('[0-9]') && !pattern.includes('[a-z]')) return `${random.below(20)}.${random.below(100)}`
   return random.pick(['a', 'b-2', 'tenant', 'Ünï-4']).padEnd(minLength, 'x')
 }

@@ -151,8 +151,8 @@ const OUTAGES: { name: string; begin: () => void | Promise<void>; end: () => voi
     begin: () => signal(processesOf(postgres.pid), 'SIGSTOP'),
     end: () => signal(processesOf(postgres.pid), 'SIGCONT'),
   },
-  { name: 'behind a way that is silent', begin: toPostgres.silence, end: toPostgres.mend },
-  { name: 'behind a way that is cut', begin: toPostgres.cut, end: toPostgres.mend },
+  { name: 'behind a way that is silent', begin: () => toPostgres.silence(), end: () => toPostgres.mend() },
+  { name: 'behind a way that is cut', begin: () => toPostgres.cut(), end: () => toPostgres.mend() },
 ]
 
 for (const { name, begin, end } of OUTAGES) {
