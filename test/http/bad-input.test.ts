@@ -23,6 +23,7 @@ async function written(): Promise<string> {
     'e2b_cost_records',
     'api_keys',
     'quota_defaults',
+    'audit_log',
   ]
   const counts = tables.map((table) => `(select count(*) from copilot_internal.${table})`)
   const { rows } = await database.pool.query(`select array[${counts.join(', ')}] as counts,
