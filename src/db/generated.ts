@@ -50,6 +50,26 @@ export interface CopilotInternalApiKeys {
   tenant_id: string | null
 }
 
+export interface CopilotInternalAuditHead {
+  audit_id: Int8
+  hash: string | null
+  one: Generated<boolean>
+}
+
+export interface CopilotInternalAuditLog {
+  action: string
+  after: Json | null
+  at: Timestamp
+  audit_id: Int8
+  before: Json | null
+  hash: string
+  ip: string | null
+  previous_hash: string | null
+  principal: string
+  reason: string | null
+  subject: string
+}
+
 export interface CopilotInternalCostQuotas {
   billing_day: Generated<number>
   created_at: Timestamp
@@ -264,6 +284,10 @@ export interface CopilotInternalPriceSeed {
 }
 
 export interface CopilotInternalQuotaDefaults {
+  /**
+   * Taken away by an administrator. The row stays, so that the environment does not bring it back.
+   */
+  deleted_at: Timestamp | null
   enforcement: Generated<string>
   from_environment: boolean
   limit_usd: Numeric
@@ -387,6 +411,8 @@ export interface CopilotInternalScopes {
 export interface DB {
   'copilot_internal.api_key_hashes': CopilotInternalApiKeyHashes
   'copilot_internal.api_keys': CopilotInternalApiKeys
+  'copilot_internal.audit_head': CopilotInternalAuditHead
+  'copilot_internal.audit_log': CopilotInternalAuditLog
   'copilot_internal.cost_quota_status': CopilotInternalCostQuotaStatus
   'copilot_internal.cost_quotas': CopilotInternalCostQuotas
   'copilot_internal.e2b_cost_records': CopilotInternalE2bCostRecords

@@ -25,6 +25,7 @@ async function written(): Promise<string> {
     'record_corrections',
     'api_keys',
     'quota_defaults',
+    'audit_log',
   ]
   const counts = tables.map((table) => `(select count(*) from copilot_internal.${table})`)
   const { rows } = await database.pool.query(`select array[${counts.join(', ')}] as counts,

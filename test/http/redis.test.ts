@@ -98,6 +98,34 @@ t.test('a change of a quota drops the status of its scope', async (t) => {
   t.match(await readDay('changed'), { limit: 7, reserved: 1 })
 })
 
+t.test('what was read before an administrator’s change and stored after it is not believed', async (t) => {
+  const other = await startService(t, database.url, { REDIS_URL: redis.url })
+  await until(async () => (await redisCheck(other)) === 'up')
+  await hold('overtaken', 1)
+  await readDay('overtaken', { 'cache-control': 'no-cache' })
+  const old = (await client.get(statusKey('overtaken', '')))!
+  const quota = { scope: 'tenant', tenant_id: 'overtaken', resource_type: 'llm', period: 'day' }
+  const { json } = await service.call('PUT', '/v1/quotas', { ...quota, limit_usd: 7 })
+  await client.set(statusKey('overtaken', ''), old, 'EX', 30)
+  t.match(await readDay('overtaken', {}, other), { limit: 7 })
+  await other.call('PATCH', `/v1/quotas/${json.quota_id}`, { limit_usd: 8 })
+  t.match(await readDay('overtaken'), { limit: 8 })
+  await other.call('DELETE', `/v1/quotas/${json.quota_id}`)
+  t.match(await readDay('overtaken'), { limit: undefined })
+  t.equal((await service.call('PUT', '/v1/quotas/bulk', { quotas: [{ ...quota, limit_usd: 9 }] })).status, 200)
+  t.match(await readDay('overtaken', {}, other), { limit: 9, reserved: 1 })
+})
+
+t.test('a changed default drops the status of whom it touches', async (t) => {
+  const held = await hold('by-default', 1)
+  t.match(await readDay('by-default'), { limit: 50 })
+  const byDefault = { scope: 'tenant', resource_type: 'llm', period: 'day' }
+  await service.call('PUT', '/v1/quota-defaults', { ...byDefault, limit_usd: 40 })
+  t.match(await readDay('by-default'), { limit: 40, reserved: 1 })
+  await service.call('PUT', '/v1/quota-defaults', { ...byDefault, limit_usd: 50 })
+  await settle(held, 'release', {})
+})
+
 t.test('prices are kept in Redis, for an hour at most', async (t) => {
   t.equal((await service.call('POST', '/v1/estimates', estimateOf(MODEL))).status, 200)
   await until(async () => (await client.exists(priceKey(MODEL))) === 1)

@@ -242,6 +242,70 @@ t.test('a month is one of the zone’s calendar', async (t) => {
   )
 })
 
+t.test('weeks and months begin at :45 past the hour where the zone’s midnight is there', async (t) => {
+  // 2028-02-29 is a leap day, and a Tuesday.
+  await assertEdges(
+    t,
+    { period: 'week', zone: 'Asia/Kathmandu', weekStartsOn: 2 },
+    {
+      '2028-02-28T18:14:59.999999Z': '2028-02-21 18:15 .. 2028-02-28 18:15',
+      '2028-02-28T18:15:00Z': '2028-02-28 18:15 .. 2028-03-06 18:15',
+    },
+  )
+  await assertEdges(
+    t,
+    { period: 'month', zone: 'Asia/Kathmandu', billingDay: 31 },
+    {
+      '2028-02-28T18:14:59.999999Z': '2028-01-30 18:15 .. 2028-02-28 18:15',
+      '2028-02-28T18:15:00Z': '2028-02-28 18:15 .. 2028-03-30 18:15',
+      '2027-02-27T18:15:00Z': '2027-02-27 18:15 .. 2027-03-30 18:15',
+    },
+  )
+  // Chatham: 12:45 ahead in winter, 13:45 in summer; the clocks go back on 2026-04-05 and forward on 2026-09-27.
+  await assertEdges(
+    t,
+    { period: 'day', zone: 'Pacific/Chatham' },
+    {
+      '2026-04-04T10:14:59.999999Z': '2026-04-03 10:15 .. 2026-04-04 10:15',
+      '2026-04-04T10:15:00Z': '2026-04-04 10:15 .. 2026-04-05 11:15',
+      '2026-09-26T11:15:00Z': '2026-09-26 11:15 .. 2026-09-27 10:15',
+      '2026-09-27T10:15:00Z': '2026-09-27 10:15 .. 2026-09-28 10:15',
+    },
+  )
+  await assertEdges(
+    t,
+    { period: 'week', zone: 'Pacific/Chatham', weekStartsOn: 7 },
+    {
+      '2026-04-04T10:15:00Z': '2026-04-04 10:15 .. 2026-04-11 11:15',
+      '2026-09-26T11:15:00Z': '2026-09-26 11:15 .. 2026-10-03 10:15',
+    },
+  )
+  await assertEdges(
+    t,
+    { period: 'month', zone: 'Pacific/Chatham', billingDay: 5 },
+    {
+      '2026-04-04T10:14:59.999999Z': '2026-03-04 10:15 .. 2026-04-04 10:15',
+      '2026-04-04T10:15:00Z': '2026-04-04 10:15 .. 2026-05-04 11:15',
+    },
+  )
+})
+
+t.test('a month whose billing day is the day the clocks change begins at that day’s midnight', async (t) => {
+  await assertEdges(
+    t,
+    { period: 'month', zone: 'America/New_York', billingDay: 8 },
+    {
+      '2026-03-08T04:59:59.999999Z': '2026-02-08 05:00 .. 2026-03-08 05:00',
+      '2026-03-08T05:00:00Z': '2026-03-08 05:00 .. 2026-04-08 04:00',
+    },
+  )
+  await assertEdges(
+    t,
+    { period: 'month', zone: 'Africa/Cairo', billingDay: 24 },
+    { '2026-04-23T22:00:00Z': '2026-04-23 22:00 .. 2026-05-23 21:00' },
+  )
+})
+
 t.test('total has no end in sight', async (t) => {
   await assertEdges(
     t,

@@ -1,5 +1,5 @@
 import AjvCompiler from '@fastify/ajv-compiler'
-import type { FastifyInstance, FastifySchemaCompiler, FastifySchemaValidationError } from 'fastify'
+import type { FastifyInstance, FastifySchemaValidationError } from 'fastify'
 import type { FieldError } from '../../errors.ts'
 import { FORMAT_MESSAGES, formatsOf } from '../../schemas/formats.ts'
 

@@ -66,11 +66,13 @@ export function apiKeyRoutes(app: App, services: Services): void {
       },
     },
     async (request, reply) =>
-      reply.send(await services.rotateKey(
+      reply.send(
+        await services.rotateKey(
           actorOf(request),
           request.params.key_id,
           request.body.overlap_seconds ?? OVERLAP_SECONDS,
-        )),
+        ),
+      ),
   )
 
   app.delete(
