@@ -5,6 +5,7 @@ import { faultCode } from '../../src/db/faults.ts'
 import { setQuotas } from '../../src/db/quotas.ts'
 import { createDatabase } from '../helpers/database.ts'
 import { assertHealthy } from '../helpers/integrity.ts'
+import { sizeFrom } from '../helpers/seed.ts'
 import { booking, hold, openSession, type Session } from '../helpers/spend.ts'
 
 const database = await createDatabase(t)
@@ -100,6 +101,61 @@ t.test('sessions that meet the same quotas in opposite orders never deadlock', a
   await assertHealthy(t, pool)
 })
 
+/** One batch of a deciding function over these tenants and their holds, in the order given. */
+type Deciding = (session: Session, tenants: string[], ids: string[]) => Promise<unknown>
+
+const CAST = ['p-1', 'p-2', 'p-3']
+
+/** The functions that take locks (0) to (3); extend, records and corrections take their place here. */
+const DECIDING: Record<string, Deciding> = {
+  reserve: (session, tenants) => session.reserve(...tenants.map((tenant) => hold(tenant, '0.01', { ttl_seconds: 0 }))),
+  commit: (session, _, ids) => session.commit(...ids.map((id) => booking(id, '0.02'))),
+  release: (session, _, ids) => session.release(...ids),
+  expire: (session) => expireReservations(session.db, 4),
+  'change quotas': (session, tenants) =>
+    setQuotas(
+      session.db,
+      tenants.map((tenant_id) => ({ scope: 'tenant', tenant_id, period: 'day', limit_usd: '1000000' })),
+    ),
+}
+const PAIRS = Object.keys(DECIDING).flatMap((one, n, names) => names.slice(n).map((other) => [one, other] as const))
+
+t.test('two sessions in every pair of the deciding functions, in opposite orders, never deadlock', async (t) => {
+  const callsMin = sizeFrom('PURSER_TEST_LOCK_CALLS', 4_000)
+  const [one, other, filler] = [1, 2, 3].map(() => openSession({ teardown: () => {} }, database.url)) as [
+    Session,
+    Session,
+    Session,
+  ]
+  const before = await deadlocks()
+  await DECIDING['change quotas']!(filler, CAST, [])
+  let calls = 0
+  // Pairs take turns, so that each is met on tables of every size.
+  for (let round = 0; calls < callsMin; round++) {
+    const [first, second] = PAIRS[round % PAIRS.length]!
+    // What both settle: one still holds, and two have lapsed, one of which is charged.
+    const items = CAST.map((tenant, n) =>
+      hold(tenant, '0.01', { ttl_seconds: n === 0 ? 600 : 0, on_expiry: n === 1 ? 'charge' : 'release' }),
+    )
+    await filler.reserve(...items)
+    const ids = items.map(({ reservation_id: id }) => id)
+    await Promise.all([
+      DECIDING[first]!(one, CAST, ids),
+      DECIDING[second]!(other, CAST.toReversed(), ids.toReversed()),
+    ]).catch((error: unknown) => {
+      throw new Error(`${first} beside ${second}: ${faultCode(error)}`, { cause: error })
+    })
+    calls += 2
+  }
+  const pids = await Promise.all([one, other, filler].map(pidOf))
+  await Promise.all([one, other, filler].map(({ db }) => db.destroy()))
+  await until('not exists (select from pg_stat_activity where pid = any ($1))', [pids])
+  t.equal(await deadlocks(), before, `${calls} calls in ${PAIRS.length} pairs`)
+  const last = openSession(t, database.url)
+  while ((await expireReservations(last.db, 500)) > 0);
+  await assertHealthy(t, pool)
+})
+
 t.test('two sessions that meet many new tenants in opposite orders make each quota once', async (t) => {
   const [one, other] = [openSession(t, database.url), openSession(t, database.url)]
   await one.pool.query(`select copilot_internal.set_quota_defaults($1, true)`, [
@@ -152,10 +208,50 @@ t.test('a balance that another session keeps locked ends the wait, and nothing i
     await untilBlocked(waiterPid, holderPid)
     t.equal(await code, LOCK_NOT_AVAILABLE, name)
   }
+  const lapsed = codeOf(waiter.moveTo('2999-01-01T00:00:00Z').then(() => expireReservations(waiter.db, 100_000)))
+  await untilBlocked(waiterPid, holderPid)
+  t.equal(await lapsed, LOCK_NOT_AVAILABLE, 'expire')
+  await waiter.moveTo(null)
   t.same(await written(pool), before)
   await holder.pool.query('rollback')
   t.match(await waiter.commit(booking(first, '1')), [{ outcome: { committed: { status: 'committed' } } }])
   t.match(await waiter.release(second), [{ settled: { status: 'released' } }])
+  await assertHealthy(t, pool)
+})
+
+t.test('the lock of a change of quotas ends the wait of every decision, and a decision that of a change', async (t) => {
+  const [holder, waiter] = [openSession(t, database.url), openSession(t, database.url)]
+  const [item, next] = [hold('admin-away', '1'), hold('admin-away', '1')]
+  await holder.reserve(item)
+  const id = item.reservation_id
+  const [holderPid, waiterPid] = [await pidOf(holder), await pidOf(waiter)]
+  const change = (session: Session) =>
+    setQuotas(session.db, [{ scope: 'tenant', tenant_id: 'admin-away', period: 'day', limit_usd: '5' }])
+  const before = await written(pool)
+  await holder.pool.query('begin')
+  await change(holder)
+  const calls = {
+    reserve: () => waiter.reserve(next),
+    commit: () => waiter.commit(booking(id, '1')),
+    release: () => waiter.release(id),
+    expire: () => expireReservations(waiter.db, 500),
+    'change quotas': () => change(waiter),
+  }
+  for (const [name, call] of Object.entries(calls)) {
+    const code = codeOf(call())
+    await untilBlocked(waiterPid, holderPid)
+    t.equal(await code, LOCK_NOT_AVAILABLE, name)
+  }
+  await holder.pool.query('rollback')
+  t.same(await written(pool), before)
+
+  await holder.pool.query('begin')
+  await holder.reserve(next)
+  const code = codeOf(change(waiter))
+  await untilBlocked(waiterPid, holderPid)
+  t.equal(await code, LOCK_NOT_AVAILABLE, 'a change beside a decision')
+  await holder.pool.query('rollback')
+  t.match(await waiter.commit(booking(id, '1')), [{ outcome: { committed: { status: 'committed' } } }])
   await assertHealthy(t, pool)
 })
 
