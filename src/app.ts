@@ -1,17 +1,23 @@
 import Fastify, { type FastifyBaseLogger } from 'fastify'
 import { randomUUID } from 'node:crypto'
 import { apiKeyRoutes } from './http/routes/api-keys.ts'
+import { costRecordRoutes } from './http/routes/cost-records.ts'
+import { auditLogRoutes } from './http/routes/audit-log.ts'
 import { costRoutes } from './http/routes/costs.ts'
+import { eventRoutes } from './http/routes/events.ts'
 import { estimateRoutes } from './http/routes/estimates.ts'
+import { integrityRoutes } from './http/routes/integrity.ts'
 import { operationRoutes } from './http/routes/operations.ts'
+import { quotaDefaultRoutes } from './http/routes/quota-defaults.ts'
 import { quotaRoutes } from './http/routes/quotas.ts'
 import { reservationRoutes } from './http/routes/reservations.ts'
 import type { App } from './http/app-type.ts'
 import { registerAuth } from './http/plugins/auth.ts'
+import { registerDeadline } from './http/plugins/deadline.ts'
 import { registerDrain } from './http/plugins/drain.ts'
 import { registerJson } from './http/plugins/json.ts'
 import { registerOpenApi } from './http/plugins/openapi.ts'
-import { answerError, registerProblems } from './http/plugins/problems.ts'
+import { answerClientError, answerError, registerProblems } from './http/plugins/problems.ts'
 import { registerRateLimit, type Limits } from './http/plugins/rate-limit.ts'
 import { registerRequestContext, requestIdOf } from './http/plugins/request-context.ts'
 import { registerValidation } from './http/plugins/validation.ts'
@@ -43,6 +49,7 @@ export async function buildApp(options: AppOptions): Promise<App> {
     genReqId: (request) => requestIdOf(request.headers['x-request-id']) ?? randomUUID(),
     requestIdHeader: false,
     frameworkErrors: answerError,
+    clientErrorHandler: answerClientError,
     routerOptions: { maxParamLength: PARAM_CHARACTERS_MAX },
     // Draining is ours: see the plugin.
     return503OnClosing: false,
@@ -53,6 +60,7 @@ export async function buildApp(options: AppOptions): Promise<App> {
   registerJson(app)
   registerValidation(app, options)
   registerProblems(app)
+  registerDeadline(app)
   registerAuth(app, services)
   await registerRateLimit(app, options.limits)
   app.addSchema(ProblemSchema)
@@ -60,9 +68,14 @@ export async function buildApp(options: AppOptions): Promise<App> {
 
   reservationRoutes(app, services)
   estimateRoutes(app, services)
+  costRecordRoutes(app, services)
   costRoutes(app, services)
+  eventRoutes(app, services)
   quotaRoutes(app, services)
+  quotaDefaultRoutes(app, services)
   apiKeyRoutes(app, services)
+  integrityRoutes(app, services)
+  auditLogRoutes(app, services)
   operationRoutes(app, services)
 
   return app

@@ -7,6 +7,7 @@ export const ERRORS = {
   method_not_allowed: { status: 405, title: 'Method not allowed' },
   reservation_committed: { status: 409, title: 'Reservation already committed' },
   reservation_not_open: { status: 409, title: 'Reservation not open' },
+  record_corrected: { status: 409, title: 'Cost record already corrected' },
   payload_too_large: { status: 413, title: 'Payload too large' },
   uri_too_long: { status: 414, title: 'URI too long' },
   unsupported_media_type: { status: 415, title: 'Unsupported media type' },
@@ -30,6 +31,8 @@ export const ERROR_HELP: Record<ErrorCode, string> = {
   method_not_allowed: 'The path exists, but not with this method; the Allow header lists those that do.',
   reservation_committed: 'The reservation has been committed already, with another result.',
   reservation_not_open: 'The reservation is settled or past its expires_at; make a new one.',
+  record_corrected:
+    'The line of cost has been corrected already, or is a reversal; correct the line that stands instead.',
   payload_too_large: 'The body is larger than 1 MiB.',
   uri_too_long: 'A part of the path is too long.',
   unsupported_media_type: 'Send the body as application/json.',

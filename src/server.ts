@@ -19,6 +19,8 @@ import { createServices } from './services/index.ts'
 import { stopTelemetry } from './telemetry/stop.ts'
 
 const DRAIN_MS_MAX = 15_000
+/** Publishing prices is one statement over all of them. */
+const PREPARE_MS = 60_000
 
 /** Why the service did not start, in words for who can mend it. */
 class StartError extends Error {
@@ -59,14 +61,9 @@ async function start(): Promise<number> {
     await plainly(reachDatabase(databaseUrl))
     await plainly(migrateUp(databaseUrl, (line) => log.info(line)))
 
+    const madeKey = await prepareDatabase(config, databaseUrl)
     const db = connect(databaseUrl)
     closing.push(() => db.destroy())
-    await seedPrices(db)
-    await setEnvironmentDefaults(db, [
-      { scope: 'tenant', resource_type: 'llm', period: 'day', limit_usd: config.PURSER_DEFAULT_LLM_USD_PER_DAY },
-      { scope: 'tenant', resource_type: 'e2b', period: 'day', limit_usd: config.PURSER_DEFAULT_E2B_USD_PER_DAY },
-    ])
-    const madeKey = await bootstrapAdminKey({ db }, config.PURSER_ADMIN_KEY)
 
     // Who may write to Redis does not know the way into the database; another release may store other forms.
     const shared = openSharedCache(config.REDIS_URL, `${version} ${databaseUrl}`, (error) =>
@@ -116,6 +113,21 @@ async function plainly<Result>(work: Promise<Result>): Promise<Result> {
   } catch (error) {
     if (!(error instanceof Error) || error instanceof TypeError || error instanceof RangeError) throw error
     throw new StartError(error.message, { cause: error })
+  }
+}
+
+/** What has to be there before the first request: prices, default quotas and a key, which is answered where it was made. */
+async function prepareDatabase(config: Config, databaseUrl: string): Promise<string | null> {
+  const db = connect(databaseUrl, { connectionsMax: 1, statementMs: PREPARE_MS })
+  try {
+    await seedPrices(db)
+    await setEnvironmentDefaults(db, [
+      { scope: 'tenant', resource_type: 'llm', period: 'day', limit_usd: config.PURSER_DEFAULT_LLM_USD_PER_DAY },
+      { scope: 'tenant', resource_type: 'e2b', period: 'day', limit_usd: config.PURSER_DEFAULT_E2B_USD_PER_DAY },
+    ])
+    return await bootstrapAdminKey({ db }, config.PURSER_ADMIN_KEY)
+  } finally {
+    await db.destroy()
   }
 }
 

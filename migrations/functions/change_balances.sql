@@ -2,7 +2,8 @@
 -- path. An id may come several times (its amounts are summed) or with nothing to add (then it is read, not locked).
 -- p_cause: why, for a balance that comes to stand above its limit (over_cause); it is cleared when it falls back.
 -- Answers whether one that was changed, and is enforced or warned of, stands above its limit now; and the balances as they stand
--- now, as one object of parallel arrays, amounts as text so that no client floats them.
+-- now, as one object of parallel arrays, amounts as text so that no client floats them. A cost that brings spent to where an
+-- event is due writes it; holds alone don't.
 --
 -- The update's order is that of the sorted subquery only while the join is a nested loop, so that plan is pinned here:
 -- with a hash join eight clients deadlocked nine times in six seconds.
@@ -19,6 +20,8 @@ set enable_seqscan = off
 set enable_bitmapscan = off
 set enable_material = off
 as $$
+declare
+  v_due bigint[];
 begin
   with delta as materialized (
     select u.id, sum(u.spent) as spent, sum(u.reserved) as reserved
@@ -36,10 +39,10 @@ begin
           then coalesce(p.over_cause, p_cause) end
     from delta d
     where p.quota_period_id = d.id and (d.spent <> 0 or d.reserved <> 0)
-    returning p.*
+    returning p.*, d.spent as added
   ),
   unchanged as (
-    select p.* from delta d
+    select p.*, 0::numeric as added from delta d
     cross join lateral (select p.* from copilot_internal.quota_periods p where p.quota_period_id = d.id offset 0) p
     where d.spent = 0 and d.reserved = 0
   )
@@ -50,8 +53,13 @@ begin
            'period', array_agg(p.period), 'enforcement', array_agg(p.enforcement),
            'limit_usd', array_agg((case when p.raise_until > p_now then p.raise_limit_usd else p.limit_usd end)::text),
            'spent_usd', array_agg(p.spent::text), 'reserved_usd', array_agg(p.reserved::text),
-           'starts_at', array_agg(p.starts_at), 'ends_at', array_agg(p.ends_at))
-    into over, balances
+           'starts_at', array_agg(p.starts_at), 'ends_at', array_agg(p.ends_at)),
+         -- The end of a raise moves the thresholds without anybody's doing.
+         array_agg(p.quota_period_id) filter (where p.added > 0 and (p.spent >= p.next_event_usd or p.raise_until is not null))
+    into over, balances, v_due
     from (select c.*, true as changed from changed c union all select u.*, false from unchanged u) p;
+  if v_due is not null then
+    perform copilot_internal.tell_quotas(v_due, false, p_now);
+  end if;
 end $$;
 comment on function copilot_internal.change_balances(bigint[], numeric[], numeric[], text, timestamptz) is 'Adds to balances in id order, under a pinned plan; answers how they stand.';

@@ -1,5 +1,6 @@
 -- check_integrity: the invariants of the money that do not hold; no row is healthy. One statement, so one snapshot.
--- Reads every reservation, balance and record: for operators and tests, not for the hot path.
+-- Reads every reservation, balance and record: for operators and tests, not for the hot path. What to do about each stands in
+-- src/services/integrity.ts and docs/operations.md.
 create or replace function copilot_internal.check_integrity()
 returns table (invariant text, subject text, detail text)
 language sql stable
@@ -27,6 +28,10 @@ as $$
     where not exists (select from copilot_internal.record_corrections k where c.cost_record_id in (k.corrects, k.reversal_id))
     group by c.reservation_id
   )
+  select 'I1', 'quota_period ' || h.id, format('open holds of %s name it, but it is not there', h.usd)
+  from held h left join copilot_internal.quota_periods p on p.quota_period_id = h.id
+  where p.quota_period_id is null
+  union all
   select 'I1', 'quota_period ' || p.quota_period_id,
          format('reserved is %s, its open holds sum to %s', p.reserved, coalesce(h.usd, 0))
   from copilot_internal.quota_periods p left join held h on h.id = p.quota_period_id
@@ -58,5 +63,33 @@ as $$
   where case when r.status = 'committed' or r.cost_record_id is not null
           then l.lines is distinct from 1 or (r.status = 'committed' and r.cost_usd is null)
           else l.lines is not null end
+  union all
+  select 'I10', 'quota_period ' || p.quota_period_id,
+         format('spent %s has reached %s of the limit %s, but no event tells it', p.spent, t.threshold, p.limit_usd)
+  from copilot_internal.quota_periods p
+  cross join now
+  join copilot_internal.cost_quotas q on q.quota_id = p.quota_id
+  cross join lateral unnest(q.thresholds || 1::numeric) t(threshold)
+  -- A raise that has ended is told of with the next cost; an old period's events may be gone.
+  where p.enforcement <> 'off' and p.closed_at is null and p.ends_at > now.at and p.raise_until is null
+    and p.spent > 0 and p.spent >= t.threshold * p.limit_usd
+    and not exists (
+      select from copilot_internal.quota_events e
+      where e.quota_period_id = p.quota_period_id
+        and case when t.threshold = 1 then e.type = 'quota.exceeded' and e.once_key = p.quota_period_id || ':' || p.arming
+            else e.type = 'quota.warning' and e.once_key = p.quota_period_id || ':' || p.arming || ':' || trim_scale(t.threshold) end)
+  union all
+  select 'I10', 'quota_event ' || e.once_key, format('%s is told %s times', e.type, count(*))
+  from copilot_internal.quota_events e
+  group by e.type, e.once_key having count(*) > 1
+  union all
+  -- The unique index forbids it; an index that is gone or damaged does not.
+  select 'keys', 'principal ' || r.principal, format('%s reservations have the idempotency key %s: %s', count(*), r.idempotency_key,
+         string_agg(r.reservation_id::text, ', ' order by r.created_at, r.reservation_id))
+  from copilot_internal.reservations r
+  where r.idempotency_key is not null
+  group by r.principal, r.idempotency_key having count(*) > 1
+  union all
+  select a.invariant, a.subject, a.detail from copilot_internal.audit_integrity() a
 $$;
 comment on function copilot_internal.check_integrity() is 'The rows that break an invariant of the money; empty is healthy.';

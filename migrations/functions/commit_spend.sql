@@ -160,6 +160,13 @@ begin
         released_usd = greatest(d.held_usd - d.cost_usd, 0), cost_record_id = (d.item).cost_record_id, late = d.late, estimated = d.estimated
     from unnest(v_done) d
     where r.reservation_id = d.reservation_id;
+  if exists (
+    select from unnest(v_done) d
+    cross join lateral (select r.reserved_usd from copilot_internal.reservations r where r.reservation_id = d.reservation_id offset 0) r
+    where d.late or d.estimated or d.cost_usd > r.reserved_usd
+  ) then
+    perform copilot_internal.tell_commits(v_done, v_now);
+  end if;
 
   -- The answers are read from what stands now, so that a repeat answers what the first commit answered.
   return (

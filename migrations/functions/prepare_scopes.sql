@@ -16,7 +16,7 @@ begin
   from unnest(p_types, p_tenants, p_users) k(resource_type, tenant_id, user_id)
   join copilot_internal.quota_defaults d
     on d.resource_type = k.resource_type and d.scope = case when k.user_id = '' then 'tenant' else 'user' end
-  where k.tenant_id <> ''
+  where k.tenant_id <> '' and d.deleted_at is null
     and not exists (
       select from copilot_internal.scopes s
       where s.resource_type = k.resource_type and s.tenant_id = k.tenant_id and s.user_id = k.user_id

@@ -151,6 +151,18 @@ begin
     end loop;
   end if;
 
+  if v_notes is not null then
+    -- Last, so that nothing is waited for while an event's key is held. A warned quota is exceeded as well.
+    perform copilot_internal.tell_quotas(told.ids, true, v_now)
+      from (
+        select array_agg(v_periods.ids[(v.value ->> 0)::integer + 1]) as ids
+        from (select distinct u.note from unnest(v_notes) u(note) where u.note is not null) n
+        cross join lateral (select n.note::json as note) j
+        cross join lateral json_array_elements(case json_typeof(j.note) when 'array' then j.note else j.note -> 'violations' end) v
+      ) told
+      where told.ids is not null;
+  end if;
+
   return json_build_object(
     'now', v_now, 'ids', v_periods.ids, 'first', v_periods.first, 'last', v_periods.last, 'balances', v_change.balances,
     'outcomes', case when v_notes is not null or v_units is not null or cardinality(v_inserted) < cardinality(p_amounts)

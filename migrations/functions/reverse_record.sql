@@ -1,5 +1,6 @@
 -- reverse_record: books the full reversal of a line of cost, quantities too, with the same occurred_at and booked_at.
--- p_recorded_at is the line's, so that one partition is looked at. p_quota_period_ids: the periods that the reversal names.
+-- p_recorded_at is the line's, or a moment before it (the charge of a lapse may have been corrected since): no earlier partition
+-- is looked at. p_quota_period_ids: the periods that the reversal names.
 create or replace function copilot_internal.reverse_record(
   p_resource_type copilot_internal.resource_type, p_cost_record_id uuid, p_recorded_at timestamptz,
   p_reversal_id uuid, p_quota_period_ids bigint[], p_now timestamptz
@@ -18,7 +19,7 @@ begin
            copilot_internal.negate_usage(usage), -input_tokens, -output_tokens, -input_cost_usd, -output_cost_usd, -total_cost_usd,
            price_id, estimated, late, overrun, cost_record_id, cached, streaming, p_quota_period_ids, occurred_at, booked_at, p_now
     from copilot_internal.llm_cost_records
-    where cost_record_id = p_cost_record_id and recorded_at = p_recorded_at;
+    where cost_record_id = p_cost_record_id and recorded_at >= p_recorded_at;
   else
     insert into copilot_internal.e2b_cost_records (
       cost_record_id, reservation_id, execution_context_id, tenant_id, user_id, conversation_id, path_id, labels, sandbox_id, tier, region,
@@ -29,7 +30,7 @@ begin
            -disk_io_gb, -network_io_gb, -total_cost_usd, price_id, estimated, late, overrun, cost_record_id, sandbox_status, operation_type,
            p_quota_period_ids, occurred_at, booked_at, p_now
     from copilot_internal.e2b_cost_records
-    where cost_record_id = p_cost_record_id and recorded_at = p_recorded_at;
+    where cost_record_id = p_cost_record_id and recorded_at >= p_recorded_at;
   end if;
   if not found then
     raise exception 'cost record % is not there to be reversed', p_cost_record_id using errcode = 'no_data_found';

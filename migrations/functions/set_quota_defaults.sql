@@ -1,7 +1,7 @@
 -- set_quota_defaults: sets what a tenant or user gets at first sight, and with it the quotas of all that are known by now,
 -- but for those that an administrator set or deleted.
 -- p_defaults: [{ scope, resource_type, period, limit_usd, enforcement }, ...]. p_from_environment: at a start of the service;
--- then a default that an administrator set stays as it is.
+-- then a default that an administrator set or took away stays as it is.
 create or replace function copilot_internal.set_quota_defaults(p_defaults json, p_from_environment boolean default false)
 returns void
 language plpgsql volatile
@@ -19,9 +19,10 @@ begin
       scope text, resource_type copilot_internal.resource_type, period text, limit_usd numeric, enforcement text)
     on conflict (resource_type, scope, period) do update
       set limit_usd = excluded.limit_usd, enforcement = excluded.enforcement,
-          from_environment = excluded.from_environment, updated_at = excluded.updated_at
+          from_environment = excluded.from_environment, updated_at = excluded.updated_at, deleted_at = null
       where (not p_from_environment or d.from_environment)
-        and (d.limit_usd, d.enforcement) is distinct from (excluded.limit_usd, excluded.enforcement)
+        and (d.limit_usd, d.enforcement, d.from_environment, d.deleted_at)
+            is distinct from (excluded.limit_usd, excluded.enforcement, excluded.from_environment, null)
     returning d.*
   )
   select json_agg(json_build_object(

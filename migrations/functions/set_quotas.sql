@@ -6,8 +6,9 @@
 -- Answers a row for each in the order given: quota_json(), and whether it was made.
 -- A new or revived quota, and one whose zone, week start or billing day changes, opens a balance with what its scope has
 -- booked in the running period, and adopts the open holds of its scope (rules 7 and 8); a limit changes in the running balance.
--- Locks: (0) exclusively, so that no decision works with a limit that has been changed. Cost: some
--- index look-ups a quota, while decisions wait.
+-- Each change is written to the audit log, but for those that come from a default: its own change is.
+-- Locks: (0) exclusively, so that no decision works with a limit that has been changed; the head of the audit chain last.
+-- Cost: some index look-ups a quota, while decisions wait.
 create or replace function copilot_internal.set_quotas(p_quotas json, p_from_default boolean default false)
 returns table (quota json, made boolean)
 language plpgsql volatile
@@ -26,6 +27,10 @@ declare
   v_wish record;
   v_old copilot_internal.cost_quotas;
   v_new copilot_internal.cost_quotas;
+  -- Whether the thresholds are to be told anew.
+  v_rearms boolean;
+  v_changes jsonb[] := '{}';
+  v_change jsonb;
 begin
   perform pg_advisory_xact_lock(copilot_internal.quota_lock());
   v_now := copilot_internal.clock_now();
@@ -61,6 +66,8 @@ begin
           created_at = case when q.deleted_at is null then q.created_at else excluded.created_at end,
           updated_at = excluded.updated_at, deleted_at = null
     returning * into v_new;
+    v_rearms := (v_old.limit_usd, v_old.thresholds, v_old.raise_limit_usd, v_old.raise_until)
+      is distinct from (v_new.limit_usd, v_new.thresholds, v_new.raise_limit_usd, v_new.raise_until);
 
     if v_old.quota_id is null or v_old.deleted_at is not null
        or (v_old.time_zone, v_old.week_starts_on, v_old.billing_day) is distinct from (v_new.time_zone, v_new.week_starts_on, v_new.billing_day) then
@@ -72,15 +79,30 @@ begin
         set limit_usd = v_new.limit_usd, raise_limit_usd = v_new.raise_limit_usd, raise_until = v_new.raise_until, enforcement = v_new.enforcement,
             over_cause = case
               when p.spent + p.reserved > case when v_new.raise_until > v_now then v_new.raise_limit_usd else v_new.limit_usd end
-              then coalesce(p.over_cause, case when v_new.enforcement <> p.enforcement then 'enforcement' else 'limit' end) end
+              then coalesce(p.over_cause, case when v_new.enforcement <> p.enforcement then 'enforcement' else 'limit' end) end,
+            arming = p.arming + v_rearms::integer
         where p.quota_id = v_new.quota_id and p.closed_at is null and p.ends_at > v_now;
     end if;
+    -- What is spent already may be at a threshold of the new limit.
+    perform copilot_internal.tell_quotas(array_agg(p.quota_period_id), false, v_now)
+      from copilot_internal.quota_periods p
+      where p.quota_id = v_new.quota_id and p.closed_at is null and p.starts_at <= v_now and p.ends_at > v_now
+      having count(*) > 0;
     -- The next decision looks the scope's balances up afresh.
     update copilot_internal.scopes s set valid_until = '-infinity'
       where s.resource_type = v_new.resource_type and s.tenant_id = coalesce(v_new.tenant_id, '') and s.user_id = coalesce(v_new.user_id, '');
     quota := copilot_internal.quota_json(v_new);
     made := v_old.quota_id is null or v_old.deleted_at is not null;
+    if not p_from_default then
+      v_changes := v_changes || jsonb_build_object(
+        'action', case when made then 'quota.create' else 'quota.update' end, 'subject', 'quota:' || v_new.quota_id,
+        'before', case when not made then copilot_internal.quota_snapshot(v_old) end, 'after', copilot_internal.quota_snapshot(v_new));
+    end if;
     return next;
+  end loop;
+  foreach v_change in array v_changes loop
+    perform copilot_internal.write_audit(
+      v_change ->> 'action', v_change ->> 'subject', nullif(v_change -> 'before', 'null'), v_change -> 'after');
   end loop;
 end $$;
 comment on function copilot_internal.set_quotas(json, boolean) is 'Makes or changes quotas by natural key, all or none.';

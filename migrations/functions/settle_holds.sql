@@ -38,6 +38,17 @@ begin
     left join (select v.reservation_id, copilot_internal.uuid_v7(p_now) as cost_record_id from unnest(v_charged) v) c
       on c.reservation_id = u.reservation_id
     where r.reservation_id = u.reservation_id;
+  insert into copilot_internal.quota_events (event_id, type, created_at, tenant_id, user_id, once_key, data)
+  select copilot_internal.uuid_v7(p_now), 'reservation.lapsed', p_now, r.tenant_id, r.user_id, r.reservation_id::text,
+         jsonb_strip_nulls(jsonb_build_object(
+           'reservation_id', r.reservation_id, 'cost_record_id', r.cost_record_id, 'resource_type', r.resource_type,
+           'conversation_id', r.conversation_id, 'reserved_usd', trim_scale(r.reserved_usd)::text,
+           'charged', r.on_expiry = 'charge', 'expired_at', r.expires_at))
+  from unnest(p_ids) u(reservation_id)
+  cross join lateral (select r.* from copilot_internal.reservations r where r.reservation_id = u.reservation_id offset 0) r
+  where r.status = 'expired'
+  order by r.reservation_id
+  on conflict do nothing;
   if cardinality(v_charged) = 0 then
     return;
   end if;
@@ -54,10 +65,12 @@ begin
     cost_record_id, reservation_id, tenant_id, user_id, conversation_id, path_id, labels, tier, region, vcpu, memory_mib, usage,
     execution_time_seconds, total_cost_usd, price_id, estimated, quota_period_ids, occurred_at, booked_at, recorded_at)
   select r.cost_record_id, r.reservation_id, r.tenant_id, r.user_id, r.conversation_id, r.path_id, r.labels, r.tier, r.region,
-         r.vcpu, r.memory_mib, jsonb_strip_nulls(jsonb_build_object('seconds', r.estimate -> 'seconds')), (r.estimate -> 'seconds')::numeric,
+         r.vcpu, r.memory_mib, jsonb_strip_nulls(jsonb_build_object('seconds', g.seconds)), g.seconds::numeric,
          r.reserved_usd, r.price_id, true, r.quota_period_ids, r.granted_at, r.granted_at, p_now
   from unnest(v_charged) c
   cross join lateral (select r.* from copilot_internal.reservations r where r.reservation_id = c.reservation_id offset 0) r
+  -- The seconds that are charged are those that were granted.
+  cross join lateral (select coalesce(r.caps -> 'max_runtime_seconds', r.estimate -> 'seconds') as seconds) g
   where r.resource_type = 'e2b';
 end $$;
 comment on function copilot_internal.settle_holds(uuid[], timestamptz) is 'Ends open holds without a commit: released, expired, or charged.';

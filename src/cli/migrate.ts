@@ -1,6 +1,6 @@
 import { parseArgs } from 'node:util'
 import { migrateDown, migrateUp, migrationStatus, type MigrationStatus } from '../db/migrations.ts'
-import { defaultDataDir, startEmbeddedPostgres } from '../embedded/postgres.ts'
+import { DATABASE_HELP, withDatabaseUrl } from './database-url.ts'
 
 const help = `Usage: npm run migrate -- <command> [options]
 
@@ -14,8 +14,7 @@ Options
   --json   status: as JSON
   --help   this text
 
-The database is that of DATABASE_URL, or else the one that \`npm start\` keeps under PURSER_DATA_DIR
-(${defaultDataDir()} by default), started for the command.
+${DATABASE_HELP}
 Exit code: 0 done, 1 failed (the database is as it was), 2 wrong arguments.
 `
 
@@ -64,20 +63,6 @@ function parseCommand(args: string[]): (databaseUrl: string) => Promise<void> {
       }
     default:
       throw new Error(command ? `Unknown command: ${command}` : 'A command is missing')
-  }
-}
-
-async function withDatabaseUrl(run: (databaseUrl: string) => Promise<void>): Promise<void> {
-  const configured = process.env['DATABASE_URL']
-  if (configured) return run(configured)
-  const postgres = await startEmbeddedPostgres({ dataDir: process.env['PURSER_DATA_DIR'] || defaultDataDir() })
-  // The server has a process group of its own. With it gone the run fails, rolled back.
-  const stop = () => void postgres.stop()
-  process.once('SIGINT', stop).once('SIGTERM', stop)
-  try {
-    await run(postgres.databaseUrl)
-  } finally {
-    await postgres.stop()
   }
 }
 

@@ -23,30 +23,31 @@ export type NewKey = {
   hashHex: string
 }
 
-/** Stores a key by its hash. A hash that is there already keeps its key: two starts with one setting make one key. */
-export async function insertKey(db: Db, key: NewKey): Promise<StoredKey> {
-  return db.transaction().execute(async (transaction) => {
-    // Starts at once with one setting queue here, and all but the first find its key.
-    await sql`select pg_advisory_xact_lock(hashtextextended(${key.hashHex}, 0))`.execute(transaction)
-    const { rows } = await sql<StoredKey>`
+/**
+ * Stores a key by its hash, within a transaction. A hash that is there already keeps its key: two starts with one setting
+ * make one key.
+ */
+export async function insertKey(transaction: Db, key: NewKey): Promise<StoredKey> {
+  // Starts at once with one setting queue here, and all but the first find its key.
+  await sql`select pg_advisory_xact_lock(hashtextextended(${key.hashHex}, 0))`.execute(transaction)
+  const { rows } = await sql<StoredKey>`
       insert into copilot_internal.api_keys (key_id, name, role, tenant_id, prefix, created_at, expires_at)
       select ${key.keyId}, ${key.name}, ${key.role}, ${key.tenantId}, ${key.prefix}, copilot_internal.clock_now(), ${key.expiresAt}::timestamptz
       where not exists (select from copilot_internal.api_key_hashes where key_hash = decode(${key.hashHex}, 'hex'))
       returning *`.execute(transaction)
-    const [made] = rows
-    if (made !== undefined) {
-      await sql`insert into copilot_internal.api_key_hashes (key_hash, key_id) values (decode(${key.hashHex}, 'hex'), ${key.keyId})`.execute(
-        transaction,
-      )
-      return made
-    }
-    const known = await sql<StoredKey>`
-      select k.* from copilot_internal.api_keys k
-      join copilot_internal.api_key_hashes h on h.key_id = k.key_id and h.key_hash = decode(${key.hashHex}, 'hex')`.execute(
+  const [made] = rows
+  if (made !== undefined) {
+    await sql`insert into copilot_internal.api_key_hashes (key_hash, key_id) values (decode(${key.hashHex}, 'hex'), ${key.keyId})`.execute(
       transaction,
     )
-    return known.rows[0]!
-  })
+    return made
+  }
+  const known = await sql<StoredKey>`
+      select k.* from copilot_internal.api_keys k
+      join copilot_internal.api_key_hashes h on h.key_id = k.key_id and h.key_hash = decode(${key.hashHex}, 'hex')`.execute(
+    transaction,
+  )
+  return known.rows[0]!
 }
 
 export async function countKeys(db: Db): Promise<number> {
@@ -81,10 +82,17 @@ export async function listKeys(db: Db, afterId: string | null, rowsMax: number):
   return rows
 }
 
-/** Revokes a key; false where there is none. */
-export async function revokeKey(db: Db, keyId: string): Promise<boolean> {
-  const { rows } = await sql`
-    update copilot_internal.api_keys set revoked_at = coalesce(revoked_at, copilot_internal.clock_now())
-    where key_id = ${keyId} returning key_id`.execute(db)
-  return rows.length > 0
+/** Locks a key's row until the transaction ends, and reads it; null where there is none. */
+export async function lockKey(transaction: Db, keyId: string): Promise<StoredKey | null> {
+  const { rows } = await sql<StoredKey>`
+    select * from copilot_internal.api_keys where key_id = ${keyId} for update`.execute(transaction)
+  return rows[0] ?? null
+}
+
+/** Revokes a key that is locked. */
+export async function revokeKey(transaction: Db, keyId: string): Promise<StoredKey> {
+  const { rows } = await sql<StoredKey>`
+    update copilot_internal.api_keys set revoked_at = copilot_internal.clock_now()
+    where key_id = ${keyId} returning *`.execute(transaction)
+  return rows[0]!
 }

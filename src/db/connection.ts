@@ -1,27 +1,39 @@
 import { Kysely, PostgresDialect } from 'kysely'
-import pg from 'pg'
+import { openPool } from './bounded-pool.ts'
 import type { DB } from './generated.ts'
 
 export type Db = Kysely<DB>
 
-/** How long a caller waits for a connection before the service says that it is unavailable. */
-const CONNECT_MS = 1_500
-/** The client gives a statement up after this; a decision's own lock_timeout (1.5 s) comes first. */
-const STATEMENT_MS = 10_000
+/** Postgres ends a statement after this; a decision's own lock_timeout (1.5 s) comes first. */
+const STATEMENT_MS = 1_700
+/** The same for a report, which reads much. */
+const REPORT_MS = 8_000
+/** So many reports at once, on connections of their own: they never take those of decisions. */
+const REPORTS_MAX = 4
 
-/** Opens a pool. Nothing connects before the first statement, and nothing depends on the state of a session. */
-export function connect(databaseUrl: string, options: { connectionsMax?: number } = {}): Db {
-  const pool = new pg.Pool({
-    connectionString: databaseUrl,
-    max: options.connectionsMax ?? 10,
-    connectionTimeoutMillis: CONNECT_MS,
-    query_timeout: STATEMENT_MS,
-    keepAlive: true,
-    application_name: 'purser',
-  })
-  // A connection that breaks while idle is replaced at the next use; the next statement tells if Postgres is away.
-  pool.on('error', () => {})
-  // One that breaks while it is lent tells its statement; without a listener of its own it would end the process.
-  pool.on('connect', (client) => client.on('error', () => {}))
-  return new Kysely<DB>({ dialect: new PostgresDialect({ pool }) })
+const reports = new WeakMap<Db, Db>()
+
+/**
+ * Opens a pool. Nothing connects before the first statement, and nothing depends on the state of a session.
+ *
+ * @param options.statementMs for work that may take its time, as at the start; Postgres ends a statement after it.
+ */
+export function connect(databaseUrl: string, options: { connectionsMax?: number; statementMs?: number } = {}): Db {
+  const { connectionsMax = 10, statementMs = STATEMENT_MS } = options
+  const pool = openPool(databaseUrl, { connectionsMax, statementMs })
+  const reportPool = openPool(databaseUrl, { connectionsMax: REPORTS_MAX, statementMs: REPORT_MS })
+  const end = async () => {
+    await Promise.all([pool.end(), reportPool.end()])
+  }
+  const db: Db = new Kysely<DB>({ dialect: new PostgresDialect({ pool: { ...pool, end } }) })
+  reports.set(db, new Kysely<DB>({ dialect: new PostgresDialect({ pool: reportPool }) }))
+  return db
+}
+
+/**
+ * Runs reads that may take long in one read-only transaction, on a connection for reports; each ends after REPORT_MS
+ * (SQLSTATE 57014 then).
+ */
+export function readReport<Answer>(db: Db, read: (transaction: Db) => Promise<Answer>): Promise<Answer> {
+  return (reports.get(db) ?? db).transaction().setAccessMode('read only').execute(read)
 }

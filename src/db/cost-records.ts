@@ -1,6 +1,5 @@
 import { sql, type RawBuilder } from 'kysely'
-import type { Db } from './connection.ts'
-import { readReport } from './report.ts'
+import { readReport, type Db } from './connection.ts'
 
 /** Which lines of cost; what is undefined is not asked for. Times are microseconds since 1970-01-01T00:00:00Z. */
 export type RecordFilter = {
@@ -129,4 +128,17 @@ export function listRecords(
       order by r.recorded_at desc, r.cost_record_id desc`.execute(transaction)
     return rows
   })
+}
+
+/** A record as cost_record_json() answers it: as a StoredRecord, but times as Postgres writes them. */
+export type RecordJson = Omit<StoredRecord, 'occurred_at' | 'recorded_at' | 'recorded_micros'> & {
+  occurred_at: string
+  recorded_at: string
+}
+
+/** A record by its id; null where there is none. Cost: one look-up in each partition. */
+export async function findRecord(db: Db, id: string): Promise<RecordJson | null> {
+  const { rows } = await sql<{ record: RecordJson | null }>`
+    select copilot_internal.cost_record_json(${id}) as record`.execute(db)
+  return rows[0]!.record
 }

@@ -9,6 +9,7 @@ export function faultCode(error: unknown): string {
 
 const RETRYABLE = new Set(['40001', '40P01'])
 const LOCK_TIMEOUT = '55P03'
+const CANCELED = '57014'
 const AWAY = /^(08|57P|53|58)/
 const BROKEN = new Set([
   'ECONNREFUSED',
@@ -21,7 +22,7 @@ const BROKEN = new Set([
   'EHOSTUNREACH',
 ])
 const BROKEN_MESSAGE =
-  /Connection terminated|timeout exceeded when trying to connect|Query read timeout|Client has encountered a connection error/i
+  /Connection terminated|timeout exceeded when trying to connect|timeout expired|is not queryable|connection has been discarded/i
 
 /** A deadlock or a serialisation failure: nothing was done, and the same again may work. */
 export function isRetryable(error: unknown): boolean {
@@ -37,23 +38,33 @@ export function isConnectionFault(error: unknown): boolean {
 /** An item of a batch may have caused it: a lock not got in time, or data that Postgres does not take. */
 export function isItemFault(error: unknown): boolean {
   const code = faultCode(error)
-  return code === LOCK_TIMEOUT || code.startsWith('22') || code.startsWith('23') || code === '57014'
+  return code === LOCK_TIMEOUT || code.startsWith('22') || code.startsWith('23') || code === CANCELED
 }
 
 /** The problem to answer for an error of the database: 503 where the same request can work later, else the error itself. */
 export function toProblem(error: unknown): unknown {
   if (error instanceof Problem) return error
-  if (isConnectionFault(error)) return unavailable('the database is out of reach', error)
-  if (isRetryable(error)) return unavailable('the decision met a conflict twice', error)
+  if (isConnectionFault(error)) return unanswered('The database is out of reach', error)
   const code = faultCode(error)
-  if (code === LOCK_TIMEOUT) return unavailable('a lock on a quota or reservation was not got in time', error)
-  if (code === '57014') return unavailable('the database took too long', error)
+  if (isRetryable(error)) return undecided('the decision met a conflict twice', error)
+  if (code === LOCK_TIMEOUT) return undecided('a lock on a quota or reservation was not got in time', error)
+  if (code === CANCELED) return undecided('the database took too long', error)
   return error
 }
 
-function unavailable(reason: string, cause: unknown): Problem {
-  return new Problem('unavailable', `Nothing was decided: ${reason}. Try again with the same Idempotency-Key.`, {
-    headers: { 'retry-after': '1' },
+/** 503 where the answer did not come: a statement that had been sent may have been done. */
+export function unanswered(reason: string, cause?: unknown): Problem {
+  return unavailable(
+    `${reason}, and whether this was done is not known. Try again with the same Idempotency-Key: nothing is done twice.`,
     cause,
-  })
+  )
+}
+
+/** 503 where Postgres has undone it, or it was never sent. */
+export function undecided(reason: string, cause?: unknown): Problem {
+  return unavailable(`Nothing was decided: ${reason}. Try again with the same Idempotency-Key.`, cause)
+}
+
+function unavailable(detail: string, cause: unknown): Problem {
+  return new Problem('unavailable', detail, { headers: { 'retry-after': '1' }, cause })
 }

@@ -95,6 +95,9 @@ export interface CopilotInternalCostQuotaStatus {
 }
 
 export interface CopilotInternalE2bCostRecords {
+  /**
+   * The moment whose periods count the line; -infinity for an old import, which none counts.
+   */
   booked_at: Timestamp
   call: Json | null
   conversation_id: string | null
@@ -164,6 +167,9 @@ export interface CopilotInternalE2bPricing {
 }
 
 export interface CopilotInternalLlmCostRecords {
+  /**
+   * The moment whose periods count the line; -infinity for an old import, which none counts.
+   */
   booked_at: Timestamp
   cached: boolean | null
   call: Json | null
@@ -262,12 +268,32 @@ export interface CopilotInternalQuotaDefaults {
   updated_at: Timestamp
 }
 
+export interface CopilotInternalQuotaEvents {
+  created_at: Timestamp
+  data: Json
+  event_id: string
+  once_key: string
+  quota_id: Int8 | null
+  quota_period_id: Int8 | null
+  tenant_id: string | null
+  type: string
+  user_id: string | null
+}
+
 export interface CopilotInternalQuotaPeriods {
   archived_usd: Generated<Numeric>
+  /**
+   * Counts the changes of the limit: each arms the thresholds anew.
+   */
+  arming: Generated<number>
   closed_at: Timestamp | null
   ends_at: Timestamp
   enforcement: string
   limit_usd: Numeric
+  /**
+   * The least spent at which an event is due; infinity for none.
+   */
+  next_event_usd: Generated<Numeric>
   opened_at: Timestamp
   opening_usd: Generated<Numeric>
   /**
@@ -294,6 +320,14 @@ export interface CopilotInternalRecordCorrections {
   reason: string
   reversal_id: string
   successor_id: string
+}
+
+export interface CopilotInternalRecordKeys {
+  cost_record_id: string
+  idempotency_key: string
+  principal: string
+  recorded_at: Timestamp
+  request_hash: Buffer
 }
 
 export interface CopilotInternalReservations {
@@ -357,8 +391,10 @@ export interface DB {
   'copilot_internal.model_pricing': CopilotInternalModelPricing
   'copilot_internal.price_seed': CopilotInternalPriceSeed
   'copilot_internal.quota_defaults': CopilotInternalQuotaDefaults
+  'copilot_internal.quota_events': CopilotInternalQuotaEvents
   'copilot_internal.quota_periods': CopilotInternalQuotaPeriods
   'copilot_internal.record_corrections': CopilotInternalRecordCorrections
+  'copilot_internal.record_keys': CopilotInternalRecordKeys
   'copilot_internal.reservations': CopilotInternalReservations
   'copilot_internal.scopes': CopilotInternalScopes
 }

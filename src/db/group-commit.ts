@@ -1,56 +1,106 @@
 import { setImmediate } from 'node:timers'
 import { Problem } from '../errors.ts'
-import { isConnectionFault, isItemFault, isRetryable, toProblem } from './faults.ts'
+import { isConnectionFault, isItemFault, isRetryable, toProblem, unanswered, undecided } from './faults.ts'
 
 export type GroupCommitOptions<Item, Answer> = {
   /** Runs one batch in one transaction; answers[i] is for items[i]. */
   run: (items: Item[]) => Promise<Answer[]>
   /** Items of one key never share a batch: the later one goes with another and finds what the first did. */
   keyOf: (item: Item) => string | null
+  /** What to do with an answer that comes after its caller has been told that it did not. */
+  onLate?: (item: Item, answer: Answer) => void
   /** At most so many items a batch. */
   itemsMax?: number
   /** At most so many wait; one more is refused at once. */
   waitingMax?: number
   /** At most so many batches are with Postgres. One makes the largest batches: measured, two at once were slower. */
   batchesMax?: number
+  /** No caller waits longer, whether its item is with Postgres or not. */
+  waitMsMax?: number
 }
 
-type Waiting<Item, Answer> = { item: Item; resolve: (answer: Answer) => void; reject: (reason: unknown) => void }
+type Entry<Item, Answer> = {
+  item: Item
+  /** By performance.now(). */
+  until: number
+  sent: boolean
+  settled: boolean
+  resolve: (answer: Answer) => void
+  reject: (reason: unknown) => void
+}
+
+/** Callers that have waited too long are looked for this often. */
+const LOOK_MS = 50
 
 /**
  * Lets requests that wait at the same moment share one transaction: while batches are with Postgres, arrivals queue up,
  * and leave together when one returns. An idle service sends at once, without a timer.
  *
  * A batch that fails by deadlock or a lost connection is sent once more with the same ids, so that a repeat can't
- * double; one that fails by an item is halved until the item stands alone. Answers reject with a Problem: `unavailable`,
- * or `overloaded` beyond waitingMax.
+ * double; one that fails by an item is halved until the item stands alone. Neither goes on for items whose callers have
+ * waited waitMsMax: they have been told. Answers reject with a Problem: `unavailable`, or `overloaded` beyond waitingMax.
  */
 export function groupCommit<Item, Answer>(options: GroupCommitOptions<Item, Answer>): (item: Item) => Promise<Answer> {
-  const { run, keyOf, itemsMax = 250, waitingMax = 20_000, batchesMax = 1 } = options
-  let waiting: Waiting<Item, Answer>[] = []
+  const { run, keyOf, onLate, itemsMax = 250, waitingMax = 20_000, batchesMax = 1, waitMsMax = 1_800 } = options
+  let waiting: Entry<Item, Answer>[] = []
+  /** Every entry that may not be settled yet, in the order of arrival; at most waitingMax and what is with Postgres. */
+  let unsettled: Entry<Item, Answer>[] = []
+  let looking = false
   let batches = 0
   let leaving = false
 
-  async function settle(batch: Waiting<Item, Answer>[], tries = 2): Promise<void> {
+  async function settle(batch: Entry<Item, Answer>[], tries = 2): Promise<void> {
+    const entries = batch.filter(({ settled }) => !settled)
+    if (entries.length === 0) return
+    for (const entry of entries) entry.sent = true
     try {
-      const answers = await run(batch.map(({ item }) => item))
-      batch.forEach(({ resolve }, index) => resolve(answers[index] as Answer))
-    } catch (error) {
-      if (tries > 1 && (isRetryable(error) || isConnectionFault(error))) return settle(batch, tries - 1)
-      if (batch.length > 1 && isItemFault(error)) {
-        const middle = batch.length >> 1
-        await settle(batch.slice(0, middle))
-        return settle(batch.slice(middle))
+      const answers = await run(entries.map(({ item }) => item))
+      for (const [index, entry] of entries.entries()) {
+        const answer = answers[index] as Answer
+        if (entry.settled) onLate?.(entry.item, answer)
+        else {
+          entry.settled = true
+          entry.resolve(answer)
+        }
       }
-      for (const { reject } of batch) reject(toProblem(error))
+    } catch (error) {
+      if (tries > 1 && (isRetryable(error) || isConnectionFault(error))) return settle(entries, tries - 1)
+      if (entries.length > 1 && isItemFault(error)) {
+        const middle = entries.length >> 1
+        await settle(entries.slice(0, middle))
+        return settle(entries.slice(middle))
+      }
+      for (const entry of entries) refuse(entry, toProblem(error))
     }
   }
 
-  function takeBatch(): Waiting<Item, Answer>[] {
-    const batch: Waiting<Item, Answer>[] = []
-    const later: Waiting<Item, Answer>[] = []
+  function refuse(entry: Entry<Item, Answer>, reason: unknown): void {
+    if (entry.settled) return
+    entry.settled = true
+    entry.reject(reason)
+  }
+
+  /** Tells those who have waited too long, and looks again as long as anybody waits. */
+  function look(): void {
+    const now = performance.now()
+    for (const entry of unsettled) {
+      if (entry.until > now) break
+      refuse(
+        entry,
+        entry.sent ? unanswered('The database did not answer in time') : undecided('too many requests were before it'),
+      )
+    }
+    unsettled = unsettled.filter(({ settled }) => !settled)
+    looking = unsettled.length > 0
+    if (looking) setTimeout(look, LOOK_MS)
+  }
+
+  function takeBatch(): Entry<Item, Answer>[] {
+    const batch: Entry<Item, Answer>[] = []
+    const later: Entry<Item, Answer>[] = []
     const keys = new Set<string>()
     for (const entry of waiting) {
+      if (entry.settled) continue
       const key = keyOf(entry.item)
       if (batch.length >= itemsMax || (key !== null && keys.has(key))) later.push(entry)
       else {
@@ -83,7 +133,13 @@ export function groupCommit<Item, Answer>(options: GroupCommitOptions<Item, Answ
         )
         return
       }
-      waiting.push({ item, resolve, reject })
+      const entry = { item, until: performance.now() + waitMsMax, sent: false, settled: false, resolve, reject }
+      waiting.push(entry)
+      unsettled.push(entry)
+      if (!looking) {
+        looking = true
+        setTimeout(look, LOOK_MS)
+      }
       if (leaving || batches >= batchesMax) return
       leaving = true
       // After the sockets that are readable now have been read, so that simultaneous arrivals share a batch.

@@ -1,5 +1,8 @@
 import { sql } from 'kysely'
-import type { Db } from './connection.ts'
+import { readReport, type Db } from './connection.ts'
+
+/** How many holders of a balance are told. */
+const HOLDERS_MAX = 5
 
 /** A quota as quota_json() answers it: amounts as decimal text, times as Postgres writes them. */
 export type StoredQuota = {
@@ -43,11 +46,127 @@ export async function setQuotas(db: Db, quotas: QuotaWish[]): Promise<{ quota: S
   return rows
 }
 
-export type DefaultWish = { scope: 'tenant' | 'user'; resource_type: 'llm' | 'e2b'; period: string; limit_usd: string }
+/** Some settings of a quota. */
+export type QuotaChanges = Partial<Omit<QuotaWish, 'resource_type' | 'scope' | 'tenant_id' | 'user_id' | 'period'>>
+
+/** Changes some settings of a quota; null where there is none. */
+export async function patchQuota(db: Db, quotaId: number, changes: QuotaChanges): Promise<StoredQuota | null> {
+  const { rows } = await sql<{ quota: StoredQuota | null }>`
+    select copilot_internal.patch_quota(${quotaId}, ${JSON.stringify(changes)}::json) as quota`.execute(db)
+  return rows[0]!.quota
+}
+
+/** Deletes a quota and answers what it was; null where there is none. */
+export async function deleteQuota(db: Db, quotaId: number): Promise<StoredQuota | null> {
+  const { rows } = await sql<{ quota: StoredQuota | null }>`
+    select copilot_internal.delete_quota(${quotaId}) as quota`.execute(db)
+  return rows[0]!.quota
+}
+
+export async function findQuota(db: Db, quotaId: number): Promise<StoredQuota | null> {
+  const { rows } = await sql<{ quota: StoredQuota }>`
+    select copilot_internal.quota_json(q) as quota
+    from copilot_internal.cost_quotas q where q.quota_id = ${quotaId} and q.deleted_at is null`.execute(db)
+  return rows[0]?.quota ?? null
+}
+
+/** A period of a quota: its limit (the raised one where a raise ran until its end, or runs), spent and reserved. */
+export type StoredPeriod = {
+  starts_at: string
+  ends_at: string
+  limit_usd: string
+  spent_usd: string
+  reserved_usd: string
+  starts_micros: string
+}
+
+/**
+ * The periods of a quota that begin before `beforeMicros` (null: from the running one), the last first, at most `rowsMax`.
+ * A balance that was closed is not among them: the one that was opened instead has its costs.
+ */
+export async function readHistory(
+  db: Db,
+  quotaId: number,
+  beforeMicros: string | null,
+  rowsMax: number,
+): Promise<StoredPeriod[]> {
+  const { rows } = await sql<{ period: StoredPeriod }>`
+    with quota as (
+      select q.*, now.at as now, b.starts_at, b.ends_at
+      from copilot_internal.cost_quotas q
+      cross join (select copilot_internal.clock_now() as at) now
+      cross join lateral copilot_internal.period_bounds(q.period, q.time_zone, q.week_starts_on, q.billing_day, now.at) b
+      where q.quota_id = ${quotaId}
+    ),
+    periods as (
+      select p.starts_at, p.ends_at, p.spent, p.reserved,
+             case when p.raise_until > least(q.now, p.ends_at - interval '1 microsecond') then p.raise_limit_usd else p.limit_usd end as limit_usd
+      from quota q join copilot_internal.quota_periods p on p.quota_id = q.quota_id and p.closed_at is null
+      union all
+      select q.starts_at, q.ends_at, 0, 0, case when q.raise_until > q.now then q.raise_limit_usd else q.limit_usd end
+      from quota q
+      where not exists (
+        select from copilot_internal.quota_periods p
+        where p.quota_id = q.quota_id and p.closed_at is null and p.starts_at = q.starts_at)
+    )
+    select json_build_object('starts_at', p.starts_at, 'ends_at', p.ends_at, 'limit_usd', p.limit_usd::text,
+      'spent_usd', p.spent::text, 'reserved_usd', p.reserved::text,
+      'starts_micros', ((extract(epoch from p.starts_at) * 1000000)::bigint)::text) as period
+    from periods p
+    where ${beforeMicros}::bigint is null
+      or p.starts_at < timestamptz 'epoch' + ${beforeMicros}::bigint * interval '1 microsecond'
+    order by p.starts_at desc
+    limit ${rowsMax}`.execute(db)
+  return rows.map(({ period }) => period)
+}
+
+export type DefaultWish = {
+  scope: 'tenant' | 'user'
+  resource_type: 'llm' | 'e2b'
+  period: string
+  limit_usd: string
+  enforcement?: string | undefined
+}
 
 /** Sets what tenants get at first sight, as the environment says it; what an administrator set stays. */
 export async function setEnvironmentDefaults(db: Db, defaults: DefaultWish[]): Promise<void> {
   await sql`select copilot_internal.set_quota_defaults(${JSON.stringify(defaults)}::json, true)`.execute(db)
+}
+
+/** A tenant or user, as an administrator's change may have touched it. */
+export type TouchedScope = { tenant_id: string; user_id: string | null }
+
+/** Makes or changes a default and the quotas that come from it; answers whom it may have touched. */
+export async function putQuotaDefault(db: Db, wish: DefaultWish): Promise<TouchedScope[]> {
+  const { rows } = await sql<{ touched: TouchedScope[] }>`
+    select copilot_internal.put_quota_default(${JSON.stringify(wish)}::json) as touched`.execute(db)
+  return rows[0]!.touched
+}
+
+export type DefaultKey = Pick<DefaultWish, 'scope' | 'resource_type' | 'period'>
+
+/** Takes a default away; false where there is none. */
+export async function deleteQuotaDefault(db: Db, key: DefaultKey): Promise<boolean> {
+  const { rows } = await sql<{ gone: boolean }>`
+    select copilot_internal.delete_quota_default(${key.scope}, ${key.resource_type}, ${key.period}) as gone`.execute(db)
+  return rows[0]!.gone
+}
+
+/** Amounts as decimal text. */
+export type StoredDefault = DefaultKey & {
+  limit_usd: string
+  enforcement: 'enforce' | 'warn' | 'off'
+  from_environment: boolean
+  updated_at: Date
+}
+
+/** Every default: at most one for each scope, resource type and period, so 20 in all. */
+export async function listQuotaDefaults(db: Db): Promise<StoredDefault[]> {
+  const { rows } = await sql<StoredDefault>`
+    select d.scope, d.resource_type, d.period, d.limit_usd, d.enforcement, d.from_environment, d.updated_at
+    from copilot_internal.quota_defaults d where d.deleted_at is null
+    order by d.scope, d.resource_type::text, d.period`.execute(db)
+  return rows
 }
 
 export type QuotaFilter = {
@@ -79,8 +198,18 @@ export async function listQuotas(
   return rows.map(({ quota }) => quota)
 }
 
-/** A quota with its running balance, amounts as decimal text. */
+/** Who holds most of a balance with open reservations. */
+export type Holder = {
+  tenant_id: string
+  user_id: string | null
+  conversation_id: string | null
+  reserved_usd: string
+  reservations: number
+}
+
+/** A quota with its running balance and its largest holders, amounts as decimal text. */
 export type QuotaStatusRow = {
+  largest_holders: Holder[]
   quota_id: number
   resource_type: 'llm' | 'e2b'
   scope: 'platform' | 'tenant' | 'user'
@@ -94,19 +223,74 @@ export type QuotaStatusRow = {
   ends_at: string
 }
 
-/** The quotas of exactly one scope with their running balances, and when that was. */
+/** The quotas of exactly one scope with their running balances and who holds most of them, and when that was. */
 export async function readScopeStatus(
   db: Db,
   { tenantId, userId }: { tenantId: string; userId: string },
 ): Promise<{ asOf: string; quotas: QuotaStatusRow[] }> {
   const { rows } = await sql<{ status: { asOf: string; quotas: QuotaStatusRow[] } }>`
+    with open as materialized (
+      select p.id as quota_period_id, r.tenant_id, r.user_id, r.conversation_id, sum(r.reserved_usd) as reserved_usd, count(*) as reservations
+      from copilot_internal.reservations r cross join lateral unnest(r.quota_period_ids) p(id)
+      where r.status = 'reserved' and (${tenantId} = '' or r.tenant_id = ${tenantId}) and (${userId} = '' or r.user_id = ${userId})
+      group by p.id, r.tenant_id, r.user_id, r.conversation_id
+    )
     select json_build_object('asOf', copilot_internal.clock_now(), 'quotas', coalesce(json_agg(json_build_object(
         'quota_id', q.quota_id, 'resource_type', q.resource_type, 'scope', q.scope, 'scope_id', q.scope_id, 'period', q.period,
         'enforcement', q.enforcement, 'limit_usd', q.limit_usd::text, 'spent_usd', q.current_spend_usd::text,
-        'reserved_usd', q.reserved_usd::text, 'starts_at', q.period_start, 'ends_at', q.period_end) order by q.quota_id), '[]')) as status
+        'reserved_usd', q.reserved_usd::text, 'starts_at', q.period_start, 'ends_at', q.period_end,
+        'largest_holders', h.largest) order by q.quota_id), '[]')) as status
     from copilot_internal.cost_quota_status q
+    left join copilot_internal.quota_periods p
+      on p.quota_id = q.quota_id and p.starts_at = q.period_start and p.closed_at is null
+    cross join lateral (
+      select coalesce(json_agg(json_build_object('tenant_id', o.tenant_id, 'user_id', o.user_id,
+          'conversation_id', o.conversation_id, 'reserved_usd', o.reserved_usd::text, 'reservations', o.reservations)
+          order by o.reserved_usd desc, o.tenant_id, o.user_id, o.conversation_id), '[]') as largest
+      from (
+        select o.* from open o where o.quota_period_id = p.quota_period_id
+        order by o.reserved_usd desc, o.tenant_id, o.user_id, o.conversation_id
+        limit ${HOLDERS_MAX}
+      ) o
+    ) h
     where coalesce(q.tenant_id, '') = ${tenantId} and coalesce(q.user_id, '') = ${userId} and q.resource_type in ('llm', 'e2b')`.execute(
     db,
   )
   return rows[0]!.status
+}
+
+/** A period of a quota in which something would have been refused; amounts as decimal text. */
+export type ReportedPeriod = {
+  quota_id: number
+  resource_type: string
+  scope: string
+  tenant_id: string | null
+  user_id: string | null
+  period: string
+  enforcement: string
+  period_starts_at: string
+  period_ends_at: string
+  limit_usd: string
+  spent_usd: string
+  calls: number
+  refused_calls: number
+  refused_usd: string
+  first_refused_at: string
+}
+
+/** What each quota would have refused in the last `days` days. */
+export function readQuotaReport(db: Db, days: number): Promise<ReportedPeriod[]> {
+  return readReport(db, async (transaction) => {
+    const { rows } = await sql<{ period: ReportedPeriod }>`
+      select json_build_object(
+        'quota_id', r.quota_id, 'resource_type', r.resource_type, 'scope', r.scope, 'tenant_id', r.tenant_id, 'user_id', r.user_id,
+        'period', r.period, 'enforcement', r.enforcement, 'period_starts_at', r.period_starts_at, 'period_ends_at', r.period_ends_at,
+        'limit_usd', r.limit_usd::text, 'spent_usd', r.spent_usd::text, 'calls', r.calls, 'refused_calls', r.refused_calls,
+        'refused_usd', r.refused_usd::text, 'first_refused_at', r.first_refused_at) as period
+      from (select copilot_internal.clock_now() as at) now
+      cross join lateral copilot_internal.quota_report(now.at - ${days}::integer * interval '1 day', now.at) r`.execute(
+      transaction,
+    )
+    return rows.map(({ period }) => period)
+  })
 }

@@ -1,19 +1,123 @@
-import { sql } from 'kysely'
-import type { Db } from './connection.ts'
+import { sql, type RawBuilder } from 'kysely'
+import { readReport, type Db } from './connection.ts'
+import { instant } from './cost-records.ts'
 import type { StoredReservation } from './reservation.ts'
 
-/** A reservation with the ids of its lines of cost, oldest first; null where there is none, or it is another tenant's. */
+/** The lines of the reservation `p.reservation`: along its corrections to the first one, and from there to the last. */
+const chain = sql`array(
+  with recursive earlier as (
+    select (p.reservation).cost_record_id as id, 0 as steps
+    union all
+    select k.corrects, e.steps - 1 from earlier e join copilot_internal.record_corrections k on k.successor_id = e.id
+  ),
+  later as (
+    (select e.id, null::uuid as reversal_id, e.steps from earlier e order by e.steps limit 1)
+    union all
+    select k.successor_id, k.reversal_id, l.steps + 1 from later l join copilot_internal.record_corrections k on k.corrects = l.id
+  )
+  select line.id from later l cross join lateral (values (l.reversal_id, 1), (l.id, 2)) line(id, n) order by l.steps, line.n)`
+
+/** With the ids of its lines of cost, oldest first. */
+export type ReservationWithLines = StoredReservation & { cost_record_ids: string[] }
+
+type Row = { reservation: StoredReservation; cost_record_ids: string[] }
+
+/** The reservations of a relation of rows `reservation`, with their lines of cost. */
+const withLines = (reservations: RawBuilder<unknown>) => sql<Row>`
+  select copilot_internal.reservation_json(p.reservation) as reservation,
+         array_remove(${chain}, null)::text[] as cost_record_ids
+  from ${reservations} p`
+
+/** A reservation; null where there is none, or it is another tenant's. */
 export async function findReservation(
   db: Db,
   id: string,
   tenantId: string | null,
-): Promise<(StoredReservation & { cost_record_ids: string[] }) | null> {
-  const { rows } = await sql<{ reservation: StoredReservation; cost_record_ids: string[] }>`
-    select copilot_internal.reservation_json(r) as reservation,
-           array_remove(array[k.corrects, k.reversal_id, r.cost_record_id], null)::text[] as cost_record_ids
-    from copilot_internal.reservations r
-    left join copilot_internal.record_corrections k on k.successor_id = r.cost_record_id
-    where r.reservation_id = ${id} and (${tenantId}::text is null or r.tenant_id = ${tenantId})`.execute(db)
-  const [row] = rows
-  return row === undefined ? null : { ...row.reservation, cost_record_ids: row.cost_record_ids }
+): Promise<ReservationWithLines | null> {
+  const { rows } = await withLines(sql`(
+    select r as reservation from copilot_internal.reservations r
+    where r.reservation_id = ${id} and (${tenantId}::text is null or r.tenant_id = ${tenantId}))`).execute(db)
+  return rows.map(withIds)[0] ?? null
+}
+
+/** Which reservations; what is undefined is not asked for. Times are microseconds since 1970-01-01T00:00:00Z. */
+export type ReservationFilter = {
+  equal: Partial<
+    Record<
+      | 'status'
+      | 'resource_type'
+      | 'tenant_id'
+      | 'user_id'
+      | 'conversation_id'
+      | 'path_id'
+      | 'provider'
+      | 'model'
+      | 'tier',
+      string | undefined
+    >
+  >
+  /** Each of these labels with this value. */
+  labels: Record<string, string>
+  /** When it was created: inclusive. */
+  fromMicros?: bigint | undefined
+  /** When it was created: exclusive. */
+  toMicros?: bigint | undefined
+}
+
+/** A page looks through so many reservations at most, whatever it asks for. */
+const LOOKED_THROUGH_MAX = 250_000
+
+/** What was found. `lookedUntil`: the last id that was looked at, where that ended the search; null where nothing more was to be found. */
+type Found = { reservations: ReservationWithLines[]; lookedUntil: string | null }
+
+/**
+ * Reservations behind `afterId`, at most `rowsMax`, the newest first: by their ids, which are made in the order of time. There
+ * is no index by tenant: measured, one more would cost each reservation and each commit a tenth of its time. So the
+ * primary key is read backwards, over `lookedThroughMax` rows at most; where they are not enough, the next page goes on.
+ */
+export function listReservations(
+  db: Db,
+  filter: ReservationFilter,
+  afterId: string | null,
+  rowsMax: number,
+  lookedThroughMax = LOOKED_THROUGH_MAX,
+): Promise<Found> {
+  const behind = afterId === null ? sql`true` : sql`r.reservation_id < ${afterId}`
+  return readReport(db, async (transaction) => {
+    const { rows } = await sql<Row>`
+      ${withLines(sql`(
+        select r::copilot_internal.reservations as reservation
+        from (
+          select r.* from copilot_internal.reservations r
+          where ${behind}
+          order by r.reservation_id desc
+          limit ${lookedThroughMax}) r
+        where ${matches(filter)}
+        order by r.reservation_id desc
+        limit ${rowsMax})`)}
+      order by (p.reservation).reservation_id desc`.execute(transaction)
+    const reservations = rows.map(withIds)
+    if (rows.length === rowsMax) return { reservations, lookedUntil: null }
+    const end = await sql<{ id: string }>`
+      select r.reservation_id as id from copilot_internal.reservations r
+      where ${behind}
+      order by r.reservation_id desc
+      offset ${lookedThroughMax - 1} limit 1`.execute(transaction)
+    return { reservations, lookedUntil: end.rows[0]?.id ?? null }
+  })
+}
+
+function matches(filter: ReservationFilter): RawBuilder<unknown> {
+  const conditions = [sql`true`]
+  for (const [column, value] of Object.entries(filter.equal)) {
+    if (value !== undefined) conditions.push(sql`${sql.ref(`r.${column}`)} = ${value}`)
+  }
+  if (Object.keys(filter.labels).length > 0) conditions.push(sql`r.labels @> ${JSON.stringify(filter.labels)}::jsonb`)
+  if (filter.fromMicros !== undefined) conditions.push(sql`r.created_at >= ${instant(filter.fromMicros)}`)
+  if (filter.toMicros !== undefined) conditions.push(sql`r.created_at < ${instant(filter.toMicros)}`)
+  return sql.join(conditions, sql` and `)
+}
+
+function withIds({ reservation, cost_record_ids: ids }: Row): ReservationWithLines {
+  return { ...reservation, cost_record_ids: ids }
 }

@@ -70,11 +70,10 @@ const ITEM_COLUMNS = [
 /** A balance at the moment of a decision about one item: its place among the batch's balances, spent and reserved then. */
 export type BalanceThen = [place: number, spentUsd: string, reservedUsd: string]
 
-type Outcome =
-  | { granted: string; units: number | null; warned: BalanceThen[] | null }
-  | { refused: { largest_allowed_usd: string; violations: BalanceThen[] } }
-  | { replayed: StoredReservation }
-  | { mismatch: true }
+export type Granted = { granted: string; units: number | null; warned: BalanceThen[] | null }
+export type Refusal = { largest_allowed_usd: string; violations: BalanceThen[] }
+
+type Outcome = Granted | { refused: Refusal } | { replayed: StoredReservation } | { mismatch: true }
 
 /** What was decided about one item, with the balances that apply to it as they stand after the batch. */
 export type Decision = { outcome: Outcome; now: Date; quotas: Balance[]; all: Balance[] }

@@ -1,5 +1,12 @@
 import { invalidRequest } from '../errors.ts'
 
+const UUID = /^[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}$/
+
+/** That a part of a cursor is a UUID, in lower case. */
+export function isUuid(value: unknown): value is string {
+  return typeof value === 'string' && UUID.test(value)
+}
+
 /** An opaque cursor: where the next page begins. */
 export function makeCursor(after: unknown): string {
   return Buffer.from(JSON.stringify(after)).toString('base64url')

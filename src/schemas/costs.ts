@@ -20,7 +20,7 @@ const filter = {
 }
 
 /** Nothing unknown but label.<name>=<value>. */
-const withLabels = {
+export const withLabels = {
   additionalProperties: false,
   patternProperties: { '^label\\.[a-z][a-z0-9_]{0,62}$': Type.String({ maxLength: 200, format: 'label' }) },
 } as const

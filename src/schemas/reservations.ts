@@ -1,7 +1,21 @@
 import { Type, type Static } from 'typebox'
-import { Attribution, Closed, Id, Labels, Nullable, ResourceType, Time, Usd, UsdInput, Uuid } from './common.ts'
+import {
+  Attribution,
+  Closed,
+  Cursor,
+  Id,
+  Labels,
+  Limit,
+  Nullable,
+  ResourceType,
+  Time,
+  Usd,
+  UsdInput,
+  Uuid,
+} from './common.ts'
+import { withLabels } from './costs.ts'
 import { QuotaBalance } from './quotas.ts'
-import { E2bRequest, LlmRequest, ProviderUsage, TokenUsage } from './usage.ts'
+import { Count, E2bRequest, LlmRequest, MaxSeconds, ProviderUsage, TokenUsage } from './usage.ts'
 
 export const ReservationStatus = Type.Union([
   Type.Literal('reserved'),
@@ -10,11 +24,13 @@ export const ReservationStatus = Type.Union([
   Type.Literal('expired'),
 ])
 
+const TtlSeconds = Type.Integer({ minimum: 1, maximum: 90_000 })
+
 export const ReserveBody = Type.Object(
   {
     resource_type: ResourceType,
     ...Attribution,
-    ttl_seconds: Type.Optional(Type.Integer({ minimum: 1, maximum: 90_000 })),
+    ttl_seconds: Type.Optional(TtlSeconds),
     on_expiry: Type.Optional(Type.Union([Type.Literal('release'), Type.Literal('charge')])),
     allow_caps: Type.Optional(Type.Boolean()),
     llm: Type.Optional(LlmRequest),
@@ -65,6 +81,61 @@ export const Reservation = Type.Object({
   settled_at: Nullable(Time),
   cost_usd: Nullable(Usd),
   cost_record_ids: Type.Array(Uuid),
+})
+
+export const ReservationsQuery = Type.Object(
+  {
+    status: Type.Optional(ReservationStatus),
+    resource_type: Type.Optional(ResourceType),
+    tenant_id: Type.Optional(Id),
+    user_id: Type.Optional(Id),
+    conversation_id: Type.Optional(Id),
+    path_id: Type.Optional(Id),
+    provider: Type.Optional(Id),
+    model: Type.Optional(Id),
+    tier: Type.Optional(Id),
+    from: Type.Optional(Time),
+    to: Type.Optional(Time),
+    limit: Type.Optional(Limit),
+    cursor: Type.Optional(Cursor),
+  },
+  withLabels,
+)
+export type ReservationQuery = Omit<Static<typeof ReservationsQuery>, 'limit' | 'cursor'>
+
+export const CheckAnswer = Type.Object({
+  allowed: Type.Boolean(),
+  requested_usd: Usd,
+  largest_allowed_usd: Nullable(Usd),
+  price_id: Nullable(Type.Integer()),
+  caps: Caps,
+  quotas: Type.Array(QuotaBalance),
+  warnings: Type.Array(Warning),
+  violations: Type.Array(Type.Omit(QuotaBalance, ['enforcement'])),
+})
+
+export const ExtendBody = Type.Object(
+  {
+    ttl_seconds: Type.Optional(TtlSeconds),
+    estimate: Type.Optional(
+      Type.Object(
+        {
+          max_output_tokens: Type.Optional(Count),
+          max_seconds: Type.Optional(MaxSeconds),
+          estimated_cost_usd: Type.Optional(UsdInput),
+        },
+        { ...Closed, description: 'The new total, by what the reservation was estimated by' },
+      ),
+    ),
+  },
+  Closed,
+)
+export type ExtendBody = Static<typeof ExtendBody>
+
+export const ExtendAnswer = Type.Object({
+  ...Reservation.properties,
+  quotas: Type.Array(QuotaBalance),
+  warnings: Type.Array(Warning),
 })
 
 const Text = Type.String({ maxLength: 200 })

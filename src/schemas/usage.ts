@@ -1,7 +1,7 @@
 import { Type, type Static } from 'typebox'
 import { Closed, Id, Nullable } from './common.ts'
 
-const Count = Type.Integer({ minimum: 0, maximum: 1_000_000_000_000 })
+export const Count = Type.Integer({ minimum: 0, maximum: 1_000_000_000_000 })
 
 export const ServiceTier = Type.Union([
   Type.Literal('standard'),
@@ -66,8 +66,8 @@ export const SandboxSize = {
   region: Type.Optional(Nullable(Id)),
 }
 
-export const E2bRequest = Type.Object(
-  { ...SandboxSize, max_seconds: Type.Number({ exclusiveMinimum: 0, maximum: 86_400 }) },
-  Closed,
-)
+/** How long a sandbox may run. */
+export const MaxSeconds = Type.Number({ exclusiveMinimum: 0, maximum: 86_400 })
+
+export const E2bRequest = Type.Object({ ...SandboxSize, max_seconds: MaxSeconds }, Closed)
 export type E2bRequest = Static<typeof E2bRequest>

@@ -2,10 +2,20 @@ import { hash, randomBytes } from 'node:crypto'
 import { crc32 } from 'node:zlib'
 import { uuidv7 } from 'uuidv7'
 import type { Db } from '../db/connection.ts'
-import { countKeys, insertKey, listKeys as readKeys, revokeKey as revoke, type StoredKey } from '../db/api-keys.ts'
+import {
+  countKeys,
+  insertKey,
+  listKeys as readKeys,
+  lockKey,
+  revokeKey as revoke,
+  type NewKey,
+  type StoredKey,
+} from '../db/api-keys.ts'
+import { writeAudit } from '../db/audit.ts'
 import { invalidRequest, Problem } from '../errors.ts'
 import type { ApiKeyBody } from '../schemas/api-keys.ts'
 import { timeText } from './answers.ts'
+import { change, type Actor } from './change.ts'
 import { pageOf, type PageOf } from './page.ts'
 
 const PREFIX = 'psr_'
@@ -23,12 +33,12 @@ export function makeKey(): string {
 }
 
 /** Makes a key; the secret is in this answer only. @throws invalidRequest for an admin key that is bound to a tenant. */
-export async function createKey({ db }: { db: Db }, body: ApiKeyBody): Promise<object> {
+export async function createKey({ db }: { db: Db }, actor: Actor, body: ApiKeyBody): Promise<object> {
   if (body.role === 'admin' && body.tenant_id) {
     throw invalidRequest([{ pointer: '/tenant_id', message: 'does not go with role admin, which is for all tenants' }])
   }
   const key = makeKey()
-  const stored = await insertKey(db, {
+  const made: NewKey = {
     keyId: uuidv7(),
     name: body.name,
     role: body.role,
@@ -36,8 +46,12 @@ export async function createKey({ db }: { db: Db }, body: ApiKeyBody): Promise<o
     expiresAt: body.expires_at ?? null,
     prefix: key.slice(0, SHOWN_CHARACTERS),
     hashHex: hashKey(key),
+  }
+  const { key_id, ...rest } = await change(db, actor, async (transaction) => {
+    const after = keyAnswer(await insertKey(transaction, made))
+    await writeAudit(transaction, { action: 'api_key.create', subject: `api_key:${made.keyId}`, before: null, after })
+    return after
   })
-  const { key_id, ...rest } = keyAnswer(stored)
   return { key_id, key, ...rest }
 }
 
@@ -63,15 +77,17 @@ export function keyAnswer(stored: StoredKey) {
 export async function bootstrapAdminKey({ db }: { db: Db }, configured: string | undefined): Promise<string | null> {
   if (configured === undefined && (await countKeys(db)) > 0) return null
   const key = configured ?? makeKey()
-  await insertKey(db, {
-    keyId: uuidv7(),
-    name: 'bootstrap admin',
-    role: 'admin',
-    tenantId: null,
-    expiresAt: null,
-    prefix: key.slice(0, configured === undefined ? SHOWN_CHARACTERS : 4),
-    hashHex: hashKey(key),
-  })
+  await db.transaction().execute((transaction) =>
+    insertKey(transaction, {
+      keyId: uuidv7(),
+      name: 'bootstrap admin',
+      role: 'admin',
+      tenantId: null,
+      expiresAt: null,
+      prefix: key.slice(0, configured === undefined ? SHOWN_CHARACTERS : 4),
+      hashHex: hashKey(key),
+    }),
+  )
   return configured === undefined ? key : null
 }
 
@@ -81,7 +97,14 @@ export async function listKeys({ db }: { db: Db }, afterId: string | null, limit
   return pageOf(keys, limit, keyAnswer, ({ key_id }) => key_id)
 }
 
-/** Revokes a key. @throws not_found */
-export async function revokeKey({ db }: { db: Db }, keyId: string): Promise<void> {
-  if (!(await revoke(db, keyId))) throw new Problem('not_found', `There is no key ${keyId}`)
+/** Revokes a key; one that is revoked already stays as it is. @throws not_found */
+export async function revokeKey({ db }: { db: Db }, actor: Actor, keyId: string): Promise<void> {
+  await change(db, actor, async (transaction) => {
+    const before = await lockKey(transaction, keyId)
+    if (before === null) throw new Problem('not_found', `There is no key ${keyId}`)
+    if (before.revoked_at !== null) return
+    const after = await revoke(transaction, keyId)
+    const [action, subject] = ['api_key.revoke', `api_key:${keyId}`]
+    await writeAudit(transaction, { action, subject, before: keyAnswer(before), after: keyAnswer(after) })
+  })
 }

@@ -3,13 +3,12 @@ import { hash } from 'node:crypto'
 import { uuidv7 } from 'uuidv7'
 import type { CommitItem, Settlement } from '../db/commit-spend.ts'
 import { decimal, usdText } from '../domain/money.ts'
-import { checkUsage, normalizeProviderUsage, UsageError, type Usage } from '../domain/usage/index.ts'
+import type { Usage } from '../domain/usage/index.ts'
 import { Problem, invalidRequest, type FieldError } from '../errors.ts'
 import type { CommitBody } from '../schemas/reservations.ts'
-import type { UsageBody } from '../schemas/usage.ts'
 import { inSpan, type WorkSpan } from '../telemetry/spans.ts'
-import { amountOf } from './amount.ts'
 import { quotaAnswer, quotaWarning, usdJson } from './answers.ts'
+import { measureOf } from './measure.ts'
 import type { Principal } from './principal.ts'
 
 export type CommitDeps = { settle: (item: CommitItem) => Promise<Settlement> }
@@ -28,7 +27,7 @@ export async function commit(deps: CommitDeps, principal: Principal, id: string,
     // Made here, before the batch is sent, so that a batch sent again books the same line.
     cost_record_id: uuidv7(),
     reversal_id: uuidv7(),
-    ...measureOf(body),
+    ...measureOf({ ...body, cost_usd: body.actual_cost_usd }, { costName: 'actual_cost_usd' }),
     provider: body.provider,
     model: body.model,
     sandbox_id: body.sandbox_id,
@@ -90,47 +89,6 @@ async function settleItem(
           enforcement !== 'off' && decimal(spentUsd).plus(decimal(held)).gt(decimal(limitUsd)),
       )
       .map((balance) => quotaWarning(principal, balance)),
-  }
-}
-
-/** What says how much it cost: tokens, seconds or money; exactly one of the three. */
-function measureOf(body: CommitBody): Pick<CommitItem, 'measure' | 'usage' | 'seconds' | 'cost_usd'> {
-  const given = (['usage', 'provider_usage', 'actual_cost_usd'] as const).filter((name) => body[name] !== undefined)
-  if (given.length !== 1) {
-    const message = 'is required: exactly one of usage, provider_usage and actual_cost_usd'
-    throw invalidRequest([{ pointer: `/${given[1] ?? 'usage'}`, message }])
-  }
-  if (body.actual_cost_usd !== undefined) {
-    return { measure: 'cost', cost_usd: usdText(amountOf(body.actual_cost_usd, '/actual_cost_usd')) }
-  }
-  if (body.provider_usage !== undefined) {
-    return {
-      measure: 'tokens',
-      usage: inNormalForm(() => normalizeProviderUsage(body.provider_usage), '/provider_usage'),
-    }
-  }
-  const { seconds, ...tokens } = body.usage!
-  if (seconds === undefined) return { measure: 'tokens', usage: tokensOf(tokens, '/usage') }
-  if (Object.keys(tokens).length > 0) {
-    throw invalidRequest([
-      { pointer: '/usage/seconds', message: 'does not go with tokens: a sandbox has seconds only' },
-    ])
-  }
-  return { measure: 'seconds', seconds: usdText(decimal(seconds)) }
-}
-
-/** Tokens in normal form. @throws invalidRequest at the place that is wrong. */
-export function tokensOf(usage: Omit<UsageBody, 'seconds'>, pointer: string): Usage {
-  return inNormalForm(() => checkUsage(usage), pointer)
-}
-
-export function inNormalForm(read: () => Usage, pointer: string): Usage {
-  try {
-    return read()
-  } catch (error) {
-    if (error instanceof UsageError)
-      throw invalidRequest([{ pointer: pointer + error.pointer, message: error.message }])
-    throw error
   }
 }
 

@@ -1,6 +1,7 @@
 import type { Db } from '../db/connection.ts'
-import { listRecords, type RecordPosition, type StoredRecord } from '../db/cost-records.ts'
+import { listRecords, type RecordJson, type RecordPosition, type StoredRecord } from '../db/cost-records.ts'
 import { toProblem } from '../db/faults.ts'
+import { exactJson } from '../domain/exact-json.ts'
 import type { CostFilter } from '../schemas/costs.ts'
 import { timeText, usdJson } from './answers.ts'
 import { pageOf, type PageOf } from './page.ts'
@@ -18,7 +19,7 @@ export async function listCostRecords(
   const filter = recordFilter(principal, query)
   try {
     const records = await listRecords(db, filter, after, limit + 1)
-    return pageOf(records, limit, recordAnswer, (last) => ({
+    return pageOf(records, limit, listedAnswer, (last) => ({
       recordedMicros: last.recorded_micros,
       recordId: last.cost_record_id,
     }))
@@ -27,7 +28,12 @@ export async function listCostRecords(
   }
 }
 
-function recordAnswer({ recorded_micros: _, ...record }: StoredRecord): object {
+function listedAnswer({ recorded_micros: _, ...record }: StoredRecord): object {
+  return recordAnswer(record)
+}
+
+/** A record as it is answered. */
+export function recordAnswer(record: RecordJson | Omit<StoredRecord, 'recorded_micros'>): object {
   return {
     ...record,
     usage: exactJson(record.usage),
@@ -36,11 +42,4 @@ function recordAnswer({ recorded_micros: _, ...record }: StoredRecord): object {
     occurred_at: timeText(record.occurred_at),
     recorded_at: timeText(record.recorded_at),
   }
-}
-
-/** JSON with its numbers as they are written, all their digits. */
-function exactJson(text: string): unknown {
-  return JSON.parse(text, (_key, value, { source }) =>
-    typeof value === 'number' && source !== undefined ? JSON.rawJSON(source) : value,
-  )
 }

@@ -1,7 +1,6 @@
-import type { Db } from '../db/connection.ts'
 import { readClockMicros, sumCosts, type CostSums } from '../db/costs.ts'
 import { faultCode, toProblem } from '../db/faults.ts'
-import { readReport } from '../db/report.ts'
+import { readReport, type Db } from '../db/connection.ts'
 import { GroupingError, parseGrouping, type Dimension } from '../domain/grouping.ts'
 import { invalidRequest } from '../errors.ts'
 import type { CostsQuery } from '../schemas/costs.ts'

@@ -6,7 +6,7 @@ import { normalizeProviderUsage, type Usage } from '../domain/usage/index.ts'
 import { invalidRequest } from '../errors.ts'
 import type { EstimateBody } from '../schemas/estimates.ts'
 import { timeText, usdJson } from './answers.ts'
-import { inNormalForm, tokensOf } from './commit.ts'
+import { inNormalForm, tokensOf } from './measure.ts'
 import { findPrice, findSandboxPrice, type PriceDeps } from './price-lookup.ts'
 import { inputTokensOf, sandboxSize } from './reserve-estimate.ts'
 

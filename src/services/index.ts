@@ -4,23 +4,37 @@ import type { SharedCache } from '../cache/shared.ts'
 import type { Enforcement } from '../config.ts'
 import { findKeyOwner } from '../db/api-keys.ts'
 import type { DatabaseClock } from '../db/clock.ts'
+import { checkSpend } from '../db/check-spend.ts'
 import { commitSpend, type CommitItem } from '../db/commit-spend.ts'
 import type { Db } from '../db/connection.ts'
+import { extendReservation, type ExtendItem } from '../db/extend-reservation.ts'
 import { toProblem } from '../db/faults.ts'
 import { groupCommit } from '../db/group-commit.ts'
 import { releaseSpend, type ReleaseItem } from '../db/release-spend.ts'
 import { reserveSpend, type ReserveItem } from '../db/reserve-spend.ts'
 import { inBatch, joinBatch } from '../telemetry/spans.ts'
 import { createKey, hashKey, listKeys, revokeKey } from './api-keys.ts'
+import { check } from './check.ts'
+import { listAudit } from './audit.ts'
+import type { Actor } from './change.ts'
 import { commit } from './commit.ts'
+import { correct } from './correct.ts'
 import { listCostRecords } from './cost-records.ts'
 import { readCosts } from './costs.ts'
 import { estimate } from './estimate.ts'
+import { listEvents } from './events.ts'
+import { extend } from './extend.ts'
+import { giveUp } from './give-up.ts'
+import { listReservations } from './list-reservations.ts'
+import { readIntegrity } from './integrity.ts'
 import type { Principal } from './principal.ts'
 import { quotaStatus } from './quota-status.ts'
-import { listQuotas, setQuota } from './quotas.ts'
+import { deleteQuotaDefault, listQuotaDefaults, putQuotaDefault } from './quota-defaults.ts'
+import { quotaHistory } from './quota-history.ts'
+import { deleteQuota, listQuotas, patchQuota, readQuota, setQuota, setQuotas } from './quotas.ts'
 import { readiness } from './readiness.ts'
 import { readReservation } from './read-reservation.ts'
+import { record } from './record.ts'
 import { release } from './release.ts'
 import { reserve } from './reserve.ts'
 
@@ -32,6 +46,9 @@ export type ServiceDeps = {
   status: StatusCache
   enforcement: Enforcement
 }
+
+/** Several at once, so that one that waits for a lock doesn't hold up the others; few, so that connections are left. */
+const ONE_BY_ONE = { itemsMax: 1, batchesMax: 4 }
 
 /** The use cases, each with what it needs; decisions of the same kind that wait together share a transaction. */
 export function createServices(deps: ServiceDeps) {
@@ -48,6 +65,14 @@ export function createServices(deps: ServiceDeps) {
       return decisions
     },
     keyOf: ({ principal, idempotency_key: key }) => (key === null ? null : `${principal}\u0000${key}`),
+    onLate: (item, { outcome }) => {
+      // With a key its caller will ask for it again; without one nobody ever does.
+      if (item.idempotency_key !== null || !('granted' in outcome)) return
+      const { reservation_id } = item
+      giveBack({ reservation_id, tenant_id: null, reason: 'answered too late' }).catch(() => {
+        // It lapses by itself.
+      })
+    },
   })
   const settle = groupCommit({
     run: async (items: CommitItem[]) => {
@@ -66,6 +91,22 @@ export function createServices(deps: ServiceDeps) {
     },
     keyOf: ({ reservation_id: id }) => id,
   })
+  // One at a time each: what is rare needs no batches, but the same bounds and retries.
+  const prolong = groupCommit({
+    run: async (items: ExtendItem[]) => {
+      const extension = await inBatch(items, () => extendReservation(db, items[0]!, enforcement))
+      if ('now' in extension) clock.observe(extension.now)
+      if ('extended' in extension) status.dropTouched([extension.extended])
+      return [extension]
+    },
+    keyOf: () => null,
+    ...ONE_BY_ONE,
+  })
+  const look = groupCommit({
+    run: async (items: ReserveItem[]) => [await inBatch(items, () => checkSpend(db, items[0]!, enforcement))],
+    keyOf: () => null,
+    ...ONE_BY_ONE,
+  })
 
   return {
     reserve: (principal: Principal, ...request: Tail<typeof reserve>) =>
@@ -74,18 +115,42 @@ export function createServices(deps: ServiceDeps) {
       commit({ settle: (item) => settle(joinBatch(item)) }, principal, ...request),
     release: (principal: Principal, ...request: Tail<typeof release>) =>
       release({ giveBack: (item) => giveBack(joinBatch(item)) }, principal, ...request),
+    giveUp: (principal: Principal, ...request: Tail<typeof giveUp>) =>
+      giveUp({ giveBack: (item) => giveBack(joinBatch(item)) }, principal, ...request),
+    extend: (principal: Principal, ...request: Tail<typeof extend>) =>
+      extend({ ...deps, prolong: (item) => prolong(joinBatch(item)) }, principal, ...request),
+    check: (principal: Principal, ...request: Tail<typeof check>) =>
+      check({ ...deps, look: (item) => look(joinBatch(item)) }, principal, ...request),
+    listReservations: (principal: Principal, ...request: Tail<typeof listReservations>) =>
+      listReservations(deps, principal, ...request),
     readReservation: (principal: Principal, id: string) => readReservation(deps, principal, id),
     estimate: (body: Parameters<typeof estimate>[1]) => estimate(deps, body),
+    listEvents: (principal: Principal, ...request: Tail<typeof listEvents>) => listEvents(deps, principal, ...request),
+    record: (principal: Principal, body: Parameters<typeof record>[2]) => record(deps, principal, body),
+    correct: (principal: Principal, ...request: Tail<typeof correct>) => correct(deps, principal, ...request),
     listCostRecords: (principal: Principal, ...request: Tail<typeof listCostRecords>) =>
       listCostRecords(deps, principal, ...request),
     readCosts: (principal: Principal, ...request: Tail<typeof readCosts>) => readCosts(deps, principal, ...request),
-    setQuota: (body: Parameters<typeof setQuota>[1]) => setQuota(deps, body),
+    setQuota: (actor: Actor, ...request: Tail<typeof setQuota>) => setQuota(deps, actor, ...request),
+    setQuotas: (actor: Actor, ...request: Tail<typeof setQuotas>) => setQuotas(deps, actor, ...request),
+    readQuota: (principal: Principal, quotaId: number) => readQuota(deps, principal, quotaId),
+    patchQuota: (actor: Actor, ...request: Tail<typeof patchQuota>) => patchQuota(deps, actor, ...request),
+    deleteQuota: (actor: Actor, quotaId: number) => deleteQuota(deps, actor, quotaId),
+    quotaHistory: (principal: Principal, ...request: Tail<typeof quotaHistory>) =>
+      quotaHistory(deps, principal, ...request),
     listQuotas: (principal: Principal, ...request: Tail<typeof listQuotas>) => listQuotas(deps, principal, ...request),
     quotaStatus: (principal: Principal, ...request: Tail<typeof quotaStatus>) =>
       quotaStatus(deps, principal, ...request),
-    createKey: (body: Parameters<typeof createKey>[1]) => createKey(deps, body),
+    listQuotaDefaults: (...request: Rest<typeof listQuotaDefaults>) => listQuotaDefaults(deps, ...request),
+    putQuotaDefault: (actor: Actor, ...request: Tail<typeof putQuotaDefault>) =>
+      putQuotaDefault(deps, actor, ...request),
+    deleteQuotaDefault: (actor: Actor, ...request: Tail<typeof deleteQuotaDefault>) =>
+      deleteQuotaDefault(deps, actor, ...request),
+    listAudit: (...request: Rest<typeof listAudit>) => listAudit(deps, ...request),
+    createKey: (actor: Actor, ...request: Tail<typeof createKey>) => createKey(deps, actor, ...request),
     listKeys: (afterId: string | null, limit: number) => listKeys(deps, afterId, limit),
-    revokeKey: (keyId: string) => revokeKey(deps, keyId),
+    readIntegrity: (principal: Principal) => readIntegrity(deps, principal),
+    revokeKey: (actor: Actor, keyId: string) => revokeKey(deps, actor, keyId),
     readiness: () => readiness(deps),
     hashKey,
     findPrincipal: async (keyHash: string): Promise<Principal | null> => {
@@ -101,6 +166,10 @@ export function createServices(deps: ServiceDeps) {
 
 export type Services = ReturnType<typeof createServices>
 
-/** The parameters of a use case behind its dependencies and the principal. */
+/** The parameters of a use case behind its dependencies and the principal or actor. */
 type Tail<UseCase extends (...all: never[]) => unknown> =
   Parameters<UseCase> extends [unknown, unknown, ...infer Rest] ? Rest : never
+
+/** The parameters of a use case behind its dependencies. */
+type Rest<UseCase extends (...all: never[]) => unknown> =
+  Parameters<UseCase> extends [unknown, ...infer Others] ? Others : never

@@ -5,7 +5,7 @@ import type { Db } from '../db/connection.ts'
 import { listPricedModels, listPricedTiers } from '../db/prices.ts'
 import type { E2bPrice } from '../domain/e2b.ts'
 import type { ModelPrice } from '../domain/price.ts'
-import { Problem, invalidRequest } from '../errors.ts'
+import { Problem, invalidRequest, type FieldError } from '../errors.ts'
 
 export type PriceDeps = { db: Db; prices: PriceCache; clock: DatabaseClock }
 
@@ -33,6 +33,22 @@ export async function findPrice(
   pointer: string,
 ): Promise<ModelPrice> {
   const versions = await deps.prices.model(provider ?? null, model)
+  onlyProvider(model, versions, pointer)
+  const price = versionAt(versions, at)
+  if (price !== undefined) return price
+  throw await modelNotPriced(deps, provider ?? null, model)
+}
+
+/**
+ * The one provider that has a model; null where nobody has it.
+ *
+ * @throws invalidRequest where several have it.
+ */
+export async function findProvider(deps: PriceDeps, model: string, pointer: string): Promise<string | null> {
+  return onlyProvider(model, await deps.prices.model(null, model), pointer)
+}
+
+function onlyProvider(model: string, versions: ModelPrice[], pointer: string): string | null {
   const providers = [...new Set(versions.map((version) => version.provider))]
   if (providers.length > 1) {
     throw invalidRequest([
@@ -42,14 +58,22 @@ export async function findPrice(
       },
     ])
   }
-  const price = versionAt(versions, at)
-  if (price !== undefined) return price
-  const named = provider === undefined ? model : `${provider}/${model}`
+  return providers[0] ?? null
+}
+
+/** That a model has no price, with near names. `errors` says where it stands in the request. */
+export async function modelNotPriced(
+  deps: PriceDeps,
+  provider: string | null,
+  model: string,
+  errors?: FieldError[],
+): Promise<Problem> {
+  const named = provider === null ? model : `${provider}/${model}`
   const names = (await listPricedModels(deps.db)).map((known) =>
-    provider === undefined ? known.model : `${known.provider}/${known.model}`,
+    provider === null ? known.model : `${known.provider}/${known.model}`,
   )
-  const near = nearest(named, names).map((name) => (provider === undefined ? name : name.slice(name.indexOf('/') + 1)))
-  throw priceNotFound(provider ?? null, model, near)
+  const near = nearest(named, names).map((name) => (provider === null ? name : name.slice(name.indexOf('/') + 1)))
+  return priceNotFound(provider, model, near, errors)
 }
 
 /** The versions of a sandbox's rate card, of which one runs at the moment. @throws price_not_found with near names. */
@@ -60,22 +84,33 @@ export async function findSandboxPrice(
   const versions = await deps.prices.e2b(tier, region)
   const price = versionAt(versions, at)
   if (price !== undefined) return { price, versions }
+  throw await sandboxNotPriced(deps, tier, region)
+}
+
+/** That a sandbox's size has no price, with near names. `errors` says where it stands in the request. */
+export async function sandboxNotPriced(
+  deps: PriceDeps,
+  tier: string,
+  region: string,
+  errors?: FieldError[],
+): Promise<Problem> {
   const tiers = await listPricedTiers(deps.db)
   const near = tiers.filter((known) => known.region === region).map((known) => known.tier)
-  throw priceNotFound(
+  return priceNotFound(
     'e2b',
     tier,
     near.length > 0 ? nearest(tier, near) : tiers.map((known) => `${known.tier} in ${known.region}`),
+    errors,
   )
 }
 
-function priceNotFound(provider: string | null, model: string, near: string[]): Problem {
+function priceNotFound(provider: string | null, model: string, near: string[], errors?: FieldError[]): Problem {
   const hint = near.length > 0 ? `; near names are ${near.join(', ')}` : ''
   return new Problem(
     'price_not_found',
     `There is no price for ${provider === null ? '' : `${provider} `}${model}${hint}`,
     {
-      members: { provider, model, near },
+      members: { provider, model, near, ...(errors === undefined ? {} : { errors }) },
     },
   )
 }

@@ -43,10 +43,11 @@ async function scopeStatus(
   scope: StatusScope,
   fresh: boolean,
 ): Promise<ScopeStatus> {
-  const cached = fresh ? null : readStatus(await status.get(scope))
+  const { text, version } = await status.get(scope)
+  const cached = fresh ? null : readStatus(text)
   if (cached !== null) return cached
   const read = await readScopeStatus(db, scope)
-  status.set(scope, JSON.stringify(read))
+  status.set(scope, JSON.stringify(read), version)
   return read
 }
 
@@ -88,6 +89,9 @@ function statusAnswer(principal: Principal, row: QuotaStatusRow, asOf: Date): ob
     percent_used: shown ? percentUsed(balance) : null,
     period_starts_at: timeText(row.starts_at),
     projected_usd: shown ? projectedUsd(balance, asOf) : null,
+    largest_holders: shown
+      ? row.largest_holders.map((holder) => ({ ...holder, reserved_usd: usdJson(holder.reserved_usd) }))
+      : [],
   }
 }
 

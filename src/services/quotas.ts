@@ -1,16 +1,25 @@
+import stringify from 'safe-stable-stringify'
 import type { StatusCache } from '../cache/quota-status.ts'
 import type { Db } from '../db/connection.ts'
 import { faultCode, toProblem } from '../db/faults.ts'
-import { listQuotas as readQuotas, setQuotas, type QuotaWish, type StoredQuota } from '../db/quotas.ts'
+import {
+  deleteQuota as removeQuota,
+  findQuota,
+  listQuotas as readQuotas,
+  patchQuota as changeQuota,
+  setQuotas as writeQuotas,
+  type QuotaChanges,
+  type QuotaWish,
+  type StoredQuota,
+} from '../db/quotas.ts'
 import { usdText } from '../domain/money.ts'
-import { invalidRequest, type FieldError } from '../errors.ts'
-import type { QuotaBody } from '../schemas/quotas.ts'
+import { invalidRequest, Problem, type FieldError } from '../errors.ts'
+import type { QuotaBody, QuotaPatch } from '../schemas/quotas.ts'
 import { amountOf } from './amount.ts'
 import { timeText, usdJson } from './answers.ts'
+import { change, type Actor } from './change.ts'
 import { pageOf, type PageOf } from './page.ts'
 import { tenantFilter, type Principal } from './principal.ts'
-
-const LOCK_TRIES = 3
 
 export type QuotaQuery = {
   scope?: string
@@ -34,50 +43,139 @@ export async function listQuotas(
   return pageOf(quotas, limit, quotaBody, ({ quota_id: quotaId }) => quotaId)
 }
 
+type ChangeDeps = { db: Db; status: StatusCache }
+
 /** Makes a quota, or changes the one with the same natural key. @throws invalidRequest; unavailable. */
 export async function setQuota(
-  deps: { db: Db; status: StatusCache },
+  deps: ChangeDeps,
+  actor: Actor,
   body: QuotaBody,
 ): Promise<{ made: boolean; quota: object }> {
-  const wish = wishOf(body)
-  const [answer] = await retryLock(() => setQuotas(deps.db, [wish]))
-  deps.status.drop({ tenantId: wish.tenant_id ?? '', userId: wish.user_id ?? '' })
+  const [answer] = await apply(deps, actor, [wishOf(body)])
   return { made: answer!.made, quota: quotaBody(answer!.quota) }
 }
 
-function wishOf(body: QuotaBody): QuotaWish {
+/** Makes or changes up to 1,000 quotas, all or none. @throws invalidRequest at /quotas/N/…; unavailable. */
+export async function setQuotas(
+  deps: ChangeDeps,
+  actor: Actor,
+  bodies: QuotaBody[],
+): Promise<{ data: object[]; made: number; changed: number }> {
+  const answers = await apply(deps, actor, wishesOf(bodies))
+  const made = answers.filter((answer) => answer.made).length
+  return { data: answers.map(({ quota }) => quotaBody(quota)), made, changed: answers.length - made }
+}
+
+/** What set_quotas() takes for a list of quotas. @throws invalidRequest at /quotas/N/…, also where one comes twice. */
+export function wishesOf(bodies: QuotaBody[]): QuotaWish[] {
+  const errors: FieldError[] = []
+  const places = new Map<string, number>()
+  const wishes: QuotaWish[] = []
+  for (const [n, body] of bodies.entries()) {
+    const key = stringify([body.resource_type ?? 'llm', body.scope, body.tenant_id, body.user_id, body.period])
+    const first = places.get(key)
+    if (first !== undefined) errors.push({ pointer: `/quotas/${n}`, message: `is the same quota as /quotas/${first}` })
+    else places.set(key, n)
+    try {
+      wishes.push(wishOf(body, `/quotas/${n}`))
+    } catch (error) {
+      if (!(error instanceof Problem)) throw error
+      errors.push(...(error.members['errors'] as FieldError[]))
+    }
+  }
+  if (errors.length > 0) throw invalidRequest(errors)
+  return wishes
+}
+
+/** One quota. @throws not_found, also for another tenant's. */
+export async function readQuota({ db }: { db: Db }, principal: Principal, quotaId: number): Promise<object> {
+  return quotaBody(await visibleQuota(db, principal, quotaId))
+}
+
+/** A quota that the principal may see: one that is bound to a tenant sees that tenant's. @throws not_found */
+export async function visibleQuota(db: Db, principal: Principal, quotaId: number): Promise<StoredQuota> {
+  try {
+    const quota = await findQuota(db, quotaId)
+    if (quota === null || (principal.tenantId !== null && quota.tenant_id !== principal.tenantId)) {
+      throw notFound(quotaId)
+    }
+    return quota
+  } catch (error) {
+    throw toProblem(error)
+  }
+}
+
+/** Changes some settings of a quota. @throws not_found; invalidRequest; unavailable. */
+export async function patchQuota(deps: ChangeDeps, actor: Actor, quotaId: number, body: QuotaPatch): Promise<object> {
+  const changes = settingsOf(body, '')
+  const quota = await change(deps.db, actor, (transaction) => changeQuota(transaction, quotaId, changes)).catch(
+    refuseZone('/time_zone'),
+  )
+  if (quota === null) throw notFound(quotaId)
+  await deps.status.forget([quota])
+  return quotaBody(quota)
+}
+
+/** Deletes a quota; its open holds settle in the closed balance. @throws not_found; unavailable. */
+export async function deleteQuota(deps: ChangeDeps, actor: Actor, quotaId: number): Promise<void> {
+  const quota = await change(deps.db, actor, (transaction) => removeQuota(transaction, quotaId))
+  if (quota === null) throw notFound(quotaId)
+  await deps.status.forget([quota])
+}
+
+async function apply(deps: ChangeDeps, actor: Actor, wishes: QuotaWish[]) {
+  const answers = await change(deps.db, actor, (transaction) => writeQuotas(transaction, wishes)).catch(
+    refuseZone(wishes.length === 1 ? '/time_zone' : '/quotas'),
+  )
+  await deps.status.forget(answers.map(({ quota }) => quota))
+  return answers
+}
+
+/** A zone that the service knows and this Postgres does not is the caller's to change. */
+function refuseZone(pointer: string): (error: unknown) => never {
+  return (error) => {
+    const unknownZone = faultCode(error) === '22023' && /time zone/.test(String(error))
+    throw unknownZone ? invalidRequest([{ pointer, message: 'is not a time zone that the database knows' }]) : error
+  }
+}
+
+function notFound(quotaId: number): Problem {
+  return new Problem('not_found', `There is no quota ${quotaId}`)
+}
+
+function wishOf(body: QuotaBody, base = ''): QuotaWish {
   const errors: FieldError[] = []
   const needed: readonly string[] = { platform: [], tenant: ['tenant_id'], user: ['tenant_id', 'user_id'] }[body.scope]
   for (const name of ['tenant_id', 'user_id'] as const) {
     const given = body[name] !== undefined && body[name] !== null
     if (needed.includes(name) && !given)
-      errors.push({ pointer: `/${name}`, message: `is required for scope ${body.scope}` })
+      errors.push({ pointer: `${base}/${name}`, message: `is required for scope ${body.scope}` })
     if (!needed.includes(name) && given)
-      errors.push({ pointer: `/${name}`, message: `does not go with scope ${body.scope}` })
+      errors.push({ pointer: `${base}/${name}`, message: `does not go with scope ${body.scope}` })
   }
   if (errors.length > 0) throw invalidRequest(errors)
+  const { limit_usd: limitUsd, raise, ...rest } = { raise: null, ...body }
+  return { ...rest, ...settingsOf({ limit_usd: limitUsd, raise, thresholds: body.thresholds }, base) } as QuotaWish
+}
+
+/** Settings as the database takes them: amounts as decimal text, thresholds in order. What is left out stays out. */
+function settingsOf(
+  { limit_usd: limitUsd, thresholds, raise, ...rest }: { [Name in keyof QuotaPatch]: QuotaPatch[Name] | undefined },
+  base: string,
+): QuotaChanges {
+  const amount = (value: string | number, name: string) => usdText(amountOf(value, `${base}/${name}`))
   return {
-    ...body,
-    limit_usd: usdText(amountOf(body.limit_usd, '/limit_usd')),
-    thresholds: body.thresholds?.toSorted((a, b) => a - b),
-    raise: body.raise
-      ? { limit_usd: usdText(amountOf(body.raise.limit_usd, '/raise/limit_usd')), until: body.raise.until }
-      : null,
+    ...rest,
+    ...(limitUsd === undefined ? {} : { limit_usd: amount(limitUsd, 'limit_usd') }),
+    ...(thresholds === undefined ? {} : { thresholds: thresholds.toSorted((a, b) => a - b) }),
+    ...(raise === undefined
+      ? {}
+      : { raise: raise && { limit_usd: amount(raise.limit_usd, 'raise/limit_usd'), until: raise.until } }),
   }
 }
 
-/** A change of quotas waits for the decisions in flight; on a busy service the first try may not get the lock in time. */
-async function retryLock<Answer>(change: () => Promise<Answer>): Promise<Answer> {
-  for (let tries = 1; ; tries += 1) {
-    try {
-      return await change()
-    } catch (error) {
-      if (faultCode(error) !== '55P03' || tries === LOCK_TRIES) throw toProblem(error)
-    }
-  }
-}
-
-function quotaBody(quota: StoredQuota): object {
+/** A quota as it is answered and exported. */
+export function quotaBody(quota: StoredQuota) {
   return {
     ...quota,
     limit_usd: usdJson(quota.limit_usd),

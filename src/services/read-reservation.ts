@@ -1,4 +1,5 @@
 import type { Db } from '../db/connection.ts'
+import type { StoredReservation } from '../db/reservation.ts'
 import { findReservation } from '../db/reservations.ts'
 import { Problem } from '../errors.ts'
 import { timeText, usdJson } from './answers.ts'
@@ -8,6 +9,10 @@ import type { Principal } from './principal.ts'
 export async function readReservation({ db }: { db: Db }, principal: Principal, id: string): Promise<object> {
   const stored = await findReservation(db, id, principal.tenantId)
   if (stored === null) throw new Problem('not_found', `There is no reservation ${id}`)
+  return reservationAnswer(stored)
+}
+
+export function reservationAnswer(stored: StoredReservation & { cost_record_ids: string[] }): object {
   return {
     reservation_id: stored.reservation_id,
     status: stored.status,

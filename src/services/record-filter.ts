@@ -12,11 +12,6 @@ const LABEL_PREFIX = 'label.'
  * @throws forbidden for another tenant; invalidRequest where `from` is after `to`.
  */
 export function recordFilter(principal: Principal, query: CostFilter): RecordFilter {
-  const fromMicros = microsOf(query.from)
-  const toMicros = microsOf(query.to)
-  if (fromMicros !== undefined && toMicros !== undefined && fromMicros > toMicros) {
-    throw invalidRequest([{ pointer: 'from', message: 'must not be after to' }])
-  }
   return {
     resourceType: query.resource_type,
     tenantId: tenantFilter(principal, query.tenant_id),
@@ -28,15 +23,28 @@ export function recordFilter(principal: Principal, query: CostFilter): RecordFil
     model: query.model,
     tier: query.tier,
     reservationId: query.reservation_id,
-    fromMicros,
-    toMicros,
+    ...spanOf(query),
     late: query.late,
     overrun: query.overrun,
     estimated: query.estimated,
   }
 }
 
-function labelsOf(query: object): Record<string, string> {
+/** A span of time, in microseconds since 1970. @throws invalidRequest where `from` is after `to`. */
+export function spanOf(query: { from?: string; to?: string }): {
+  fromMicros: bigint | undefined
+  toMicros: bigint | undefined
+} {
+  const fromMicros = microsOf(query.from)
+  const toMicros = microsOf(query.to)
+  if (fromMicros !== undefined && toMicros !== undefined && fromMicros > toMicros) {
+    throw invalidRequest([{ pointer: 'from', message: 'must not be after to' }])
+  }
+  return { fromMicros, toMicros }
+}
+
+/** The labels that a query names by parameters of their names: label.feature=chat. */
+export function labelsOf(query: object): Record<string, string> {
   const entries = Object.entries(query) as [string, string][]
   return Object.fromEntries(
     entries

@@ -1,22 +1,27 @@
 import type { Balance } from '../db/balances.ts'
-import type { BalanceThen, Decision } from '../db/reserve-spend.ts'
+import type { BalanceThen, Refusal } from '../db/reserve-spend.ts'
 import { decimal, usdText, type Usd } from '../domain/money.ts'
 import { Problem } from '../errors.ts'
 import { ownerOf, periodText, quotaAnswer, remainingUsd, seesAmounts, showUsd, timeText, usdJson } from './answers.ts'
 import type { Principal } from './principal.ts'
+import { NEVER, rateLimitFields, resetSeconds } from './rate-limit-fields.ts'
 
-const NEVER = '9999-12-31T00:00:00Z'
+/** When something was decided, and the balances that it was about. */
+type Decided = { now: Date; all: Balance[] }
 
 /**
  * The refusal of an amount, explained: each violated quota as it stood at the decision, the one that resets last on top,
  * and the largest amount that would have passed. Beside RFC 9457 it has the fields that callers of the first system read.
+ *
+ * @param whole the amount is the new total of an open hold: what is held and what would have passed are told without it.
  */
 export function quotaExceeded(
   principal: Principal,
   resourceType: 'llm' | 'e2b',
   requestedUsd: Usd,
-  refused: { largest_allowed_usd: string; violations: BalanceThen[] },
-  decision: Decision,
+  refused: Refusal,
+  decision: Decided,
+  { whole }: { whole: boolean } = { whole: false },
 ): Problem {
   const violated = refused.violations.map((then) => balanceThen(decision, then))
   const last = violated.reduce((latest, balance) =>
@@ -28,9 +33,9 @@ export function quotaExceeded(
     .plus(decimal(last.reservedUsd))
     .plus(requestedUsd)
     .minus(decimal(last.limitUsd))
-  const asked = `${showUsd(usdText(requestedUsd))} was asked for`
+  const asked = `${showUsd(usdText(requestedUsd))} ${whole ? 'in all ' : ''}was asked for`
   const detail = shown
-    ? `${ownerOf(last)} has ${showUsd(usdText(remainingUsd(last)))} of ${showUsd(last.limitUsd)} USD left ${periodText(last.period)}; ${asked}`
+    ? `${ownerOf(last)} has ${showUsd(usdText(remainingUsd(last)))} of ${showUsd(last.limitUsd)} USD left ${periodText(last.period)}${whole ? ' for the whole of this hold' : ''}; ${asked}`
     : `the platform's quota ${periodText(last.period)} does not allow it; ${asked}`
   return new Problem('quota_exceeded', detail, {
     members: {
@@ -48,20 +53,25 @@ export function quotaExceeded(
       reset_at: timeText(last.endsAt),
       requested_usd: usdJson(usdText(requestedUsd)),
       largest_allowed_usd: usdJson(refused.largest_allowed_usd),
-      violations: violated.map((balance) => {
-        const { enforcement: _enforcement, ...violation } = quotaAnswer(principal, balance)
-        return violation
-      }),
+      violations: violationAnswers(principal, refused, decision),
     },
     headers: refusalHeaders(last, violated, requestedUsd, decision.now, shown),
   })
 }
 
-function balanceThen({ all }: Decision, [place, spentUsd, reservedUsd]: BalanceThen): Balance {
+/** The violated quotas of a refusal, as they stood at the decision. */
+export function violationAnswers(principal: Principal, refused: Refusal, decision: Decided): object[] {
+  return refused.violations.map((then) => {
+    const { enforcement: _enforcement, ...violation } = quotaAnswer(principal, balanceThen(decision, then))
+    return violation
+  })
+}
+
+function balanceThen({ all }: Decided, [place, spentUsd, reservedUsd]: BalanceThen): Balance {
   return { ...all[place]!, spentUsd, reservedUsd }
 }
 
-/** RateLimit fields of the quota on top, in micros of a USD; Retry-After only where waiting for the reset can help. */
+/** RateLimit fields of the quota on top; Retry-After only where waiting for the reset can help. */
 function refusalHeaders(
   last: Balance,
   violated: Balance[],
@@ -69,23 +79,8 @@ function refusalHeaders(
   now: Date,
   shown: boolean,
 ): Record<string, string> {
-  const headers: Record<string, string> = {}
-  const resetSeconds = Math.max(1, Math.ceil((new Date(last.endsAt).getTime() - now.getTime()) / 1000))
-  if (shown) {
-    const name = `"${last.scope}-${last.period}"`
-    const seconds = { hour: 3_600, day: 86_400, week: 604_800 }[last.period]
-    headers['ratelimit-policy'] =
-      `${name};q=${micros(decimal(last.limitUsd))}${seconds ? `;w=${seconds}` : ''};qu="usd-micros"`
-    headers['ratelimit'] =
-      `${name};r=${micros(remainingUsd(last))}${timeText(last.endsAt) === NEVER ? '' : `;t=${resetSeconds}`}`
-  }
+  const headers: Record<string, string> = shown ? rateLimitFields(last, now) : {}
   const hopeless =
     timeText(last.endsAt) === NEVER || violated.some(({ limitUsd }) => requestedUsd.gt(decimal(limitUsd)))
-  if (!hopeless) headers['retry-after'] = String(resetSeconds)
-  return headers
-}
-
-/** Whole micros, rounded down: what is promised is there. */
-function micros(usd: Usd): string {
-  return usd.times(1_000_000).round(0, 0).toFixed()
+  return hopeless ? headers : { ...headers, 'retry-after': String(resetSeconds(last, now)) }
 }

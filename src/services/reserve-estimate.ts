@@ -1,4 +1,4 @@
-import { E2B_STANDARD_TIER, usdPerSecond } from '../domain/e2b.ts'
+import { E2B_STANDARD_TIER, usdPerSecond, type E2bPrice } from '../domain/e2b.ts'
 import { estimateLlm } from '../domain/estimate.ts'
 import { decimal, roundUsd, usdText, type Usd } from '../domain/money.ts'
 import { invalidRequest, type FieldError } from '../errors.ts'
@@ -120,10 +120,9 @@ export async function inputTokensOf(
 async function estimateSandbox(deps: PriceDeps, e2b: E2bRequest): Promise<ReserveEstimate> {
   const size = sandboxSize(e2b, '/e2b')
   const { price } = await findSandboxPrice(deps, size)
-  const perSecond = usdPerSecond(price, { vcpu: size.vcpu ?? price.vcpu, memoryMib: size.memoryMib ?? price.memoryMib })
-  const amountUsd = roundUsd(perSecond.times(decimal(e2b.max_seconds)))
+  const perSecond = perSecondUsd(price, size)
   return {
-    amountUsd: amountOf(usdText(amountUsd), '/e2b'),
+    amountUsd: amountOf(usdText(roundUsd(perSecond.times(decimal(e2b.max_seconds)))), '/e2b'),
     fixedUsd: ZERO,
     perUnitUsd: perSecond,
     capsName: 'max_runtime_seconds',
@@ -135,6 +134,11 @@ async function estimateSandbox(deps: PriceDeps, e2b: E2bRequest): Promise<Reserv
       estimate: { seconds: e2b.max_seconds },
     },
   }
+}
+
+/** USD a second of a size of one's own, or of the tier's. Exact. */
+export function perSecondUsd(price: E2bPrice, size: { vcpu?: number | string; memoryMib?: number }): Usd {
+  return usdPerSecond(price, { vcpu: size.vcpu ?? price.vcpu, memoryMib: size.memoryMib ?? price.memoryMib })
 }
 
 export type SizeRequest = { tier?: string; vcpu?: number; memory_mib?: number; region?: string | null }

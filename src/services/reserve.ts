@@ -1,7 +1,8 @@
 import stringify from 'safe-stable-stringify'
 import { hash } from 'node:crypto'
 import { uuidv7 } from 'uuidv7'
-import type { Decision, ReserveItem } from '../db/reserve-spend.ts'
+import type { Balance } from '../db/balances.ts'
+import type { BalanceThen, Decision, ReserveItem } from '../db/reserve-spend.ts'
 import type { StoredReservation } from '../db/reservation.ts'
 import { usdText } from '../domain/money.ts'
 import { Problem } from '../errors.ts'
@@ -10,6 +11,7 @@ import { inSpan, type WorkSpan } from '../telemetry/spans.ts'
 import { quotaAnswer, quotaWarning, timeText, usdJson, type WarningAnswer } from './answers.ts'
 import type { PriceDeps } from './price-lookup.ts'
 import { tenantOf, type Principal } from './principal.ts'
+import { tightestFields } from './rate-limit-fields.ts'
 import { quotaExceeded } from './refusal.ts'
 import { estimateReservation, type ReserveEstimate } from './reserve-estimate.ts'
 
@@ -17,7 +19,8 @@ export type ReserveDeps = PriceDeps & {
   decide: (item: ReserveItem) => Promise<Decision>
 }
 
-type ReserveAnswer = { body: object; headers: Record<string, string> }
+export type Answered = { body: object; headers: Record<string, string> }
+export type Reserved = Answered & { reservationId: string }
 
 const LLM_TTL_SECONDS = 120
 const E2B_TTL_BEYOND_SECONDS = 60
@@ -33,7 +36,7 @@ export async function reserve(
   principal: Principal,
   body: ReserveBody,
   idempotencyKey: string | null,
-): Promise<ReserveAnswer> {
+): Promise<Reserved> {
   const tenantId = tenantOf(principal, body.tenant_id)
   const estimate = await estimateReservation(deps, body)
   const item = itemOf(principal, tenantId, body, estimate, idempotencyKey)
@@ -48,7 +51,7 @@ async function decideItem(
   estimate: ReserveEstimate,
   item: ReserveItem,
   span: WorkSpan,
-): Promise<ReserveAnswer> {
+): Promise<Reserved> {
   const decision = await deps.decide(item)
   const { outcome } = decision
   if ('mismatch' in outcome) {
@@ -61,11 +64,13 @@ async function decideItem(
     throw quotaExceeded(principal, item.resource_type, estimate.amountUsd, outcome.refused, decision)
   }
   const quotas = decision.quotas.map((balance) => quotaAnswer(principal, balance))
+  const fields = tightestFields(principal, decision.quotas, decision.now)
   if ('replayed' in outcome) {
     span.set({ reservationId: outcome.replayed.reservation_id, replayed: true })
     return {
+      reservationId: outcome.replayed.reservation_id,
       body: { ...storedAnswer(outcome.replayed), quotas, warnings: [] },
-      headers: { 'idempotency-replayed': 'true' },
+      headers: { ...fields, 'idempotency-replayed': 'true' },
     }
   }
   span.set({ reservationId: item.reservation_id })
@@ -75,6 +80,7 @@ async function decideItem(
       ? outcome.units + item.ttl_beyond_units
       : item.ttl_seconds
   return {
+    reservationId: item.reservation_id,
     body: {
       reservation_id: item.reservation_id,
       status: 'reserved',
@@ -88,11 +94,12 @@ async function decideItem(
       quotas,
       warnings,
     },
-    headers: warnings.length > 0 ? { 'x-purser-enforcement': 'warn' } : {},
+    headers: warnings.length > 0 ? { ...fields, 'x-purser-enforcement': 'warn' } : fields,
   }
 }
 
-function itemOf(
+/** What a body asks for, as reserve_spend() takes it. */
+export function itemOf(
   principal: Principal,
   tenantId: string,
   body: ReserveBody,
@@ -139,7 +146,7 @@ function storedAnswer(stored: StoredReservation) {
   }
 }
 
-function warningsOf(principal: Principal, { all }: Decision, warned: [number, string, string][]): WarningAnswer[] {
+export function warningsOf(principal: Principal, { all }: { all: Balance[] }, warned: BalanceThen[]): WarningAnswer[] {
   return warned.map(([place, spentUsd, reservedUsd]) =>
     quotaWarning(principal, { ...all[place]!, spentUsd, reservedUsd }),
   )

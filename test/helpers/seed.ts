@@ -1,8 +1,9 @@
 import type { Test } from 'tap'
+import { readSeed } from './random.ts'
 
 /** The seed of this run's random choices, printed so that PURSER_TEST_SEED can repeat them. */
 export function printedSeed(t: Test): number {
-  const seed = Number(process.env['PURSER_TEST_SEED'] ?? Date.now() % 2 ** 31)
+  const seed = readSeed()
   t.comment(`random choices with seed ${seed}; PURSER_TEST_SEED repeats them`)
   return seed
 }

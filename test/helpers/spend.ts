@@ -5,7 +5,9 @@ import type { Test } from 'tap'
 import { uuidv7 } from 'uuidv7'
 import { commitSpend, type CommitItem, type Settlement } from '../../src/db/commit-spend.ts'
 import type { Db } from '../../src/db/connection.ts'
+import { correctRecord, type Corrected } from '../../src/db/correct-record.ts'
 import type { DB } from '../../src/db/generated.ts'
+import { recordSpend, type RecordItem, type Recording } from '../../src/db/record-spend.ts'
 import { releaseSpend, type Release } from '../../src/db/release-spend.ts'
 import { reserveSpend, type Decision, type ReserveItem } from '../../src/db/reserve-spend.ts'
 
@@ -18,6 +20,9 @@ export type Session = {
   reserve(...items: ReserveItem[]): Promise<Decision[]>
   commit(...items: CommitItem[]): Promise<Settlement[]>
   release(...reservationIds: string[]): Promise<Release[]>
+  record(...items: RecordItem[]): Promise<Recording>
+  /** To another cost in USD. */
+  correct(costRecordId: string, costUsd: string): Promise<Corrected>
 }
 
 /** Opens a connection that stays until `t` is done. */
@@ -38,6 +43,19 @@ export function openSession(t: Pick<Test, 'teardown'>, databaseUrl: string): Ses
         db,
         ids.map((id) => ({ reservation_id: id, tenant_id: null, reason: null })),
       ),
+    record: (...items) => recordSpend(db, items, { retentionDays: 90, imports: false }),
+    correct: (costRecordId, costUsd) =>
+      correctRecord(db, {
+        costRecordId,
+        tenantId: null,
+        reversalId: uuidv7(),
+        successorId: uuidv7(),
+        measure: 'cost',
+        cost_usd: costUsd,
+        provider: null,
+        model: null,
+        reason: 'test',
+      }),
   }
 }
 
@@ -74,6 +92,27 @@ export function booking(reservationId: string, costUsd: string, changes: Partial
     commit_hash: hashOf(costUsd),
     cost_record_id: randomUUID(),
     reversal_id: randomUUID(),
+    measure: 'cost',
+    cost_usd: costUsd,
+    ...changes,
+  }
+}
+
+/** A direct record of `costUsd`, now. */
+export function spending(tenantId: string, costUsd: string, changes: Partial<RecordItem> = {}): RecordItem {
+  const id = uuidv7()
+  return {
+    cost_record_id: id,
+    resource_type: 'llm',
+    tenant_id: tenantId,
+    user_id: null,
+    conversation_id: null,
+    path_id: null,
+    labels: {},
+    principal: 'test',
+    idempotency_key: id,
+    request_hash: hashOf(costUsd),
+    occurred_at: null,
     measure: 'cost',
     cost_usd: costUsd,
     ...changes,

@@ -21,6 +21,8 @@ async function written(): Promise<string> {
     'quota_periods',
     'llm_cost_records',
     'e2b_cost_records',
+    'record_keys',
+    'record_corrections',
     'api_keys',
     'quota_defaults',
   ]
@@ -35,6 +37,10 @@ const control = 'a\u0000b'
 const long = 'x'.repeat(300)
 const llm = { provider: 'openai', model: 'gpt-6.1-sol', input_tokens: 1, max_output_tokens: 1 }
 const reserve = { resource_type: 'llm', tenant_id: 'good', llm }
+
+const call = { resource_type: 'llm', tenant_id: 'good' }
+const run = { resource_type: 'e2b', tenant_id: 'good' }
+const spend = { ...call, cost_usd: 1 }
 
 /** A body as printable ASCII, for the name of an assertion. */
 const nameOf = (body: unknown) => (JSON.stringify(body) ?? '').replace(/[^ -~]/g, '?').slice(0, 120)
@@ -135,6 +141,42 @@ const bad: Record<string, [body: unknown, pointer: string][]> = {
     [{ resource_type: 'e2b', e2b: { seconds: -1 } }, '/e2b/seconds'],
     [{ resource_type: 'e2b', llm: { model: 'gpt-6.1-sol', usage: { input_tokens: 1 } } }, '/llm'],
   ],
+  'POST /v1/cost-records': [
+    [{}, '/records'],
+    [{ records: [] }, '/records'],
+    [{ records: {} }, '/records'],
+    [{ records: [spend, 'x'] }, '/records/1'],
+    [{ records: [spend, {}] }, '/records/1/resource_type'],
+    [{ records: [{ ...spend, tenant_id: control }] }, '/records/0/tenant_id'],
+    [{ records: [{ ...spend, colour: 'red' }] }, '/records/0/colour'],
+    [{ records: [{ ...spend, labels: { Upper: 'x' } }] }, '/records/0/labels/Upper'],
+    [{ records: [{ ...spend, cost_usd: undefined }] }, '/records/0/llm'],
+    [{ records: [{ ...spend, cost_usd: '-1' }] }, '/records/0/cost_usd'],
+    [{ records: [{ ...spend, cost_usd: '999999999.9999999999999' }] }, '/records/0/cost_usd'],
+    [{ records: [{ ...spend, occurred_at: '2026-02-30T00:00:00Z' }] }, '/records/0/occurred_at'],
+    [{ records: [{ ...spend, occurred_at: '9999-12-31T23:59:59Z' }] }, '/records/0/occurred_at'],
+    [{ records: [{ ...spend, idempotency_key: '' }] }, '/records/0/idempotency_key'],
+    [{ records: [{ ...spend, idempotency_key: control }] }, '/records/0/idempotency_key'],
+    [{ records: [{ ...spend, idempotency_key: long }] }, '/records/0/idempotency_key'],
+    [{ records: [{ ...spend, e2b: { seconds: 1 } }] }, '/records/0/e2b'],
+    [{ records: [{ ...spend, llm: { model: 'gpt-6.1-sol', usage: { input_tokens: 1 } } }] }, '/records/0/cost_usd'],
+    [{ records: [{ ...call, llm: { model: 'gpt-6.1-sol' } }] }, '/records/0/llm/usage'],
+    [{ records: [{ ...call, llm: { model: 'gpt-6.1-sol', usage: { seconds: 1 } } }] }, '/records/0/llm/usage/seconds'],
+    [
+      { records: [{ ...call, llm: { model: 'gpt-6.1-sol', provider_usage: { unheard: 1 } } }] },
+      '/records/0/llm/provider_usage',
+    ],
+    [{ records: [{ ...run, e2b: {} }] }, '/records/0/e2b/seconds'],
+    [{ records: [{ ...run, e2b: { seconds: -1 } }] }, '/records/0/e2b/seconds'],
+    [{ records: [{ ...run, e2b: { seconds: 1, vcpu: 2 } }] }, '/records/0/e2b/memory_mib'],
+  ],
+  'POST /v1/cost-records/01980000-0000-7000-8000-000000000000/correct': [
+    [{}, '/reason'],
+    [{ reason: 'x' }, '/usage'],
+    [{ reason: control, cost_usd: 1 }, '/reason'],
+    [{ reason: 'x', cost_usd: -1 }, '/cost_usd'],
+    [{ reason: 'x', usage: { input_tokens: 1, cache_read_tokens: 2 } }, '/usage/cache_read_tokens'],
+  ],
   'PUT /v1/quotas': [
     [{}, '/scope'],
     [{ scope: 'tenant', period: 'day', limit_usd: 1 }, '/tenant_id'],
@@ -180,6 +222,7 @@ t.test('bad query strings are refused by name', async (t) => {
   for (const [path, pointer] of [
     ['/v1/quotas?limit=0', 'limit'],
     ['/v1/quotas?limit=many', 'limit'],
+    ['/v1/quotas?limit=1e400', 'limit'],
     ['/v1/quotas?scope=galaxy', 'scope'],
     ['/v1/quotas?colour=red', 'colour'],
     ['/v1/quotas?cursor=rubbish', 'cursor'],
@@ -212,6 +255,34 @@ t.test('what is too large, of another type, or nowhere, has its own problem', as
     { status: 404 },
   )
   t.match(await service.call('GET', '/%E0%A4%A'), { status: 400, json: { code: 'invalid_request' } })
+})
+
+t.test('a query is coerced, and nothing else: no number without an end, no field that nobody knows', async (t) => {
+  const queries: [path: string, pointer: string][] = [
+    ['/v1/api-keys?limit=Infinity', 'limit'],
+    ['/v1/api-keys?limit=1e999', 'limit'],
+    ['/v1/costs?top=-Infinity', 'top'],
+    [`/v1/reservations/${id}?colour=red`, 'colour'],
+    ['/v1/integrity?tenant_id=good', 'tenant_id'],
+  ]
+  for (const [path, pointer] of queries) {
+    t.match(await service.call('GET', path), { status: 400, json: { errors: [{ pointer }] } }, path)
+  }
+  t.match(await service.call('GET', '/v1/api-keys?limit=7'), { status: 200 })
+})
+
+t.test('bytes that are not UTF-8 are refused, and the character that stands for them is not', async (t) => {
+  const send = async (tenant: Buffer) => {
+    const body = Buffer.concat([Buffer.from('{"tenant_id":"'), tenant, Buffer.from('"}')])
+    const headers = { ...caller, 'content-type': 'application/json' }
+    const response = await fetch(`${service.url}/v1/reservations`, { method: 'POST', headers, body })
+    return { status: response.status, json: (await response.json()) as object }
+  }
+  t.match(await send(Buffer.from([0xff])), {
+    status: 400,
+    json: { errors: [{ pointer: '', message: 'is not UTF-8' }] },
+  })
+  t.match(await send(Buffer.from('\ufffd')), { status: 400, json: { errors: [{ pointer: '/resource_type' }] } })
 })
 
 t.test('without the right key nothing is done', async (t) => {

@@ -99,7 +99,10 @@ t.test('the type of a problem leads to its explanation', async (t) => {
   const held = await hold({ estimated_cost_usd: 0.01 }, keyed)
   const settle = (verb: string, body: object) =>
     service.call('POST', `/v1/reservations/${held.json.reservation_id}/${verb}`, body, caller)
-  await settle('commit', { actual_cost_usd: 0.01 })
+  const committed = await settle('commit', { actual_cost_usd: 0.01 })
+  const correct = () =>
+    service.call('POST', `/v1/cost-records/${committed.json.cost_record_id}/correct`, { cost_usd: 0, reason: 'test' })
+  await correct()
   const refusals = [
     await hold({}),
     await hold({ estimated_cost_usd: 1 }, { authorization: 'Bearer of a guess' }),
@@ -107,6 +110,7 @@ t.test('the type of a problem leads to its explanation', async (t) => {
     await service.call('GET', '/v1/nothing'),
     await service.call('DELETE', '/v1/quotas'),
     await settle('commit', { actual_cost_usd: 0.02 }),
+    await correct(),
     await service.call('POST', '/v1/reservations', `"${'x'.repeat(1_048_577)}"`, caller),
     await service.call('GET', `/v1/reservations/${'x'.repeat(600)}`),
     await service.call('POST', '/v1/reservations', '{}', { ...caller, 'content-type': 'text/plain' }),
@@ -124,6 +128,7 @@ t.test('the type of a problem leads to its explanation', async (t) => {
         'not_found',
         'method_not_allowed',
         'reservation_committed',
+        'record_corrected',
       ],
       ...['payload_too_large', 'uri_too_long', 'unsupported_media_type', 'idempotency_mismatch', 'price_not_found'],
       ...['quota_exceeded'],

@@ -6,9 +6,9 @@ import { startEmbeddedPostgres, type EmbeddedPostgres } from '../../src/embedded
 import { createDatabase } from '../helpers/database.ts'
 import { makeDataDir } from '../helpers/embedded.ts'
 import { printedSeed } from '../helpers/seed.ts'
-import { ADMIN_KEY, spawnService, startService, type Service } from '../helpers/service.ts'
+import { ADMIN_KEY, spawnService, type Service } from '../helpers/service.ts'
+import { startTcpProxy } from '../helpers/tcp-proxy.ts'
 import { assertDoneOnce, makeIntentions, pursue, type Intention } from './intentions.ts'
-import { openProxy, through } from './tcp-proxy.ts'
 
 const random = new Random(printedSeed(t))
 const CLIENTS = 16
@@ -55,9 +55,9 @@ const BETWEEN: { plan: Intention['plan']; sql: string; status: string }[] = [
 
 t.test('kill -9 between the commit of a call and its answer: the repeat finds what was done', async (t) => {
   const database = await createDatabase(t)
-  const proxy = await openProxy(t, Number(new URL(database.url).port))
+  const proxy = await startTcpProxy(t, Number(new URL(database.url).port))
   const all: Intention[] = []
-  let service = await start(t, through(proxy, database.url))
+  let service = await start(t, proxy.through(database.url))
   for (const { plan, sql, status } of BETWEEN) {
     const intentions = makeIntentions(random, plan, 24).map((one) => ({ ...one, plan }))
     all.push(...intentions)
@@ -76,44 +76,11 @@ t.test('kill -9 between the commit of a call and its answer: the repeat finds wh
       intentions.every(({ done }) => !done),
       `no ${plan} was answered to its end`,
     )
-    proxy.reset()
-    service = await start(t, through(proxy, database.url))
+    proxy.keepBackAnswersTo(null)
+    service = await start(t, proxy.through(database.url))
     await pursue(intentions, { url: service.url, clients: CLIENTS, again: always })
   }
   await assertDoneOnce(t, database.pool, all)
-})
-
-t.test('answers cut on the way to the caller: asked again, everything is done once', async (t) => {
-  const database = await createDatabase(t)
-  const service = await startService(t, database.url)
-  const proxy = await openProxy(t, Number(new URL(service.url).port))
-  const intentions = makeIntentions(random, 'cut', 300)
-  proxy.cutAnswers(() => random.chance(0.2))
-  await pursue(intentions, { url: through(proxy, service.url), clients: CLIENTS, again: always })
-  await assertDoneOnce(t, database.pool, intentions)
-})
-
-t.test('connections to Postgres terminated and cut in mid-load: everything is done once', async (t) => {
-  const database = await createDatabase(t)
-  const proxy = await openProxy(t, Number(new URL(database.url).port))
-  const service = await startService(t, through(proxy, database.url))
-  const intentions = makeIntentions(random, 'terminated', 500)
-  let answers = 0
-  const endings: Promise<unknown>[] = []
-  const onAnswer = () => {
-    answers += 1
-    if (answers % 60 === 0)
-      endings.push(
-        database.pool.query(`
-          select pg_terminate_backend(pid) from pg_stat_activity
-          where datname = current_database() and application_name = 'purser'`),
-      )
-    else if (answers % 60 === 30) proxy.reset()
-  }
-  await pursue(intentions, { url: service.url, clients: CLIENTS, onAnswer, again: always })
-  await Promise.all(endings)
-  t.ok(endings.length > 3, `${endings.length} times`)
-  await assertDoneOnce(t, database.pool, intentions)
 })
 
 t.test(
@@ -123,8 +90,8 @@ t.test(
     let postgres: EmbeddedPostgres = await startEmbeddedPostgres({ dataDir })
     t.teardown(() => postgres.stop())
     const portOf = ({ databaseUrl }: EmbeddedPostgres) => Number(new URL(databaseUrl).port)
-    const proxy = await openProxy(t, portOf(postgres))
-    const service = await start(t, through(proxy, postgres.databaseUrl))
+    const proxy = await startTcpProxy(t, portOf(postgres))
+    const service = await start(t, proxy.through(postgres.databaseUrl))
     const intentions = makeIntentions(random, 'postgres', 600)
     const statuses = new Set<number>()
     const moments = [random.whole(1, 300), random.whole(301, 600)]
@@ -137,7 +104,8 @@ t.test(
       await postgres.stop()
       while (unavailable === before) await fetch(`${service.url}/healthz`)
       postgres = await startEmbeddedPostgres({ dataDir })
-      proxy.redirect(portOf(postgres))
+      proxy.leadTo(portOf(postgres))
+      proxy.mend()
     }
     const onAnswer = (status: number) => {
       statuses.add(status)

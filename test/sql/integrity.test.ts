@@ -54,11 +54,55 @@ const BREAKS: { name: string; statements: string[]; expected: object[] }[] = [
     expected: [{ invariant: 'I1', subject: balance, detail: /^spent is 8, opening 0 \+ archived 8 \+ records 8$/ }],
   },
   {
+    name: 'I1: an open hold whose balance is not there',
+    statements: [
+      `update copilot_internal.reservations set quota_period_ids = quota_period_ids || 9007199254740991
+       where reservation_id = '${open}'`,
+    ],
+    expected: [
+      {
+        invariant: 'I1',
+        subject: 'quota_period 9007199254740991',
+        detail: /^open holds of 1 name it, but it is not there$/,
+      },
+    ],
+  },
+  {
+    name: 'I1: a record that no balance counts',
+    statements: [`update copilot_internal.llm_cost_records set quota_period_ids = '{}'`],
+    expected: [{ invariant: 'I1', subject: balance, detail: /^spent is 8, opening 0 \+ archived 0 \+ records 0$/ }],
+  },
+  {
+    name: 'I2: a balance above its limit and its raise',
+    statements: ['update copilot_internal.quota_periods set limit_usd = 5, raise_limit_usd = 8'],
+    expected: [{ invariant: 'I2', subject: balance, detail: /^spent 8 \+ reserved 1 is above the limit 5 / }],
+  },
+  {
     name: 'I2: a balance above its limit, and nothing says why',
     statements: ['update copilot_internal.quota_periods set limit_usd = 8.999999999999'],
     expected: [
       { invariant: 'I2', subject: balance, detail: /^spent 8 \+ reserved 1 is above the limit 8\.999999999999/ },
+      { invariant: 'I10', subject: balance, detail: /^spent 8 has reached 0\.8 of the limit 8\.999999999999/ },
     ],
+  },
+  {
+    name: 'I10: a threshold that was reached and not told of',
+    statements: [
+      'update copilot_internal.quota_periods set limit_usd = 10',
+      'delete from copilot_internal.quota_events',
+    ],
+    expected: [
+      { invariant: 'I10', subject: balance, detail: /^spent 8 has reached 0\.8 of the limit 10, but no event/ },
+    ],
+  },
+  {
+    name: 'I10: an event that is told twice',
+    statements: [
+      'drop index copilot_internal.quota_events_once',
+      `insert into copilot_internal.quota_events (event_id, type, created_at, once_key, data)
+       select gen_random_uuid(), 'quota.overrun', copilot_internal.clock_now(), 'twice', '{}' from generate_series(1, 2)`,
+    ],
+    expected: [{ invariant: 'I10', subject: 'quota_event twice', detail: /^quota.overrun is told 2 times$/ }],
   },
   {
     name: 'I3: a hold that lapsed more than a minute ago and was not settled',
@@ -77,6 +121,21 @@ const BREAKS: { name: string; statements: string[]; expected: object[] }[] = [
     expected: [
       { invariant: 'I3', subject: `reservation ${released}`, detail: /^status released does not fit settled_at / },
     ],
+  },
+  {
+    name: 'I3: an open hold that has a time of settlement',
+    statements: [
+      'alter table copilot_internal.reservations drop constraint reservations_settled',
+      `update copilot_internal.reservations set settled_at = copilot_internal.clock_now() where reservation_id = '${open}'`,
+    ],
+    expected: [
+      { invariant: 'I3', subject: `reservation ${open}`, detail: /^status reserved does not fit settled_at \d/ },
+    ],
+  },
+  {
+    name: 'I4: a committed reservation that does not know what it cost',
+    statements: [`update copilot_internal.reservations set cost_usd = null where reservation_id = '${committed}'`],
+    expected: [{ invariant: 'I4', subject: `reservation ${committed}`, detail: /^status committed, / }],
   },
   {
     name: 'I4: a committed reservation without a line of cost',
@@ -122,6 +181,20 @@ const BREAKS: { name: string; statements: string[]; expected: object[] }[] = [
       { invariant: 'I4', subject: `reservation ${released}`, detail: /^status expired, .* but 0 lines of cost stand$/ },
     ],
   },
+  {
+    name: 'keys: two reservations with one idempotency key of one principal',
+    statements: [
+      'drop index copilot_internal.reservations_idempotency',
+      `update copilot_internal.reservations set idempotency_key = 'one' where reservation_id in ('${open}', '${released}')`,
+    ],
+    expected: [
+      {
+        invariant: 'keys',
+        subject: 'principal test',
+        detail: new RegExp(`^2 reservations have the idempotency key one: ${open}, ${released}$`),
+      },
+    ],
+  },
 ]
 
 for (const { name, statements, expected } of BREAKS) {
@@ -132,10 +205,18 @@ for (const { name, statements, expected } of BREAKS) {
   })
 }
 
+t.test('what may be above its limit, and whose keys only look alike, is healthy', async (t) => {
+  const found = await reportAfter(
+    `update copilot_internal.quota_periods set limit_usd = 5, raise_limit_usd = 9`,
+    `update copilot_internal.reservations set idempotency_key = 'one', principal = reservation_id::text`,
+  )
+  t.same(found, [])
+})
+
 t.test('several broken invariants are reported at once', async (t) => {
   const found = await reportAfter(
     'update copilot_internal.quota_periods set reserved = 0, spent = 200',
     'delete from copilot_internal.llm_cost_records',
   )
-  t.same(found.map(({ invariant }) => invariant).toSorted(), ['I1', 'I1', 'I2', 'I4'])
+  t.same(found.map(({ invariant }) => invariant).toSorted(), ['I1', 'I1', 'I10', 'I10', 'I10', 'I2', 'I4'])
 })

@@ -1,12 +1,13 @@
 import type pg from 'pg'
 import t from 'tap'
 import { expireReservations } from '../../src/db/expire-reservations.ts'
+import { extendReservation } from '../../src/db/extend-reservation.ts'
 import { faultCode } from '../../src/db/faults.ts'
 import { setQuotas } from '../../src/db/quotas.ts'
 import { createDatabase } from '../helpers/database.ts'
 import { assertHealthy } from '../helpers/integrity.ts'
 import { sizeFrom } from '../helpers/seed.ts'
-import { booking, hold, openSession, type Session } from '../helpers/spend.ts'
+import { booking, hold, openSession, spending, type Session } from '../helpers/spend.ts'
 
 const database = await createDatabase(t)
 const { pool } = database
@@ -48,6 +49,7 @@ t.test('sessions that meet the same quotas in opposite orders never deadlock', a
       { scope: 'tenant', tenant_id, period: 'day', limit_usd: limitUsd },
       { scope: 'user', tenant_id, user_id: 'u', period: 'month', limit_usd: limitUsd },
     ]),
+    { scope: 'tenant', tenant_id: 't-4', period: 'hour', limit_usd: limitUsd },
   ]
   await setQuotas(setup.db, quotasOf('1000'))
   const codes = new Map<string, number>()
@@ -82,6 +84,24 @@ t.test('sessions that meet the same quotas in opposite orders never deadlock', a
       const some = ids.filter((_, n) => n % 3 === round % 3)
       await attempt(session.commit(...some.map((id) => booking(id, '0.05'))))
       await attempt(session.release(...ids.filter((_, n) => n % 5 === round % 5)))
+      // The same keys in both directions, now and in hours that nobody has touched.
+      const hoursAgo = new Date(Date.now() - (round % 9) * 3_600_000).toISOString()
+      const recorded = await attempt(
+        session.record(
+          ...ordered(tenants).map((tenant) =>
+            spending(tenant, '0.01', {
+              user_id: 'u',
+              idempotency_key: `${tenant}-${round}`,
+              occurred_at: hoursAgo,
+              request_hash: '\\x00',
+            }),
+          ),
+        ),
+      )
+      if (recorded !== undefined && 'records' in recorded) {
+        for (const { cost_record_id: id } of ordered(recorded.records.slice(0, 3)))
+          await attempt(session.correct(id, '0.02'))
+      }
       if (round % 4 === 0) await attempt(expireReservations(session.db, 50))
       if (round % 8 === 0) await attempt(setQuotas(session.db, ordered(quotasOf(String(10 + (round % 3) * 500)))))
     }
@@ -101,54 +121,83 @@ t.test('sessions that meet the same quotas in opposite orders never deadlock', a
   await assertHealthy(t, pool)
 })
 
-/** One batch of a deciding function over these tenants and their holds, in the order given. */
-type Deciding = (session: Session, tenants: string[], ids: string[]) => Promise<unknown>
+/** What both sessions of a pair meet: tenants, a hold of each of them, and a line of cost of each. */
+type Met = { tenants: string[]; holds: string[]; lines: string[] }
+
+const reversed = ({ tenants, holds, lines }: Met): Met => ({
+  tenants: tenants.toReversed(),
+  holds: holds.toReversed(),
+  lines: lines.toReversed(),
+})
 
 const CAST = ['p-1', 'p-2', 'p-3']
 
-/** The functions that take locks (0) to (3); extend, records and corrections take their place here. */
-const DECIDING: Record<string, Deciding> = {
-  reserve: (session, tenants) => session.reserve(...tenants.map((tenant) => hold(tenant, '0.01', { ttl_seconds: 0 }))),
-  commit: (session, _, ids) => session.commit(...ids.map((id) => booking(id, '0.02'))),
-  release: (session, _, ids) => session.release(...ids),
-  expire: (session) => expireReservations(session.db, 4),
-  'change quotas': (session, tenants) =>
-    setQuotas(
-      session.db,
-      tenants.map((tenant_id) => ({ scope: 'tenant', tenant_id, period: 'day', limit_usd: '1000000' })),
+const wideQuota = (tenant_id: string) => ({ scope: 'tenant', tenant_id, period: 'day', limit_usd: '1000000' })
+
+async function oneByOne<Item>(items: Item[], call: (item: Item) => Promise<unknown>): Promise<void> {
+  for (const item of items) await call(item)
+}
+
+/** The functions that take locks (0) to (3), each over all that it meets, in the order given. */
+const DECIDING: Record<string, (session: Session, met: Met) => Promise<unknown>> = {
+  reserve: (session, { tenants }) =>
+    session.reserve(...tenants.map((tenant) => hold(tenant, '0.01', { ttl_seconds: 0 }))),
+  commit: (session, { holds }) => session.commit(...holds.map((id) => booking(id, '0.02'))),
+  release: (session, { holds }) => session.release(...holds),
+  extend: (session, { holds }) =>
+    oneByOne(holds, (id) =>
+      extendReservation(
+        session.db,
+        {
+          reservation_id: id,
+          tenant_id: null,
+          total: { estimate: { max_output_tokens: 2 }, amount_usd: '0.03' },
+          ttl_seconds: 700,
+        },
+        'enforce',
+      ),
     ),
+  expire: (session) => expireReservations(session.db, 4),
+  record: (session, { tenants, lines }) =>
+    session.record(...tenants.map((tenant, n) => spending(tenant, '0.01', { idempotency_key: `again ${lines[n]}` }))),
+  correct: (session, { lines }) => oneByOne(lines, (id) => session.correct(id, '0.02')),
+  'change quotas': (session, { tenants }) => setQuotas(session.db, tenants.map(wideQuota)),
 }
 const PAIRS = Object.keys(DECIDING).flatMap((one, n, names) => names.slice(n).map((other) => [one, other] as const))
 
 t.test('two sessions in every pair of the deciding functions, in opposite orders, never deadlock', async (t) => {
   const callsMin = sizeFrom('PURSER_TEST_LOCK_CALLS', 4_000)
-  const [one, other, filler] = [1, 2, 3].map(() => openSession({ teardown: () => {} }, database.url)) as [
-    Session,
-    Session,
-    Session,
-  ]
+  const sessions = [1, 2, 3].map(() => openSession({ teardown: () => {} }, database.url))
+  const [one, other, filler] = sessions as [Session, Session, Session]
   const before = await deadlocks()
-  await DECIDING['change quotas']!(filler, CAST, [])
+  await setQuotas(filler.db, CAST.map(wideQuota))
   let calls = 0
   // Pairs take turns, so that each is met on tables of every size.
   for (let round = 0; calls < callsMin; round++) {
     const [first, second] = PAIRS[round % PAIRS.length]!
-    // What both settle: one still holds, and two have lapsed, one of which is charged.
+    // One still holds, and two have lapsed, one of which is to be charged.
     const items = CAST.map((tenant, n) =>
-      hold(tenant, '0.01', { ttl_seconds: n === 0 ? 600 : 0, on_expiry: n === 1 ? 'charge' : 'release' }),
+      hold(tenant, '0.01', {
+        ttl_seconds: n === 0 ? 600 : 0,
+        on_expiry: n === 1 ? 'charge' : 'release',
+        estimate: { max_output_tokens: 1 },
+      }),
     )
+    const records = CAST.map((tenant) => spending(tenant, '0.01'))
     await filler.reserve(...items)
-    const ids = items.map(({ reservation_id: id }) => id)
-    await Promise.all([
-      DECIDING[first]!(one, CAST, ids),
-      DECIDING[second]!(other, CAST.toReversed(), ids.toReversed()),
-    ]).catch((error: unknown) => {
+    await filler.record(...records)
+    const met = {
+      tenants: CAST,
+      holds: items.map(({ reservation_id: id }) => id),
+      lines: records.map(({ cost_record_id: id }) => id),
+    }
+    await Promise.all([DECIDING[first]!(one, met), DECIDING[second]!(other, reversed(met))]).catch((error: unknown) => {
       throw new Error(`${first} beside ${second}: ${faultCode(error)}`, { cause: error })
     })
     calls += 2
   }
-  const pids = await Promise.all([one, other, filler].map(pidOf))
-  await Promise.all([one, other, filler].map(({ db }) => db.destroy()))
+  const pids = await Promise.all(sessions.map(pidOf))
+  await Promise.all(sessions.map(({ db }) => db.destroy()))
   await until('not exists (select from pg_stat_activity where pid = any ($1))', [pids])
   t.equal(await deadlocks(), before, `${calls} calls in ${PAIRS.length} pairs`)
   const last = openSession(t, database.url)
@@ -183,7 +232,10 @@ type Written = Record<'reservations' | 'records' | 'balances', string>
 async function written(client: pg.Pool): Promise<Written> {
   const { rows } = await client.query<Written>(`
     select (select count(*) || md5(string_agg(r::text, '' order by r.reservation_id)) from copilot_internal.reservations r) as reservations,
-           (select count(*) from copilot_internal.llm_cost_records) as records,
+           (select array_agg(n)::text from (
+              select count(*) from copilot_internal.llm_cost_records
+              union all select count(*) from copilot_internal.record_keys
+              union all select count(*) from copilot_internal.record_corrections) c(n)) as records,
            (select md5(string_agg(p::text, '' order by p.quota_period_id)) from copilot_internal.quota_periods p) as balances`)
   return rows[0]!
 }
@@ -194,6 +246,8 @@ t.test('a balance that another session keeps locked ends the wait, and nothing i
   const items = [hold('kept', '1'), hold('kept', '1')]
   await holder.reserve(...items)
   const [first, second] = items.map(({ reservation_id: id }) => id) as [string, string]
+  const line = spending('kept', '1')
+  await holder.record(line)
   const before = await written(pool)
   await holder.pool.query('begin')
   await holder.pool.query(`select from copilot_internal.quota_periods where tenant_id = 'kept' for update`)
@@ -202,6 +256,8 @@ t.test('a balance that another session keeps locked ends the wait, and nothing i
     reserve: () => waiter.reserve(hold('t-1', '0.01'), hold('kept', '1')),
     commit: () => waiter.commit(booking(first, '1')),
     release: () => waiter.release(second),
+    record: () => waiter.record(spending('t-1', '0.01'), spending('kept', '1')),
+    correct: () => waiter.correct(line.cost_record_id, '2'),
   }
   for (const [name, call] of Object.entries(calls)) {
     const code = codeOf(call())
@@ -266,6 +322,27 @@ t.test('a key in flight in another session makes its repeat wait, and then repla
   await untilBlocked(secondPid, firstPid)
   await first.pool.query('commit')
   t.match(await answer, [{ outcome: { replayed: { reservation_id: item.reservation_id } } }])
+})
+
+t.test('a key of a record in flight in another session makes its repeat wait, and then replay or record', async (t) => {
+  const [first, second] = [openSession(t, database.url), openSession(t, database.url)]
+  const key = { idempotency_key: 'record-in-flight' }
+  const [item, repeat] = [spending('in-flight', '1', key), spending('in-flight', '1', key)]
+  const [firstPid, secondPid] = [await pidOf(first), await pidOf(second)]
+  for (const [end, cost_record_id, replayed] of [
+    ['rollback', repeat.cost_record_id, false],
+    ['commit', item.cost_record_id, true],
+  ] as const) {
+    await first.pool.query('begin')
+    t.match(await first.record(item), { records: [{ replayed: false }] })
+    const answer = second.record(repeat)
+    await untilBlocked(secondPid, firstPid)
+    await first.pool.query(end)
+    t.match(await answer, { records: [{ cost_record_id, replayed }] }, end)
+    // Made free for the next round.
+    if (end === 'rollback') item.idempotency_key = repeat.idempotency_key = 'record-in-flight-2'
+  }
+  await assertHealthy(t, pool)
 })
 
 t.test('a reservation that another session settles meanwhile is settled once', async (t) => {

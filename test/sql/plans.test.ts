@@ -3,7 +3,7 @@ import t, { type Test } from 'tap'
 import { expireReservations } from '../../src/db/expire-reservations.ts'
 import { setQuotas } from '../../src/db/quotas.ts'
 import { createDatabase, type TestDatabase } from '../helpers/database.ts'
-import { booking, hold, openSession } from '../helpers/spend.ts'
+import { booking, hold, openSession, spending } from '../helpers/spend.ts'
 
 type Node = {
   'Node Type': string
@@ -31,7 +31,7 @@ function* walk(node: Node): Generator<Node> {
 const describe = (node: Node) =>
   [node['Node Type'], node['Relation Name'], node['Index Cond']].filter(Boolean).join(' ')
 
-/** Runs the four functions as a service does, on a new connection, and answers each statement's plan. */
+/** Runs the functions of the money as a service does, on a new connection, and answers each statement's plan. */
 async function collectPlans(t: Test, database: TestDatabase, name: string): Promise<Statement[]> {
   const session = openSession(t, database.url)
   const statements: Statement[] = []
@@ -78,6 +78,27 @@ async function collectPlans(t: Test, database: TestDatabase, name: string): Prom
     Array(2).fill({ outcome: { committed: { status: 'committed' } } }),
   )
   t.match(await session.release(ids[1]!), [{ settled: { status: 'released' } }])
+  // Now and the day before, of a call and of money, of a tenant that is known and of one that is not; then again.
+  const yesterday = new Date(Date.now() - 86_400_000).toISOString()
+  const spent = [
+    spending(`${name}-1`, '1', { user_id: 'u', occurred_at: yesterday }),
+    spending(`${name}-4`, '1'),
+    spending(`${name}-1`, '0', {
+      ...{ measure: 'tokens', provider: 'openai', model: 'gpt-4o', usage: { input_tokens: 3, output_tokens: 5 } },
+    }),
+    spending(`${name}-1`, '1', {
+      resource_type: 'e2b',
+      measure: 'seconds',
+      seconds: '3',
+      tier: 'standard',
+      region: 'us-east-1',
+    }),
+  ]
+  t.match(await session.record(...spent), { records: Array(4).fill({ replayed: false }) })
+  t.match(await session.record(...spent), { records: Array(4).fill({ replayed: false }) })
+  t.match(await session.record({ ...spent[0]!, request_hash: '\\x00' }), { faults: [{ index: 0, fault: 'mismatch' }] })
+  t.match(await session.correct(spent[0]!.cost_record_id, '2'), { lines: [{ cost_usd: '-1' }, { cost_usd: '2' }] })
+  t.match(await session.correct(spent[0]!.cost_record_id, '3'), { successor: String })
   await session.moveTo('2999-01-01T00:00:00Z')
   t.equal(await expireReservations(session.db, 500), 3)
   // Late: one is reversed, and both count in what was opened since.
@@ -90,7 +111,15 @@ async function collectPlans(t: Test, database: TestDatabase, name: string): Prom
 
 function assertLookups(t: Test, statements: Statement[]): void {
   const deciding = statements.filter(({ where }) => where !== '' && !where.includes('copilot_internal.set_quotas('))
-  for (const name of ['reserve_spend', 'commit_spend', 'release_spend', 'expire_reservations', 'change_balances']) {
+  for (const name of [
+    'reserve_spend',
+    'commit_spend',
+    'release_spend',
+    'expire_reservations',
+    'record_spend',
+    'correct_record',
+    'change_balances',
+  ]) {
     t.ok(
       deciding.some(({ where }) => where.includes(`copilot_internal.${name}(`)),
       `plans of ${name}() are seen`,
@@ -109,7 +138,7 @@ function assertLookups(t: Test, statements: Statement[]): void {
       reached.add(relation)
     }
   }
-  for (const table of ['quota_periods', 'scopes', 'reservations', 'cost_quotas']) {
+  for (const table of ['quota_periods', 'scopes', 'reservations', 'cost_quotas', 'record_keys']) {
     t.ok(reached.has(table), `${table} is reached by an index`)
   }
 }
@@ -171,7 +200,15 @@ async function grow(pool: pg.Pool): Promise<void> {
     from generate_series(1, 5000) n`)
 }
 
-const TABLES = ['cost_quotas', 'quota_periods', 'quota_defaults', 'scopes', 'reservations']
+const TABLES = [
+  'cost_quotas',
+  'quota_periods',
+  'quota_defaults',
+  'scopes',
+  'reservations',
+  'record_keys',
+  'record_corrections',
+]
 const STATES: { state: string; prepare: (pool: pg.Pool) => Promise<unknown> }[] = [
   { state: 'empty tables', prepare: async () => {} },
   { state: 'empty tables that have been analysed', prepare: (pool) => pool.query('vacuum analyze') },

@@ -20,6 +20,7 @@ const BEARER = /^Bearer +([!-~]{1,1024}) *$/i
 
 export const ALL_ROLES = ['admin', 'service', 'viewer'] as const
 export const CALLERS = ['admin', 'service'] as const
+export const READERS = ['admin', 'viewer'] as const
 export const ADMINS = ['admin'] as const
 
 export type Authenticate = {

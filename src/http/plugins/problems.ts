@@ -1,4 +1,7 @@
+import { randomUUID } from 'node:crypto'
+import type { Socket } from 'node:net'
 import type { FastifyError, FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
+import { toProblem as databaseProblem } from '../../db/faults.ts'
 import { ERRORS, invalidRequest, Problem, type ErrorCode } from '../../errors.ts'
 import { fieldErrors } from './validation.ts'
 
@@ -10,6 +13,12 @@ const FASTIFY_CODES: Record<string, [ErrorCode, string]> = {
   FST_ERR_CTP_EMPTY_JSON_BODY: ['invalid_request', 'The body is empty; send a JSON object'],
   FST_ERR_BAD_URL: ['invalid_request', 'The path is not valid percent-encoded UTF-8'],
   FST_ERR_MAX_PARAM_LENGTH: ['uri_too_long', 'A part of the path is too long'],
+}
+
+/** Node's own errors about what is no request yet. */
+const CLIENT_ERRORS: Record<string, string> = {
+  HPE_HEADER_OVERFLOW: 'The headers are larger than 16 KiB',
+  ERR_HTTP_REQUEST_TIMEOUT: 'The request was not sent in time',
 }
 
 /** Every error leaves as application/problem+json (RFC 9457); what went wrong inside goes to the log only. */
@@ -47,24 +56,45 @@ export function answerError(error: FastifyError, request: FastifyRequest, reply:
   void sendProblem(request, reply, problem)
 }
 
-function sendProblem(request: FastifyRequest, reply: FastifyReply, problem: Problem): FastifyReply {
+/** For what is not HTTP, where there is no request to answer: straight to the socket, which is closed then. */
+export function answerClientError(error: Error & { code?: string }, socket: Socket): void {
+  if (error.code === 'ECONNRESET' || socket.destroyed || !socket.writable) return void socket.destroy()
+  const detail = CLIENT_ERRORS[error.code ?? ''] ?? 'This is not a request of HTTP/1.1'
+  const requestId = randomUUID()
+  const body = JSON.stringify({ ...bodyOf(new Problem('invalid_request', detail), requestId), instance: '' })
+  socket.end(
+    [
+      'HTTP/1.1 400 Bad Request',
+      `content-length: ${Buffer.byteLength(body)}`,
+      'content-type: application/problem+json; charset=utf-8',
+      `x-request-id: ${requestId}`,
+      'connection: close',
+      '',
+      body,
+    ].join('\r\n'),
+  )
+}
+
+function bodyOf(problem: Problem, requestId: string): object {
   const { status, title } = ERRORS[problem.code]
+  return {
+    type: `/problems/${problem.code.replaceAll('_', '-')}`,
+    title,
+    status,
+    detail: problem.message,
+    code: problem.code,
+    request_id: requestId,
+  }
+}
+
+function sendProblem(request: FastifyRequest, reply: FastifyReply, problem: Problem): FastifyReply {
   return reply
-    .code(status)
+    .code(ERRORS[problem.code].status)
     .headers(problem.headers)
     .header('content-type', 'application/problem+json; charset=utf-8')
     .header('x-request-id', request.id)
     .serializer((body: unknown) => JSON.stringify(body))
-    .send({
-      type: `/problems/${problem.code.replaceAll('_', '-')}`,
-      title,
-      status,
-      detail: problem.message,
-      instance: request.url.split('?', 1)[0],
-      code: problem.code,
-      request_id: request.id,
-      ...problem.members,
-    })
+    .send({ ...bodyOf(problem, request.id), instance: request.url.split('?', 1)[0], ...problem.members })
 }
 
 function toProblem(error: FastifyError): Problem {
@@ -75,5 +105,7 @@ function toProblem(error: FastifyError): Problem {
   if (error.statusCode !== undefined && error.statusCode >= 400 && error.statusCode < 500) {
     return new Problem('invalid_request', 'The request is malformed', { cause: error })
   }
+  const database = databaseProblem(error)
+  if (database instanceof Problem) return database
   return new Problem('internal', 'The service failed. The request_id finds the reason in its log.', { cause: error })
 }

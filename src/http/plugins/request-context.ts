@@ -11,5 +11,13 @@ export function requestIdOf(header: string | string[] | undefined): string | und
 export function registerRequestContext(app: FastifyInstance): void {
   app.addHook('onRequest', async (request, reply) => {
     reply.header('x-request-id', request.id)
+    const reason = request.headers['x-purser-reason']
+    if (typeof reason === 'string') request.headers['x-purser-reason'] = textOfHeader(reason)
   })
+}
+
+/** Node reads a header byte by byte; a text for people is UTF-8, as far as it is valid. */
+function textOfHeader(bytes: string): string {
+  const text = Buffer.from(bytes, 'latin1').toString()
+  return text.includes('\ufffd') ? bytes : text
 }

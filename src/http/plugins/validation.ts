@@ -1,30 +1,16 @@
 import AjvCompiler from '@fastify/ajv-compiler'
 import type { FastifyInstance, FastifySchemaValidationError } from 'fastify'
 import type { FieldError } from '../../errors.ts'
+import { FORMAT_MESSAGES, formatsOf } from '../../schemas/formats.ts'
 
-// Controls, lone surrogates and line separators; Postgres or a log line would not take them.
-const UNPRINTABLE = /[\p{Cc}\p{Cs}\p{Zl}\p{Zp}]/u
-const EMAIL = /[^\s@]+@[^\s@]+\.[^\s@]+/
-const UUID = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/i
-// Years and offsets that Postgres takes too.
-const RFC_3339 = /^[1-9]\d{3}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}(\.\d{1,9})?(Z|[+-](0\d|1[0-4]):[0-5]\d)$/i
-
-/** What a format that is not met is answered with. */
-const FORMAT_MESSAGES: Record<string, string> = {
-  id: 'must be printable, and not look like an e-mail address: use an id',
-  label: 'must be printable, and not look like an e-mail address: no personal data goes into records',
-  uuid: 'must be a UUID',
-  'date-time': 'must be a time as in RFC 3339, for instance 2026-11-24T00:00:00Z',
-  'time-zone': 'must be an IANA time zone, for instance Europe/Dublin',
-}
+const NO_QUERY = { type: 'object', properties: {}, additionalProperties: false }
 
 /**
  * Strict validation: nothing unknown is dropped and no body is coerced; parts of the URL, which are text, are. All
  * failures are reported.
  */
 export function registerValidation(app: FastifyInstance, options: { allowEmailIds: boolean }): void {
-  const printable = (text: string) => !UNPRINTABLE.test(text) && (options.allowEmailIds || !EMAIL.test(text))
-  const formats = { id: printable, label: printable, uuid: UUID, 'date-time': isTime, 'time-zone': isTimeZone }
+  const formats = formatsOf(options)
   const common = {
     removeAdditional: false,
     useDefaults: true,
@@ -33,30 +19,18 @@ export function registerValidation(app: FastifyInstance, options: { allowEmailId
   } as const
   const factory = AjvCompiler()
   // After the compiler's own, which are laxer.
-  const onCreate = (ajv: { addFormat(name: string, format: RegExp | ((text: string) => boolean)): unknown }) => {
+  const onCreate = (ajv: { addFormat(name: string, format: (text: string) => boolean): unknown }) => {
     for (const [name, format] of Object.entries(formats)) ajv.addFormat(name, format)
   }
   const strict = factory({}, { customOptions: { ...common, coerceTypes: false }, onCreate })
-  const coercing = factory({}, { customOptions: { ...common, coerceTypes: 'array' }, onCreate })
+  // 1e400 becomes Infinity, which no bound would be held against if it were not taken for a number.
+  const url = { ...common, coerceTypes: 'array', strictNumbers: false } as const
+  const coercing = factory({}, { customOptions: url, onCreate })
+  // A route that takes no query says so to those who send one.
+  app.addHook('onRoute', ({ url: path, schema }) => {
+    if (schema !== undefined && path.startsWith('/v1/')) schema.querystring ??= NO_QUERY
+  })
   app.setValidatorCompiler((route) => (route.httpPart === 'body' ? strict(route) : coercing(route)))
-}
-
-function isTime(text: string): boolean {
-  return RFC_3339.test(text) && !Number.isNaN(Date.parse(text)) && isCalendarDay(text.slice(0, 10))
-}
-
-/** JavaScript rolls the 30th of February over into March; a caller's slip must not. */
-function isCalendarDay(day: string): boolean {
-  return new Date(`${day}T00:00:00Z`).toISOString().startsWith(day)
-}
-
-function isTimeZone(name: string): boolean {
-  try {
-    new Intl.DateTimeFormat('en', { timeZone: name })
-    return /^[A-Za-z][A-Za-z0-9_+\-/]*$/.test(name)
-  } catch {
-    return false
-  }
 }
 
 /** The failures of a validation as pointers and what to do; a union's branches become one line. */

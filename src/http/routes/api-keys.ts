@@ -1,8 +1,10 @@
 import { Type } from 'typebox'
 import type { App } from '../app-type.ts'
 import type { Services } from '../../services/index.ts'
+import { ReasonHeaders } from '../../schemas/audit.ts'
 import { ApiKey, ApiKeyBody, NewApiKey } from '../../schemas/api-keys.ts'
 import { Closed, Cursor, Limit, Page, Uuid } from '../../schemas/common.ts'
+import { actorOf } from '../actor.ts'
 import { makeCursor, readCursor } from '../cursor.ts'
 import { ADMINS } from '../plugins/auth.ts'
 import { answers } from '../problem-responses.ts'
@@ -18,11 +20,12 @@ export function apiKeyRoutes(app: App, services: Services): void {
         tags: ['keys'],
         operationId: 'createApiKey',
         summary: 'Make a key; its secret is in this answer only',
+        headers: ReasonHeaders,
         body: ApiKeyBody,
         response: answers({ 201: NewApiKey }),
       },
     },
-    async (request, reply) => reply.code(201).send(await services.createKey(request.body)),
+    async (request, reply) => reply.code(201).send(await services.createKey(actorOf(request), request.body)),
   )
 
   app.get(
@@ -52,12 +55,13 @@ export function apiKeyRoutes(app: App, services: Services): void {
         tags: ['keys'],
         operationId: 'revokeApiKey',
         summary: 'Revoke a key; it stops working within a second',
+        headers: ReasonHeaders,
         params: Type.Object({ key_id: Uuid }),
         response: answers({ 204: Type.Null() }),
       },
     },
     async (request, reply) => {
-      await services.revokeKey(request.params.key_id)
+      await services.revokeKey(actorOf(request), request.params.key_id)
       return reply.code(204).send()
     },
   )

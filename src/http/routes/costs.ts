@@ -4,7 +4,7 @@ import type { RecordPosition } from '../../db/cost-records.ts'
 import type { CostsPosition } from '../../services/costs.ts'
 import { Page } from '../../schemas/common.ts'
 import { CostRecord, CostRecordsQuery, Costs, CostsQuery } from '../../schemas/costs.ts'
-import { makeCursor, readCursor } from '../cursor.ts'
+import { isUuid, makeCursor, readCursor } from '../cursor.ts'
 import { ALL_ROLES } from '../plugins/auth.ts'
 import { answers } from '../problem-responses.ts'
 
@@ -12,7 +12,7 @@ export function costRoutes(app: App, services: Services): void {
   app.get(
     '/v1/cost-records',
     {
-      config: { roles: ALL_ROLES, limit: 'reads' },
+      config: { roles: ALL_ROLES, limit: 'reads', report: true },
       schema: {
         tags: ['costs'],
         operationId: 'listCostRecords',
@@ -35,7 +35,7 @@ export function costRoutes(app: App, services: Services): void {
   app.get(
     '/v1/costs',
     {
-      config: { roles: ALL_ROLES, limit: 'reads' },
+      config: { roles: ALL_ROLES, limit: 'reads', report: true },
       schema: {
         tags: ['costs'],
         operationId: 'readCosts',
@@ -60,13 +60,12 @@ export function costRoutes(app: App, services: Services): void {
 
 // A little more than the years 0 to 9999 that a query can name, and within what Postgres takes.
 const MICROS = /^(?:[0-9]{1,18}|-[0-9]{1,17})$/
-const UUID = /^[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}$/
 
 const isObject = (value: unknown): value is Record<string, unknown> => typeof value === 'object' && value !== null
 const isMatch = (pattern: RegExp, value: unknown) => typeof value === 'string' && pattern.test(value)
 
 function isRecordPosition(value: unknown): value is RecordPosition {
-  return isObject(value) && isMatch(MICROS, value['recordedMicros']) && isMatch(UUID, value['recordId'])
+  return isObject(value) && isMatch(MICROS, value['recordedMicros']) && isUuid(value['recordId'])
 }
 
 function isCostsPosition(value: unknown): value is CostsPosition {

@@ -37,6 +37,7 @@ export function operationRoutes(app: App, services: Services): void {
     },
     async (_request, reply) => {
       const { ready, checks } = await services.readiness()
+      if (!ready) reply.header('retry-after', '1')
       return reply.code(ready ? 200 : 503).send({ status: ready ? 'ready' : 'unready', checks })
     },
   )

@@ -1,12 +1,24 @@
 import { Type } from 'typebox'
 import type { App } from '../app-type.ts'
 import type { Services } from '../../services/index.ts'
+import { ReasonHeaders } from '../../schemas/audit.ts'
 import { Closed, Cursor, Id, Limit, Page, Period, ResourceType, Scope } from '../../schemas/common.ts'
-import { Quota, QuotaBody, QuotaStatus } from '../../schemas/quotas.ts'
+import {
+  Quota,
+  QuotaBody,
+  QuotaParams,
+  QuotaPatch,
+  QuotaPeriod,
+  QuotasAnswer,
+  QuotasBody,
+  QuotaStatus,
+} from '../../schemas/quotas.ts'
+import { actorOf } from '../actor.ts'
 import { makeCursor, readCursor } from '../cursor.ts'
 import { ADMINS, ALL_ROLES } from '../plugins/auth.ts'
 import { answers } from '../problem-responses.ts'
 
+const isMicros = (value: unknown): value is string => typeof value === 'string' && /^-?\d{1,18}$/.test(value)
 const isQuotaId = (value: unknown): value is number => Number.isSafeInteger(value)
 
 export function quotaRoutes(app: App, services: Services): void {
@@ -50,12 +62,13 @@ export function quotaRoutes(app: App, services: Services): void {
         summary: 'Make a quota (201), or change the one with the same natural key (200)',
         description:
           'The natural key is resource_type, scope with its ids, and period. What is left out takes its default.',
+        headers: ReasonHeaders,
         body: QuotaBody,
         response: answers({ 200: Quota, 201: Quota }),
       },
     },
     async (request, reply) => {
-      const { made, quota } = await services.setQuota(request.body)
+      const { made, quota } = await services.setQuota(actorOf(request), request.body)
       return reply.code(made ? 201 : 200).send(quota)
     },
   )
@@ -79,6 +92,99 @@ export function quotaRoutes(app: App, services: Services): void {
     async (request, reply) => {
       const fresh = /\bno-cache\b/i.test(request.headers['cache-control'] ?? '')
       return reply.send(await services.quotaStatus(request.principal, request.query, fresh))
+    },
+  )
+
+  app.put(
+    '/v1/quotas/bulk',
+    {
+      config: { roles: ADMINS, limit: 'admin' },
+      schema: {
+        tags: ['quotas'],
+        operationId: 'setQuotas',
+        summary: 'Make or change up to 1,000 quotas by their natural keys, all or none',
+        headers: ReasonHeaders,
+        body: QuotasBody,
+        response: answers({ 200: QuotasAnswer }),
+      },
+    },
+    async (request, reply) => reply.send(await services.setQuotas(actorOf(request), request.body.quotas)),
+  )
+
+  app.get(
+    '/v1/quotas/:quota_id',
+    {
+      config: { roles: ALL_ROLES, limit: 'reads' },
+      schema: {
+        tags: ['quotas'],
+        operationId: 'readQuota',
+        summary: 'Read a quota',
+        params: QuotaParams,
+        response: answers({ 200: Quota }),
+      },
+    },
+    async (request, reply) => reply.send(await services.readQuota(request.principal, request.params.quota_id)),
+  )
+
+  app.patch(
+    '/v1/quotas/:quota_id',
+    {
+      config: { roles: ADMINS, limit: 'admin' },
+      schema: {
+        tags: ['quotas'],
+        operationId: 'patchQuota',
+        summary: 'Change some settings of a quota',
+        description: 'What is left out stays as it is; raise null ends a raise. The natural key never changes.',
+        params: QuotaParams,
+        headers: ReasonHeaders,
+        body: QuotaPatch,
+        response: answers({ 200: Quota }),
+      },
+    },
+    async (request, reply) =>
+      reply.send(await services.patchQuota(actorOf(request), request.params.quota_id, request.body)),
+  )
+
+  app.delete(
+    '/v1/quotas/:quota_id',
+    {
+      config: { roles: ADMINS, limit: 'admin' },
+      schema: {
+        tags: ['quotas'],
+        operationId: 'deleteQuota',
+        summary: 'Delete a quota',
+        description:
+          'Open holds settle in its closed balance, no default brings it back, and a PUT of the same natural key revives it.',
+        params: QuotaParams,
+        headers: ReasonHeaders,
+        response: answers({ 204: Type.Null() }),
+      },
+    },
+    async (request, reply) => {
+      await services.deleteQuota(actorOf(request), request.params.quota_id)
+      return reply.code(204).send()
+    },
+  )
+
+  app.get(
+    '/v1/quotas/:quota_id/history',
+    {
+      config: { roles: ALL_ROLES, limit: 'reads' },
+      schema: {
+        tags: ['quotas'],
+        operationId: 'quotaHistory',
+        summary: 'What a quota’s periods came to, the running one first',
+        description: 'Periods in which nothing happened are left out, but for the running one.',
+        params: QuotaParams,
+        querystring: Type.Object({ limit: Type.Optional(Limit), cursor: Type.Optional(Cursor) }, Closed),
+        response: answers({ 200: Page(QuotaPeriod) }),
+      },
+    },
+    async (request, reply) => {
+      const { limit = 100, cursor } = request.query
+      const before = readCursor(cursor, isMicros)
+      const { data, next } = await services.quotaHistory(request.principal, request.params.quota_id, before, limit)
+      return reply.send({ data, next_cursor: next === null ? null : makeCursor(next) })
     },
   )
 }

@@ -1,20 +1,29 @@
 import type { App } from '../app-type.ts'
 import type { Services } from '../../services/index.ts'
 import {
+  CheckAnswer,
   CommitAnswer,
   CommitBody,
+  ExtendAnswer,
+  ExtendBody,
   ReleaseAnswer,
   ReleaseBody,
   Reservation,
   ReservationParams,
+  ReservationsQuery,
   ReserveAnswer,
   ReserveBody,
 } from '../../schemas/reservations.ts'
+import { Page } from '../../schemas/common.ts'
+import { isUuid, makeCursor, readCursor } from '../cursor.ts'
+import { goneCallers } from '../gone-callers.ts'
 import { idempotencyKeyOf } from '../idempotency-key.ts'
 import { ALL_ROLES, CALLERS } from '../plugins/auth.ts'
 import { answers } from '../problem-responses.ts'
 
 export function reservationRoutes(app: App, services: Services): void {
+  const whenGone = goneCallers(app)
+
   app.post(
     '/v1/reservations',
     {
@@ -24,15 +33,69 @@ export function reservationRoutes(app: App, services: Services): void {
         operationId: 'reserve',
         summary: 'Hold the estimated money in every quota that applies, or in none',
         description:
-          'With an Idempotency-Key a repeat answers the stored decision; keys live 7 days. A refusal is 429 with every violated quota.',
+          'With an Idempotency-Key a repeat answers the stored decision; keys live 7 days. Without one, a hold whose caller has gone is released. A refusal is 429 with every violated quota. ' +
+          'The RateLimit fields tell of the enforced quota that has least left, in micros of a USD.',
         body: ReserveBody,
         response: answers({ 201: ReserveAnswer }),
       },
     },
     async (request, reply) => {
       const key = idempotencyKeyOf(request.headers['idempotency-key'])
-      const { body, headers } = await services.reserve(request.principal, request.body, key)
+      const { principal } = request
+      const held = services.reserve(principal, request.body, key)
+      // Nobody else knows of a hold without a key; one with a key waits for its retry.
+      if (key === null) whenGone(reply, () => services.giveUp(principal, held))
+      const { body, headers } = await held
       return reply.code(201).headers(headers).send(body)
+    },
+  )
+
+  app.get(
+    '/v1/reservations',
+    {
+      config: { roles: ALL_ROLES, limit: 'reads' },
+      schema: {
+        tags: ['reservations'],
+        operationId: 'listReservations',
+        summary: 'List reservations, the newest first',
+        description:
+          'A label is filtered by a parameter of its name: label.feature=chat. from (inclusive) and to (exclusive) bound created_at. ' +
+          'The order is that of the ids, descending: what is reserved while you walk over the pages stands before the first one, so that you see every other reservation once. ' +
+          'A page looks through 250,000 reservations at most: it may hold fewer than limit, even none, while next_cursor leads on.',
+        querystring: ReservationsQuery,
+        response: answers({ 200: Page(Reservation) }),
+      },
+    },
+    async (request, reply) => {
+      const { limit = 100, cursor, ...filter } = request.query
+      const { data, next } = await services.listReservations(
+        request.principal,
+        filter,
+        readCursor(cursor, isUuid),
+        limit,
+      )
+      return reply.send({ data, next_cursor: next === null ? null : makeCursor(next) })
+    },
+  )
+
+  app.post(
+    '/v1/reservations/check',
+    {
+      config: { roles: CALLERS, limit: 'decisions' },
+      schema: {
+        tags: ['reservations'],
+        operationId: 'check',
+        summary: 'Ask what a reservation would be answered, and hold nothing',
+        description:
+          'The body of a reservation. A refusal is an answer: allowed is false, and violations says why. ' +
+          'largest_allowed_usd is the least room over the enforced quotas, null where none is enforced.',
+        body: ReserveBody,
+        response: answers({ 200: CheckAnswer }),
+      },
+    },
+    async (request, reply) => {
+      const { body, headers } = await services.check(request.principal, request.body)
+      return reply.headers(headers).send(body)
     },
   )
 
@@ -66,6 +129,29 @@ export function reservationRoutes(app: App, services: Services): void {
       },
     },
     async (request, reply) => reply.send(await services.commit(request.principal, request.params.id, request.body)),
+  )
+
+  app.post(
+    '/v1/reservations/:id/extend',
+    {
+      config: { roles: CALLERS, limit: 'decisions' },
+      schema: {
+        tags: ['reservations'],
+        operationId: 'extend',
+        summary: 'Hold a reservation for longer, or for a larger total',
+        description:
+          'New totals, never lower ones, so that a repeat changes nothing; expires_at becomes the later of the old one and now + ttl_seconds. ' +
+          'After one of its periods has ended the whole hold moves to the running ones. A refusal is 429 and leaves the hold as it was; ' +
+          'its amounts are about the whole of the new total, and reserved_usd is what others hold.',
+        params: ReservationParams,
+        body: ExtendBody,
+        response: answers({ 200: ExtendAnswer }),
+      },
+    },
+    async (request, reply) => {
+      const { body, headers } = await services.extend(request.principal, request.params.id, request.body)
+      return reply.headers(headers).send(body)
+    },
   )
 
   app.post(

@@ -1,0 +1,38 @@
+-- prepare_record_periods: makes the balances that count direct records and are missing: those of a past period that nothing
+-- had touched, or of the next one. Never one that ended before its quota existed (rule 4). They begin with nothing spent:
+-- what was booked while the quota existed is in a row already.
+-- (p_types[i], p_tenants[i], p_users[i]) is a scope, '' for none, in which a record of p_ats[i] counts.
+-- Locks: rows are inserted in natural-key order while the caller holds lock (0), after the running ones of prepare_scopes().
+create or replace function copilot_internal.prepare_record_periods(
+  p_types copilot_internal.resource_type[], p_tenants text[], p_users text[], p_ats timestamptz[], p_now timestamptz
+)
+returns void
+language sql volatile
+set search_path = pg_catalog, pg_temp
+as $$
+  insert into copilot_internal.quota_periods (
+    quota_id, resource_type, scope, tenant_id, user_id, period, starts_at, ends_at, limit_usd, raise_limit_usd, raise_until, enforcement, opened_at)
+  select distinct on (q.quota_id, b.starts_at) q.quota_id, q.resource_type, q.scope, q.tenant_id, q.user_id, q.period, b.starts_at, b.ends_at,
+         q.limit_usd, q.raise_limit_usd, q.raise_until, q.enforcement, p_now
+  from unnest(p_types, p_tenants, p_users, p_ats) k(resource_type, tenant_id, user_id, at)
+  cross join lateral (
+    select q.* from copilot_internal.cost_quotas q
+    where q.resource_type = k.resource_type and coalesce(q.tenant_id, '') = k.tenant_id and coalesce(q.user_id, '') = k.user_id
+      and q.deleted_at is null
+    offset 0
+  ) q
+  cross join lateral copilot_internal.period_bounds(q.period, q.time_zone, q.week_starts_on, q.billing_day, k.at) b
+  left join lateral (
+    select true as there from copilot_internal.quota_periods p
+    where p.quota_id = q.quota_id and p.closed_at is null and p.starts_at <= k.at and p.ends_at > k.at
+      -- As in record_period_ids().
+      and p.starts_at >= case q.period
+        when 'hour' then k.at - interval '2 hours' when 'day' then k.at - interval '3 days'
+        when 'week' then k.at - interval '10 days' when 'month' then k.at - interval '35 days' else '-infinity' end
+    limit 1
+  ) known on true
+  where known.there is null and b.ends_at > q.created_at
+  order by q.quota_id, b.starts_at
+  on conflict do nothing
+$$;
+comment on function copilot_internal.prepare_record_periods(copilot_internal.resource_type[], text[], text[], timestamptz[], timestamptz) is 'Makes missing balances of past periods for direct records.';

@@ -1,0 +1,33 @@
+-- put_quota_default: an administrator's default quota, made or changed, and with it the quotas of all tenants or users that
+-- are known by now (set_quota_defaults()). Answers the scopes that it may have touched, [{ tenant_id, user_id }, ...].
+-- p_default: { scope, resource_type, period, limit_usd, enforcement }.
+-- Locks: (0) exclusively.
+create or replace function copilot_internal.put_quota_default(p_default json)
+returns json
+language plpgsql volatile
+set search_path = pg_catalog, pg_temp
+set lock_timeout = '1500ms'
+as $$
+declare
+  v_key record;
+  v_old copilot_internal.quota_defaults;
+  v_new copilot_internal.quota_defaults;
+begin
+  perform pg_advisory_xact_lock(copilot_internal.quota_lock());
+  select * into v_key
+    from json_to_record(p_default) k(scope text, resource_type copilot_internal.resource_type, period text);
+  select * into v_old from copilot_internal.quota_defaults d
+    where (d.resource_type, d.scope, d.period) = (v_key.resource_type, v_key.scope, v_key.period);
+  perform copilot_internal.set_quota_defaults(json_build_array(p_default));
+  select * into v_new from copilot_internal.quota_defaults d
+    where (d.resource_type, d.scope, d.period) = (v_key.resource_type, v_key.scope, v_key.period);
+  perform copilot_internal.write_audit(
+    case when copilot_internal.default_snapshot(v_old) is null then 'quota_default.create' else 'quota_default.update' end,
+    format('quota_default:%s/%s/%s', v_key.scope, v_key.resource_type, v_key.period),
+    copilot_internal.default_snapshot(v_old), copilot_internal.default_snapshot(v_new));
+  return (
+    select coalesce(json_agg(json_build_object('tenant_id', s.tenant_id, 'user_id', nullif(s.user_id, ''))), '[]')
+    from copilot_internal.scopes s
+    where s.resource_type = v_key.resource_type and s.tenant_id <> '' and (s.user_id = '') = (v_key.scope = 'tenant'));
+end $$;
+comment on function copilot_internal.put_quota_default(json) is 'Makes or changes a default quota and the quotas that come from it.';

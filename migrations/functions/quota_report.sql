@@ -1,0 +1,77 @@
+-- quota_report: what each quota would have refused between two moments, had it been enforced: for a roll-out that warns first.
+-- The reservations and direct records that were booked in a balance are taken one after the other, in the order they were granted;
+-- one that doesn't fit into what the ones before it have left would have been refused (rule 2: spent + amount <= limit), and a
+-- refused one spends nothing. A direct record is never refused. What was held at the same moment is not taken into account, so
+-- of calls at once some more may be refused. The limit is today's for the running period, and a past period's last.
+-- Answers a row for each balance of a period that overlaps [p_from, p_to), in which something would have been refused.
+-- Reads every record once: for an operator, not for the hot path.
+create or replace function copilot_internal.quota_report(p_from timestamptz, p_to timestamptz)
+returns table (
+  quota_id bigint, resource_type text, scope text, tenant_id text, user_id text, period text, enforcement text,
+  period_starts_at timestamptz, period_ends_at timestamptz, limit_usd numeric, spent_usd numeric,
+  calls bigint, refused_calls bigint, refused_usd numeric, first_refused_at timestamptz)
+language plpgsql stable
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_line record;
+  v_balance bigint;
+  v_left numeric;
+begin
+  for v_line in
+    with lines as (
+      select l.reservation_id, l.cost_record_id, l.total_cost_usd, l.booked_at, l.quota_period_ids from copilot_internal.llm_cost_records l
+      union all
+      select l.reservation_id, l.cost_record_id, l.total_cost_usd, l.booked_at, l.quota_period_ids from copilot_internal.e2b_cost_records l
+    ),
+    -- The lines of one reservation are one call: corrections belong to what they correct.
+    calls as (
+      select p.id as quota_period_id, coalesce(l.reservation_id, l.cost_record_id) as call_id,
+             bool_or(l.reservation_id is not null) as decided, sum(l.total_cost_usd) as cost_usd, min(l.booked_at) as booked_at
+      from lines l cross join lateral unnest(l.quota_period_ids) p(id)
+      group by p.id, coalesce(l.reservation_id, l.cost_record_id)
+    )
+    select p.*, c.call_id, c.decided, c.cost_usd, c.booked_at, coalesce(r.reserved_usd, c.cost_usd) as asked_usd,
+           case when p.raise_until >= least(p.ends_at, p_to) then p.raise_limit_usd else p.limit_usd end as in_force_usd
+    from copilot_internal.quota_periods p
+    join calls c on c.quota_period_id = p.quota_period_id
+    left join copilot_internal.reservations r on c.decided and r.reservation_id = c.call_id
+    where p.closed_at is null and p.starts_at < p_to and p.ends_at > p_from and p.enforcement <> 'off'
+    order by p.quota_id, p.starts_at, p.quota_period_id, c.booked_at, c.call_id
+  loop
+    if v_balance is distinct from v_line.quota_period_id then
+      if refused_calls > 0 then
+        return next;
+      end if;
+      v_balance := v_line.quota_period_id;
+      quota_id := v_line.quota_id;
+      resource_type := v_line.resource_type::text;
+      scope := v_line.scope;
+      tenant_id := v_line.tenant_id;
+      user_id := v_line.user_id;
+      period := v_line.period;
+      enforcement := v_line.enforcement;
+      period_starts_at := v_line.starts_at;
+      period_ends_at := v_line.ends_at;
+      limit_usd := v_line.in_force_usd;
+      spent_usd := v_line.spent;
+      v_left := limit_usd - v_line.opening_usd - v_line.archived_usd;
+      calls := 0;
+      refused_calls := 0;
+      refused_usd := 0;
+      first_refused_at := null;
+    end if;
+    calls := calls + 1;
+    if v_line.decided and v_line.asked_usd > v_left then
+      refused_calls := refused_calls + 1;
+      refused_usd := refused_usd + v_line.cost_usd;
+      first_refused_at := coalesce(first_refused_at, v_line.booked_at);
+    else
+      v_left := v_left - v_line.cost_usd;
+    end if;
+  end loop;
+  if refused_calls > 0 then
+    return next;
+  end if;
+end $$;
+comment on function copilot_internal.quota_report(timestamptz, timestamptz) is 'What each quota would have refused between two moments, had it been enforced.';

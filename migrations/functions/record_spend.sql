@@ -1,0 +1,184 @@
+-- record_spend: book costs that had no reservation, all of them or none, each once for its key.
+--
+-- Never refused for lack of quota. A record counts in the periods that contain its occurred_at, which are made where they are
+-- missing; tokens are priced at that moment, sandboxes second by second from it on (rules 4 and 9). A key that its principal has
+-- used with the same request_hash answers the first record again; of two items with one key the second shares the first's.
+-- p_retention_days: what is older is taken with p_import only, and counted in no period (booked_at is -infinity).
+-- Answers { now, faults, records }. faults is null where all is recorded; else nothing is, and it says why:
+--   [{ "index": from 0, "fault": "mismatch" | "ahead" (by more than 5 minutes) | "old" | "unpriced" }, ...]
+-- records[i] is { "cost_record_id", "cost_usd" as text, "replayed" }, in the order of the items.
+-- Bound: 1,000 items a call.
+--
+-- Locks: (0) shared advisory, then missing quotas and periods in natural-key order -> (1) the new keys by (principal, key) ->
+-- (2) quota_periods by id -> (3) appends.
+create or replace function copilot_internal.record_spend(
+  p_items copilot_internal.record_item[], p_retention_days integer, p_import boolean
+)
+returns json
+language plpgsql volatile
+set search_path = pg_catalog, pg_temp
+set lock_timeout = '1500ms'
+-- Look-ups by index, whatever the statistics say, as in reserve_spend().
+set plan_cache_mode = force_generic_plan
+set enable_hashjoin = off
+set enable_mergejoin = off
+set enable_seqscan = off
+set enable_bitmapscan = off
+set enable_material = off
+as $$
+declare
+  v_now timestamptz;
+  v_oldest timestamptz;
+  v_newest timestamptz;
+  v_scopes record;
+  v_inserted uuid[];
+  v_bookings copilot_internal.record_booking[];
+  v_faults json;
+begin
+  if current_setting('transaction_isolation') <> 'read committed' then
+    raise exception 'record_spend() runs in READ COMMITTED only' using errcode = 'invalid_transaction_state';
+  end if;
+  if cardinality(p_items) not between 1 and 1000 then
+    raise exception 'a list has 1 to 1,000 records' using errcode = 'program_limit_exceeded';
+  end if;
+  perform pg_advisory_xact_lock_shared(copilot_internal.quota_lock());
+  v_now := copilot_internal.clock_now();
+  v_oldest := v_now - make_interval(hours => 24 * p_retention_days);
+  v_newest := v_now + interval '5 minutes';
+  -- Before anything is made: what is ahead has not been recorded before either.
+  select json_agg(json_build_object('index', i.ordinality - 1, 'fault', 'ahead') order by i.ordinality) into v_faults
+    from unnest(p_items) with ordinality i
+    where i.occurred_at > v_newest;
+  if v_faults is not null then
+    return json_build_object('now', v_now, 'faults', v_faults);
+  end if;
+  perform copilot_internal.ensure_cost_partitions(v_now);
+
+  select array_agg(s.resource_type) as types, array_agg(s.tenant_id) as tenants, array_agg(s.user_id) as users into v_scopes
+    from (
+      select distinct i.resource_type, s.tenant_id, s.user_id
+      from unnest(p_items) i
+      cross join lateral (values ('', ''), (i.tenant_id, ''), (i.tenant_id, i.user_id)) s(tenant_id, user_id)
+      where s.user_id is not null
+      order by i.resource_type, s.tenant_id, s.user_id
+    ) s;
+  perform from copilot_internal.scope_periods(v_scopes.types, v_scopes.tenants, v_scopes.users, v_now);
+  perform copilot_internal.prepare_record_periods(
+      array_agg(s.resource_type), array_agg(s.tenant_id), array_agg(s.user_id), array_agg(s.at), v_now)
+    from (
+      select distinct i.resource_type, s.tenant_id, s.user_id, coalesce(i.occurred_at, v_now) as at
+      from unnest(p_items) i
+      cross join lateral (values ('', ''), (i.tenant_id, ''), (i.tenant_id, i.user_id)) s(tenant_id, user_id)
+      where s.user_id is not null and coalesce(i.occurred_at, v_now) >= v_oldest
+    ) s;
+
+  -- Lock (1). Whoever has the same key was here first: a key in flight elsewhere makes this wait, and then do nothing.
+  with inserted as (
+    insert into copilot_internal.record_keys (principal, idempotency_key, request_hash, cost_record_id, recorded_at)
+    select i.principal, i.idempotency_key, i.request_hash, i.cost_record_id, v_now
+    from unnest(p_items) with ordinality i
+    -- In key order, as every list inserts; the first of two items with one key wins.
+    order by i.principal, i.idempotency_key, i.ordinality
+    on conflict do nothing
+    returning cost_record_id
+  )
+  select coalesce(array_agg(cost_record_id), '{}') into v_inserted from inserted;
+
+  v_bookings := array(
+    select row(
+      i.n, i.item, i.at,
+      i.at >= v_oldest,
+      coalesce(i.cost_usd, llm.total_cost_usd, e2b.total_cost_usd), llm.input_cost_usd, llm.output_cost_usd,
+      case i.measure when 'tokens' then (card.price).price_id when 'seconds' then e2b.price_id end,
+      case when i.at >= v_oldest
+        then copilot_internal.record_period_ids(i.resource_type, i.tenant_id, i.user_id, i.at) else '{}' end
+    )::copilot_internal.record_booking
+    from (
+      select u.n, u.item, (u.item).*, coalesce((u.item).occurred_at, v_now) as at
+      from (select g.n, p_items[g.n] as item from generate_subscripts(p_items, 1) g(n)) u
+    ) i
+    left join lateral (
+      select f as price from copilot_internal.find_model_price(i.provider, i.model, i.at) f where i.measure = 'tokens'
+    ) card on true
+    left join lateral (
+      select * from copilot_internal.price_llm_usage(card.price, i.usage, i.service_tier, i.region) where i.measure = 'tokens'
+    ) llm on true
+    left join lateral (
+      select * from copilot_internal.price_e2b_usage(i.tier, i.region, i.vcpu, i.memory_mib, i.at, i.seconds) where i.measure = 'seconds'
+    ) e2b on true
+    where i.cost_record_id = any (v_inserted)
+    order by i.n);
+
+  select json_agg(json_build_object('index', f.n - 1, 'fault', f.fault) order by f.n) into v_faults
+    from (
+      select b.n, case when b.counted or p_import then 'unpriced' else 'old' end as fault
+      from unnest(v_bookings) b
+      where b.cost_usd is null or not (b.counted or p_import)
+      union all
+      select i.ordinality, 'mismatch'
+      from unnest(p_items) with ordinality i
+      cross join lateral (
+        select k.request_hash from copilot_internal.record_keys k where k.principal = i.principal and k.idempotency_key = i.idempotency_key
+        offset 0
+      ) k
+      where k.request_hash <> i.request_hash
+    ) f;
+  if v_faults is not null then
+    delete from copilot_internal.record_keys k
+      using unnest(v_bookings) b
+      where k.principal = (b.item).principal and k.idempotency_key = (b.item).idempotency_key;
+    return json_build_object('now', v_now, 'faults', v_faults);
+  end if;
+
+  perform copilot_internal.change_balances(
+      array_agg(p.id), array_agg(b.cost_usd), array_agg(0::numeric), 'record', v_now)
+    from unnest(v_bookings) b
+    cross join lateral unnest(b.quota_period_ids) p(id);
+
+  insert into copilot_internal.llm_cost_records (
+    cost_record_id, tenant_id, user_id, conversation_id, path_id, labels, provider, model, service_tier, region, usage,
+    input_tokens, output_tokens, input_cost_usd, output_cost_usd, total_cost_usd, price_id,
+    quota_period_ids, occurred_at, booked_at, recorded_at)
+  select i.cost_record_id, i.tenant_id, i.user_id, i.conversation_id, i.path_id, coalesce(i.labels, '{}'), i.provider, i.model,
+         -- The tier that it was priced at: what was served, but batch stays batch.
+         case when i.service_tier = 'batch' and coalesce(i.usage ->> 'service_tier', 'auto') in ('standard', 'default', 'auto')
+           then i.service_tier else coalesce(i.usage ->> 'service_tier', i.service_tier) end,
+         i.region, coalesce(i.usage, '{}'), (i.usage -> 'input_tokens')::bigint, (i.usage -> 'output_tokens')::bigint,
+         b.input_cost_usd, b.output_cost_usd, b.cost_usd, b.price_id,
+         b.quota_period_ids, b.occurred_at, case when b.counted then b.occurred_at else '-infinity' end, v_now
+  from unnest(v_bookings) b
+  cross join lateral (select (b.item).*) i
+  where i.resource_type = 'llm';
+
+  insert into copilot_internal.e2b_cost_records (
+    cost_record_id, tenant_id, user_id, conversation_id, path_id, labels, tier, region, vcpu, memory_mib, usage,
+    execution_time_seconds, total_cost_usd, price_id, quota_period_ids, occurred_at, booked_at, recorded_at)
+  select i.cost_record_id, i.tenant_id, i.user_id, i.conversation_id, i.path_id, coalesce(i.labels, '{}'),
+         i.tier, i.region, i.vcpu, i.memory_mib, jsonb_strip_nulls(jsonb_build_object('seconds', i.seconds)), i.seconds,
+         b.cost_usd, b.price_id,
+         b.quota_period_ids, b.occurred_at, case when b.counted then b.occurred_at else '-infinity' end, v_now
+  from unnest(v_bookings) b
+  cross join lateral (select (b.item).*) i
+  where i.resource_type = 'e2b';
+
+  -- The answers are read from what stands now, so that a repeat answers what the first record answered.
+  return (
+    select json_build_object('now', v_now, 'records', json_agg(json_build_object(
+        'cost_record_id', k.cost_record_id, 'cost_usd', c.total_cost_usd::text,
+        -- Sent again after a lost connection, it has the same id.
+        'replayed', k.cost_record_id <> i.cost_record_id) order by i.ordinality))
+    from unnest(p_items) with ordinality i
+    cross join lateral (
+      select k.cost_record_id, k.recorded_at from copilot_internal.record_keys k
+      where k.principal = i.principal and k.idempotency_key = i.idempotency_key
+      offset 0
+    ) k
+    cross join lateral (
+      select l.total_cost_usd from copilot_internal.llm_cost_records l
+      where i.resource_type = 'llm' and l.cost_record_id = k.cost_record_id and l.recorded_at = k.recorded_at
+      union all
+      select e.total_cost_usd from copilot_internal.e2b_cost_records e
+      where i.resource_type = 'e2b' and e.cost_record_id = k.cost_record_id and e.recorded_at = k.recorded_at
+    ) c);
+end $$;
+comment on function copilot_internal.record_spend(copilot_internal.record_item[], integer, boolean) is 'Books costs without a reservation, all or none, each once for its key.';

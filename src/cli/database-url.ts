@@ -1,0 +1,20 @@
+import { defaultDataDir, startEmbeddedPostgres } from '../embedded/postgres.ts'
+
+/** Which database a command works on, for its help. */
+export const DATABASE_HELP = `The database is that of DATABASE_URL, or else the one that \`npm start\` keeps under PURSER_DATA_DIR
+(${defaultDataDir()} by default), started for the command.`
+
+/** Runs a command on the configured database, or on the embedded one, which is stopped afterwards. */
+export async function withDatabaseUrl<Result>(run: (databaseUrl: string) => Promise<Result>): Promise<Result> {
+  const configured = process.env['DATABASE_URL']
+  if (configured) return run(configured)
+  const postgres = await startEmbeddedPostgres({ dataDir: process.env['PURSER_DATA_DIR'] || defaultDataDir() })
+  // The server has a process group of its own. With it gone the run fails, rolled back.
+  const stop = () => void postgres.stop()
+  process.once('SIGINT', stop).once('SIGTERM', stop)
+  try {
+    return await run(postgres.databaseUrl)
+  } finally {
+    await postgres.stop()
+  }
+}

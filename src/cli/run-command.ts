@@ -1,0 +1,37 @@
+import { connect, type Db } from '../db/connection.ts'
+import { withDatabaseUrl } from './database-url.ts'
+
+/** Does what was asked for, and answers the exit code. */
+export type Command = (db: Db) => Promise<number>
+
+/** Runs the command that the arguments name on the database. Exit code: the command's own, 1 where it fails, 2 for wrong arguments. */
+export async function runCommand(help: string, parse: (args: string[]) => Command): Promise<number> {
+  let command: Command
+  try {
+    command = parse(process.argv.slice(2))
+  } catch (error) {
+    process.stderr.write(`${(error as Error).message}\n\n${help}`)
+    return 2
+  }
+  try {
+    return await withDatabaseUrl(async (databaseUrl) => {
+      const db = connect(databaseUrl, { connectionsMax: 1 })
+      try {
+        return await command(db)
+      } finally {
+        await db.destroy()
+      }
+    })
+  } catch (error) {
+    process.stderr.write(`${textOf(error)}\n`)
+    return 1
+  }
+}
+
+/** An error for people: each place of a bad file on a line of its own. */
+function textOf(error: unknown): string {
+  const errors = (error as { members?: { errors?: { pointer: string; message: string }[] } }).members?.errors
+  if (errors !== undefined)
+    return errors.map(({ pointer, message }) => `${pointer || 'the file'} ${message}`).join('\n')
+  return error instanceof Error ? error.message : String(error)
+}

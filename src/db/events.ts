@@ -1,0 +1,40 @@
+import { sql } from 'kysely'
+import { readReport, type Db } from './connection.ts'
+import { instant } from './cost-records.ts'
+
+export type EventFilter = {
+  type?: string | undefined
+  /** Events of this tenant only; undefined: all of them, those of no tenant too. */
+  tenantId?: string | undefined
+  /** When it was written: inclusive, microseconds since 1970-01-01T00:00:00Z. */
+  fromMicros?: bigint | undefined
+}
+
+/** An event as it is stored; `data` holds amounts as decimal text and times as Postgres writes them. */
+export type StoredEvent = {
+  event_id: string
+  type: string
+  created_at: Date
+  tenant_id: string | null
+  user_id: string | null
+  quota_id: string | null
+  data: Record<string, unknown>
+}
+
+/** Events behind the one with the id `after`, at most `rowsMax`, the last written first: ids are UUIDv7, in that order. */
+export function listEvents(db: Db, filter: EventFilter, after: string | null, rowsMax: number): Promise<StoredEvent[]> {
+  const conditions = [sql`true`]
+  if (filter.type !== undefined) conditions.push(sql`e.type = ${filter.type}`)
+  if (filter.tenantId !== undefined) conditions.push(sql`e.tenant_id = ${filter.tenantId}`)
+  if (filter.fromMicros !== undefined) conditions.push(sql`e.created_at >= ${instant(filter.fromMicros)}`)
+  if (after !== null) conditions.push(sql`e.event_id < ${after}::uuid`)
+  return readReport(db, async (transaction) => {
+    const { rows } = await sql<StoredEvent>`
+      select e.event_id, e.type, e.created_at, e.tenant_id, e.user_id, e.quota_id, e.data
+      from copilot_internal.quota_events e
+      where ${sql.join(conditions, sql` and `)}
+      order by e.event_id desc
+      limit ${rowsMax}`.execute(transaction)
+    return rows
+  })
+}

@@ -1,0 +1,43 @@
+import type { FastifyInstance } from 'fastify'
+import { unanswered } from '../../db/faults.ts'
+
+declare module 'fastify' {
+  interface FastifyRequest {
+    /** How long it took to find out whose the key is. */
+    waitedMs: number
+    deadline: NodeJS.Timeout | undefined
+  }
+  interface FastifyContextConfig {
+    /** It reads much and may take its time: its statements have bounds of their own. */
+    report?: true
+  }
+}
+
+/** Every wait within a request has its own bound; together they never take longer. What the caller takes to send is not ours. */
+const ANSWER_MS_MAX = 1_900
+/** Timers of equal length share a list. */
+const STEP_MS = 100
+
+/** A request with a key that is not answered in ANSWER_MS_MAX gets a 503: its caller knows what to do, and can. Register before auth. */
+export function registerDeadline(app: FastifyInstance): void {
+  app.decorateRequest('waitedMs', 0)
+  app.decorateRequest('deadline', undefined)
+  app.addHook('preParsing', (request, reply, _payload, done) => {
+    request.waitedMs = reply.elapsedTime
+    done()
+  })
+  app.addHook('preHandler', (request, reply, done) => {
+    const { roles, report } = request.routeOptions.config
+    if (roles !== undefined && report === undefined) {
+      const leftMs = ANSWER_MS_MAX - Math.floor(request.waitedMs / STEP_MS) * STEP_MS
+      request.deadline = setTimeout(() => {
+        if (!reply.sent) void reply.send(unanswered('The answer did not come in time'))
+      }, leftMs)
+    }
+    done()
+  })
+  app.addHook('onResponse', (request, _reply, done) => {
+    clearTimeout(request.deadline)
+    done()
+  })
+}

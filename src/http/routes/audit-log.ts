@@ -1,0 +1,32 @@
+import type { App } from '../app-type.ts'
+import type { Services } from '../../services/index.ts'
+import { AuditEntry, AuditQuery } from '../../schemas/audit.ts'
+import { Page } from '../../schemas/common.ts'
+import { makeCursor, readCursor } from '../cursor.ts'
+import { ADMINS } from '../plugins/auth.ts'
+import { answers } from '../problem-responses.ts'
+
+const isAuditId = (value: unknown): value is number => Number.isSafeInteger(value)
+
+export function auditLogRoutes(app: App, services: Services): void {
+  app.get(
+    '/v1/audit-log',
+    {
+      config: { roles: ADMINS, limit: 'admin' },
+      schema: {
+        tags: ['audit'],
+        operationId: 'listAuditLog',
+        summary: 'List what administrators changed, the newest first',
+        description:
+          'from is inclusive. Each entry holds the hash of the one before it; npm run audit -- verify checks them.',
+        querystring: AuditQuery,
+        response: answers({ 200: Page(AuditEntry) }),
+      },
+    },
+    async (request, reply) => {
+      const { limit = 100, cursor, ...filter } = request.query
+      const { data, next } = await services.listAudit(filter, readCursor(cursor, isAuditId), limit)
+      return reply.send({ data, next_cursor: next === null ? null : makeCursor(next) })
+    },
+  )
+}

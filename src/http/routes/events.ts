@@ -1,0 +1,32 @@
+import type { App } from '../app-type.ts'
+import type { Services } from '../../services/index.ts'
+import { Page } from '../../schemas/common.ts'
+import { Event, EventsQuery } from '../../schemas/events.ts'
+import { isUuid, makeCursor, readCursor } from '../cursor.ts'
+import { ALL_ROLES } from '../plugins/auth.ts'
+import { answers } from '../problem-responses.ts'
+
+export function eventRoutes(app: App, services: Services): void {
+  app.get(
+    '/v1/events',
+    {
+      config: { roles: ALL_ROLES, limit: 'reads' },
+      schema: {
+        tags: ['events'],
+        operationId: 'listEvents',
+        summary: 'List events, the last written first',
+        description:
+          'Each is told once: quota.warning for a threshold and quota.exceeded once a quota, period and change of the limit; quota.overrun, reservation.late and reservation.lapsed once a reservation; price.missing once a model and day. ' +
+          'from (inclusive) bounds created_at. A key that is bound to a tenant sees the events of that tenant.',
+        querystring: EventsQuery,
+        response: answers({ 200: Page(Event) }),
+      },
+    },
+    async (request, reply) => {
+      const { limit = 100, cursor, ...filter } = request.query
+      const after = readCursor(cursor, isUuid)
+      const { data, next } = await services.listEvents(request.principal, filter, after, limit)
+      return reply.send({ data, next_cursor: next === null ? null : makeCursor(next) })
+    },
+  )
+}

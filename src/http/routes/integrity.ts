@@ -1,0 +1,23 @@
+import type { App } from '../app-type.ts'
+import type { Services } from '../../services/index.ts'
+import { Integrity } from '../../schemas/integrity.ts'
+import { READERS } from '../plugins/auth.ts'
+import { answers } from '../problem-responses.ts'
+
+export function integrityRoutes(app: App, services: Services): void {
+  app.get(
+    '/v1/integrity',
+    {
+      config: { roles: READERS, limit: 'admin', report: true },
+      schema: {
+        tags: ['operations'],
+        operationId: 'readIntegrity',
+        summary: 'Check the books: every invariant of the money that does not hold',
+        description:
+          'Reads every reservation, balance and record. For admins, and viewers that are not bound to a tenant. Broken books are a 200 with healthy false; npm run integrity says what to do.',
+        response: answers({ 200: Integrity }),
+      },
+    },
+    async (request, reply) => reply.send(await services.readIntegrity(request.principal)),
+  )
+}

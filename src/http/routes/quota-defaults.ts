@@ -1,0 +1,70 @@
+import { Type } from 'typebox'
+import type { App } from '../app-type.ts'
+import type { Services } from '../../services/index.ts'
+import { ReasonHeaders } from '../../schemas/audit.ts'
+import { Closed, Cursor, Limit, Page } from '../../schemas/common.ts'
+import { QuotaDefault, QuotaDefaultBody, QuotaDefaultQuery } from '../../schemas/quotas.ts'
+import { actorOf } from '../actor.ts'
+import { makeCursor, readCursor } from '../cursor.ts'
+import { ADMINS, ALL_ROLES } from '../plugins/auth.ts'
+import { answers } from '../problem-responses.ts'
+
+const isKey = (value: unknown): value is string => typeof value === 'string'
+
+export function quotaDefaultRoutes(app: App, services: Services): void {
+  app.get(
+    '/v1/quota-defaults',
+    {
+      config: { roles: ALL_ROLES, limit: 'reads' },
+      schema: {
+        tags: ['quotas'],
+        operationId: 'listQuotaDefaults',
+        summary: 'List what tenants and users get at first sight',
+        querystring: Type.Object({ limit: Type.Optional(Limit), cursor: Type.Optional(Cursor) }, Closed),
+        response: answers({ 200: Page(QuotaDefault) }),
+      },
+    },
+    async (request, reply) => {
+      const { limit = 100, cursor } = request.query
+      const { data, next } = await services.listQuotaDefaults(readCursor(cursor, isKey), limit)
+      return reply.send({ data, next_cursor: next === null ? null : makeCursor(next) })
+    },
+  )
+
+  app.put(
+    '/v1/quota-defaults',
+    {
+      config: { roles: ADMINS, limit: 'admin' },
+      schema: {
+        tags: ['quotas'],
+        operationId: 'putQuotaDefault',
+        summary: 'Make or change a default, and the quotas of all that are known by now',
+        description: 'A quota that an administrator set or deleted stays as it is.',
+        headers: ReasonHeaders,
+        body: QuotaDefaultBody,
+        response: answers({ 200: QuotaDefault }),
+      },
+    },
+    async (request, reply) => reply.send(await services.putQuotaDefault(actorOf(request), request.body)),
+  )
+
+  app.delete(
+    '/v1/quota-defaults',
+    {
+      config: { roles: ADMINS, limit: 'admin' },
+      schema: {
+        tags: ['quotas'],
+        operationId: 'deleteQuotaDefault',
+        summary: 'Take a default away; the quotas that it made stay',
+        querystring: QuotaDefaultQuery,
+        headers: ReasonHeaders,
+        response: answers({ 204: Type.Null() }),
+      },
+    },
+    async (request, reply) => {
+      const { resource_type = 'llm', ...key } = request.query
+      await services.deleteQuotaDefault(actorOf(request), { ...key, resource_type })
+      return reply.code(204).send()
+    },
+  )
+}

@@ -1,0 +1,45 @@
+// Controls, lone surrogates and line separators; Postgres or a log line would not take them.
+const UNPRINTABLE = /[\p{Cc}\p{Cs}\p{Zl}\p{Zp}]/u
+const EMAIL = /[^\s@]+@[^\s@]+\.[^\s@]+/
+const UUID = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/i
+// Years and offsets that Postgres takes too.
+const RFC_3339 = /^[1-9]\d{3}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}(\.\d{1,9})?(Z|[+-](0\d|1[0-4]):[0-5]\d)$/i
+
+/** What a format that is not met is answered with. */
+export const FORMAT_MESSAGES: Record<string, string> = {
+  id: 'must be printable, and not look like an e-mail address: use an id',
+  label: 'must be printable, and not look like an e-mail address: no personal data goes into records',
+  uuid: 'must be a UUID',
+  'date-time': 'must be a time as in RFC 3339, for instance 2026-11-24T00:00:00Z',
+  'time-zone': 'must be an IANA time zone, for instance Europe/Dublin',
+}
+
+/** The formats that the schemas name. */
+export function formatsOf(options: { allowEmailIds: boolean }): Record<string, (text: string) => boolean> {
+  const printable = (text: string) => !UNPRINTABLE.test(text) && (options.allowEmailIds || !EMAIL.test(text))
+  return {
+    id: printable,
+    label: printable,
+    uuid: (text) => UUID.test(text),
+    'date-time': isTime,
+    'time-zone': isTimeZone,
+  }
+}
+
+function isTime(text: string): boolean {
+  return RFC_3339.test(text) && !Number.isNaN(Date.parse(text)) && isCalendarDay(text.slice(0, 10))
+}
+
+/** JavaScript rolls the 30th of February over into March; a caller's slip must not. */
+function isCalendarDay(day: string): boolean {
+  return new Date(`${day}T00:00:00Z`).toISOString().startsWith(day)
+}
+
+function isTimeZone(name: string): boolean {
+  try {
+    new Intl.DateTimeFormat('en', { timeZone: name })
+    return /^[A-Za-z][A-Za-z0-9_+\-/]*$/.test(name)
+  } catch {
+    return false
+  }
+}

@@ -1,0 +1,112 @@
+import { uuidv7 } from 'uuidv7'
+import type { StatusCache } from '../cache/quota-status.ts'
+import { correctRecord, type Corrected, type Correction } from '../db/correct-record.ts'
+import { findRecord, type RecordJson } from '../db/cost-records.ts'
+import { toProblem } from '../db/faults.ts'
+import { sendAgain } from '../db/send-again.ts'
+import { invalidRequest, Problem } from '../errors.ts'
+import type { CorrectBody } from '../schemas/records.ts'
+import { recordAnswer } from './cost-records.ts'
+import { measureOf, type Measure } from './measure.ts'
+import { DEFAULT_REGION, modelNotPriced, sandboxNotPriced, type PriceDeps } from './price-lookup.ts'
+import type { Principal } from './principal.ts'
+
+export type CorrectDeps = PriceDeps & { status: StatusCache }
+
+/**
+ * Replaces a line of cost by two new ones, its full reversal and the real cost, in the periods of the line; once.
+ *
+ * Priced at the line's own moment. With `cost_usd` the line's quantities stay as they were.
+ * @throws not_found; record_corrected for a line that was corrected before, and for a reversal; price_not_found; invalidRequest.
+ */
+export async function correct(deps: CorrectDeps, principal: Principal, id: string, body: CorrectBody): Promise<object> {
+  const measure = measureOf(body, { costName: 'cost_usd' })
+  const line = await findLine(deps, principal, id.toLowerCase())
+  checkFits(line, body, measure)
+  const correction: Correction = {
+    costRecordId: line.cost_record_id,
+    tenantId: principal.tenantId,
+    // Made here, before it is sent: sent again after a lost connection, it is the same correction.
+    reversalId: uuidv7(),
+    successorId: uuidv7(),
+    ...measure,
+    provider: await providerOf(deps, line, body.model),
+    model: body.model ?? null,
+    reason: body.reason,
+  }
+  const outcome = await send(deps, correction)
+  if ('unknown' in outcome) throw notFound(id)
+  if ('successor' in outcome) throw alreadyCorrected(id, outcome.successor)
+  if ('unpriced' in outcome) throw await unpriced(deps, line, correction)
+  deps.status.dropTouched([line])
+  return { data: outcome.lines.map(recordAnswer) }
+}
+
+async function findLine({ db }: CorrectDeps, principal: Principal, id: string): Promise<RecordJson> {
+  let line: RecordJson | null
+  try {
+    line = await findRecord(db, id)
+  } catch (error) {
+    throw toProblem(error)
+  }
+  if (line === null || (principal.tenantId !== null && line.tenant_id !== principal.tenantId)) throw notFound(id)
+  return line
+}
+
+async function send({ db }: CorrectDeps, correction: Correction): Promise<Corrected> {
+  try {
+    return await sendAgain(() => correctRecord(db, correction))
+  } catch (error) {
+    throw toProblem(error)
+  }
+}
+
+/** That the measure is of what the line is of. */
+function checkFits(line: RecordJson, body: CorrectBody, { measure }: Measure): void {
+  const isCall = line.resource_type === 'llm'
+  if (measure === 'tokens' && !isCall) {
+    const pointer = body.usage === undefined ? '/provider_usage' : '/usage'
+    const message = 'is of a model, but the record is of a sandbox: give usage.seconds or cost_usd'
+    throw invalidRequest([{ pointer, message }])
+  }
+  if (measure === 'seconds' && isCall) {
+    const message = 'is of a sandbox, but the record is of a model: give its tokens or cost_usd'
+    throw invalidRequest([{ pointer: '/usage/seconds', message }])
+  }
+  if (body.model !== undefined && !isCall) {
+    throw invalidRequest([{ pointer: '/model', message: 'does not go with a record of a sandbox' }])
+  }
+  if (measure === 'tokens' && (body.model ?? line.model) === null) {
+    throw invalidRequest([{ pointer: '/model', message: 'is required: the record names no model' }])
+  }
+}
+
+/** The provider of another model than the line's: the line's own where it has that model, else the one that has it. */
+async function providerOf(deps: CorrectDeps, line: RecordJson, model: string | undefined): Promise<string | null> {
+  if (model === undefined) return null
+  if (line.provider !== null && (await deps.prices.model(line.provider, model)).length > 0) return line.provider
+  const providers = [...new Set((await deps.prices.model(null, model)).map((price) => price.provider))]
+  if (providers.length > 1 && line.provider === null) {
+    const message = `is what ${providers.sort().join(', ')} have, and the record names no provider: give cost_usd`
+    throw invalidRequest([{ pointer: '/model', message }])
+  }
+  return providers.length === 1 ? providers[0]! : line.provider
+}
+
+function notFound(id: string): Problem {
+  return new Problem('not_found', `There is no cost record ${id}`)
+}
+
+function alreadyCorrected(id: string, successorId: string | null): Problem {
+  return new Problem(
+    'record_corrected',
+    successorId === null
+      ? `Cost record ${id} is the reversal of another one. Nothing was booked.`
+      : `Cost record ${id} has been corrected already, by ${successorId}. Nothing was booked; correct that one.`,
+  )
+}
+
+async function unpriced(deps: CorrectDeps, line: RecordJson, correction: Correction): Promise<Problem> {
+  if (line.resource_type === 'e2b') return sandboxNotPriced(deps, line.tier ?? '', DEFAULT_REGION)
+  return modelNotPriced(deps, correction.provider ?? line.provider, correction.model ?? line.model!)
+}

@@ -1,0 +1,45 @@
+import type { Db } from '../db/connection.ts'
+import { listEvents as readEvents, type StoredEvent } from '../db/events.ts'
+import { toProblem } from '../db/faults.ts'
+import { epochMicros } from '../domain/instant.ts'
+import type { EventsQuery } from '../schemas/events.ts'
+import { timeText, usdJson } from './answers.ts'
+import { pageOf, type PageOf } from './page.ts'
+import { tenantFilter, type Principal } from './principal.ts'
+
+/** Events, the last written first. @throws forbidden for another tenant; unavailable. */
+export async function listEvents(
+  { db }: { db: Db },
+  principal: Principal,
+  query: EventsQuery,
+  after: string | null,
+  limit: number,
+): Promise<PageOf<string>> {
+  const filter = {
+    type: query.type,
+    tenantId: tenantFilter(principal, query.tenant_id),
+    fromMicros: query.from === undefined ? undefined : epochMicros(query.from.toUpperCase()),
+  }
+  try {
+    const events = await readEvents(db, filter, after, limit + 1)
+    return pageOf(events, limit, eventAnswer, (last) => last.event_id)
+  } catch (error) {
+    throw toProblem(error)
+  }
+}
+
+function eventAnswer(event: StoredEvent): object {
+  return {
+    ...event,
+    created_at: timeText(event.created_at),
+    quota_id: event.quota_id === null ? null : Number(event.quota_id),
+    data: Object.fromEntries(Object.entries(event.data).map(([name, value]) => [name, dataAnswer(name, value)])),
+  }
+}
+
+/** Amounts become exact numbers and times RFC 3339, by the ends of their names. */
+function dataAnswer(name: string, value: unknown): unknown {
+  if (typeof value !== 'string') return value
+  if (name.endsWith('_usd')) return usdJson(value)
+  return name.endsWith('_at') ? timeText(value) : value
+}

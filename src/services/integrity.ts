@@ -1,0 +1,30 @@
+import { checkIntegrity, type BrokenInvariant } from '../db/check-integrity.ts'
+import { readReport, type Db } from '../db/connection.ts'
+import { Problem } from '../errors.ts'
+import type { Principal } from './principal.ts'
+
+/** What to do about each invariant, for people. docs/operations.md says more. */
+const REMEDIES: Record<string, string> = {
+  I1: 'A balance disagrees with the holds or records that it counts. Set spent or reserved of the named quota_period to the sum that the row tells, in one transaction under the advisory lock, and find out who wrote to the tables by hand.',
+  I2: 'A balance is above its limit and no cause is noted. Nothing is lost: new reservations are refused there. Look at what was granted last in that period; raise the limit where the spending was meant.',
+  I3: 'A hold was not settled in time. See that an instance of the service runs: it settles lapsed holds once a second, and its log tells where it cannot.',
+  I4: 'A reservation and its lines of cost disagree. Compare GET /v1/reservations/{id} with GET /v1/cost-records?reservation_id=…: book what is missing, correct what is too much.',
+  keys: 'One idempotency key had two effects: its unique index is gone or damaged. Make the index anew (reindex), and release or correct the later one of the reservations.',
+}
+const OTHERWISE = 'See "Broken invariants" in docs/operations.md.'
+
+/** What to do about a broken invariant, in words for who runs the service. */
+export function remedyOf(invariant: string): string {
+  return REMEDIES[invariant] ?? OTHERWISE
+}
+
+export type Integrity = { healthy: boolean; broken: BrokenInvariant[] }
+
+/** Every broken invariant of the money, over all tenants. @throws forbidden for a principal that is bound to a tenant. */
+export async function readIntegrity({ db }: { db: Db }, principal: Principal): Promise<Integrity> {
+  if (principal.tenantId !== null) {
+    throw new Problem('forbidden', `This key is bound to tenant ${principal.tenantId}; the check is over all tenants`)
+  }
+  const broken = await readReport(db, checkIntegrity)
+  return { healthy: broken.length === 0, broken }
+}

@@ -1,0 +1,78 @@
+import type { StatusCache } from '../cache/quota-status.ts'
+import type { Db } from '../db/connection.ts'
+import { toProblem } from '../db/faults.ts'
+import {
+  deleteQuotaDefault as removeDefault,
+  listQuotaDefaults as readDefaults,
+  putQuotaDefault as writeDefault,
+  type DefaultKey,
+  type StoredDefault,
+} from '../db/quotas.ts'
+import { usdText } from '../domain/money.ts'
+import { Problem } from '../errors.ts'
+import type { QuotaDefaultBody } from '../schemas/quotas.ts'
+import { amountOf } from './amount.ts'
+import { timeText, usdJson } from './answers.ts'
+import { change, type Actor } from './change.ts'
+import { pageOf, type PageOf } from './page.ts'
+
+/** What tenants and users get at first sight. @throws unavailable */
+export async function listQuotaDefaults(
+  { db }: { db: Db },
+  afterKey: string | null,
+  limit: number,
+): Promise<PageOf<string>> {
+  try {
+    const defaults = (await readDefaults(db)).filter((one) => afterKey === null || keyText(one) > afterKey)
+    return pageOf(defaults, limit, defaultAnswer, keyText)
+  } catch (error) {
+    throw toProblem(error)
+  }
+}
+
+/**
+ * Makes or changes a default, and with it the quotas of all tenants or users that are known by now, but for those that an
+ * administrator set or deleted. @throws invalidRequest; unavailable.
+ */
+export async function putQuotaDefault(
+  { db, status }: { db: Db; status: StatusCache },
+  actor: Actor,
+  body: QuotaDefaultBody,
+): Promise<object> {
+  const key = { scope: body.scope, resource_type: body.resource_type ?? 'llm', period: body.period }
+  const limitUsd = usdText(amountOf(body.limit_usd, '/limit_usd'))
+  const [touched, stored] = await change(
+    db,
+    actor,
+    async (transaction) =>
+      [
+        await writeDefault(transaction, { ...key, limit_usd: limitUsd, enforcement: body.enforcement }),
+        (await readDefaults(transaction)).find((one) => keyText(one) === keyText(key))!,
+      ] as const,
+  )
+  await status.forget(touched)
+  return defaultAnswer(stored)
+}
+
+/** Takes a default away; the quotas that it made stay. @throws not_found; unavailable. */
+export async function deleteQuotaDefault({ db }: { db: Db }, actor: Actor, key: DefaultKey): Promise<void> {
+  const gone = await change(db, actor, (transaction) => removeDefault(transaction, key))
+  if (!gone) throw new Problem('not_found', `There is no default for ${keyText(key)}`)
+}
+
+/** The order of the list. */
+function keyText({ scope, resource_type: resourceType, period }: DefaultKey): string {
+  return `${scope}/${resourceType}/${period}`
+}
+
+function defaultAnswer(stored: StoredDefault): object {
+  return {
+    scope: stored.scope,
+    resource_type: stored.resource_type,
+    period: stored.period,
+    limit_usd: usdJson(stored.limit_usd),
+    enforcement: stored.enforcement,
+    from_environment: stored.from_environment,
+    updated_at: timeText(stored.updated_at),
+  }
+}

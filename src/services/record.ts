@@ -1,0 +1,160 @@
+import stringify from 'safe-stable-stringify'
+import { hash } from 'node:crypto'
+import { uuidv7 } from 'uuidv7'
+import type { StatusCache } from '../cache/quota-status.ts'
+import { toProblem } from '../db/faults.ts'
+import { recordSpend, type RecordFault, type RecordItem } from '../db/record-spend.ts'
+import { sendAgain } from '../db/send-again.ts'
+import { invalidRequest, Problem, type FieldError } from '../errors.ts'
+import type { RecordBody, RecordsBody } from '../schemas/records.ts'
+import { usdJson } from './answers.ts'
+import { costMeasure, providerMeasure, secondsMeasure, tokensOf, type Measure } from './measure.ts'
+import { findProvider, modelNotPriced, sandboxNotPriced, type PriceDeps } from './price-lookup.ts'
+import { tenantOf, type Principal } from './principal.ts'
+import { sandboxSize } from './reserve-estimate.ts'
+
+export type RecordDeps = PriceDeps & { status: StatusCache }
+
+/** How long records are kept. What is older counts in no period, and only an administrator may bring it in. */
+const RETENTION_DAYS = 90
+
+/**
+ * Books spend that had no reservation, all records or none; counted against quotas and never refused for them.
+ *
+ * Safe to retry with the same idempotency keys: each record answers its first id and cost again, as replayed.
+ * @throws invalidRequest, price_not_found and idempotency_mismatch that point at /records/N; forbidden; unavailable.
+ */
+export async function record(deps: RecordDeps, principal: Principal, body: RecordsBody): Promise<object> {
+  const items: RecordItem[] = []
+  const errors: FieldError[] = []
+  for (const [index, one] of body.records.entries()) {
+    try {
+      items.push(await itemOf(deps, principal, one, `/records/${index}`))
+    } catch (error) {
+      if (!(error instanceof Problem) || error.code !== 'invalid_request') throw error
+      errors.push(...(error.members['errors'] as FieldError[]))
+    }
+  }
+  if (errors.length > 0) throw invalidRequest(errors)
+  const recording = await book(deps, principal, items)
+  if ('faults' in recording) throw await refusal(deps, items, recording.faults)
+  deps.status.dropTouched(items)
+  return {
+    data: recording.records.map((recorded, index) => ({ index, ...recorded, cost_usd: usdJson(recorded.cost_usd) })),
+  }
+}
+
+async function book(deps: RecordDeps, principal: Principal, items: RecordItem[]) {
+  const options = { retentionDays: RETENTION_DAYS, imports: principal.role === 'admin' }
+  try {
+    const recording = await sendAgain(() => recordSpend(deps.db, items, options))
+    deps.clock.observe(recording.now)
+    return recording
+  } catch (error) {
+    throw toProblem(error)
+  }
+}
+
+async function itemOf(deps: RecordDeps, principal: Principal, body: RecordBody, pointer: string): Promise<RecordItem> {
+  // Made here, before the list is sent: sent again after a lost connection, it is the same record.
+  const id = uuidv7()
+  return {
+    cost_record_id: id,
+    resource_type: body.resource_type,
+    tenant_id: tenantOf(principal, body.tenant_id, `${pointer}/tenant_id`),
+    user_id: body.user_id ?? null,
+    conversation_id: body.conversation_id ?? null,
+    path_id: body.path_id ?? null,
+    labels: body.labels ?? {},
+    principal: principal.id,
+    idempotency_key: body.idempotency_key ?? id,
+    request_hash: `\\x${hash('sha256', stringify(body), 'hex')}`,
+    occurred_at: body.occurred_at?.toUpperCase() ?? null,
+    ...measureOf(body, pointer),
+    ...(body.llm === undefined ? {} : await callOf(deps, body.llm, `${pointer}/llm`)),
+    ...(body.e2b === undefined ? {} : runOf(body.e2b, `${pointer}/e2b`)),
+  }
+}
+
+function measureOf({ resource_type: own, llm, e2b, cost_usd: costUsd }: RecordBody, pointer: string): Measure {
+  if (own === 'llm' && e2b !== undefined) throw misfit(`${pointer}/e2b`, own)
+  if (own === 'e2b' && llm !== undefined) throw misfit(`${pointer}/llm`, own)
+  const measures: [place: string, read: (place: string) => Measure][] = []
+  if (llm?.usage !== undefined) measures.push(['llm/usage', (place) => tokenMeasure(llm.usage!, place)])
+  if (llm?.provider_usage !== undefined) {
+    measures.push(['llm/provider_usage', (place) => providerMeasure(llm.provider_usage!, place)])
+  }
+  if (e2b?.seconds !== undefined) measures.push(['e2b/seconds', () => secondsMeasure(e2b.seconds!)])
+  if (costUsd !== undefined) measures.push(['cost_usd', (place) => costMeasure(costUsd, place)])
+  if (measures.length !== 1) {
+    const measured = own === 'llm' ? 'llm/usage' : 'e2b/seconds'
+    const place = measures[1]?.[0] ?? ((llm ?? e2b) === undefined ? own : measured)
+    const choice = own === 'llm' ? 'llm.usage, llm.provider_usage' : 'e2b.seconds'
+    const message = `is required: exactly one of ${choice} and cost_usd`
+    throw invalidRequest([{ pointer: `${pointer}/${place}`, message }])
+  }
+  const [place, read] = measures[0]!
+  return read(`${pointer}/${place}`)
+}
+
+function misfit(pointer: string, resourceType: string): Problem {
+  return invalidRequest([{ pointer, message: `does not go with resource_type ${resourceType}` }])
+}
+
+function tokenMeasure(
+  { seconds, ...tokens }: NonNullable<NonNullable<RecordBody['llm']>['usage']>,
+  pointer: string,
+): Measure {
+  if (seconds !== undefined) throw invalidRequest([{ pointer: `${pointer}/seconds`, message: 'is for sandboxes' }])
+  return { measure: 'tokens', usage: tokensOf(tokens, pointer) }
+}
+
+async function callOf(deps: RecordDeps, llm: NonNullable<RecordBody['llm']>, pointer: string) {
+  return {
+    provider: llm.provider ?? (await findProvider(deps, llm.model, pointer)),
+    model: llm.model,
+    service_tier: llm.service_tier ?? null,
+    region: llm.region ?? null,
+  }
+}
+
+function runOf(e2b: NonNullable<RecordBody['e2b']>, pointer: string) {
+  const { tier, region, vcpu, memoryMib } = sandboxSize(e2b, pointer)
+  return { tier, region, ...(vcpu === undefined ? {} : { vcpu: String(vcpu), memory_mib: memoryMib! }) }
+}
+
+/** Why nothing was recorded: the gravest kind of fault, at each place where it stands. */
+async function refusal(deps: RecordDeps, items: RecordItem[], faults: RecordFault[]): Promise<Problem> {
+  const places = (kind: RecordFault['fault'], field: string, message: string): FieldError[] =>
+    faults
+      .filter(({ fault }) => fault === kind)
+      .map(({ index }) => ({ pointer: `/records/${index}/${field}`, message }))
+  const ahead = places('ahead', 'occurred_at', 'must not be more than 5 minutes ahead')
+  if (ahead.length > 0) return invalidRequest(ahead)
+  const old = places('old', 'occurred_at', `is more than ${RETENTION_DAYS} days ago`)
+  if (old.length > 0) {
+    const detail = `Only an administrator may record what is more than ${RETENTION_DAYS} days ago. Nothing was recorded.`
+    return new Problem('forbidden', detail, { members: { errors: old } })
+  }
+  const mismatches = places('mismatch', 'idempotency_key', 'was used with another record before')
+  if (mismatches.length > 0) {
+    const detail = 'An idempotency_key was used with another record before. Nothing was recorded.'
+    return new Problem('idempotency_mismatch', detail, { members: { errors: mismatches } })
+  }
+  return unpriced(
+    deps,
+    items,
+    faults.map(({ index }) => index),
+  )
+}
+
+function unpriced(deps: RecordDeps, items: RecordItem[], indexes: number[]): Promise<Problem> {
+  const errors = indexes.map((index) => ({
+    pointer: `/records/${index}/${items[index]!.resource_type === 'llm' ? 'llm/model' : 'e2b/tier'}`,
+    message: 'has no price for the moment of occurred_at',
+  }))
+  const first = items[indexes[0]!]!
+  return first.resource_type === 'llm'
+    ? modelNotPriced(deps, first.provider ?? null, first.model!, errors)
+    : sandboxNotPriced(deps, first.tier!, first.region!, errors)
+}

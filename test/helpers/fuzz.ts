@@ -1,0 +1,197 @@
+import type { Random } from './random.ts'
+
+/** As much of JSON Schema as the contract uses. */
+export interface Schema {
+  type?: string | string[]
+  anyOf?: Schema[]
+  enum?: unknown[]
+  const?: unknown
+  properties?: Record<string, Schema>
+  required?: string[]
+  additionalProperties?: boolean | Schema
+  items?: Schema
+  minItems?: number
+  minimum?: number
+  exclusiveMinimum?: number
+  maximum?: number
+  exclusiveMaximum?: number
+  minProperties?: number
+  pattern?: string
+  format?: string
+  minLength?: number
+}
+
+const OPTIONAL_SHARE = 0.3
+const LONG = 'x'.repeat(20_000)
+
+/** Numbers as they are written: a double can't hold all of them. */
+const NUMBERS = [
+  ...['-1', '-0', '0', '0.5', '1e308', '-1e308', '1e999', '1e-320', '0.1e-400', '9007199254740993', '2147483648'],
+  ...['9223372036854775808', '123456789012345678901234567890', '0.30000000000000004', '999999999.9999999999999'],
+]
+
+const TEXTS = [
+  ...[
+    '',
+    ' ',
+    '\u0000',
+    'a\u0000b',
+    '\ud800',
+    'a\udfff',
+    '\u2028',
+    '\u202e',
+    '\u0007\u001b[31m',
+    '\ufffd',
+    '🦄'.repeat(101),
+  ],
+  ...['x'.repeat(201), 'x'.repeat(300), LONG, 'NaN', 'Infinity', '-1', '1e3', '0x10', '٣', 'null', 'true', '__proto__'],
+  ...[
+    "'; drop table reservations; --",
+    '%00',
+    '%s%n',
+    '{{7*7}}',
+    '../../etc/passwd',
+    'constructor',
+    'some.body@example.com',
+  ],
+  ...['2026-02-30T00:00:00Z', '0000-01-01T00:00:00Z', '9999-12-31T23:59:60Z', '9999-12-31T23:59:59.999999999-14:00'],
+  ...[
+    '1000-01-01T00:00:00+14:00',
+    '+275760-09-13T00:00:00Z',
+    '2026-11-24',
+    'Europe/Nowhere',
+    'posixrules',
+    'W10=',
+    'e30',
+    'bnVsbA',
+  ],
+  ...[
+    'label.x',
+    'day,hour',
+    'tenant,tenant',
+    'label.',
+    ',',
+    '1/0',
+    '(1,2)',
+    '{1,2}',
+    '"',
+    '\\',
+    '01980000-0000-7000-8000-00000000000g',
+  ],
+]
+
+/** A value that a sound request may have in this place. `seen` answers what answers have held under a name. */
+export function soundValue(
+  schema: Schema,
+  name: string,
+  random: Random,
+  seen: (name: string) => readonly unknown[],
+): unknown {
+  if (schema.anyOf !== undefined) return soundValue(random.pick(schema.anyOf), name, random, seen)
+  if (schema.enum !== undefined) return random.pick(schema.enum)
+  if (schema.const !== undefined) return schema.const
+  const known = seen(name)
+  const type = Array.isArray(schema.type) ? random.pick(schema.type) : schema.type
+  if (type !== 'object' && type !== 'array' && type !== 'null' && known.length > 0 && random.next() < 0.8)
+    return random.pick(known)
+  switch (type) {
+    case 'object':
+      return soundObject(schema, random, seen)
+    case 'array':
+      return Array.from({ length: (schema.minItems ?? 0) + random.below(3) }, () =>
+        soundValue(schema.items ?? {}, name, random, seen),
+      )
+    case 'integer':
+    case 'number': {
+      const least = schema.minimum ?? (schema.exclusiveMinimum ?? -1) + 1
+      const most = Math.min(schema.maximum ?? schema.exclusiveMaximum ?? 1e6, least + random.pick([1, 10, 1_000]))
+      const value = least + random.next() * (most - least)
+      return type === 'integer' ? Math.floor(value) : Number(value.toFixed(3))
+    }
+    case 'boolean':
+      return random.next() < 0.5
+    case 'null':
+      return null
+    default:
+      return soundText(schema, random)
+  }
+}
+
+function soundObject(
+  schema: Schema,
+  random: Random,
+  seen: (name: string) => readonly unknown[],
+): Record<string, unknown> {
+  const object: Record<string, unknown> = {}
+  const { properties = {}, required = [], additionalProperties: more } = schema
+  for (const [name, property] of Object.entries(properties)) {
+    if (required.includes(name) || random.next() < OPTIONAL_SHARE)
+      object[name] = soundValue(property, name, random, seen)
+  }
+  const names = Object.keys(properties)
+  if (Object.keys(object).length < (schema.minProperties ?? 0) && names.length > 0) {
+    const name = random.pick(names)
+    object[name] = soundValue(properties[name]!, name, random, seen)
+  }
+  if (more === true || (typeof more === 'object' && random.next() < 0.5)) {
+    for (const name of ['input_tokens', 'output_tokens', 'prompt_tokens'].slice(random.below(3)))
+      object[name] = more === true ? random.below(1_000) : soundValue(more, name, random, seen)
+  }
+  return object
+}
+
+function soundText({ format, pattern, minLength = 1 }: Schema, random: Random): string {
+  switch (format) {
+    case 'uuid':
+      return `01980000-0000-7000-8000-${String(random.below(1e12)).padStart(12, '0')}`
+    case 'date-time':
+      return `2026-${random.pick(['01', '06', '11'])}-${10 + random.below(18)}T0${random.below(10)}:00:00Z`
+    case 'time-zone':
+      return random.pick(['UTC', 'Europe/Dublin', 'Asia/Kathmandu'])
+  }
+  if (pattern?.includes('[0-9]') && !pattern.includes('[a-z]')) return `${random.below(20)}.${random.below(100)}`
+  return random.pick(['a', 'b-2', 'tenant', 'Ünï-4']).padEnd(minLength, 'x')
+}
+
+/** A value that hardly any place takes. */
+export function nastyValue(random: Random): unknown {
+  const kind = random.below(10)
+  if (kind < 3) return JSON.rawJSON(random.pick(NUMBERS))
+  if (kind < 7) return random.pick(TEXTS)
+  return random.pick<unknown>([
+    null,
+    true,
+    false,
+    [],
+    {},
+    [[[]]],
+    [null],
+    { a: { b: {} } },
+    Array.from({ length: 1_001 }, () => 0),
+    Object.fromEntries(Array.from({ length: 100 }, (_, n) => [`k${n}`, n])),
+    JSON.parse('{"__proto__":{"admin":true},"constructor":1}') as unknown,
+  ])
+}
+
+/** As text, for a part of a URL. */
+export function nastyText(random: Random): string {
+  return random.next() < 0.3 ? random.pick(NUMBERS) : random.pick(TEXTS)
+}
+
+/** Puts a nasty value in a random place of a JSON value, or takes what is there away; answers the changed value. */
+export function spoilValue(value: unknown, random: Random): unknown {
+  if (typeof value !== 'object' || value === null || isRaw(value) || random.next() < 0.1) return nastyValue(random)
+  const keys = Object.keys(value)
+  if (keys.length === 0) return nastyValue(random)
+  const key = random.pick(keys)
+  const copy = (Array.isArray(value) ? [...(value as unknown[])] : { ...value }) as Record<string, unknown>
+  if (!Array.isArray(copy) && random.next() < 0.15) delete copy[key]
+  else if (!Array.isArray(copy) && random.next() < 0.1) copy[nastyText(random)] = nastyValue(random)
+  else copy[key] = random.next() < 0.5 ? nastyValue(random) : spoilValue(copy[key], random)
+  return copy
+}
+
+/** Whether it is a number by its text, as JSON.rawJSON makes them. */
+export function isRaw(value: object): boolean {
+  return 'rawJSON' in value && Object.isFrozen(value)
+}

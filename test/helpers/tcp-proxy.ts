@@ -1,0 +1,103 @@
+import { once } from 'node:events'
+import { createServer, connect, type AddressInfo, type Socket } from 'node:net'
+import type { Test } from 'tap'
+
+/** A way between a client and a server that a test can spoil. */
+export interface TcpProxy {
+  port: number
+  /** The URL with this proxy in place of its host and port. */
+  through(url: string): string
+  /** Where connections made from now on lead. */
+  leadTo(port: number): void
+  /** From now on nothing passes in either direction, and nobody is told: connections stay open and new ones are taken. */
+  silence(): void
+  /** Breaks every connection, and each new one at once. */
+  cut(): void
+  /** All is well again for new connections; the old ones are gone. */
+  mend(): void
+  /** Asked for each piece of an answer: true breaks the connection to the client instead of passing it on. */
+  dropAnswers(drop: () => boolean): void
+  /** From the next request that contains the text on, its connection's answers are kept back; null: nothing is any more. */
+  keepBackAnswersTo(text: string | null): void
+  /** How many pieces of answers were kept back since then. */
+  keptBack(): number
+}
+
+/** Listens on 127.0.0.1 and leads to the port given, also on 127.0.0.1. Closed when `t` is done. */
+export async function startTcpProxy(t: Test, targetPort: number): Promise<TcpProxy> {
+  let target = targetPort
+  let state: 'open' | 'silent' | 'cut' = 'open'
+  let drop = (): boolean => false
+  let wanted: string | null = null
+  let kept = 0
+  const sockets = new Set<Socket>()
+
+  const keep = (socket: Socket) => {
+    sockets.add(socket)
+    socket.setNoDelay(true)
+    socket.on('error', () => {})
+    socket.on('close', () => sockets.delete(socket))
+  }
+  const server = createServer((client) => {
+    keep(client)
+    if (state === 'cut') return client.resetAndDestroy()
+    if (state === 'silent') return
+    const upstream = connect(target, '127.0.0.1')
+    keep(upstream)
+    let keepsBack = false
+    const pass = (from: Socket, to: Socket, isAnswer: boolean) => {
+      from.on('data', (piece) => {
+        if (state === 'silent') return
+        if (!isAnswer && wanted !== null && piece.includes(wanted)) keepsBack = true
+        if (isAnswer && keepsBack) kept += 1
+        else if (isAnswer && drop()) {
+          client.resetAndDestroy()
+          upstream.destroy()
+        } else if (!to.destroyed) to.write(piece)
+      })
+      from.on('close', () => {
+        if (state !== 'silent') to.destroy()
+      })
+    }
+    pass(client, upstream, false)
+    pass(upstream, client, true)
+  })
+  server.listen(0, '127.0.0.1')
+  await once(server, 'listening')
+  const { port } = server.address() as AddressInfo
+  const breakAll = () => {
+    for (const socket of sockets) socket.resetAndDestroy()
+  }
+  t.teardown(async () => {
+    breakAll()
+    server.close()
+    await once(server, 'close')
+  })
+  return {
+    port,
+    through: (url) =>
+      Object.assign(new URL(url), { hostname: '127.0.0.1', port: String(port) }).href.replace(/\/$/, ''),
+    leadTo: (next) => {
+      target = next
+    },
+    silence: () => {
+      state = 'silent'
+    },
+    cut: () => {
+      state = 'cut'
+      breakAll()
+    },
+    mend: () => {
+      state = 'open'
+      breakAll()
+    },
+    dropAnswers: (next) => {
+      drop = next
+    },
+    keepBackAnswersTo: (text) => {
+      wanted = text
+      kept = 0
+    },
+    keptBack: () => kept,
+  }
+}
