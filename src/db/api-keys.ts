@@ -28,6 +28,8 @@ export type NewKey = {
  * make one key.
  */
 export async function insertKey(transaction: Db, key: NewKey): Promise<StoredKey> {
+  // Starts at once with one setting queue here, and all but the first find its key.
+  await sql`select pg_advisory_xact_lock(hashtextextended(${key.hashHex}, 0))`.execute(transaction)
   const { rows } = await sql<StoredKey>`
       insert into copilot_internal.api_keys (key_id, name, role, tenant_id, prefix, created_at, expires_at)
       select ${key.keyId}, ${key.name}, ${key.role}, ${key.tenantId}, ${key.prefix}, copilot_internal.clock_now(), ${key.expiresAt}::timestamptz

@@ -17,6 +17,10 @@ export interface TcpProxy {
   mend(): void
   /** Asked for each piece of an answer: true breaks the connection to the client instead of passing it on. */
   dropAnswers(drop: () => boolean): void
+  /** From the next request that contains the text on, its connection's answers are kept back; null: nothing is any more. */
+  keepBackAnswersTo(text: string | null): void
+  /** How many pieces of answers were kept back since then. */
+  keptBack(): number
 }
 
 /** Listens on 127.0.0.1 and leads to the port given, also on 127.0.0.1. Closed when `t` is done. */
@@ -24,6 +28,8 @@ export async function startTcpProxy(t: Test, targetPort: number): Promise<TcpPro
   let target = targetPort
   let state: 'open' | 'silent' | 'cut' = 'open'
   let drop = (): boolean => false
+  let wanted: string | null = null
+  let kept = 0
   const sockets = new Set<Socket>()
 
   const keep = (socket: Socket) => {
@@ -38,10 +44,13 @@ export async function startTcpProxy(t: Test, targetPort: number): Promise<TcpPro
     if (state === 'silent') return
     const upstream = connect(target, '127.0.0.1')
     keep(upstream)
+    let keepsBack = false
     const pass = (from: Socket, to: Socket, isAnswer: boolean) => {
       from.on('data', (piece) => {
         if (state === 'silent') return
-        if (isAnswer && drop()) {
+        if (!isAnswer && wanted !== null && piece.includes(wanted)) keepsBack = true
+        if (isAnswer && keepsBack) kept += 1
+        else if (isAnswer && drop()) {
           client.resetAndDestroy()
           upstream.destroy()
         } else if (!to.destroyed) to.write(piece)
@@ -85,5 +94,10 @@ export async function startTcpProxy(t: Test, targetPort: number): Promise<TcpPro
     dropAnswers: (next) => {
       drop = next
     },
+    keepBackAnswersTo: (text) => {
+      wanted = text
+      kept = 0
+    },
+    keptBack: () => kept,
   }
 }

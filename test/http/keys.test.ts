@@ -1,4 +1,6 @@
 import t from 'tap'
+import { connect } from '../../src/db/connection.ts'
+import { bootstrapAdminKey } from '../../src/services/api-keys.ts'
 import { createDatabase } from '../helpers/database.ts'
 import { ADMIN_KEY, startService } from '../helpers/service.ts'
 
@@ -127,4 +129,17 @@ t.test('more requests than the limit of a key are a 429 of their own', async (t)
   t.ok(Number(limited.headers.get('retry-after')) > 0)
   t.equal((await strict.call('GET', '/v1/quotas', undefined, two)).status, 200, 'another key has its own')
   t.equal((await strict.call('GET', '/healthz')).status, 200)
+})
+
+t.test('starts at once with one setting make one key', async (t) => {
+  const dbs = Array.from({ length: 8 }, () => connect(database.url, { connectionsMax: 1 }))
+  t.teardown(() => Promise.all(dbs.map((db) => db.destroy())))
+  const setting = 'one-setting-of-many-starts'
+  await Promise.all(dbs.map((db) => bootstrapAdminKey({ db }, setting)))
+  const { rows } = await database.pool.query(
+    `select count(*)::integer as keys from copilot_internal.api_key_hashes where key_hash = sha256($1)`,
+    [setting],
+  )
+  t.same(rows, [{ keys: 1 }])
+  t.equal((await service.call('GET', '/v1/quotas', undefined, { authorization: `Bearer ${setting}` })).status, 200)
 })

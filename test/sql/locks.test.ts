@@ -1,10 +1,12 @@
 import type pg from 'pg'
 import t from 'tap'
 import { expireReservations } from '../../src/db/expire-reservations.ts'
+import { extendReservation } from '../../src/db/extend-reservation.ts'
 import { faultCode } from '../../src/db/faults.ts'
 import { setQuotas } from '../../src/db/quotas.ts'
 import { createDatabase } from '../helpers/database.ts'
 import { assertHealthy } from '../helpers/integrity.ts'
+import { sizeFrom } from '../helpers/seed.ts'
 import { booking, hold, openSession, spending, type Session } from '../helpers/spend.ts'
 
 const database = await createDatabase(t)
@@ -119,6 +121,90 @@ t.test('sessions that meet the same quotas in opposite orders never deadlock', a
   await assertHealthy(t, pool)
 })
 
+/** What both sessions of a pair meet: tenants, a hold of each of them, and a line of cost of each. */
+type Met = { tenants: string[]; holds: string[]; lines: string[] }
+
+const reversed = ({ tenants, holds, lines }: Met): Met => ({
+  tenants: tenants.toReversed(),
+  holds: holds.toReversed(),
+  lines: lines.toReversed(),
+})
+
+const CAST = ['p-1', 'p-2', 'p-3']
+
+const wideQuota = (tenant_id: string) => ({ scope: 'tenant', tenant_id, period: 'day', limit_usd: '1000000' })
+
+async function oneByOne<Item>(items: Item[], call: (item: Item) => Promise<unknown>): Promise<void> {
+  for (const item of items) await call(item)
+}
+
+/** The functions that take locks (0) to (3), each over all that it meets, in the order given. */
+const DECIDING: Record<string, (session: Session, met: Met) => Promise<unknown>> = {
+  reserve: (session, { tenants }) =>
+    session.reserve(...tenants.map((tenant) => hold(tenant, '0.01', { ttl_seconds: 0 }))),
+  commit: (session, { holds }) => session.commit(...holds.map((id) => booking(id, '0.02'))),
+  release: (session, { holds }) => session.release(...holds),
+  extend: (session, { holds }) =>
+    oneByOne(holds, (id) =>
+      extendReservation(
+        session.db,
+        {
+          reservation_id: id,
+          tenant_id: null,
+          total: { estimate: { max_output_tokens: 2 }, amount_usd: '0.03' },
+          ttl_seconds: 700,
+        },
+        'enforce',
+      ),
+    ),
+  expire: (session) => expireReservations(session.db, 4),
+  record: (session, { tenants, lines }) =>
+    session.record(...tenants.map((tenant, n) => spending(tenant, '0.01', { idempotency_key: `again ${lines[n]}` }))),
+  correct: (session, { lines }) => oneByOne(lines, (id) => session.correct(id, '0.02')),
+  'change quotas': (session, { tenants }) => setQuotas(session.db, tenants.map(wideQuota)),
+}
+const PAIRS = Object.keys(DECIDING).flatMap((one, n, names) => names.slice(n).map((other) => [one, other] as const))
+
+t.test('two sessions in every pair of the deciding functions, in opposite orders, never deadlock', async (t) => {
+  const callsMin = sizeFrom('PURSER_TEST_LOCK_CALLS', 4_000)
+  const sessions = [1, 2, 3].map(() => openSession({ teardown: () => {} }, database.url))
+  const [one, other, filler] = sessions as [Session, Session, Session]
+  const before = await deadlocks()
+  await setQuotas(filler.db, CAST.map(wideQuota))
+  let calls = 0
+  // Pairs take turns, so that each is met on tables of every size.
+  for (let round = 0; calls < callsMin; round++) {
+    const [first, second] = PAIRS[round % PAIRS.length]!
+    // One still holds, and two have lapsed, one of which is to be charged.
+    const items = CAST.map((tenant, n) =>
+      hold(tenant, '0.01', {
+        ttl_seconds: n === 0 ? 600 : 0,
+        on_expiry: n === 1 ? 'charge' : 'release',
+        estimate: { max_output_tokens: 1 },
+      }),
+    )
+    const records = CAST.map((tenant) => spending(tenant, '0.01'))
+    await filler.reserve(...items)
+    await filler.record(...records)
+    const met = {
+      tenants: CAST,
+      holds: items.map(({ reservation_id: id }) => id),
+      lines: records.map(({ cost_record_id: id }) => id),
+    }
+    await Promise.all([DECIDING[first]!(one, met), DECIDING[second]!(other, reversed(met))]).catch((error: unknown) => {
+      throw new Error(`${first} beside ${second}: ${faultCode(error)}`, { cause: error })
+    })
+    calls += 2
+  }
+  const pids = await Promise.all(sessions.map(pidOf))
+  await Promise.all(sessions.map(({ db }) => db.destroy()))
+  await until('not exists (select from pg_stat_activity where pid = any ($1))', [pids])
+  t.equal(await deadlocks(), before, `${calls} calls in ${PAIRS.length} pairs`)
+  const last = openSession(t, database.url)
+  while ((await expireReservations(last.db, 500)) > 0);
+  await assertHealthy(t, pool)
+})
+
 t.test('two sessions that meet many new tenants in opposite orders make each quota once', async (t) => {
   const [one, other] = [openSession(t, database.url), openSession(t, database.url)]
   await one.pool.query(`select copilot_internal.set_quota_defaults($1, true)`, [
@@ -178,10 +264,50 @@ t.test('a balance that another session keeps locked ends the wait, and nothing i
     await untilBlocked(waiterPid, holderPid)
     t.equal(await code, LOCK_NOT_AVAILABLE, name)
   }
+  const lapsed = codeOf(waiter.moveTo('2999-01-01T00:00:00Z').then(() => expireReservations(waiter.db, 100_000)))
+  await untilBlocked(waiterPid, holderPid)
+  t.equal(await lapsed, LOCK_NOT_AVAILABLE, 'expire')
+  await waiter.moveTo(null)
   t.same(await written(pool), before)
   await holder.pool.query('rollback')
   t.match(await waiter.commit(booking(first, '1')), [{ outcome: { committed: { status: 'committed' } } }])
   t.match(await waiter.release(second), [{ settled: { status: 'released' } }])
+  await assertHealthy(t, pool)
+})
+
+t.test('the lock of a change of quotas ends the wait of every decision, and a decision that of a change', async (t) => {
+  const [holder, waiter] = [openSession(t, database.url), openSession(t, database.url)]
+  const [item, next] = [hold('admin-away', '1'), hold('admin-away', '1')]
+  await holder.reserve(item)
+  const id = item.reservation_id
+  const [holderPid, waiterPid] = [await pidOf(holder), await pidOf(waiter)]
+  const change = (session: Session) =>
+    setQuotas(session.db, [{ scope: 'tenant', tenant_id: 'admin-away', period: 'day', limit_usd: '5' }])
+  const before = await written(pool)
+  await holder.pool.query('begin')
+  await change(holder)
+  const calls = {
+    reserve: () => waiter.reserve(next),
+    commit: () => waiter.commit(booking(id, '1')),
+    release: () => waiter.release(id),
+    expire: () => expireReservations(waiter.db, 500),
+    'change quotas': () => change(waiter),
+  }
+  for (const [name, call] of Object.entries(calls)) {
+    const code = codeOf(call())
+    await untilBlocked(waiterPid, holderPid)
+    t.equal(await code, LOCK_NOT_AVAILABLE, name)
+  }
+  await holder.pool.query('rollback')
+  t.same(await written(pool), before)
+
+  await holder.pool.query('begin')
+  await holder.reserve(next)
+  const code = codeOf(change(waiter))
+  await untilBlocked(waiterPid, holderPid)
+  t.equal(await code, LOCK_NOT_AVAILABLE, 'a change beside a decision')
+  await holder.pool.query('rollback')
+  t.match(await waiter.commit(booking(id, '1')), [{ outcome: { committed: { status: 'committed' } } }])
   await assertHealthy(t, pool)
 })
 

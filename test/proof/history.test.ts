@@ -1,0 +1,270 @@
+// Ten instances over a few quotas that bind. The seed repeats what the clients choose; how they interleave is the machine's.
+import type pg from 'pg'
+import t, { type Test } from 'tap'
+import { Random } from '../../bench/demo/random.ts'
+import { createDatabase } from '../helpers/database.ts'
+import { assertHealthy } from '../helpers/integrity.ts'
+import { printedSeed, sizeFrom } from '../helpers/seed.ts'
+import { ADMIN_KEY } from '../helpers/service.ts'
+import { impossibilities, type Balance, type History, type Quota, type Reserve, type Settle } from './history.ts'
+import { openInstance } from './instance.ts'
+
+const INSTANCES = 10
+const CLIENTS = 60
+const REQUESTS = sizeFrom('PURSER_TEST_HISTORY_REQUESTS', 3_000)
+const seed = printedSeed(t)
+
+/** Millionths of a USD. */
+const units = (usd: number) => Math.round(usd * 1e6)
+
+/** Their limits bind now and then, each of them. */
+const QUOTAS = [
+  { scope: 'platform', name: 'platform', limit_usd: 26 },
+  { scope: 'tenant', name: 'a', tenant_id: 'a', limit_usd: 9 },
+  { scope: 'tenant', name: 'b', tenant_id: 'b', limit_usd: 12 },
+  { scope: 'tenant', name: 'c', tenant_id: 'c', limit_usd: 9 },
+  { scope: 'user', name: 'a/u', tenant_id: 'a', user_id: 'u', limit_usd: 4 },
+  { scope: 'user', name: 'a/v', tenant_id: 'a', user_id: 'v', limit_usd: 5 },
+]
+
+type Body = { resource_type: string; tenant_id: string; user_id?: string; estimated_cost_usd: number }
+type Request = { key: string; body: Body; scopes: string[]; amount: number }
+
+/** How a hold is to be settled; commits of one hold may differ, then one of them wins. */
+type Plan = { id: string; amount: number; release: boolean; sent: number }
+
+class Client {
+  static readonly requests: Request[] = []
+  static readonly granted: Request[] = []
+  static readonly plans: Plan[] = []
+  static unavailable = 0
+
+  readonly #random: Random
+  readonly #history: History
+  readonly #urls: string[]
+
+  constructor(n: number, history: History, urls: string[]) {
+    this.#random = new Random(seed + n * 7919)
+    this.#history = history
+    this.#urls = urls
+  }
+
+  /** One request of any kind, to any instance. */
+  async act(n: number): Promise<void> {
+    const random = this.#random
+    const dice = random.next()
+    const plan = this.#somePlan()
+    if (plan !== undefined && dice < 0.5) return plan.release ? this.#release(plan.id) : this.#commit(plan)
+    if (Client.requests.length > 0 && dice < 0.62) return this.#reserve(random.pick(Client.requests.slice(-80)))
+    if (Client.granted.length > 0 && dice < 0.65) {
+      const known = random.pick(Client.granted)
+      return this.#reserve({ ...known, body: { ...known.body, estimated_cost_usd: 77 }, amount: units(77) })
+    }
+    const request = this.#newRequest(n)
+    Client.requests.push(request)
+    return this.#reserve(request)
+  }
+
+  #somePlan(): Plan | undefined {
+    const { plans } = Client
+    if (plans.length === 0) return undefined
+    // The oldest first, so that money comes back; each is settled up to three times.
+    const place = this.#random.whole(0, Math.min(plans.length, 40) - 1)
+    const plan = plans[place]!
+    plan.sent += 1
+    if (plan.sent === 3) plans.splice(place, 1)
+    return plan
+  }
+
+  #newRequest(n: number): Request {
+    const random = this.#random
+    const tenant = random.pick(['a', 'a', 'b', 'c'])
+    const user = tenant === 'a' ? random.pick(['u', 'v', 'w', null]) : null
+    const amount = random.pick([10_000, 250_000, 1_000_000, 3_100_000]) + random.whole(0, 9_999)
+    return {
+      key: `key-${n}`,
+      body: {
+        resource_type: 'llm',
+        tenant_id: tenant,
+        ...(user === null ? {} : { user_id: user }),
+        estimated_cost_usd: amount / 1e6,
+      },
+      scopes: ['platform', tenant, ...(user === null ? [] : [`${tenant}/${user}`])],
+      amount,
+    }
+  }
+
+  async #reserve(request: Request): Promise<void> {
+    const { key, body, scopes, amount } = request
+    const { status, json, sent, answered, replayed } = await this.#post('/v1/reservations', body, {
+      'idempotency-key': key,
+    })
+    const about = { key, body: JSON.stringify(body), scopes, amount, sent, answered }
+    if (status === 201) {
+      const id: string = json.reservation_id
+      this.#history.reserves.push({
+        ...about,
+        status: replayed ? 'replayed' : 'granted',
+        id,
+        balances: balancesOf(json.quotas),
+      })
+      if (replayed) return
+      Client.granted.push(request)
+      Client.plans.push({ id, amount, release: this.#random.chance(0.5), sent: 0 })
+    } else if (status === 429) {
+      this.#history.reserves.push({ ...about, status: 'refused', balances: balancesOf(json.violations) })
+    } else if (status === 422) this.#history.reserves.push({ ...about, status: 'mismatch' })
+    else throw new Error(`reserve answered ${status}: ${JSON.stringify(json)}`)
+  }
+
+  async #commit({ id, amount }: Plan): Promise<void> {
+    const cost = Math.floor((amount * this.#random.pick([1, 1, 4, 10])) / 10)
+    const { status, json, sent, answered } = await this.#post(`/v1/reservations/${id}/commit`, {
+      actual_cost_usd: cost / 1e6,
+    })
+    const about = { kind: 'commit' as const, id, cost, sent, answered }
+    if (status === 200) {
+      this.#history.settles.push({ ...about, status: 'committed', recordId: json.cost_record_id })
+    } else if (status === 409) this.#history.settles.push({ ...about, status: 'conflict' })
+    else throw new Error(`commit answered ${status}: ${JSON.stringify(json)}`)
+  }
+
+  async #release(id: string): Promise<void> {
+    const { status, json, sent, answered } = await this.#post(`/v1/reservations/${id}/release`, {})
+    if (status !== 200) throw new Error(`release answered ${status}: ${JSON.stringify(json)}`)
+    this.#history.settles.push({ kind: 'release', id, sent, answered, status: 'released' })
+  }
+
+  /** Sends until something was decided: a machine that is busy elsewhere may keep Postgres out of reach for a while. */
+  async #post(path: string, body: object, headers: Record<string, string> = {}) {
+    const sent = performance.now()
+    for (;;) {
+      const answer = await this.#try(path, body, headers)
+      if (answer.status !== 503) return { ...answer, sent, answered: performance.now() }
+      Client.unavailable += 1
+    }
+  }
+
+  async #try(path: string, body: object, headers: Record<string, string>) {
+    const response = await fetch(this.#random.pick(this.#urls) + path, {
+      method: 'POST',
+      headers: { authorization: `Bearer ${ADMIN_KEY}`, 'content-type': 'application/json', ...headers },
+      body: JSON.stringify(body),
+    })
+    // Answers are looked into freely here, as in the tests' own helper.
+    // oxlint-disable-next-line typescript/no-explicit-any
+    const json = (await response.json()) as any
+    return { status: response.status, json, replayed: response.headers.get('idempotency-replayed') === 'true' }
+  }
+}
+
+function balancesOf(quotas: { quota_id: number; spent_usd: number; reserved_usd: number }[]): Balance[] {
+  return quotas.map((one) => ({ quotaId: one.quota_id, usedAmount: units(one.spent_usd) + units(one.reserved_usd) }))
+}
+
+t.test('ten instances at once leave a history that can be: no limit exceeded, one effect a key', async (t) => {
+  const database = await createDatabase(t)
+  // One after the other: building an app keeps this process busy for longer than a pool waits for a connection.
+  const urls: string[] = []
+  while (urls.length < INSTANCES) urls.push(await openInstance(t, database.url))
+  const history: History = { quotas: [], reserves: [], settles: [] }
+  for (const { name, ...quota } of QUOTAS) {
+    const response = await fetch(`${urls[0]}/v1/quotas`, {
+      method: 'PUT',
+      headers: { authorization: `Bearer ${ADMIN_KEY}`, 'content-type': 'application/json' },
+      body: JSON.stringify({ ...quota, period: 'total' }),
+    })
+    const { quota_id: quotaId, limit_usd: limitUsd } = (await response.json()) as {
+      quota_id: number
+      limit_usd: number
+    }
+    history.quotas.push({ quotaId, scope: name, limit: units(limitUsd) })
+  }
+
+  let next = 0
+  const storm = async () => {
+    await Promise.all(
+      Array.from({ length: CLIENTS }, async (_, n) => {
+        const client = new Client(n, history, urls)
+        while (next < REQUESTS) await client.act(next++)
+      }),
+    ).finally(() => (next = REQUESTS))
+  }
+  // Meanwhile Postgres itself is asked: what others can see is never above a limit.
+  let looks = 0
+  const above = new Set<string>()
+  const look = async () => {
+    while (next < REQUESTS) {
+      const { rows } = await database.pool.query<{ subject: string }>(
+        `select quota_id || ' holds ' || spent + reserved as subject from copilot_internal.quota_periods where spent + reserved > limit_usd`,
+      )
+      for (const { subject } of rows) above.add(subject)
+      looks += 1
+    }
+  }
+  await Promise.all([storm(), look()])
+
+  t.same([...above], [], `${looks} looks at the balances meanwhile`)
+  const counts = new Map<string, number>()
+  for (const { status } of [...history.reserves, ...history.settles]) counts.set(status, (counts.get(status) ?? 0) + 1)
+  t.comment(JSON.stringify({ ...Object.fromEntries(counts), unavailable: Client.unavailable }))
+  for (const status of ['granted', 'replayed', 'refused', 'mismatch', 'committed', 'conflict', 'released'])
+    t.ok((counts.get(status) ?? 0) > REQUESTS / 1_000, `${status}: the history has some of each kind`)
+  const bound = history.quotas.filter(({ quotaId }) =>
+    history.reserves.some((one) => one.status === 'refused' && one.balances.some((at) => at.quotaId === quotaId)),
+  )
+  t.ok(bound.length > QUOTAS.length / 2, `limits that bound: ${bound.map(({ scope }) => scope).join(', ')}`)
+  t.same(impossibilities(history), [])
+  await assertAsAnswered(t, database.pool, history)
+  await assertHealthy(t, database.pool)
+})
+
+/** That the tables hold what was answered and nothing else. */
+async function assertAsAnswered(t: Test, pool: pg.Pool, { reserves, settles }: History): Promise<void> {
+  const { rows } = await pool.query<{ id: string; key: string | null; status: string; record: string | null }>(
+    `select reservation_id as id, idempotency_key as key, status, cost_record_id as record from copilot_internal.reservations`,
+  )
+  const stored = rows.map(({ id, key }) => `${id} ${key}`)
+  const answered = new Set(reserves.flatMap((one) => ('id' in one ? [`${one.id} ${one.key}`] : [])))
+  t.same(stored.toSorted(), [...answered].toSorted(), 'each reservation was answered, and each answer is stored')
+  const found = new Map(rows.map(({ id, status, record }) => [id, record === null ? status : `${status} ${record}`]))
+  const settled = settles.filter((one) => one.status !== 'conflict')
+  const wrong = settled.filter(
+    (one) => found.get(one.id) !== (one.kind === 'commit' ? `committed ${one.recordId}` : 'released'),
+  )
+  t.same(wrong, [], 'each settlement stands as it was answered')
+  const { rows: lines } = await pool.query<{ lines: string }>(
+    'select count(*) as lines from copilot_internal.llm_cost_records',
+  )
+  const committed = new Set(settled.flatMap((one) => (one.kind === 'commit' ? [one.id] : [])))
+  t.equal(Number(lines[0]!.lines), committed.size, 'one line of cost a commit')
+}
+
+t.test('a history that cannot be is told from one that can', (t) => {
+  const quotas: Quota[] = [{ quotaId: 1, scope: 'a', limit: 10 }]
+  const grant = (id: string, amount: number, sent: number, answered: number, used: number): Reserve => {
+    const balances = [{ quotaId: 1, usedAmount: used }]
+    return { key: `key of ${id}`, body: '', scopes: ['a'], amount, sent, answered, status: 'granted', id, balances }
+  }
+  const refusal = (amount: number, sent: number, answered: number, used: number): Reserve => {
+    const balances = [{ quotaId: 1, usedAmount: used }]
+    return { key: null, body: '', scopes: ['a'], amount, sent, answered, status: 'refused', balances }
+  }
+  const commit = (id: string, cost: number, sent: number, answered: number, recordId = 'r'): Settle => {
+    return { kind: 'commit', id, cost, sent, answered, status: 'committed', recordId }
+  }
+  const told = (reserves: Reserve[], settles: Settle[] = []) => impossibilities({ quotas, reserves, settles })
+
+  t.same(told([grant('x', 6, 1, 2, 6), refusal(5, 1.5, 3, 6)], [commit('x', 1, 2.5, 4)]), [])
+  t.match(told([grant('x', 6, 1, 2, 6), grant('y', 6, 3, 4, 12)]), [/^a held at least 12 of 10 at 4$/])
+  t.match(told([grant('x', 6, 1, 2, 6), refusal(5, 5, 6, 6)], [commit('x', 1, 3, 4)]), [
+    /a never held 6 between 5 and 6/,
+  ])
+  t.match(told([grant('x', 6, 3, 4, 6), refusal(5, 1, 2, 6)]), [/a never held 6 between 1 and 2/])
+  t.match(told([refusal(10, 1, 2, 0)]), [/a had room, 0 of 10 used/])
+  t.match(told([grant('x', 1, 1, 2, 1), grant('x', 1, 3, 4, 1)]), [/^x was granted twice$/])
+  t.match(told([grant('x', 1, 1, 2, 1), { ...grant('y', 1, 3, 4, 2), key: 'key of x' }]), [/has two effects/])
+  t.match(told([grant('x', 1, 1, 2, 1)], [commit('x', 1, 3, 4), commit('x', 1, 5, 6, 'other')]), [/booked twice/])
+  t.match(told([], [commit('x', 1, 3, 4)]), [/settled and never granted/])
+  t.end()
+})

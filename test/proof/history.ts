@@ -1,0 +1,171 @@
+/**
+ * What can be said afterwards of requests that ran at once. Each took effect at some moment between its request and its
+ * answer, and nobody knows at which; so what a quota held at a moment lies between two bounds. Amounts are whole numbers
+ * of the smallest unit, times are of one clock.
+ */
+
+/** A request and its answer: sent and answered bound the moment at which it took effect. */
+type Span = { sent: number; answered: number }
+
+export type Balance = { quotaId: number; usedAmount: number }
+
+export type Reserve = Span & {
+  key: string | null
+  body: string
+  scopes: string[]
+  amount: number
+} & (
+    | { status: 'granted' | 'replayed'; id: string; balances: Balance[] }
+    | { status: 'refused'; balances: Balance[] }
+    | { status: 'mismatch' }
+  )
+
+export type Settle = Span & { id: string } & (
+    | { kind: 'commit'; cost: number; status: 'committed'; recordId: string }
+    | { kind: 'commit'; cost: number; status: 'conflict' }
+    | { kind: 'release'; status: 'released' }
+  )
+
+export type Quota = { quotaId: number; scope: string; limit: number }
+
+export type History = { quotas: Quota[]; reserves: Reserve[]; settles: Settle[] }
+
+/** What happened to one reservation, as far as the answers tell. */
+type Hold = {
+  scopes: string[]
+  amount: number
+  /** The first request that can have made it, and the first answer that names it. */
+  begun: number
+  known: number
+  /** The same of what settled it; what stays used is its cost. */
+  settleBegun: number
+  settleKnown: number
+  cost: number
+}
+
+/** Everything in a history that cannot be; empty where it can. */
+export function impossibilities(history: History): string[] {
+  const found: string[] = []
+  const holds = holdsOf(history, found)
+  const bounds = new Map(history.quotas.map((quota) => [quota.quotaId, boundsOf(quota, [...holds.values()])]))
+  for (const quota of history.quotas) {
+    const { least } = bounds.get(quota.quotaId)!
+    for (const { at, value } of least.steps) {
+      if (value > quota.limit) found.push(`${quota.scope} held at least ${value} of ${quota.limit} at ${at}`)
+    }
+  }
+  for (const reserve of history.reserves) {
+    if (reserve.status === 'mismatch') continue
+    const what = `${reserve.status} ${reserve.key ?? 'without a key'} of ${reserve.amount} for ${reserve.scopes.at(-1)}`
+    for (const { quotaId, usedAmount } of reserve.balances) {
+      const quota = history.quotas.find((one) => one.quotaId === quotaId)!
+      if (reserve.status === 'refused' && usedAmount + reserve.amount <= quota.limit)
+        found.push(`${what}: ${quota.scope} had room, ${usedAmount} of ${quota.limit} used`)
+      if (!stoodAt(bounds.get(quotaId)!, usedAmount, reserve))
+        found.push(`${what}: ${quota.scope} never held ${usedAmount} between ${reserve.sent} and ${reserve.answered}`)
+    }
+    if (reserve.status === 'refused' && reserve.balances.length === 0) found.push(`${what}: no quota was named`)
+  }
+  return found
+}
+
+function holdsOf({ reserves, settles }: History, found: string[]): Map<string, Hold> {
+  const holds = new Map<string, Hold>()
+  const ofKey = new Map<string, string>()
+  const granted = new Set<string>()
+  for (const one of reserves) {
+    if (one.status !== 'granted' && one.status !== 'replayed') continue
+    const { id, key, amount, scopes } = one
+    if (one.status === 'granted') {
+      if (granted.has(id)) found.push(`${id} was granted twice`)
+      granted.add(id)
+    }
+    if (key !== null) {
+      if ((ofKey.get(key) ?? id) !== id) found.push(`the key ${key} has two effects, ${ofKey.get(key)} and ${id}`)
+      ofKey.set(key, id)
+    }
+    const hold = holds.get(id)
+    if (hold === undefined) {
+      const never = { settleBegun: Infinity, settleKnown: Infinity, cost: 0 }
+      holds.set(id, { scopes, amount, begun: one.sent, known: one.answered, ...never })
+    } else hold.known = Math.min(hold.known, one.answered)
+  }
+  // Any request with the key can have made the hold, also one whose own answer is a repeat's.
+  for (const { key, sent } of reserves) {
+    const hold = key === null ? undefined : holds.get(ofKey.get(key) ?? '')
+    if (hold !== undefined) hold.begun = Math.min(hold.begun, sent)
+  }
+  const records = new Map<string, string>()
+  for (const one of settles) {
+    const hold = holds.get(one.id)
+    if (hold === undefined) {
+      found.push(`${one.id} was settled and never granted`)
+      continue
+    }
+    hold.settleBegun = Math.min(hold.settleBegun, one.sent)
+    if (one.status === 'conflict') continue
+    hold.settleKnown = Math.min(hold.settleKnown, one.answered)
+    if (one.kind === 'release') continue
+    const booked = `${one.recordId} of ${one.cost}`
+    if ((records.get(one.id) ?? booked) !== booked) found.push(`${one.id} was booked twice, ${booked} and another`)
+    records.set(one.id, booked)
+    hold.cost = one.cost
+  }
+  return holds
+}
+
+type Step = { at: number; value: number }
+type Bounds = { least: Curve; most: Curve }
+
+/** A value that changes in steps: at and after a step's time it is that step's. */
+class Curve {
+  readonly steps: Step[] = []
+
+  constructor(changes: { at: number; by: number }[]) {
+    let value = 0
+    for (const { at, by } of changes.filter((one) => one.at < Infinity).toSorted((a, b) => a.at - b.at)) {
+      value += by
+      const last = this.steps.at(-1)
+      if (last?.at === at) last.value = value
+      else this.steps.push({ at, value })
+    }
+  }
+
+  /** The values between two times, the one that stood at the first included. */
+  *between(from: number, to: number): Generator<number> {
+    let [low, high] = [0, this.steps.length]
+    while (low < high) {
+      const middle = (low + high) >> 1
+      if (this.steps[middle]!.at <= from) low = middle + 1
+      else high = middle
+    }
+    yield this.steps[low - 1]?.value ?? 0
+    for (let n = low; n < this.steps.length && this.steps[n]!.at <= to; n++) yield this.steps[n]!.value
+  }
+}
+
+function boundsOf({ scope }: Quota, holds: Hold[]): Bounds {
+  const own = holds.filter(({ scopes }) => scopes.includes(scope))
+  return {
+    least: new Curve(
+      own.flatMap(({ amount, cost, known, settleBegun }) => [
+        { at: known, by: amount },
+        // What is settled before its grant was answered was held a moment at least; the later of the two is safe.
+        { at: Math.max(known, settleBegun), by: cost - amount },
+      ]),
+    ),
+    most: new Curve(
+      own.flatMap(({ amount, cost, begun, settleKnown }) => [
+        { at: begun, by: amount },
+        { at: settleKnown, by: cost - amount },
+      ]),
+    ),
+  }
+}
+
+/** Whether a quota can have held exactly this at some moment of a request: both bounds only move in steps. */
+function stoodAt({ least, most }: Bounds, used: number, { sent, answered }: Span): boolean {
+  const lows = [...least.between(sent, answered)]
+  const highs = [...most.between(sent, answered)]
+  return Math.min(...lows) <= used && used <= Math.max(...highs)
+}
