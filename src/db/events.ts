@@ -38,3 +38,8 @@ export function listEvents(db: Db, filter: EventFilter, after: string | null, ro
     return rows
   })
 }
+
+/** Writes price.missing for a model that a reservation was refused for; told once a model and day of UTC. */
+export async function tellMissingPrice(db: Db, provider: string | null, model: string): Promise<void> {
+  await sql`select copilot_internal.tell_missing_price(${provider}, ${model})`.execute(db)
+}

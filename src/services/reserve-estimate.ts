@@ -1,7 +1,8 @@
+import { tellMissingPrice } from '../db/events.ts'
 import { E2B_STANDARD_TIER, usdPerSecond, type E2bPrice } from '../domain/e2b.ts'
 import { estimateLlm } from '../domain/estimate.ts'
 import { decimal, roundUsd, usdText, type Usd } from '../domain/money.ts'
-import { invalidRequest, type FieldError } from '../errors.ts'
+import { Problem, invalidRequest, type FieldError } from '../errors.ts'
 import { countTokens } from '../prices/tokenizer.ts'
 import type { ReserveBody } from '../schemas/reservations.ts'
 import type { E2bRequest, LlmRequest } from '../schemas/usage.ts'
@@ -70,7 +71,13 @@ function checkSubject(body: ReserveBody): void {
 }
 
 async function estimateModelCall(deps: PriceDeps, llm: LlmRequest): Promise<ReserveEstimate> {
-  const price = await findPrice(deps, llm, '/llm')
+  const price = await findPrice(deps, llm, '/llm').catch(async (error: unknown) => {
+    // Refused, so no decision writes the event.
+    if (error instanceof Problem && error.code === 'price_not_found') {
+      await tellMissingPrice(deps.db, llm.provider ?? null, llm.model)
+    }
+    throw error
+  })
   const inputTokens = await inputTokensOf(price.provider, llm, '/llm')
   const estimate = estimateLlm(price, {
     inputTokens,

@@ -183,6 +183,26 @@ guarantee('a commit of a model without a price is told once a model and day', as
   t.equal(json.data.length, 1)
 })
 
+guarantee('a reservation of a model without a price is refused, and told once a model and day', async (t) => {
+  const ask = (model: string) =>
+    service.call('POST', '/v1/reservations', {
+      resource_type: 'llm',
+      tenant_id: 'asking',
+      llm: { provider: 'openai', model, input_tokens: 1, max_output_tokens: 1 },
+    })
+  const answers = await Promise.all([ask('gpt-refused'), ask('gpt-refused'), ask('gpt-refused-too')])
+  t.same(
+    answers.map(({ status }) => status),
+    [422, 422, 422],
+  )
+  const { json } = await service.call('GET', '/v1/events?type=price.missing')
+  const models = json.data.map(({ data }: { data: { model: string } }) => data.model)
+  t.same(models.filter((model: string) => model.startsWith('gpt-refused')).toSorted(), [
+    'gpt-refused',
+    'gpt-refused-too',
+  ])
+})
+
 guarantee('events are listed by type, time and page; a bound key sees its tenant’s', async (t) => {
   const all = (await service.call('GET', '/v1/events?limit=1000')).json.data as {
     event_id: string

@@ -1,0 +1,35 @@
+import fc from 'fast-check'
+import t from 'tap'
+import { compositeText } from '../../src/db/composite.ts'
+import { createDatabase } from '../helpers/database.ts'
+
+const { pool } = await createDatabase(t)
+const seed = Number(process.env['PURSER_TEST_SEED'] ?? Date.now() % 2 ** 31)
+t.comment(`property tests with seed ${seed}; PURSER_TEST_SEED repeats them`)
+
+// Postgres takes no NUL; all else comes back, whatever it means in a composite or an array.
+const text = fc.oneof(
+  fc.string({ unit: 'binary' }).filter((value) => !value.includes('\0')),
+  fc.string({ unit: fc.constantFrom('"', '\\', '(', ')', ',', '{', '}', ' ', "'", 'x') }),
+  fc.constantFrom('', 'NULL', 'null', '\\N', '()', '""'),
+)
+const item = fc.record({
+  tenant_id: fc.option(text),
+  user_id: fc.option(text),
+  labels: fc.option(fc.dictionary(text, text)),
+})
+
+t.test('Postgres reads back what a composite text was made of', async (t) => {
+  await fc.assert(
+    fc.asyncProperty(fc.array(item, { minLength: 1, maxLength: 5 }), async (items) => {
+      await pool.query(
+        'drop type if exists pg_temp.odd; create type pg_temp.odd as (tenant_id text, user_id text, labels jsonb)',
+      )
+      const { rows } = await pool.query('select tenant_id, user_id, labels from unnest($1::pg_temp.odd[])', [
+        items.map((one) => compositeText(one, ['tenant_id', 'user_id', 'labels'])),
+      ])
+      t.same(rows, JSON.parse(JSON.stringify(items)))
+    }),
+    { seed, numRuns: 200 },
+  )
+})
