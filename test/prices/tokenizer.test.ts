@@ -46,7 +46,7 @@ t.test(
     // That they were counted piece by piece shows in the sum: the pieces' own counts, where the whole would have fewer.
     for (const unit of ['a', ' \n', '!?', '漢字', '😀']) {
       const text = unit.repeat(Math.floor(2_000 / unit.length))
-      const characters = [...text]
+      const characters = Array.from(text)
       let tokens = 0
       for (let at = 0; at < characters.length; at += 256) tokens += count(characters.slice(at, at + 256).join(''))
       t.equal(

@@ -66,7 +66,7 @@ export function pricingRoutes(app: App, services: Services): void {
       config: { roles: READERS, limit: 'reads' },
       schema: {
         tags: ['pricing'],
-        operationId: 'listE2bPrices',
+        operationId: 'listSandboxPrices',
         summary: 'List versions of the sandbox rate card, by tier, region and date',
         description: LIST_DESCRIPTION,
         querystring: E2bPricesQuery,
@@ -86,7 +86,7 @@ export function pricingRoutes(app: App, services: Services): void {
       config: { roles: ADMINS, limit: 'admin' },
       schema: {
         tags: ['pricing'],
-        operationId: 'publishE2bPrice',
+        operationId: 'publishSandboxPrice',
         summary: 'Add a version of the sandbox rate card of a tier and region',
         description: `${ADD_DESCRIPTION} Without vcpu and memory_mib the tier keeps its size.`,
         body: E2bPriceBody,
