@@ -219,7 +219,7 @@ function makeBody(schema: Schema, n: number): { body: Buffer; wrong: string | nu
   }
   const json = JSON.stringify(value)
   if (kind < 0.07)
-    return { body: Buffer.from(json.slice(0, random.below(json.length))), wrong: 'JSON that ends too early' }
+    return { body: Buffer.from(json.slice(0, 1 + random.below(json.length - 1))), wrong: 'JSON that ends too early' }
   if (kind < 0.09) {
     const bad = random.pick([[0xff], [0xc3, 0x28], [0xed, 0xa0, 0x80], [0xf4, 0x90, 0x80, 0x80], [0xc0, 0x80]])
     const text = JSON.stringify({ ...(value as object), tenant_id: '<>' })

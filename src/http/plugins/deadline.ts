@@ -22,11 +22,11 @@ const STEP_MS = 100
 export function registerDeadline(app: FastifyInstance): void {
   app.decorateRequest('waitedMs', 0)
   app.decorateRequest('deadline', undefined)
-  app.addHook('preParsing', (request, reply, _payload, done) => {
+  // Hooks that call back would be the parents of the handler's spans, and one of preHandler would end them.
+  app.addHook('preParsing', async (request, reply) => {
     request.waitedMs = reply.elapsedTime
-    done()
   })
-  app.addHook('preHandler', (request, reply, done) => {
+  app.addHook('preValidation', async (request, reply) => {
     const { roles, report } = request.routeOptions.config
     if (roles !== undefined && report === undefined) {
       const leftMs = ANSWER_MS_MAX - Math.floor(request.waitedMs / STEP_MS) * STEP_MS
@@ -34,10 +34,8 @@ export function registerDeadline(app: FastifyInstance): void {
         if (!reply.sent) void reply.send(unanswered('The answer did not come in time'))
       }, leftMs)
     }
-    done()
   })
-  app.addHook('onResponse', (request, _reply, done) => {
+  app.addHook('onResponse', async (request) => {
     clearTimeout(request.deadline)
-    done()
   })
 }
