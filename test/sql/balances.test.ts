@@ -140,6 +140,22 @@ guarantee('another time zone closes the running balance and opens one, and open 
   ])
 })
 
+guarantee('a zone whose running day began with a day that has ended takes its place', async (t) => {
+  // The clocks of the Azores go back in this day, which is an hour longer than that of UTC and begins with it.
+  await session.moveTo('2026-10-25T12:00:00Z')
+  await setQuota('azores', '100')
+  await booked('azores', '1')
+  const open = await held('azores', '2', { ttl_seconds: 86_400 })
+  await session.moveTo('2026-10-26T00:30:00Z')
+  await setQuota('azores', '100', { time_zone: 'Atlantic/Azores' })
+  await booked('azores', '4')
+  t.match(await session.commit(booking(open, '2')), [{ outcome: { committed: { late: true } } }])
+  t.same(await balancesOf('azores'), [
+    'day closed from 10-25 00:00 spent 3 opening 0 reserved 0',
+    'day runs from 10-25 00:00 spent 7 opening 1 reserved 0',
+  ])
+})
+
 guarantee('the same settings again close nothing', async (t) => {
   await setQuota('same', '10', { time_zone: 'Asia/Kathmandu' })
   await setQuota('same', '20', { time_zone: 'Asia/Kathmandu' })
