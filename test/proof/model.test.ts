@@ -464,5 +464,5 @@ t.test('random calls of several clients answer, book and balance as the rules sa
     }
   })
   await fc.assert(property, { seed, numRuns: RUNS })
-  t.comment(`${RUNS} runs, ${calls} commands`)
+  console.error(`${RUNS} runs, ${calls} commands`)
 })
