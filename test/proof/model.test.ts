@@ -293,6 +293,28 @@ function keyOf({ scope, period }: QuotaName) {
 
 // ---- How they are compared
 
+/** Answers that a run of the usual size has of; without them it would show little. */
+const KINDS = [
+  'granted',
+  'refused',
+  'replayed',
+  'committed',
+  'settled',
+  'extended',
+  'records',
+  'corrected',
+  'made',
+  'deleted',
+]
+const tally = new Map<string, number>()
+
+function count(answer: unknown): void {
+  for (const one of Array.isArray(answer) ? answer : [answer]) {
+    const [kind] = Object.keys(one as object)
+    tally.set(kind!, (tally.get(kind!) ?? 0) + 1)
+  }
+}
+
 function equal(found: unknown, expected: unknown, what: string): void {
   const [a, b] = [JSON.stringify(found), JSON.stringify(expected)]
   if (a !== b) throw new Error(`${what}:\n  found    ${a}\n  expected ${b}`)
@@ -356,6 +378,7 @@ class Act implements fc.AsyncCommand<State, Real> {
     const todo = operationOf(this.#wish, state, real)
     const answer = await perform(session, todo)
     const expected = state.model.apply(todo)
+    count(answer)
     equal(lateOnce(answer, expected), expected, this.toString())
     equal(await balancesIn(session), state.model.balances(), `balances after ${this.toString()}`)
     await nameCharges(session, state.model)
@@ -464,5 +487,6 @@ t.test('random calls of several clients answer, book and balance as the rules sa
     }
   })
   await fc.assert(property, { seed, numRuns: RUNS })
-  console.error(`${RUNS} runs, ${calls} commands`)
+  t.comment(`${RUNS} runs, ${calls} commands, among their answers ${JSON.stringify(Object.fromEntries(tally))}`)
+  for (const kind of KINDS) t.ok(tally.has(kind), `some answers were ${kind}`)
 })
