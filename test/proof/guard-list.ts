@@ -4,7 +4,9 @@ export interface Guard {
   /** What would happen without it. */
   why: string
   file: string
-  /** Stands in the file exactly once. */
+  /** Other files that have the same text, where one stands in for another. */
+  alsoIn?: string[]
+  /** Stands in each file exactly once. */
   remove: string
   put: string
   tests: string[]
@@ -28,6 +30,7 @@ export const GUARDS: Guard[] = [
     name: 'pinned plan',
     why: 'a hash join locks balances in no order',
     ...inFunction('change_balances', 'set enable_hashjoin = off\nset enable_mergejoin = off\n'),
+    alsoIn: ['reserve', 'commit', 'release', 'record'].map((verb) => `migrations/functions/${verb}_spend.sql`),
     tests: [PLANS],
   },
   {

@@ -79,12 +79,16 @@ async function main(): Promise<number> {
   return kept === 0 ? 0 : 1
 }
 
-/** The file without its guard. @throws where the text that is taken away is not there exactly once. */
-function without({ name, file, remove, put }: Guard): string {
-  const text = readFileSync(join(root, file), 'utf8')
-  const places = text.split(remove).length - 1
-  if (places !== 1) throw new Error(`${name}: ${file} has its text ${places} times, not once`)
-  return text.replace(remove, () => put)
+/** The files without a guard, by their names. @throws where the text that is taken away is not in each exactly once. */
+function without({ name, file, alsoIn = [], remove, put }: Guard): Map<string, string> {
+  return new Map(
+    [file, ...alsoIn].map((path) => {
+      const text = readFileSync(join(root, path), 'utf8')
+      const places = text.split(remove).length - 1
+      if (places !== 1) throw new Error(`${name}: ${path} has its text ${places} times, not once`)
+      return [path, text.replace(remove, () => put)]
+    }),
+  )
 }
 
 async function runTests(guard: Guard | null, files: string[]): Promise<Outcome> {
@@ -93,7 +97,7 @@ async function runTests(guard: Guard | null, files: string[]): Promise<Outcome> 
   try {
     for (const name of COPIED) cpSync(join(root, name), join(folder, name), { recursive: true })
     for (const name of ['node_modules', '.cache']) symlinkSync(join(root, name), join(folder, name))
-    if (guard !== null) writeFileSync(join(folder, guard.file), without(guard))
+    for (const [path, text] of guard === null ? [] : without(guard)) writeFileSync(join(folder, path), text)
     return await runIn(folder, files)
   } finally {
     rmSync(folder, { recursive: true, force: true })
