@@ -127,7 +127,7 @@ export const GUARDS: Guard[] = [
     name: 'cause above the limit',
     why: 'nothing tells that a balance stands above its limit, so nothing is decided again',
     ...inFunction('change_balances', 'then coalesce(p.over_cause, p_cause) end', 'then p.over_cause end'),
-    tests: [BALANCES],
+    tests: [CONCURRENCY],
   },
   {
     name: 'cause of an opening',
@@ -173,7 +173,7 @@ export const GUARDS: Guard[] = [
     name: 'correction once',
     why: 'a corrected line is corrected again',
     ...inFunction('correct_record', '  if not found then\n', '  if false then\n'),
-    tests: [MODEL],
+    tests: ['test/http/cost-records.test.ts'],
   },
   {
     name: 'closing of a moved balance',
@@ -183,6 +183,24 @@ export const GUARDS: Guard[] = [
       'update copilot_internal.quota_periods p set closed_at = v_now',
       'update copilot_internal.quota_periods p set closed_at = p.closed_at',
     ),
+    tests: [BALANCES],
+  },
+  {
+    name: 'longer hold in the running period',
+    why: 'a hold that is extended past midnight stays in a period that has ended',
+    ...inFunction('extend_reservation', '  v_moves := v_old.periods_end_at <= v_now;\n', '  v_moves := false;\n'),
+    tests: [MODEL],
+  },
+  {
+    name: 'lateness after a period',
+    why: 'a commit after midnight is not late, and misses the balances that were opened since',
+    ...inFunction('commit_spend', 'v_now >= least(r.expires_at, r.periods_end_at)', 'v_now >= r.expires_at'),
+    tests: [BALANCES],
+  },
+  {
+    name: 'ended period of a moved quota',
+    why: 'a zone whose running day began with a day that has ended cannot be set',
+    ...inFunction('set_quotas', ' or p.starts_at = b.starts_at'),
     tests: [BALANCES],
   },
 ]

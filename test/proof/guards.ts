@@ -116,10 +116,12 @@ async function runIn(folder: string, files: string[]): Promise<Outcome> {
   const timer = setTimeout(() => child.kill('SIGTERM'), SECONDS_MAX * 1000)
   const outcome = { passed: 0, failed: 0, first: '' }
   const gone = once(child, 'close')
+  let named = false
   for await (const line of createInterface({ input: child.stdout })) {
     const [, name] = /^\s+not ok \d+ - (.*?)(?: # time=.*)?$/.exec(line) ?? []
-    // A failure inside a test comes before the test's own name; the name tells more.
-    if (name !== undefined && (outcome.first === '' || / # time=/.test(line))) outcome.first = name
+    // A failure inside a test comes before the test's own name, which has a time; the name tells more.
+    if (name !== undefined && (outcome.first === '' || (!named && line.includes(' # time=')))) outcome.first = name
+    named ||= name !== undefined && line.includes(' # time=')
     const [, passed, failed] = /^(\d+) passed, (\d+) failed$/.exec(line) ?? []
     if (passed !== undefined) Object.assign(outcome, { passed: Number(passed), failed: Number(failed) })
   }

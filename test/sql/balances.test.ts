@@ -342,7 +342,7 @@ guarantee('a commit that books nothing does not keep a later one of the same bat
     await session.commit(
       booking(first, '3', unfit),
       booking(first, '3'),
-      booking(second, '1', { tenant_id: 'somebody-else' }),
+      booking(second, '0.5', { tenant_id: 'somebody-else' }),
       booking(second, '1', { tenant_id: 'after-unfit' }),
     ),
     [
@@ -367,6 +367,7 @@ guarantee('a hold released twice in one batch is given back once, and to its own
       ...Array(2).fill({ settled: { status: 'released', released_usd: '4', release_reason: 'done' } }),
     ],
   )
+  t.match(await session.release(id), [{ settled: { status: 'released', released_usd: '4' } }])
   t.same(await balancesOf('releases'), ['day runs from 11-10 00:00 spent 0 opening 0 reserved 1'])
 })
 

@@ -20,7 +20,7 @@ async function pidOf(session: Session): Promise<number> {
 }
 
 /** Far more than any wait for a lock may last, also on a machine that is busy. */
-const WAIT_MS_MAX = 60_000
+const WAIT_MS_MAX = 30_000
 
 /** Asks until Postgres itself says so. @throws where it never does. */
 async function until(condition: string, values: unknown[]): Promise<void> {
