@@ -318,6 +318,32 @@ t.test('the lock of a change of quotas ends the wait of every decision, and a de
   await assertHealthy(t, pool)
 })
 
+t.test('reservations are locked in the order of their ids, whatever the order of the items', async (t) => {
+  const [holder, waiter] = [openSession(t, database.url), openSession(t, database.url)]
+  const [holderPid, waiterPid] = [await pidOf(holder), await pidOf(waiter)]
+  const calls = {
+    commit: (ids: string[]) => waiter.commit(...ids.map((id) => booking(id, '1'))),
+    release: (ids: string[]) => waiter.release(...ids),
+  }
+  for (const [name, call] of Object.entries(calls)) {
+    const items = [hold('in-order', '1'), hold('in-order', '1')]
+    await holder.reserve(...items)
+    const [low, high] = items.map(({ reservation_id: id }) => id).toSorted() as [string, string]
+    await holder.pool.query('begin')
+    await holder.pool.query('select from copilot_internal.reservations where reservation_id = $1 for update', [low])
+    const answer = call([high, low])
+    await untilBlocked(waiterPid, holderPid)
+    // Who waits for the first has not locked the second.
+    await t.resolves(
+      pool.query('select from copilot_internal.reservations where reservation_id = $1 for update nowait', [high]),
+      name,
+    )
+    await holder.pool.query('rollback')
+    await answer
+  }
+  await assertHealthy(t, pool)
+})
+
 t.test('a key in flight in another session makes its repeat wait, and then replay', async (t) => {
   const [first, second] = [openSession(t, database.url), openSession(t, database.url)]
   const key = { idempotency_key: 'in-flight' }
