@@ -72,7 +72,10 @@ begin
     if v_old.quota_id is null or v_old.deleted_at is not null
        or (v_old.time_zone, v_old.week_starts_on, v_old.billing_day) is distinct from (v_new.time_zone, v_new.week_starts_on, v_new.billing_day) then
       update copilot_internal.quota_periods p set closed_at = v_now
-        where p.quota_id = v_new.quota_id and p.closed_at is null and p.ends_at > v_now;
+        from copilot_internal.period_bounds(v_new.period, v_new.time_zone, v_new.week_starts_on, v_new.billing_day, v_now) b
+        where p.quota_id = v_new.quota_id and p.closed_at is null
+          -- A period that has ended may have begun with the new one: a day in which one zone's clocks went back is longer.
+          and (p.ends_at > v_now or p.starts_at = b.starts_at);
       perform copilot_internal.open_balance(v_new, v_now);
     else
       update copilot_internal.quota_periods p

@@ -11,6 +11,9 @@ import { recordSpend, type RecordItem, type Recording } from '../../src/db/recor
 import { releaseSpend, type Release } from '../../src/db/release-spend.ts'
 import { reserveSpend, type Decision, type ReserveItem } from '../../src/db/reserve-spend.ts'
 
+/** The ids of the two lines of a correction. */
+type LineIds = { reversalId: string; successorId: string }
+
 /** One connection, with a clock of its own, through which the functions of src/db are called. */
 export type Session = {
   db: Db
@@ -22,14 +25,18 @@ export type Session = {
   release(...reservationIds: string[]): Promise<Release[]>
   record(...items: RecordItem[]): Promise<Recording>
   /** To another cost in USD. */
-  correct(costRecordId: string, costUsd: string): Promise<Corrected>
+  correct(costRecordId: string, costUsd: string, ids?: LineIds): Promise<Corrected>
 }
 
 /** Opens a connection that stays until `t` is done. */
 export function openSession(t: Pick<Test, 'teardown'>, databaseUrl: string): Session {
   const pool = new pg.Pool({ connectionString: databaseUrl, max: 1, idleTimeoutMillis: 0 })
   const db = new Kysely<DB>({ dialect: new PostgresDialect({ pool }) })
-  t.teardown(() => db.destroy())
+  t.teardown(async () => {
+    await db.destroy()
+    // Kysely ends only a pool that it has used.
+    if (!pool.ended) await pool.end()
+  })
   return {
     db,
     pool,
@@ -44,12 +51,11 @@ export function openSession(t: Pick<Test, 'teardown'>, databaseUrl: string): Ses
         ids.map((id) => ({ reservation_id: id, tenant_id: null, reason: null })),
       ),
     record: (...items) => recordSpend(db, items, { retentionDays: 90, imports: false }),
-    correct: (costRecordId, costUsd) =>
+    correct: (costRecordId, costUsd, ids = { reversalId: uuidv7(), successorId: uuidv7() }) =>
       correctRecord(db, {
         costRecordId,
         tenantId: null,
-        reversalId: uuidv7(),
-        successorId: uuidv7(),
+        ...ids,
         measure: 'cost',
         cost_usd: costUsd,
         provider: null,

@@ -23,6 +23,12 @@ export interface TcpProxy {
   keptBack(): number
 }
 
+/** Resets a connection. One that is ending cannot be reset, and Node would wait for it for ever at its own end. */
+function breakOff(socket: Socket): void {
+  if (socket.writableEnded) socket.destroy()
+  else socket.resetAndDestroy()
+}
+
 /** Listens on 127.0.0.1 and leads to the port given, also on 127.0.0.1. Closed when `t` is done. */
 export async function startTcpProxy(t: Test, targetPort: number): Promise<TcpProxy> {
   let target = targetPort
@@ -40,7 +46,7 @@ export async function startTcpProxy(t: Test, targetPort: number): Promise<TcpPro
   }
   const server = createServer((client) => {
     keep(client)
-    if (state === 'cut') return client.resetAndDestroy()
+    if (state === 'cut') return breakOff(client)
     if (state === 'silent') return
     const upstream = connect(target, '127.0.0.1')
     keep(upstream)
@@ -51,7 +57,7 @@ export async function startTcpProxy(t: Test, targetPort: number): Promise<TcpPro
         if (!isAnswer && wanted !== null && piece.includes(wanted)) keepsBack = true
         if (isAnswer && keepsBack) kept += 1
         else if (isAnswer && drop()) {
-          client.resetAndDestroy()
+          breakOff(client)
           upstream.destroy()
         } else if (!to.destroyed) to.write(piece)
       })
@@ -66,7 +72,7 @@ export async function startTcpProxy(t: Test, targetPort: number): Promise<TcpPro
   await once(server, 'listening')
   const { port } = server.address() as AddressInfo
   const breakAll = () => {
-    for (const socket of sockets) socket.resetAndDestroy()
+    for (const socket of sockets) breakOff(socket)
   }
   t.teardown(async () => {
     breakAll()

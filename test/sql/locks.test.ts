@@ -19,12 +19,17 @@ async function pidOf(session: Session): Promise<number> {
   return rows[0]!.pid
 }
 
-/** Asks until Postgres itself says so; the test's own timeout bounds it. */
+/** Far more than any wait for a lock may last, also on a machine that is busy. */
+const WAIT_MS_MAX = 30_000
+
+/** Asks until Postgres itself says so. @throws where it never does. */
 async function until(condition: string, values: unknown[]): Promise<void> {
-  for (;;) {
+  const begun = performance.now()
+  while (performance.now() - begun < WAIT_MS_MAX) {
     const { rows } = await pool.query<{ holds: boolean }>(`select (${condition}) as holds`, values)
     if (rows[0]!.holds) return
   }
+  throw new Error(`Postgres never said that ${condition}`)
 }
 
 /** Until the session waits for a lock that the other one has. */
@@ -140,8 +145,10 @@ async function oneByOne<Item>(items: Item[], call: (item: Item) => Promise<unkno
 
 /** The functions that take locks (0) to (3), each over all that it meets, in the order given. */
 const DECIDING: Record<string, (session: Session, met: Met) => Promise<unknown>> = {
-  reserve: (session, { tenants }) =>
-    session.reserve(...tenants.map((tenant) => hold(tenant, '0.01', { ttl_seconds: 0 }))),
+  reserve: (session, { tenants, lines }) =>
+    session.reserve(
+      ...tenants.map((tenant, n) => hold(tenant, '0.01', { ttl_seconds: 0, idempotency_key: `again ${lines[n]}` })),
+    ),
   commit: (session, { holds }) => session.commit(...holds.map((id) => booking(id, '0.02'))),
   release: (session, { holds }) => session.release(...holds),
   extend: (session, { holds }) =>
@@ -308,6 +315,32 @@ t.test('the lock of a change of quotas ends the wait of every decision, and a de
   t.equal(await code, LOCK_NOT_AVAILABLE, 'a change beside a decision')
   await holder.pool.query('rollback')
   t.match(await waiter.commit(booking(id, '1')), [{ outcome: { committed: { status: 'committed' } } }])
+  await assertHealthy(t, pool)
+})
+
+t.test('reservations are locked in the order of their ids, whatever the order of the items', async (t) => {
+  const [holder, waiter] = [openSession(t, database.url), openSession(t, database.url)]
+  const [holderPid, waiterPid] = [await pidOf(holder), await pidOf(waiter)]
+  const calls = {
+    commit: (ids: string[]) => waiter.commit(...ids.map((id) => booking(id, '1'))),
+    release: (ids: string[]) => waiter.release(...ids),
+  }
+  for (const [name, call] of Object.entries(calls)) {
+    const items = [hold('in-order', '1'), hold('in-order', '1')]
+    await holder.reserve(...items)
+    const [low, high] = items.map(({ reservation_id: id }) => id).toSorted() as [string, string]
+    await holder.pool.query('begin')
+    await holder.pool.query('select from copilot_internal.reservations where reservation_id = $1 for update', [low])
+    const answer = call([high, low])
+    await untilBlocked(waiterPid, holderPid)
+    // Who waits for the first has not locked the second.
+    await t.resolves(
+      pool.query('select from copilot_internal.reservations where reservation_id = $1 for update nowait', [high]),
+      name,
+    )
+    await holder.pool.query('rollback')
+    await answer
+  }
   await assertHealthy(t, pool)
 })
 

@@ -1,0 +1,206 @@
+/** One guard of the money: the text that is it, and the tests that are to miss it. */
+export interface Guard {
+  name: string
+  /** What would happen without it. */
+  why: string
+  file: string
+  /** Other files that have the same text, where one stands in for another. */
+  alsoIn?: string[]
+  /** Stands in each file exactly once. */
+  remove: string
+  put: string
+  tests: string[]
+}
+
+const BALANCES = 'test/sql/balances.test.ts'
+const LOCKS = 'test/sql/locks.test.ts'
+const PLANS = 'test/sql/plans.test.ts'
+const MODEL = 'test/proof/model.test.ts'
+const CONCURRENCY = 'test/http/concurrency.test.ts'
+
+/** A guard of a function in migrations/functions. */
+const inFunction = (name: string, text: string, put = '') => ({
+  file: `migrations/functions/${name}.sql`,
+  remove: text,
+  put,
+})
+
+export const GUARDS: Guard[] = [
+  {
+    name: 'pinned plan',
+    why: 'a hash join locks balances in no order',
+    ...inFunction('change_balances', 'set enable_hashjoin = off\nset enable_mergejoin = off\n'),
+    alsoIn: ['reserve', 'commit', 'release', 'record'].map((verb) => `migrations/functions/${verb}_spend.sql`),
+    tests: [PLANS],
+  },
+  {
+    name: 'order of reservations',
+    why: 'two commits of the same holds in opposite orders deadlock',
+    ...inFunction(
+      'commit_spend',
+      'v_ids := array(select distinct i.reservation_id from unnest(v_items) i order by i.reservation_id);',
+      'v_ids := array(select i.reservation_id from unnest(v_items) i);',
+    ),
+    tests: [LOCKS],
+  },
+  {
+    name: 'order of keys',
+    why: 'two batches with the same keys in opposite orders deadlock',
+    ...inFunction('reserve_spend', '    order by i.principal, i.idempotency_key, i.ordinality\n'),
+    tests: [LOCKS],
+  },
+  {
+    name: 'shared lock of decisions',
+    why: 'a decision works with a limit that is being changed',
+    ...inFunction('reserve_spend', 'perform pg_advisory_xact_lock_shared(copilot_internal.quota_lock());'),
+    tests: [LOCKS],
+  },
+  {
+    name: 'exclusive lock of changes',
+    why: 'money in flight escapes the opening balance of a new quota',
+    ...inFunction('set_quotas', 'perform pg_advisory_xact_lock(copilot_internal.quota_lock());'),
+    tests: [LOCKS],
+  },
+  {
+    name: 'lock of the reservation',
+    why: 'a hold that two commit at once is booked twice',
+    ...inFunction('commit_spend', '      for update\n'),
+    tests: [LOCKS],
+  },
+  {
+    name: 'decision under the lock',
+    why: 'what others were granted meanwhile is not seen, and limits are exceeded',
+    ...inFunction('reserve_spend', '  if v_change.over then\n', '  if false then\n'),
+    tests: [CONCURRENCY],
+  },
+  {
+    name: 'unique key of a request',
+    why: 'a repeat holds again',
+    file: 'migrations/0004_reservations.up.sql',
+    remove: 'create unique index reservations_idempotency',
+    put: 'create index reservations_idempotency',
+    tests: [BALANCES],
+  },
+  {
+    name: 'hash of a request',
+    why: 'a key with another body is answered as if it were the first',
+    ...inFunction('reserve_outcomes', 'case when r.request_hash = i.request_hash\n', 'case when true\n'),
+    tests: [BALANCES],
+  },
+  {
+    name: 'one effect a batch',
+    why: 'a repeat in flight shares a batch with its first',
+    file: 'src/db/group-commit.ts',
+    remove: 'if (batch.length >= itemsMax || (key !== null && keys.has(key))) later.push(entry)',
+    put: 'if (batch.length >= itemsMax) later.push(entry)',
+    tests: ['test/db/group-commit.test.ts'],
+  },
+  {
+    name: 'commit once',
+    why: 'another commit of a committed hold is booked too',
+    ...inFunction('commit_spend', "where r.status <> 'committed' and (i.tenant_id", 'where (i.tenant_id'),
+    tests: [BALANCES],
+  },
+  {
+    name: 'tenant of a commit',
+    why: 'one tenant commits the hold of another',
+    ...inFunction(
+      'commit_spend',
+      'and (i.tenant_id is null or r.tenant_id = i.tenant_id)\n      and (i.measure',
+      'and (i.measure',
+    ),
+    tests: [BALANCES],
+  },
+  {
+    name: 'release once',
+    why: 'a hold that was settled is given back again',
+    ...inFunction('release_spend', "where r.status = 'reserved' and (i.tenant_id", 'where (i.tenant_id'),
+    tests: [BALANCES],
+  },
+  {
+    name: 'order in a batch',
+    why: 'the items of one batch do not see each other, and exceed a limit together',
+    ...inFunction('decide_spend', 'v_reserved[v_balance] := v_reserved[v_balance] + v_amount;', 'null;'),
+    tests: [BALANCES],
+  },
+  {
+    name: 'cause above the limit',
+    why: 'nothing tells that a balance stands above its limit, so nothing is decided again',
+    ...inFunction('change_balances', 'then coalesce(p.over_cause, p_cause) end', 'then p.over_cause end'),
+    tests: [CONCURRENCY],
+  },
+  {
+    name: 'cause of an opening',
+    why: 'a balance that opens above its limit looks like a broken one',
+    ...inFunction('open_balance', "then 'opening' end", 'then null::text end'),
+    tests: [BALANCES],
+  },
+  {
+    name: 'period copy of the limit',
+    why: 'a decision reads a limit that has been changed',
+    ...inFunction('set_quotas', 'set limit_usd = v_new.limit_usd, raise_limit_usd', 'set raise_limit_usd'),
+    tests: [BALANCES],
+  },
+  {
+    name: 'opening balance',
+    why: 'what was booked before a quota was made does not count',
+    ...inFunction(
+      'open_balance',
+      'v_bounds.starts_at, v_bounds.ends_at, v_opening, v_opening,',
+      'v_bounds.starts_at, v_bounds.ends_at, 0, 0,',
+    ),
+    tests: [BALANCES],
+  },
+  {
+    name: 'adoption of open holds',
+    why: 'what is held already escapes a new quota',
+    ...inFunction('open_balance', 'set quota_period_ids = r.quota_period_ids || v_id, ', 'set '),
+    tests: [BALANCES],
+  },
+  {
+    name: 'period of a late cost',
+    why: 'a late commit counts in a period that does not contain it',
+    ...inFunction('late_period_ids', 'p.starts_at <= p_booked_at and ', ''),
+    tests: [BALANCES],
+  },
+  {
+    name: 'reversal of a charge',
+    why: 'a commit after a charged lapse is spent beside the charge',
+    ...inFunction('commit_spend', 'd.cost_usd - coalesce(d.charged_usd, 0) as spent', 'd.cost_usd as spent'),
+    tests: [BALANCES],
+  },
+  {
+    name: 'correction once',
+    why: 'a corrected line is corrected again',
+    ...inFunction('correct_record', '  if not found then\n', '  if false then\n'),
+    tests: ['test/http/cost-records.test.ts'],
+  },
+  {
+    name: 'closing of a moved balance',
+    why: 'a quota whose zone changed has two running balances',
+    ...inFunction(
+      'set_quotas',
+      'update copilot_internal.quota_periods p set closed_at = v_now',
+      'update copilot_internal.quota_periods p set closed_at = p.closed_at',
+    ),
+    tests: [BALANCES],
+  },
+  {
+    name: 'longer hold in the running period',
+    why: 'a hold that is extended past midnight stays in a period that has ended',
+    ...inFunction('extend_reservation', '  v_moves := v_old.periods_end_at <= v_now;\n', '  v_moves := false;\n'),
+    tests: [MODEL],
+  },
+  {
+    name: 'lateness after a period',
+    why: 'a commit after midnight is not late, and misses the balances that were opened since',
+    ...inFunction('commit_spend', 'v_now >= least(r.expires_at, r.periods_end_at)', 'v_now >= r.expires_at'),
+    tests: [BALANCES],
+  },
+  {
+    name: 'ended period of a moved quota',
+    why: 'a zone whose running day began with a day that has ended cannot be set',
+    ...inFunction('set_quotas', ' or p.starts_at = b.starts_at'),
+    tests: [BALANCES],
+  },
+]
