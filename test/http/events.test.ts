@@ -133,6 +133,15 @@ guarantee('a warned quota tells, a silent one does not', async (t) => {
   t.same(await told('silent'), ['quota.exceeded spent', 'quota.warning 0.8', 'quota.warning 0.9'])
 })
 
+guarantee('a limit of 0 is exceeded by the first cost', async (t) => {
+  await setLimit('nothing', 5)
+  const open = await hold('nothing', 1)
+  await setLimit('nothing', 0)
+  t.same(await told('nothing'), [])
+  await commit(open, 1)
+  t.same(await told('nothing'), ['quota.exceeded spent', 'quota.warning 0.8', 'quota.warning 0.9'])
+})
+
 guarantee('lapsed holds and late commits are told once each', async (t) => {
   await setNow(database, '2027-03-11T10:00:00Z')
   const released = await hold('lapsing', 3, { ttl_seconds: 60 })
