@@ -43,7 +43,9 @@ begin
         select min(t.threshold * l.limit_usd)
         from copilot_internal.cost_quotas q, unnest(q.thresholds || 1::numeric) t(threshold),
              lateral (select case when p.raise_until > p_now then p.raise_limit_usd else p.limit_usd end as limit_usd) l
-        where q.quota_id = p.quota_id and t.threshold * l.limit_usd > p.spent), 'infinity')
+        where q.quota_id = p.quota_id
+          -- Nothing is told while nothing is spent, so a limit of 0 is due with the first cost.
+          and (t.threshold * l.limit_usd > p.spent or p.spent = 0)), 'infinity')
       where p.quota_period_id = any (p_ids);
   end if;
 end $$;

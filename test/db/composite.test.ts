@@ -13,10 +13,12 @@ const text = fc.oneof(
   fc.string({ unit: fc.constantFrom('"', '\\', '(', ')', ',', '{', '}', ' ', "'", 'x') }),
   fc.constantFrom('', 'NULL', 'null', '\\N', '()', '""'),
 )
+// Names as the contract has them. (V8 13.6 reads an escaped name wrong where an object before had the name "\\".)
+const name = fc.stringMatching(/^[a-z][a-z0-9_]{0,62}$/)
 const item = fc.record({
   tenant_id: fc.option(text),
   user_id: fc.option(text),
-  labels: fc.option(fc.dictionary(text, text)),
+  labels: fc.option(fc.dictionary(name, text)),
 })
 
 t.test('Postgres reads back what a composite text was made of', async (t) => {
