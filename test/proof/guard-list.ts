@@ -173,7 +173,7 @@ export const GUARDS: Guard[] = [
     name: 'correction once',
     why: 'a corrected line is corrected again',
     ...inFunction('correct_record', '  if not found then\n', '  if false then\n'),
-    tests: ['test/http/cost-records.test.ts'],
+    tests: [MODEL],
   },
   {
     name: 'closing of a moved balance',

@@ -3,7 +3,7 @@ import { buildApp } from '../../src/app.ts'
 import { openPriceCache } from '../../src/cache/prices.ts'
 import { openStatusCache } from '../../src/cache/quota-status.ts'
 import { openSharedCache } from '../../src/cache/shared.ts'
-import { DatabaseClock } from '../../src/db/clock.ts'
+import { DatabaseClock, readClock } from '../../src/db/clock.ts'
 import { connect } from '../../src/db/connection.ts'
 import { bootstrapAdminKey } from '../../src/services/api-keys.ts'
 import { createServices } from '../../src/services/index.ts'
@@ -23,11 +23,12 @@ export async function openInstance(t: Pick<Test, 'teardown'>, databaseUrl: strin
   const app = await buildApp({
     services: createServices({
       db,
-      clock: new DatabaseClock(),
+      clock: new DatabaseClock(await readClock(db)),
       prices: openPriceCache(db, shared),
       shared,
       status: openStatusCache(shared),
       enforcement: 'enforce',
+      tokens: null,
     }),
     limits: { decisions: unlimited, reads: unlimited, admin: unlimited },
     allowEmailIds: false,

@@ -43,7 +43,7 @@ const request = fc.record({
   amount,
   unit: fc.option(fc.constantFrom('2', '0.3', '0.07', '0.000007'), { freq: 2, nil: null }),
   keyed: fc.boolean(),
-  ttlSeconds: fc.constantFrom(60, 600, 7_200, 86_400),
+  ttlSeconds: fc.constantFrom(60, 600, 7_200, 86_400, 90_000),
   charge: fc.boolean(),
 })
 type Request = Generated<typeof request>
@@ -56,7 +56,7 @@ const rules = fc.record({
   billingDay: fc.constantFrom(1, 15, 31),
 })
 
-/** Numbers stand for requests, and for holds and lines in the order they were asked for; the same number is the same again. */
+/** Numbers stand for requests, and count holds and lines back from the last; the same request again is a repeat. */
 const wish = fc.oneof(
   {
     weight: 6,
@@ -117,12 +117,13 @@ const pause = fc.constantFrom(1, 7, 31, 60, 300, 1_140, 1_440, 11_520).map((minu
 
 type Real = { sessions: Session[]; requests: Request[] }
 /** Replaced as a whole where the order of calls is found out afterwards. */
-type State = { model: Model; holds: string[]; lines: string[] }
+type State = { model: Model; holds: string[] }
 
 function operationOf(wished: Wish, state: State, { requests }: Real): Operation {
-  const { model, holds, lines } = state
+  const { model, holds } = state
   const nobody = '00000000-0000-7000-8000-000000000000'
-  const holdOf = (n: number) => holds[holds.length - 1 - n] ?? nobody
+  const holdOf = (n: number) => holds.at(-1 - (n % (holds.length + 1))) ?? nobody
+  const among = (n: number, ids: string[]) => ids.at(-1 - (n % Math.max(ids.length, 1))) ?? nobody
   if ('reserve' in wished) {
     const firsts = new Map(wished.reserve.toReversed().map(({ n, other }) => [n, other]))
     const items = wished.reserve.map(({ n }) => {
@@ -137,20 +138,16 @@ function operationOf(wished: Wish, state: State, { requests }: Real): Operation 
     const items = wished.commit.map(({ n, cost }) => {
       return { id: holdOf(n), cost, recordId: uuidv7(), reversalId: randomUUID() }
     })
-    lines.push(...items.map(({ recordId }) => recordId))
     return { kind: 'commit', items }
   }
   if ('release' in wished) return { kind: 'release', ids: wished.release.map(holdOf) }
   if ('extend' in wished) {
     const { n, total, ttlSeconds } = wished.extend
-    const capped = model.holds.get(holdOf(n))?.capped === true
+    const open = [...model.holds.values()].filter(({ status }) => status === 'reserved').map(({ id }) => id)
+    const id = n % 4 === 3 ? holdOf(n) : among(n, open)
     // A hold that took fewer units than asked for is not of its own estimate any more; only its time is extended here.
-    return {
-      kind: 'extend',
-      id: holdOf(n),
-      total: capped ? null : total,
-      ttlSeconds: ttlSeconds ?? (capped ? 60 : null),
-    }
+    const capped = model.holds.get(id)?.capped === true
+    return { kind: 'extend', id, total: capped ? null : total, ttlSeconds: ttlSeconds ?? (capped ? 60 : null) }
   }
   if ('expire' in wished) return { kind: 'expire' }
   if ('record' in wished) {
@@ -159,13 +156,11 @@ function operationOf(wished: Wish, state: State, { requests }: Real): Operation 
       const about = { id: uuidv7(), tenant, user, cost, occurredAt: model.now - agoMs }
       return { ...about, key: `record ${n}`, hash: hashOf(`${n} ${other}`) }
     })
-    lines.push(...items.map(({ id }) => id))
     return { kind: 'record', items }
   }
   if ('correct' in wished) {
     const ids = { reversalId: uuidv7(), successorId: uuidv7() }
-    const recordId = lines[lines.length - 1 - wished.correct.n] ?? nobody
-    lines.push(ids.successorId)
+    const recordId = among(wished.correct.n, [...model.lines.keys()])
     return { kind: 'correct', recordId, cost: wished.correct.cost, ...ids }
   }
   if ('set' in wished) {
@@ -439,7 +434,7 @@ const commands = fc.commands(
     pause.map((ms) => new Wait(ms)),
     fc.array(wish, { minLength: 2, maxLength: CLIENTS }).map((wishes) => new Meet(wishes.map(single))),
   ],
-  { maxCommands: 40, size: 'max' },
+  { maxCommands: 60, size: 'max' },
 )
 
 /** At once only one item a call: a batch's answers say how its items stood to each other, not in which order it came. */
@@ -467,7 +462,7 @@ t.test('random calls of several clients answer, book and balance as the rules sa
     const database = await createDatabase(t)
     try {
       const sessions = Array.from({ length: CLIENTS }, () => openSession(owner, database.url))
-      const state: State = { model: new Model(Date.parse(start)), holds: [], lines: [] }
+      const state: State = { model: new Model(Date.parse(start)), holds: [] }
       await Promise.all(sessions.map((session) => session.moveTo(start)))
       for (const [n, one] of quotas.entries()) {
         if (one === null) continue

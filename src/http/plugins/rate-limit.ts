@@ -51,7 +51,7 @@ export async function registerRateLimit(
     global: false,
     hook: 'preValidation',
     timeWindow: WINDOW_MS,
-    store: Store as never,
+    store: Store,
     keyGenerator: (request) => `${request.principal.id} `,
     // The fields tell of quotas of money here; a limit of requests says when it is met.
     addHeaders: { ...off, 'retry-after': true },
