@@ -162,13 +162,12 @@ async function startDatabase(config: Config, closing: (() => Promise<unknown>)[]
 
 /** What a new user needs, for people, beside the log. */
 function greet(address: string, madeKey: string | null): void {
-  const key = madeKey ?? '$PURSER_ADMIN_KEY'
   const lines = [
     `Purser ${version} listens on ${address}`,
     ...(madeKey === null ? [] : ['', `Admin key, shown this once: ${madeKey}`]),
     '',
     'A first reservation:',
-    `  curl -sS ${address}/v1/reservations -H 'authorization: Bearer ${key}' -H 'content-type: application/json' \\`,
+    `  curl -sS ${address}/v1/reservations -H "authorization: Bearer ${madeKey ?? '$PURSER_ADMIN_KEY'}" -H 'content-type: application/json' \\`,
     `    -d '{"resource_type":"llm","tenant_id":"acme","llm":{"provider":"openai","model":"gpt-6.1-sol","input_tokens":12000,"max_output_tokens":2000}}'`,
     '',
   ]
