@@ -11,6 +11,7 @@ import { expireReservations } from './db/expire-reservations.ts'
 import { migrateUp } from './db/migrations.ts'
 import { setEnvironmentDefaults } from './db/quotas.ts'
 import { reachDatabase } from './db/reach.ts'
+import { findRoles } from './db/roles.ts'
 import { defaultDataDir, startEmbeddedPostgres, type EmbeddedPostgres } from './embedded/postgres.ts'
 import { startSweeper } from './jobs/sweep.ts'
 import { seedPrices } from './prices/seed.ts'
@@ -62,8 +63,11 @@ async function start(): Promise<number> {
     await plainly(reachDatabase(databaseUrl))
     await plainly(migrateUp(databaseUrl, (line) => log.info(line)))
 
+    const { roles, unprotected } = await plainly(findRoles(databaseUrl))
+    for (const what of unprotected) log.warn(`not protected: ${what}; see SECURITY.md`)
+
     const { madeKey, publishedPrices } = await prepareDatabase(config, databaseUrl)
-    const db = connect(databaseUrl)
+    const db = connect(databaseUrl, { roles })
     closing.push(() => db.destroy())
 
     // Who may write to Redis does not know the way into the database; another release may store other forms.
