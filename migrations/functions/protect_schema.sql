@@ -106,7 +106,9 @@ begin
     select p.oid::regprocedure as name, p.proname = any (v_called) as is_read, p.proacl is null as is_new,
            array(select a.grantee from aclexplode(p.proacl) a) as grantees
     from pg_proc p
-    where p.pronamespace = 'copilot_internal'::regnamespace
+    join pg_language l on l.oid = p.prolang
+    -- The constructors of a type are Postgres's own, and stay as they come.
+    where p.pronamespace = 'copilot_internal'::regnamespace and l.lanname <> 'internal'
     order by p.oid
   loop
     if v_object.is_new or 0 = any (v_object.grantees) then

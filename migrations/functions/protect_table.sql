@@ -31,8 +31,8 @@ begin
         when v_table.has_tenant then 'tenant_id = ' || v_tenant
         -- It names no tenant, but a line of cost, which does.
         when v_table.relname = 'record_corrections' then
-          'exists (select from copilot_internal.llm_cost_records r where r.cost_record_id = corrects)'
-          || ' or exists (select from copilot_internal.e2b_cost_records r where r.cost_record_id = corrects)'
+          'exists (select from copilot_internal.llm_cost_records r where r.cost_record_id = record_corrections.corrects)'
+          || ' or exists (select from copilot_internal.e2b_cost_records r where r.cost_record_id = record_corrections.corrects)'
       end)
     ) w(name, verb, roles, condition)
     -- A partition is reached through its table, by whoever is not the owner.
