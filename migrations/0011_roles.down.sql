@@ -20,13 +20,16 @@ begin
   end loop;
   for v_role in select r.rolname from pg_catalog.pg_roles r where r.rolname in ('purser_service', 'purser_reader') loop
     execute format('revoke all on all tables in schema copilot_internal from %I', v_role);
-    execute format('revoke all on all functions in schema copilot_internal from %I', v_role);
     execute format('revoke all on schema copilot_internal from %I', v_role);
   end loop;
   for v_object in
     select p.oid::regprocedure as name from pg_catalog.pg_proc p
-    where p.pronamespace = 'copilot_internal'::regnamespace and p.proacl is not null
+    join pg_catalog.pg_language l on l.oid = p.prolang
+    where p.pronamespace = 'copilot_internal'::regnamespace and l.lanname <> 'internal'
   loop
+    for v_role in select r.rolname from pg_catalog.pg_roles r where r.rolname in ('purser_service', 'purser_reader') loop
+      execute format('revoke execute on function %s from %I', v_object.name, v_role);
+    end loop;
     execute format('grant execute on function %s to public', v_object.name);
   end loop;
 end $$;
