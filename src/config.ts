@@ -59,11 +59,10 @@ export function readConfig(environment: Record<string, string | undefined>): Con
     const plain = name.replace(/_FILE$/, '')
     if (names.includes(name)) found[name] = value
     else if (plain !== name && names.includes(plain)) {
-      if (environment[plain]) problems.push(`${name} and ${plain} are both set: keep one of them`)
       try {
-        found[plain] = readFileSync(value, 'utf8').trim()
-      } catch {
-        problems.push(`${name}: the file ${value} cannot be read`)
+        found[plain] = readSetting(environment, plain)
+      } catch (error) {
+        problems.push((error as ConfigError).message)
       }
     } else if (name.startsWith('PURSER_')) problems.push(`${name} is not a setting of Purser`)
   }
@@ -82,6 +81,22 @@ export function readConfig(environment: Record<string, string | undefined>): Con
     problems.push('PURSER_JWT_ISSUER and PURSER_JWT_AUDIENCE need PURSER_JWT_JWKS_URL or PURSER_JWT_SECRET beside them')
   if (problems.length > 0) throw new ConfigError(problems.join('\n'))
   return Value.Parse(ConfigSchema, config)
+}
+
+/**
+ * One setting as it is written: from the environment, or from the file that the name with `_FILE` behind it names.
+ *
+ * @throws ConfigError where both are set, or the file cannot be read.
+ */
+export function readSetting(environment: Record<string, string | undefined>, name: string): string | undefined {
+  const file = environment[`${name}_FILE`]
+  if (!file) return environment[name] || undefined
+  if (environment[name]) throw new ConfigError(`${name}_FILE and ${name} are both set: keep one of them`)
+  try {
+    return readFileSync(file, 'utf8').trim()
+  } catch {
+    throw new ConfigError(`${name}_FILE: the file ${file} cannot be read`)
+  }
 }
 
 /** What is wrong with a value, never the value itself: it may be a secret. */

@@ -1,5 +1,4 @@
 import { readFileSync } from 'node:fs'
-import { pino } from 'pino'
 import { buildApp } from './app.ts'
 import { openPriceCache } from './cache/prices.ts'
 import { openStatusCache } from './cache/quota-status.ts'
@@ -11,12 +10,14 @@ import { expireReservations } from './db/expire-reservations.ts'
 import { migrateUp } from './db/migrations.ts'
 import { setEnvironmentDefaults } from './db/quotas.ts'
 import { reachDatabase } from './db/reach.ts'
+import { findRoles } from './db/roles.ts'
 import { defaultDataDir, startEmbeddedPostgres, type EmbeddedPostgres } from './embedded/postgres.ts'
 import { startSweeper } from './jobs/sweep.ts'
 import { seedPrices } from './prices/seed.ts'
 import { bootstrapAdminKey } from './services/api-keys.ts'
 import { createServices } from './services/index.ts'
 import type { TokenSettings } from './services/tokens.ts'
+import { openLog } from './telemetry/log.ts'
 import { stopTelemetry } from './telemetry/stop.ts'
 
 const DRAIN_MS_MAX = 15_000
@@ -40,7 +41,7 @@ process.exitCode = await start().catch((error: unknown) => {
 
 async function start(): Promise<number> {
   const config = readConfig(process.env)
-  const log = pino({ level: config.LOG_LEVEL })
+  const log = openLog(config.LOG_LEVEL, secretsOf(config))
   const closing: (() => Promise<unknown>)[] = [stopTelemetry]
   let stopping = false
 
@@ -62,8 +63,11 @@ async function start(): Promise<number> {
     await plainly(reachDatabase(databaseUrl))
     await plainly(migrateUp(databaseUrl, (line) => log.info(line)))
 
+    const { roles, unprotected } = await plainly(findRoles(databaseUrl))
+    for (const what of unprotected) log.warn(`not protected: ${what}; see SECURITY.md`)
+
     const { madeKey, publishedPrices } = await prepareDatabase(config, databaseUrl)
-    const db = connect(databaseUrl)
+    const db = connect(databaseUrl, { roles })
     closing.push(() => db.destroy())
 
     // Who may write to Redis does not know the way into the database; another release may store other forms.
@@ -111,6 +115,18 @@ async function start(): Promise<number> {
   }
 }
 
+/** What must never be read in a log. */
+function secretsOf(config: Config): (string | undefined)[] {
+  const passwordOf = (url: string | undefined) =>
+    URL.canParse(url ?? '') ? decodeURIComponent(new URL(url!).password) : undefined
+  return [
+    config.PURSER_ADMIN_KEY,
+    config.PURSER_JWT_SECRET,
+    passwordOf(config.DATABASE_URL),
+    passwordOf(config.REDIS_URL),
+  ]
+}
+
 /** How tokens are checked; null where neither a secret nor a key set is given. */
 function tokenSettings(config: Config): TokenSettings | null {
   const { PURSER_JWT_SECRET: secret, PURSER_JWT_JWKS_URL: jwksUrl } = config
@@ -123,6 +139,7 @@ function tokenSettings(config: Config): TokenSettings | null {
     audience: config.PURSER_JWT_AUDIENCE,
     tenantClaims: paths(config.PURSER_JWT_TENANT_CLAIM),
     roleClaims: paths(config.PURSER_JWT_ROLE_CLAIM),
+    allowEmailIds: config.PURSER_ALLOW_EMAIL_IDS === '1',
   }
 }
 

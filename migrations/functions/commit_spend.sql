@@ -13,7 +13,7 @@
 -- Locks: (0) shared advisory -> (1) reservations by id -> (2) quota_periods by id -> (3) appends.
 create or replace function copilot_internal.commit_spend(p_items json)
 returns json
-language plpgsql volatile
+language plpgsql volatile security definer
 set search_path = pg_catalog, pg_temp
 set lock_timeout = '1500ms'
 set plan_cache_mode = force_generic_plan

@@ -15,7 +15,7 @@ create or replace function copilot_internal.correct_record(
   p_measure text, p_usage jsonb, p_seconds numeric, p_cost_usd numeric, p_provider text, p_model text, p_reason text
 )
 returns json
-language plpgsql volatile
+language plpgsql volatile security definer
 set search_path = pg_catalog, pg_temp
 set lock_timeout = '1500ms'
 -- Look-ups by index, whatever the statistics say, as in reserve_spend().

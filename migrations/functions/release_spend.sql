@@ -4,7 +4,7 @@
 -- Bound: 500 items a call. Locks: (0) -> (1) reservations by id -> (2) quota_periods by id.
 create or replace function copilot_internal.release_spend(p_items json)
 returns json
-language plpgsql volatile
+language plpgsql volatile security definer
 set search_path = pg_catalog, pg_temp
 set lock_timeout = '1500ms'
 set plan_cache_mode = force_generic_plan

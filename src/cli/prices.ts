@@ -1,4 +1,5 @@
 import { parseArgs } from 'node:util'
+import { readSetting } from '../config.ts'
 import { connect } from '../db/connection.ts'
 import { reachDatabase } from '../db/reach.ts'
 import { DATABASE_HELP, withDatabaseUrl } from './database-url.ts'
@@ -89,13 +90,14 @@ function parseCommand(args: string[]): { values: Options; command: string | unde
 async function sync(db: Db, values: Options, dryRun: boolean): Promise<number> {
   const outcome = await syncPrices(db, {
     dryRun,
-    feed: values.feed ?? process.env['PURSER_PRICE_FEED'],
+    feed: values.feed ?? readSetting(process.env, 'PURSER_PRICE_FEED'),
     needsFeed: values.feed !== undefined,
     second: values.second,
     tell,
   })
-  if (!dryRun && outcome.added.length + outcome.aliases > 0 && process.env['REDIS_URL']) {
-    const told = await announcePrices(process.env['REDIS_URL'])
+  const redisUrl = readSetting(process.env, 'REDIS_URL')
+  if (!dryRun && outcome.added.length + outcome.aliases > 0 && redisUrl !== undefined) {
+    const told = await announcePrices(redisUrl)
     tell(told ? 'running instances are told' : 'Redis is out of reach: running instances find out within a minute')
   }
   print(values.json ? JSON.stringify({ dry_run: dryRun, ...syncAnswer(outcome) }, null, 2) : describe(outcome, dryRun))

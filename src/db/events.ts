@@ -28,7 +28,7 @@ export function listEvents(db: Db, filter: EventFilter, after: string | null, ro
   if (filter.tenantId !== undefined) conditions.push(sql`e.tenant_id = ${filter.tenantId}`)
   if (filter.fromMicros !== undefined) conditions.push(sql`e.created_at >= ${instant(filter.fromMicros)}`)
   if (after !== null) conditions.push(sql`e.event_id < ${after}::uuid`)
-  return readReport(db, async (transaction) => {
+  return readReport(db, filter.tenantId ?? null, async (transaction) => {
     const { rows } = await sql<StoredEvent>`
       select e.event_id, e.type, e.created_at, e.tenant_id, e.user_id, e.quota_id, e.data
       from copilot_internal.quota_events e

@@ -213,7 +213,7 @@ export async function readAllModelPrices(db: Db): Promise<{ at: Date; current: A
  */
 export async function changePrices<Answer>(db: Db, change: (transaction: Db) => Promise<Answer>): Promise<Answer> {
   return db.transaction().execute(async (transaction) => {
-    await sql`select from copilot_internal.price_edition for update`.execute(transaction)
+    await sql`select copilot_internal.lock_prices()`.execute(transaction)
     return change(transaction)
   })
 }

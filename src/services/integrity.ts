@@ -27,6 +27,6 @@ export async function readIntegrity({ db }: { db: Db }, principal: Principal): P
   if (principal.tenantId !== null) {
     throw new Problem('forbidden', `This key is bound to tenant ${principal.tenantId}; the check is over all tenants`)
   }
-  const broken = await readReport(db, checkIntegrity)
+  const broken = await readReport(db, null, checkIntegrity)
   return { healthy: broken.length === 0, broken }
 }
