@@ -28,7 +28,7 @@ import { extend } from './extend.ts'
 import { giveUp } from './give-up.ts'
 import { listReservations } from './list-reservations.ts'
 import { readIntegrity } from './integrity.ts'
-import { syncPrices, type PriceSyncDeps } from './price-sync.ts'
+import { keepPricesCurrent, syncPrices, type PriceSyncDeps } from './price-sync.ts'
 import { listE2bPrices, listModelPrices, publishE2bPrice, publishModelPrice } from './pricing.ts'
 import type { Principal } from './principal.ts'
 import { quotaStatus } from './quota-status.ts'
@@ -161,6 +161,7 @@ export function createServices(deps: ServiceDeps) {
     listE2bPrices: (...request: Rest<typeof listE2bPrices>) => listE2bPrices(deps, ...request),
     publishE2bPrice: (...request: Rest<typeof publishE2bPrice>) => publishE2bPrice(deps, ...request),
     syncPrices: (...request: Rest<typeof syncPrices>) => syncPrices(deps, ...request),
+    keepPricesCurrent: () => keepPricesCurrent(deps),
     listKeys: (afterId: string | null, limit: number) => listKeys(deps, afterId, limit),
     readIntegrity: (principal: Principal) => readIntegrity(deps, principal),
     revokeKey: (actor: Actor, keyId: string) => revokeKey(deps, actor, keyId),
