@@ -124,5 +124,27 @@ begin
       end if;
     end loop;
   end loop;
+
+  -- The queue of jobs is its package's own: whoever works as the service may do all in it. Its tables have row-level security
+  -- without a policy, which only their owner passes.
+  if to_regnamespace('copilot_jobs') is not null and 'purser_service' = any (v_roles) then
+    if not has_schema_privilege('purser_service', 'copilot_jobs', 'usage') then
+      grant usage on schema copilot_jobs to purser_service;
+    end if;
+    for v_object in
+      select c.oid::regclass as name, c.relkind, c.relrowsecurity and not exists (select from pg_policy y where y.polrelid = c.oid) as is_shut,
+             exists (select from aclexplode(c.relacl) a where a.grantee = 'purser_service'::regrole) as is_granted
+      from pg_class c
+      where c.relnamespace = 'copilot_jobs'::regnamespace and c.relkind in ('r', 'p', 'v', 'S')
+      order by c.oid
+    loop
+      if v_object.is_shut then
+        execute format('create policy every_row on %s to purser_service using (true)', v_object.name);
+      end if;
+      if not v_object.is_granted then
+        execute format('grant all on %s %s to purser_service', case v_object.relkind when 'S' then 'sequence' else 'table' end, v_object.name);
+      end if;
+    end loop;
+  end if;
 end $$;
 comment on function copilot_internal.protect_schema() is 'Sets the rights of the service and the reader, and row-level security, on all that stands in the schema; answers what could not be.';

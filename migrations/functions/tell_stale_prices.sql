@@ -2,7 +2,7 @@
 -- edition of the data. Answers whether the data is stale.
 create or replace function copilot_internal.tell_stale_prices(p_data_at timestamptz, p_days_max integer)
 returns boolean
-language plpgsql volatile
+language plpgsql volatile security definer
 set search_path = pg_catalog, pg_temp
 as $$
 declare
