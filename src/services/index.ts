@@ -22,6 +22,7 @@ import { commit } from './commit.ts'
 import { correct } from './correct.ts'
 import { listCostRecords } from './cost-records.ts'
 import { readCosts } from './costs.ts'
+import { listDeliveries, redeliver, testEndpoint } from './deliveries.ts'
 import { estimate } from './estimate.ts'
 import { listEvents } from './events.ts'
 import { extend } from './extend.ts'
@@ -40,6 +41,15 @@ import { readReservation } from './read-reservation.ts'
 import { record } from './record.ts'
 import { release } from './release.ts'
 import { reserve } from './reserve.ts'
+import {
+  createEndpoint,
+  deleteEndpoint,
+  listEndpoints,
+  patchEndpoint,
+  readEndpoint,
+  rotateSecret,
+  type EndpointDeps,
+} from './webhook-endpoints.ts'
 import { isToken, tokenReader, type TokenSettings } from './tokens.ts'
 
 export type ServiceDeps = {
@@ -52,6 +62,8 @@ export type ServiceDeps = {
   /** Null: keys only. */
   tokens: TokenSettings | null
   priceFeed?: PriceSyncDeps['priceFeed']
+  targets: EndpointDeps['targets']
+  hasMail: EndpointDeps['hasMail']
 }
 
 /** Several at once, so that one that waits for a lock doesn't hold up the others; few, so that connections are left. */
@@ -165,6 +177,15 @@ export function createServices(deps: ServiceDeps) {
     readIntegrity: (principal: Principal) => readIntegrity(deps, principal),
     revokeKey: (actor: Actor, keyId: string) => revokeKey(deps, actor, keyId),
     rotateKey: (actor: Actor, ...request: Tail<typeof rotateKey>) => rotateKey(deps, actor, ...request),
+    listEndpoints: (...request: Rest<typeof listEndpoints>) => listEndpoints(deps, ...request),
+    readEndpoint: (...request: Rest<typeof readEndpoint>) => readEndpoint(deps, ...request),
+    createEndpoint: (...request: Rest<typeof createEndpoint>) => createEndpoint(deps, ...request),
+    patchEndpoint: (...request: Rest<typeof patchEndpoint>) => patchEndpoint(deps, ...request),
+    deleteEndpoint: (...request: Rest<typeof deleteEndpoint>) => deleteEndpoint(deps, ...request),
+    rotateSecret: (...request: Rest<typeof rotateSecret>) => rotateSecret(deps, ...request),
+    testEndpoint: (...request: Rest<typeof testEndpoint>) => testEndpoint(deps, ...request),
+    listDeliveries: (...request: Rest<typeof listDeliveries>) => listDeliveries(deps, ...request),
+    redeliver: (...request: Rest<typeof redeliver>) => redeliver(deps, ...request),
     readiness: () => readiness(deps),
     hashKey,
     counters: { here: countHere(), together: countTogether(deps.shared) },
