@@ -27,8 +27,12 @@ const PUBLIC_IPV6 = ipaddr.parseCIDR('2000::/3')
  * Lets through https to public addresses, and https and plain http to private ones that are listed.
  *
  * @param privateTargets networks as 10.0.0.0/8 or addresses, separated by commas.
+ * @param addressesOf the look-up of names.
  */
-export function openTargets(privateTargets: string | undefined): Targets {
+export function openTargets(
+  privateTargets: string | undefined,
+  addressesOf = (host: string): Promise<Address[]> => lookup(host, { all: true }),
+): Targets {
   const listed = (privateTargets ?? '').split(',').flatMap((text) => {
     const network = text.trim()
     return network === '' ? [] : [ipaddr.parseCIDR(network.includes('/') ? network : `${network}/${bitsOf(network)}`)]
@@ -51,7 +55,7 @@ export function openTargets(privateTargets: string | undefined): Targets {
   const ask = (host: string) => {
     let answer = asking.get(host)
     if (answer === undefined) {
-      answer = lookup(host, { all: true }).finally(() => asking.delete(host))
+      answer = addressesOf(host).finally(() => asking.delete(host))
       asking.set(host, answer)
     }
     return answer
