@@ -8,6 +8,7 @@ import { ConfigError, readConfig, type Config } from './config.ts'
 import { DatabaseClock, readClock } from './db/clock.ts'
 import { connect } from './db/connection.ts'
 import { expireReservations } from './db/expire-reservations.ts'
+import { openJobQueue } from './db/job-queue.ts'
 import { migrateUp } from './db/migrations.ts'
 import { setEnvironmentDefaults } from './db/quotas.ts'
 import { reachDatabase } from './db/reach.ts'
@@ -16,7 +17,9 @@ import { openMailer } from './delivery/mail.ts'
 import { openSender } from './delivery/send.ts'
 import { openTargets } from './delivery/targets.ts'
 import { startDeliverer } from './jobs/deliver.ts'
+import { listJobs } from './jobs/list.ts'
 import { startSweeper } from './jobs/sweep.ts'
+import { JOB_CONNECTIONS_MAX, prepareJobs } from './jobs/worker.ts'
 import { seedPrices } from './prices/seed.ts'
 import { bootstrapAdminKey } from './services/api-keys.ts'
 import { openDeliverer } from './services/deliver.ts'
@@ -106,6 +109,8 @@ async function start(): Promise<number> {
       version,
       logger: log,
     })
+    const jobs = prepareJobs(openJobQueue(databaseUrl, JOB_CONNECTIONS_MAX), listJobs(services), log)
+    closing.push(() => jobs.stop())
     const sweeper = startSweeper(
       (rowsMax) => expireReservations(db, rowsMax),
       (error) => log.error({ err: error }, 'sweeping lapsed holds'),
@@ -117,6 +122,7 @@ async function start(): Promise<number> {
     closing.push(() => deliverer.stop())
     closing.push(() => app.close())
     const address = await plainly(app.listen({ host: config.HOST, port: config.PORT }))
+    jobs.start()
     greet(address, madeKey)
     return 0
   } catch (error) {

@@ -1,4 +1,5 @@
 import { sql, type Kysely } from 'kysely'
+import { jobSchemaName } from './job-queue.ts'
 
 /** The schema of the product's tables and functions. */
 export const schemaName = 'copilot_internal'
@@ -15,7 +16,7 @@ export interface SchemaObject {
   identity: string
 }
 
-/** Makes both schemas and the runner's own tables unless they exist. */
+/** Makes the product's schemas and the runner's own tables unless they exist. */
 export async function ensureBookkeeping(db: Kysely<unknown>): Promise<void> {
   await sql
     .raw(`
@@ -63,7 +64,7 @@ export async function hasBookkeeping(db: Kysely<unknown>): Promise<boolean> {
 }
 
 /**
- * What stands in both schemas, in a stable order, but for what comes and goes with something else (indexes,
+ * What stands in the schemas, in a stable order, but for what comes and goes with something else (indexes,
  * owned sequences, row types, members of an extension) and for partitions: jobs make, detach and drop those.
  */
 export async function listObjects(db: Kysely<unknown>): Promise<SchemaObject[]> {
@@ -87,7 +88,8 @@ export async function listObjects(db: Kysely<unknown>): Promise<SchemaObject[]> 
     )
     select identified.type as kind, identified.identity
       from candidates o, pg_identify_object(o.classid, o.oid, 0) identified
-     where o.namespace in (to_regnamespace(${schemaName}), to_regnamespace(${partitionsSchemaName}))
+     where o.namespace in (
+             to_regnamespace(${schemaName}), to_regnamespace(${partitionsSchemaName}), to_regnamespace(${jobSchemaName}))
        and not exists (
              select from pg_depend d
               where d.classid = o.classid and d.objid = o.oid and d.objsubid = 0
@@ -96,7 +98,7 @@ export async function listObjects(db: Kysely<unknown>): Promise<SchemaObject[]> 
   return rows
 }
 
-/** What stands in both schemas and was not made by these migrations: everything, where the runner has not been. */
+/** What stands in the schemas and was not made by these migrations: everything, where the runner has not been. */
 export async function listForeignObjects(db: Kysely<unknown>): Promise<SchemaObject[]> {
   const objects = await listObjects(db)
   if (!(await hasBookkeeping(db))) return objects
@@ -132,10 +134,11 @@ export async function readFunctionsFromFiles(db: Kysely<unknown>): Promise<Schem
 }
 
 /**
- * Removes the runner's tables and both schemas.
+ * Removes the runner's tables and the schemas, the job queue with them.
  * @throws Error that lists what the down files left behind; the schemas are never dropped with anything in them.
  */
 export async function removeBookkeeping(db: Kysely<unknown>): Promise<void> {
+  await sql.raw(`drop schema if exists ${jobSchemaName} cascade`).execute(db)
   for (const table of [migrationTable, migrationLockTable, 'schema_functions', 'schema_objects']) {
     await sql`drop table ${sql.table(`${schemaName}.${table}`)}`.execute(db)
   }

@@ -8,6 +8,7 @@ import {
 } from 'kysely/migration'
 import pg from 'pg'
 import { applyFunctionFiles, dropFunctionsFromFiles, listChangedFunctionFiles } from './function-files.ts'
+import { ensureJobSchema, migrateJobQueue } from './job-queue.ts'
 import {
   describeMigratorTables,
   ensureBookkeeping,
@@ -63,12 +64,12 @@ export class ForeignObjectsError extends Error {
 
 /**
  * Brings a database to this release: the pending numbered migrations, then, when any of their files changed,
- * the current body of every function, all in one transaction that a failure rolls back whole.
+ * the current body of every function, then the job queue, all in one transaction that a failure rolls back whole.
  *
  * Two processes may do so at once: one works, the other waits (120 s at most) and finds nothing to do.
  *
  * What a migration's author keeps to:
- * - The runner makes both schemas, and removes them after the last down; a migration does neither.
+ * - The runner makes the schemas, and removes them after the last down; a migration does neither.
  * - Each file runs within the runner's transaction and neither begins nor ends one. The values that one adds to an
  *   enum can be used once the whole run is committed.
  * - The last statement of each `.up.sql` is a `do $$ … $$` block that raises when something it should have made is missing.
@@ -99,7 +100,10 @@ export async function migrateUp(
       functions = await applyFunctionFiles(trx, files.functions, functions)
       log(`applied ${files.functions.length} functions, as ${changed.length} of their files changed`)
     }
-    if (steps > 0 || changed.length > 0) await recordObjects(trx, [], functions)
+    await ensureJobSchema(trx)
+    const revision = await migrateJobQueue(trx, log)
+    if (revision !== null) log(`the job queue is at its revision ${revision}`)
+    if (steps > 0 || changed.length > 0 || revision !== null) await recordObjects(trx, [], functions)
     else log('nothing to do')
   })
 }
@@ -108,7 +112,7 @@ export async function migrateUp(
  * Takes a database back, in one transaction that a failure rolls back whole.
  *
  * First all functions go that only function files made, as their bodies belong to this release; the release one goes
- * back to applies its own. After the last step nothing of ours is left, both schemas included.
+ * back to applies its own. After the last step nothing of ours is left, the schemas included.
  * @throws ForeignObjectsError when all is to go and something else stands in the schemas; Error that names
  * the file that failed, or an unknown migration.
  */

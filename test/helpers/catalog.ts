@@ -6,7 +6,7 @@ import type pg from 'pg'
  */
 export async function describeCatalog(pool: pg.Pool): Promise<string[]> {
   const { rows } = await pool.query<{ line: string }>(`
-    with ours as (select oid from pg_namespace where nspname in ('copilot_internal', 'copilot_partitions'))
+    with ours as (select oid from pg_namespace where nspname in ('copilot_internal', 'copilot_partitions', 'copilot_jobs'))
     select 'schema ' || nspname || coalesce(' ' || nspacl::text, '') as line
       from pg_namespace where oid in (select oid from ours)
     union all

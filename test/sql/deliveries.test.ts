@@ -199,7 +199,7 @@ t.test(
       await setNow(now.toISOString())
       t.same(await claim(client), [], 'not before')
       // Postgres counts microseconds, which a Date does not hold.
-    now = new Date(rows[0]!.next_attempt_at.getTime() + 1)
+      now = new Date(rows[0]!.next_attempt_at.getTime() + 1)
       await setNow(now.toISOString())
     }
     const [last] = await claim(client)
