@@ -206,16 +206,9 @@ export async function readAllModelPrices(db: Db): Promise<{ at: Date; current: A
   return rows[0]!
 }
 
-/**
- * One transaction in which nobody else changes prices: what it reads is what it changes.
- *
- * @throws what `change` throws, and then nothing is changed.
- */
-export async function changePrices<Answer>(db: Db, change: (transaction: Db) => Promise<Answer>): Promise<Answer> {
-  return db.transaction().execute(async (transaction) => {
-    await sql`select from copilot_internal.price_edition for update`.execute(transaction)
-    return change(transaction)
-  })
+/** Until the transaction ends nobody else changes prices: what it reads is what it changes. */
+export async function lockPrices(transaction: Db): Promise<void> {
+  await sql`select from copilot_internal.price_edition for update`.execute(transaction)
 }
 
 export type PublishCounts = { added: number; unchanged: number; superseded: number; heldBack: number }

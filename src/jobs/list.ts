@@ -27,8 +27,29 @@ export function listJobs(services: Services): Job[] {
       cron: '17 4 * * *',
       catchUpMs: 24 * HOUR_MS,
       run: async () => {
-        await services.syncPrices({ dry_run: false })
+        await services.syncPrices(actorOf('price-sync'), { dry_run: false })
+      },
+    },
+    {
+      name: 'cost-watch',
+      // Costs come a little later than they occur.
+      cron: '7 * * * *',
+      catchUpMs: HOUR_MS,
+      run: () => services.watchCosts(),
+    },
+    {
+      name: 'integrity-watch',
+      cron: '37 * * * *',
+      // Not at a start: what lapsed while nobody was there is just being settled.
+      catchUpMs: 0,
+      run: async () => {
+        await services.watchIntegrity()
       },
     },
   ]
+}
+
+/** Who makes a job's changes, for the audit log. */
+function actorOf(job: string): Parameters<Services['syncPrices']>[0] {
+  return { principal: `job:${job}`, ip: null, reason: null }
 }

@@ -28,7 +28,7 @@ import { listEvents } from './events.ts'
 import { extend } from './extend.ts'
 import { giveUp } from './give-up.ts'
 import { listReservations } from './list-reservations.ts'
-import { readIntegrity } from './integrity.ts'
+import { readIntegrity, watchIntegrity } from './integrity.ts'
 import { syncPrices, type PriceSyncDeps } from './price-sync.ts'
 import { listE2bPrices, listModelPrices, publishE2bPrice, publishModelPrice } from './pricing.ts'
 import type { Principal } from './principal.ts'
@@ -50,6 +50,7 @@ import {
   rotateSecret,
   type EndpointDeps,
 } from './webhook-endpoints.ts'
+import { watchCosts } from './watch-costs.ts'
 import { isToken, tokenReader, type TokenSettings } from './tokens.ts'
 
 export type ServiceDeps = {
@@ -147,7 +148,7 @@ export function createServices(deps: ServiceDeps) {
     estimate: (body: Parameters<typeof estimate>[1]) => estimate(deps, body),
     listEvents: (principal: Principal, ...request: Tail<typeof listEvents>) => listEvents(deps, principal, ...request),
     record: (principal: Principal, body: Parameters<typeof record>[2]) => record(deps, principal, body),
-    correct: (principal: Principal, ...request: Tail<typeof correct>) => correct(deps, principal, ...request),
+    correct: (...request: Rest<typeof correct>) => correct(deps, ...request),
     listCostRecords: (principal: Principal, ...request: Tail<typeof listCostRecords>) =>
       listCostRecords(deps, principal, ...request),
     readCosts: (principal: Principal, ...request: Tail<typeof readCosts>) => readCosts(deps, principal, ...request),
@@ -174,6 +175,8 @@ export function createServices(deps: ServiceDeps) {
     publishE2bPrice: (...request: Rest<typeof publishE2bPrice>) => publishE2bPrice(deps, ...request),
     syncPrices: (...request: Rest<typeof syncPrices>) => syncPrices(deps, ...request),
     listKeys: (afterId: string | null, limit: number) => listKeys(deps, afterId, limit),
+    watchIntegrity: () => watchIntegrity(deps),
+    watchCosts: () => watchCosts(deps),
     readIntegrity: (principal: Principal) => readIntegrity(deps, principal),
     revokeKey: (actor: Actor, keyId: string) => revokeKey(deps, actor, keyId),
     rotateKey: (actor: Actor, ...request: Tail<typeof rotateKey>) => rotateKey(deps, actor, ...request),

@@ -1,5 +1,6 @@
 import { checkIntegrity, type BrokenInvariant } from '../db/check-integrity.ts'
 import { readReport, type Db } from '../db/connection.ts'
+import { tellBrokenIntegrity } from '../db/events.ts'
 import { Problem } from '../errors.ts'
 import type { Principal } from './principal.ts'
 
@@ -18,6 +19,13 @@ const OTHERWISE = 'See "Broken invariants" in docs/operations.md.'
 /** What to do about a broken invariant, in words for who runs the service. */
 export function remedyOf(invariant: string): string {
   return REMEDIES[invariant] ?? OTHERWISE
+}
+
+/** Checks the books, and tells of it where they are broken: integrity.broken, once a day. Answers how many rows break them. */
+export async function watchIntegrity({ db }: { db: Db }): Promise<number> {
+  const broken = await readReport(db, checkIntegrity)
+  if (broken.length > 0) await tellBrokenIntegrity(db, broken)
+  return broken.length
 }
 
 export type Integrity = { healthy: boolean; broken: BrokenInvariant[] }

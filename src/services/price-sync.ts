@@ -1,4 +1,5 @@
 import type { PriceCache } from '../cache/prices.ts'
+import type { Actor } from '../db/audit.ts'
 import type { Db } from '../db/connection.ts'
 import { toProblem } from '../db/faults.ts'
 import { syncPrices as sync, type SyncOutcome } from '../prices/sync.ts'
@@ -18,10 +19,14 @@ export type PriceSyncDeps = {
  * What it published is the price of the next reservation in every instance, as an administrator's version is.
  * @throws unavailable
  */
-export async function syncPrices({ db, prices, priceFeed }: PriceSyncDeps, body: SyncBody): Promise<object> {
+export async function syncPrices(
+  { db, prices, priceFeed }: PriceSyncDeps,
+  actor: Actor,
+  body: SyncBody,
+): Promise<object> {
   const dryRun = body.dry_run ?? false
   try {
-    const outcome = await sync(db, { dryRun, feed: priceFeed })
+    const outcome = await sync(db, { actor, dryRun, feed: priceFeed })
     if (!dryRun && outcome.added.length + outcome.aliases > 0) await prices.changed()
     return { dry_run: dryRun, ...syncAnswer(outcome) }
   } catch (error) {
