@@ -1,4 +1,3 @@
-drop index copilot_internal.quota_events_to_fan_out;
 alter table copilot_internal.quota_events drop column endpoint_ids;
 drop table copilot_internal.webhook_deliveries;
 drop table copilot_internal.webhook_secrets;
