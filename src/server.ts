@@ -109,7 +109,7 @@ async function start(): Promise<number> {
       version,
       logger: log,
     })
-    const jobs = prepareJobs(openJobQueue(databaseUrl, JOB_CONNECTIONS_MAX), listJobs(services), log)
+    const jobs = prepareJobs(openJobQueue(databaseUrl, JOB_CONNECTIONS_MAX), listJobs(services, log), log)
     closing.push(() => jobs.stop())
     const sweeper = startSweeper(
       (rowsMax) => expireReservations(db, rowsMax),

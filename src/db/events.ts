@@ -66,3 +66,10 @@ export async function tellBrokenIntegrity(db: Db, broken: BrokenInvariant[]): Pr
 export async function tellMissingPrice(db: Db, provider: string | null, model: string): Promise<void> {
   await sql`select copilot_internal.tell_missing_price(${provider}, ${model})`.execute(db)
 }
+
+/** Writes price.stale where price data of that time is older than `daysMax` days; once a day of UTC. Answers whether it is. */
+export async function tellStalePrices(db: Db, dataAt: Date, daysMax: number): Promise<boolean> {
+  const { rows } = await sql<{ stale: boolean }>`
+    select copilot_internal.tell_stale_prices(${dataAt}, ${daysMax}) as stale`.execute(db)
+  return rows[0]!.stale
+}

@@ -1,6 +1,6 @@
 import { uuidv7 } from 'uuidv7'
 import type { StatusCache } from '../cache/quota-status.ts'
-import { changeAs, type Actor } from '../db/audit.ts'
+import type { Actor } from '../db/audit.ts'
 import { correctRecord, type Corrected, type Correction } from '../db/correct-record.ts'
 import { findRecord, type RecordJson } from '../db/cost-records.ts'
 import { toProblem } from '../db/faults.ts'
@@ -41,7 +41,7 @@ export async function correct(
     model: body.model ?? null,
     reason: body.reason,
   }
-  const outcome = await send(deps, { ...actor, reason: body.reason }, correction)
+  const outcome = await send(deps, actor, correction)
   if ('unknown' in outcome) throw notFound(id)
   if ('successor' in outcome) throw alreadyCorrected(id, outcome.successor)
   if ('unpriced' in outcome) throw await unpriced(deps, line, correction)
@@ -62,7 +62,7 @@ async function findLine({ db }: CorrectDeps, principal: Principal, id: string): 
 
 async function send({ db }: CorrectDeps, actor: Actor, correction: Correction): Promise<Corrected> {
   try {
-    return await sendAgain(() => changeAs(db, actor, (transaction) => correctRecord(transaction, correction)))
+    return await sendAgain(() => correctRecord(db, actor, correction))
   } catch (error) {
     throw toProblem(error)
   }

@@ -29,7 +29,7 @@ import { extend } from './extend.ts'
 import { giveUp } from './give-up.ts'
 import { listReservations } from './list-reservations.ts'
 import { readIntegrity, watchIntegrity } from './integrity.ts'
-import { syncPrices, type PriceSyncDeps } from './price-sync.ts'
+import { keepPricesCurrent, syncPrices, type PriceSyncDeps } from './price-sync.ts'
 import { listE2bPrices, listModelPrices, publishE2bPrice, publishModelPrice } from './pricing.ts'
 import type { Principal } from './principal.ts'
 import { quotaStatus } from './quota-status.ts'
@@ -174,6 +174,7 @@ export function createServices(deps: ServiceDeps) {
     listE2bPrices: (...request: Rest<typeof listE2bPrices>) => listE2bPrices(deps, ...request),
     publishE2bPrice: (...request: Rest<typeof publishE2bPrice>) => publishE2bPrice(deps, ...request),
     syncPrices: (...request: Rest<typeof syncPrices>) => syncPrices(deps, ...request),
+    keepPricesCurrent: () => keepPricesCurrent(deps),
     listKeys: (afterId: string | null, limit: number) => listKeys(deps, afterId, limit),
     watchIntegrity: () => watchIntegrity(deps),
     watchCosts: () => watchCosts(deps),
