@@ -274,6 +274,10 @@ export interface CopilotInternalModelPricing {
 
 export interface CopilotInternalPriceEdition {
   edition: Int8
+  /**
+   * The time of the newest price data that a sync has read from a feed; null where none was ever in reach.
+   */
+  fed_at: Timestamp | null
   only_row: Generated<boolean>
 }
 
