@@ -413,9 +413,8 @@ t.test('the command lists, books with --apply, and says what is wrong with its a
     [['rerate', '--from', '2020-11-01', '--to', '2020-12-01', '--feed', 'x'], '--feed goes with sync and diff'],
     [['sync', '--apply'], '--apply goes with rerate'],
   ] as const
-  for (const [args, message] of wrong) {
-    const { code, stderr } = await runCli('prices', database.url, [...args])
-    t.match({ code, stderr }, { code: 2, stderr: `${message}` }, args.join(' '))
-  }
+  const outcomes = await Promise.all(wrong.map(([args]) => runCli('prices', database.url, [...args])))
+  for (const [index, [args, message]] of wrong.entries())
+    t.match(outcomes[index], { code: 2, stderr: `${message}` }, args.join(' '))
   t.match((await runCli('prices', database.url, ['--help'])).stdout, '--apply')
 })
