@@ -11,6 +11,7 @@ import { connect } from '../../src/db/connection.ts'
 import { openJobQueue } from '../../src/db/job-queue.ts'
 import { listJobs } from '../../src/jobs/list.ts'
 import { toTaskList } from '../../src/jobs/worker.ts'
+import { openTargets } from '../../src/delivery/targets.ts'
 import { createServices } from '../../src/services/index.ts'
 import { createDatabase } from '../helpers/database.ts'
 import { setNow } from '../helpers/fake-clock.ts'
@@ -41,6 +42,8 @@ const services = createServices({
   status: openStatusCache(shared),
   enforcement: 'enforce',
   tokens: null,
+  targets: openTargets(undefined),
+  hasMail: false,
   priceFeed: feed,
 })
 
