@@ -13,6 +13,7 @@ import { quotaDefaultRoutes } from './http/routes/quota-defaults.ts'
 import { pricingRoutes } from './http/routes/pricing.ts'
 import { quotaRoutes } from './http/routes/quotas.ts'
 import { reservationRoutes } from './http/routes/reservations.ts'
+import { webhookEndpointRoutes } from './http/routes/webhook-endpoints.ts'
 import type { App } from './http/app-type.ts'
 import { registerAuth } from './http/plugins/auth.ts'
 import { registerDeadline } from './http/plugins/deadline.ts'
@@ -92,6 +93,7 @@ export async function buildApp(options: AppOptions): Promise<App> {
   costRecordRoutes(app, services)
   costRoutes(app, services)
   eventRoutes(app, services)
+  webhookEndpointRoutes(app, services)
   quotaRoutes(app, services)
   quotaDefaultRoutes(app, services)
   pricingRoutes(app, services)

@@ -29,6 +29,11 @@ export const ConfigSchema = Type.Object({
   PURSER_RATE_LIMIT_DECISIONS: PerMinute(600_000),
   PURSER_RATE_LIMIT_READS: PerMinute(6_000),
   PURSER_RATE_LIMIT_ADMIN: PerMinute(1_200),
+  PURSER_SMTP_URL: Type.Optional(Type.String({ pattern: '^smtps?://' })),
+  PURSER_MAIL_FROM: Type.Optional(
+    Type.String({ pattern: '^[^\\s@<>]+@[^\\s@<>]+$|^[^<>@"]+<[^\\s@<>]+@[^\\s@<>]+>$' }),
+  ),
+  PURSER_WEBHOOK_PRIVATE_TARGETS: Type.Optional(Type.String({ minLength: 1 })),
   PURSER_PRICE_FEED: Type.Optional(Type.String({ minLength: 1 })),
   PURSER_TRUSTED_PROXIES: Type.Optional(Type.String({ minLength: 1 })),
   LOG_LEVEL: Type.Union(
@@ -71,9 +76,15 @@ export function readConfig(environment: Record<string, string | undefined>): Con
     const wrong = config[name] === undefined ? null : complaint(schema, config[name])
     if (wrong !== null) problems.push(`${name} ${wrong}`)
   }
-  const proxies = (config['PURSER_TRUSTED_PROXIES'] ?? '') as string
-  for (const proxy of proxies.split(',').filter((one) => one !== '' && !isNetwork(one.trim())))
-    problems.push(`PURSER_TRUSTED_PROXIES must list IP addresses and networks as 10.0.0.0/8, not ${proxy.trim()}`)
+  for (const [name, names] of NETWORK_LISTS) {
+    const networks = ((config[name] ?? '') as string).split(',').map((one) => one.trim())
+    for (const network of networks.filter((one) => one !== '' && !names.includes(one) && !isNetwork(one)))
+      problems.push(`${name} must list IP addresses and networks as 10.0.0.0/8, not ${network}`)
+  }
+  if ((config['PURSER_SMTP_URL'] === undefined) !== (config['PURSER_MAIL_FROM'] === undefined))
+    problems.push(
+      'PURSER_SMTP_URL and PURSER_MAIL_FROM are needed both, or none of them: mail has a server and a sender',
+    )
   const { PURSER_JWT_SECRET: secret, PURSER_JWT_JWKS_URL: jwksUrl } = config
   if (secret !== undefined && jwksUrl !== undefined)
     problems.push('PURSER_JWT_SECRET and PURSER_JWT_JWKS_URL are both set: keep the one by which tokens are signed')
@@ -107,9 +118,14 @@ function complaint(schema: TSchema, value: unknown): string | null {
   return choices === null ? error.message : `must be one of ${choices.map((choice) => choice.const).join(', ')}`
 }
 
-/** An address, a network by its prefix length, or one of the names that Fastify knows. */
+/** Settings that list networks, and the names of networks that each may hold: those that Fastify knows. */
+const NETWORK_LISTS: [name: string, names: string[]][] = [
+  ['PURSER_TRUSTED_PROXIES', ['loopback', 'linklocal', 'uniquelocal']],
+  ['PURSER_WEBHOOK_PRIVATE_TARGETS', []],
+]
+
+/** An address, or a network by its prefix length. */
 function isNetwork(text: string): boolean {
-  if (['loopback', 'linklocal', 'uniquelocal'].includes(text)) return true
   const [address = '', bits, more] = text.split('/')
   const family = isIP(address)
   if (family === 0 || more !== undefined) return false

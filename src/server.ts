@@ -13,11 +13,16 @@ import { setEnvironmentDefaults } from './db/quotas.ts'
 import { reachDatabase } from './db/reach.ts'
 import { findRoles } from './db/roles.ts'
 import { defaultDataDir, startEmbeddedPostgres, type EmbeddedPostgres } from './embedded/postgres.ts'
+import { openMailer } from './delivery/mail.ts'
+import { openSender } from './delivery/send.ts'
+import { openTargets } from './delivery/targets.ts'
+import { startDeliverer } from './jobs/deliver.ts'
 import { listJobs } from './jobs/list.ts'
 import { startSweeper } from './jobs/sweep.ts'
 import { JOB_CONNECTIONS_MAX, prepareJobs } from './jobs/worker.ts'
 import { seedPrices } from './prices/seed.ts'
 import { bootstrapAdminKey } from './services/api-keys.ts'
+import { openDeliverer } from './services/deliver.ts'
 import { createServices } from './services/index.ts'
 import type { TokenSettings } from './services/tokens.ts'
 import { openLog } from './telemetry/log.ts'
@@ -81,6 +86,9 @@ async function start(): Promise<number> {
     if (config.REDIS_URL === undefined) log.info('REDIS_URL is not set: caches stand in the process')
     const prices = openPriceCache(db, shared)
     if (publishedPrices) await prices.changed()
+    const targets = openTargets(config.PURSER_WEBHOOK_PRIVATE_TARGETS)
+    const { PURSER_SMTP_URL: smtpUrl, PURSER_MAIL_FROM: mailFrom } = config
+    const mailer = smtpUrl === undefined || mailFrom === undefined ? null : openMailer(smtpUrl, mailFrom)
     const services = createServices({
       db,
       clock: new DatabaseClock(await readClock(db)),
@@ -90,6 +98,8 @@ async function start(): Promise<number> {
       enforcement: config.PURSER_ENFORCEMENT,
       tokens: tokenSettings(config),
       priceFeed: config.PURSER_PRICE_FEED,
+      targets,
+      hasMail: mailer !== null,
     })
     const app = await buildApp({
       services,
@@ -110,6 +120,10 @@ async function start(): Promise<number> {
       (error) => log.error({ err: error }, 'sweeping lapsed holds'),
     )
     closing.push(() => sweeper.stop())
+    const deliverer = startDeliverer(openDeliverer({ db, send: openSender({ targets, mailer }) }), (error) =>
+      log.error({ err: error }, 'delivering events'),
+    )
+    closing.push(() => deliverer.stop())
     closing.push(() => app.close())
     const address = await plainly(app.listen({ host: config.HOST, port: config.PORT }))
     jobs.start()

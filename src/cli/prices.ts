@@ -1,3 +1,4 @@
+import { userInfo } from 'node:os'
 import { parseArgs } from 'node:util'
 import { readSetting } from '../config.ts'
 import { connect } from '../db/connection.ts'
@@ -137,6 +138,7 @@ function parseCommand(args: string[]): { values: Options; command: string | unde
 
 async function sync(db: Db, values: Options, dryRun: boolean): Promise<number> {
   const outcome = await syncPrices(db, {
+    actor: { principal: `cli:${userInfo().username}`, ip: null, reason: null },
     dryRun,
     feed: values.feed ?? readSetting(process.env, 'PURSER_PRICE_FEED'),
     needsFeed: values.feed !== undefined,

@@ -1,3 +1,4 @@
+import { userInfo } from 'node:os'
 import type { Db } from '../db/connection.ts'
 import { epochMicros } from '../domain/instant.ts'
 import { usdText } from '../domain/money.ts'
@@ -34,7 +35,7 @@ export async function rerateRecords(db: Db, values: RerateValues, range: Range):
   const print = json ? jsonPrinter() : textPrinter()
   let toldAt = performance.now()
   const totals = await rerate(
-    { db },
+    { db, actor: { principal: `cli:${userInfo().username}`, ip: null } },
     { ...range, model, apply },
     {
       line: (line) => print.line(line),

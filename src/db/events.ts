@@ -1,4 +1,5 @@
 import { sql } from 'kysely'
+import type { BrokenInvariant } from './check-integrity.ts'
 import { readReport, type Db } from './connection.ts'
 import { instant } from './cost-records.ts'
 
@@ -37,6 +38,28 @@ export function listEvents(db: Db, filter: EventFilter, after: string | null, ro
       limit ${rowsMax}`.execute(transaction)
     return rows
   })
+}
+
+/**
+ * Writes cost.anomaly for an hour that has ended, a step of tenants at a time.
+ *
+ * @param hour its start. @param afterTenantId what the step before answered; null at first.
+ * @returns the tenant that the next step begins after; null where this was the last.
+ */
+export async function tellAnomalies(
+  db: Db,
+  hour: Date,
+  afterTenantId: string | null,
+  tenantsMax: number,
+): Promise<string | null> {
+  const { rows } = await sql<{ last: string | null }>`
+    select copilot_internal.tell_anomalies(${hour}, ${afterTenantId}, ${tenantsMax}) as last`.execute(db)
+  return rows[0]!.last
+}
+
+/** Writes integrity.broken, once a day of UTC. @param broken not empty. */
+export async function tellBrokenIntegrity(db: Db, broken: BrokenInvariant[]): Promise<void> {
+  await sql`select copilot_internal.tell_broken_integrity(${JSON.stringify(broken)}::text::jsonb)`.execute(db)
 }
 
 /** Writes price.missing for a model that a reservation was refused for; told once a model and day of UTC. */

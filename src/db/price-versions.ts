@@ -206,16 +206,9 @@ export async function readAllModelPrices(db: Db): Promise<{ at: Date; current: A
   return rows[0]!
 }
 
-/**
- * One transaction in which nobody else changes prices: what it reads is what it changes.
- *
- * @throws what `change` throws, and then nothing is changed.
- */
-export async function changePrices<Answer>(db: Db, change: (transaction: Db) => Promise<Answer>): Promise<Answer> {
-  return db.transaction().execute(async (transaction) => {
-    await sql`select copilot_internal.lock_prices()`.execute(transaction)
-    return change(transaction)
-  })
+/** Until the transaction ends nobody else changes prices: what it reads is what it changes. */
+export async function lockPrices(transaction: Db): Promise<void> {
+  await sql`select copilot_internal.lock_prices()`.execute(transaction)
 }
 
 /** Notes that price data of that time was read from a feed; an older one changes nothing. */

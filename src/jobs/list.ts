@@ -33,6 +33,22 @@ export function listJobs(services: Services, log: JobLog): Job[] {
       catchUpMs: 24 * HOUR_MS,
       run: () => syncPrices(services, log),
     },
+    {
+      name: 'cost-watch',
+      // Costs come a little later than they occur.
+      cron: '7 * * * *',
+      catchUpMs: HOUR_MS,
+      run: () => services.watchCosts(),
+    },
+    {
+      name: 'integrity-watch',
+      cron: '37 * * * *',
+      // Not at a start: what lapsed while nobody was there is just being settled.
+      catchUpMs: 0,
+      run: async () => {
+        await services.watchIntegrity()
+      },
+    },
   ]
 }
 

@@ -1,6 +1,7 @@
 import { fileURLToPath } from 'node:url'
+import { changeAs, writeAudit, type Actor } from '../db/audit.ts'
 import type { Db } from '../db/connection.ts'
-import { changePrices, noteFeed, publishModelPrices, readAllModelPrices, readFedAt } from '../db/price-versions.ts'
+import { lockPrices, noteFeed, publishModelPrices, readAllModelPrices, readFedAt } from '../db/price-versions.ts'
 import { withFeed, readFeed } from './feed.ts'
 import { layOver, readOverlay } from './overlay.ts'
 import { packageFeedUrl, packageRelease, readPackage, versionsOf, type PriceVersion, type Skipped } from './package.ts'
@@ -13,6 +14,8 @@ const OWN_FACTS = fileURLToPath(new URL('./facts-2026-11.json', import.meta.url)
 const NO_FEED = 'none'
 
 export type SyncOptions = {
+  /** Who has it done: what is published stands in the audit log. */
+  actor: Actor
   dryRun: boolean
   /** A path or URL, or "none"; the package's own where it is left out. */
   feed?: string | undefined
@@ -56,15 +59,18 @@ export async function syncPrices(db: Db, options: SyncOptions): Promise<SyncOutc
   })
 
   const work = async (transaction: Db): Promise<Omit<Plan, 'publish'>> => {
+    if (!options.dryRun) await lockPrices(transaction)
     const { at, current } = await readAllModelPrices(transaction)
     const { publish, ...plan } = planChanges(wanted, current, second.pricesAt(at), at)
-    if (!options.dryRun) {
+    if (options.dryRun) return plan
+    if (feedAt !== null) await noteFeed(transaction, feedAt)
+    if (publish.length > 0) {
       await publishModelPrices(transaction, publish)
-      if (feedAt !== null) await noteFeed(transaction, feedAt)
+      await writeAudit(transaction, { action: 'price.sync', subject: 'prices', before: null, after: auditForm(plan) })
     }
     return plan
   }
-  const plan = await (options.dryRun ? work(db) : changePrices(db, work))
+  const plan = await (options.dryRun ? work(db) : changeAs(db, options.actor, work))
   tell(`${plan.added.length} ${options.dryRun ? 'would be added' : 'added'}, ${plan.unchanged} unchanged`)
   return { ...plan, sources, skipped, dataAt: newest([await readFedAt(db), feedAt, edition, second.asOf]) }
 }
@@ -73,6 +79,14 @@ export async function syncPrices(db: Db, options: SyncOptions): Promise<SyncOutc
 function newest(times: (Date | string | null)[]): Date {
   const millis = times.filter((time) => time !== null).map((time) => new Date(time).getTime())
   return new Date(Math.max(...millis.filter((time) => Number.isFinite(time))))
+}
+
+const AUDITED_MAX = 100
+
+/** The first versions by their names; the prices themselves are kept, version by version. */
+function auditForm({ added, aliases }: Omit<Plan, 'publish'>): object {
+  const names = added.map(({ provider, model, effective_date: from }) => `${provider}/${model} from ${from}`)
+  return { added: names.length, aliases, versions: names.slice(0, AUDITED_MAX) }
 }
 
 /** What a check of the prices in force against the second source found. */

@@ -22,12 +22,13 @@ import { commit } from './commit.ts'
 import { correct } from './correct.ts'
 import { listCostRecords } from './cost-records.ts'
 import { readCosts } from './costs.ts'
+import { listDeliveries, redeliver, testEndpoint } from './deliveries.ts'
 import { estimate } from './estimate.ts'
 import { listEvents } from './events.ts'
 import { extend } from './extend.ts'
 import { giveUp } from './give-up.ts'
 import { listReservations } from './list-reservations.ts'
-import { readIntegrity } from './integrity.ts'
+import { readIntegrity, watchIntegrity } from './integrity.ts'
 import { keepPricesCurrent, syncPrices, type PriceSyncDeps } from './price-sync.ts'
 import { listE2bPrices, listModelPrices, publishE2bPrice, publishModelPrice } from './pricing.ts'
 import type { Principal } from './principal.ts'
@@ -40,6 +41,16 @@ import { readReservation } from './read-reservation.ts'
 import { record } from './record.ts'
 import { release } from './release.ts'
 import { reserve } from './reserve.ts'
+import {
+  createEndpoint,
+  deleteEndpoint,
+  listEndpoints,
+  patchEndpoint,
+  readEndpoint,
+  rotateSecret,
+  type EndpointDeps,
+} from './webhook-endpoints.ts'
+import { watchCosts } from './watch-costs.ts'
 import { isToken, tokenReader, type TokenSettings } from './tokens.ts'
 
 export type ServiceDeps = {
@@ -52,6 +63,8 @@ export type ServiceDeps = {
   /** Null: keys only. */
   tokens: TokenSettings | null
   priceFeed?: PriceSyncDeps['priceFeed']
+  targets: EndpointDeps['targets']
+  hasMail: EndpointDeps['hasMail']
 }
 
 /** Several at once, so that one that waits for a lock doesn't hold up the others; few, so that connections are left. */
@@ -135,7 +148,7 @@ export function createServices(deps: ServiceDeps) {
     estimate: (body: Parameters<typeof estimate>[1]) => estimate(deps, body),
     listEvents: (principal: Principal, ...request: Tail<typeof listEvents>) => listEvents(deps, principal, ...request),
     record: (principal: Principal, body: Parameters<typeof record>[2]) => record(deps, principal, body),
-    correct: (principal: Principal, ...request: Tail<typeof correct>) => correct(deps, principal, ...request),
+    correct: (...request: Rest<typeof correct>) => correct(deps, ...request),
     listCostRecords: (principal: Principal, ...request: Tail<typeof listCostRecords>) =>
       listCostRecords(deps, principal, ...request),
     readCosts: (principal: Principal, ...request: Tail<typeof readCosts>) => readCosts(deps, principal, ...request),
@@ -163,9 +176,20 @@ export function createServices(deps: ServiceDeps) {
     syncPrices: (...request: Rest<typeof syncPrices>) => syncPrices(deps, ...request),
     keepPricesCurrent: () => keepPricesCurrent(deps),
     listKeys: (afterId: string | null, limit: number) => listKeys(deps, afterId, limit),
+    watchIntegrity: () => watchIntegrity(deps),
+    watchCosts: () => watchCosts(deps),
     readIntegrity: (principal: Principal) => readIntegrity(deps, principal),
     revokeKey: (actor: Actor, keyId: string) => revokeKey(deps, actor, keyId),
     rotateKey: (actor: Actor, ...request: Tail<typeof rotateKey>) => rotateKey(deps, actor, ...request),
+    listEndpoints: (...request: Rest<typeof listEndpoints>) => listEndpoints(deps, ...request),
+    readEndpoint: (...request: Rest<typeof readEndpoint>) => readEndpoint(deps, ...request),
+    createEndpoint: (...request: Rest<typeof createEndpoint>) => createEndpoint(deps, ...request),
+    patchEndpoint: (...request: Rest<typeof patchEndpoint>) => patchEndpoint(deps, ...request),
+    deleteEndpoint: (...request: Rest<typeof deleteEndpoint>) => deleteEndpoint(deps, ...request),
+    rotateSecret: (...request: Rest<typeof rotateSecret>) => rotateSecret(deps, ...request),
+    testEndpoint: (...request: Rest<typeof testEndpoint>) => testEndpoint(deps, ...request),
+    listDeliveries: (...request: Rest<typeof listDeliveries>) => listDeliveries(deps, ...request),
+    redeliver: (...request: Rest<typeof redeliver>) => redeliver(deps, ...request),
     readiness: () => readiness(deps),
     hashKey,
     counters: { here: countHere(), together: countTogether(deps.shared) },

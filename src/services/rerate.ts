@@ -1,4 +1,5 @@
 import { uuidv7 } from 'uuidv7'
+import type { Actor } from '../db/audit.ts'
 import type { Db } from '../db/connection.ts'
 import { correctRecord } from '../db/correct-record.ts'
 import { readRatedPage, readRerateStart, type RatedLine, type RerateFilter } from '../db/rerate.ts'
@@ -8,6 +9,9 @@ import { timeText, usdJson } from './answers.ts'
 
 /** So many lines are looked at, and held in memory, at once. */
 const PAGE_ROWS = 1_000
+
+/** Who has it done: each correction stands in the audit log. */
+type RerateDeps = { db: Db; actor: Omit<Actor, 'reason'> }
 
 export type RerateRequest = RerateFilter & {
   /** Whether corrections are booked. */
@@ -37,7 +41,7 @@ export type RerateTotals = {
  * @throws errors of Postgres as they are; what was booked before stays booked.
  */
 export async function rerate(
-  { db }: { db: Db },
+  { db, actor }: RerateDeps,
   request: RerateRequest,
   tell: { line(line: object): void; progress(totals: RerateTotals): void },
 ): Promise<RerateTotals> {
@@ -56,7 +60,7 @@ export async function rerate(
     do {
       const page = await readRatedPage(db, resourceType, request, { recordedUntil, after, rowsMax: PAGE_ROWS })
       for (const line of page.lines) {
-        const booked = request.apply ? await book(db, line) : null
+        const booked = request.apply ? await book(db, actor, line) : null
         if (booked === 'overtaken') totals.overtaken += 1
         else {
           totals.changes += 1
@@ -78,7 +82,11 @@ export async function rerate(
 }
 
 /** Corrects a line by its own usage. Overtaken: somebody else has corrected it, or taken its price away, since. */
-async function book(db: Db, line: RatedLine): Promise<{ successorId: string; costUsd: string } | 'overtaken'> {
+async function book(
+  db: Db,
+  actor: RerateDeps['actor'],
+  line: RatedLine,
+): Promise<{ successorId: string; costUsd: string } | 'overtaken'> {
   const correction = {
     costRecordId: line.cost_record_id,
     tenantId: null,
@@ -92,7 +100,7 @@ async function book(db: Db, line: RatedLine): Promise<{ successorId: string; cos
     model: null,
     reason: `re-rated by price ${line.new_price_id}`,
   }
-  const outcome = await sendAgain(() => correctRecord(db, correction))
+  const outcome = await sendAgain(() => correctRecord(db, actor, correction))
   if (!('lines' in outcome)) return 'overtaken'
   const [, successor] = outcome.lines
   return { successorId: successor!.cost_record_id, costUsd: successor!.cost_usd }

@@ -22,13 +22,15 @@ const { db } = session
 await session.moveTo(NOW)
 await setEnvironmentDefaults(db, [{ scope: 'tenant', resource_type: 'llm', period: 'day', limit_usd: '50' }])
 
+const actor = { principal: 'a test', ip: null }
+
 type Found = Record<string, unknown>
 
 /** A run over November; amounts as the text that they are written in. */
 async function run(request: Partial<RerateRequest> = {}): Promise<{ lines: Found[]; totals: Found }> {
   const lines: Found[] = []
   const totals = await rerate(
-    { db },
+    { db, actor },
     { from: '2020-11-01T00:00:00Z', to: '2020-12-01T00:00:00Z', model: null, apply: false, ...request },
     { line: (line) => lines.push(asWritten(line)), progress: () => {} },
   )
@@ -295,7 +297,7 @@ guarantee('a run that broke is begun again, and corrects each line once', async 
 
   let answered = 0
   const broken = rerate(
-    { db },
+    { db, actor },
     { from: '2020-11-01T00:00:00Z', to: '2020-12-01T00:00:00Z', model: 'broken', apply: true },
     {
       line: () => {
@@ -330,11 +332,12 @@ guarantee('two runs at once correct each line once', async (t) => {
   // The second run books while the first one holds the page that it has read.
   await rerate(
     {
+      actor,
       db: db.withPlugin({
         transformQuery: ({ node }) => node,
         transformResult: async ({ result }) => {
           if (totals.length === 0 && JSON.stringify(result.rows).includes(id)) {
-            totals.push(await rerate({ db: other.db }, request, { line: () => {}, progress: () => {} }))
+            totals.push(await rerate({ db: other.db, actor }, request, { line: () => {}, progress: () => {} }))
           }
           return result
         },
@@ -410,9 +413,8 @@ t.test('the command lists, books with --apply, and says what is wrong with its a
     [['rerate', '--from', '2020-11-01', '--to', '2020-12-01', '--feed', 'x'], '--feed goes with sync and diff'],
     [['sync', '--apply'], '--apply goes with rerate'],
   ] as const
-  for (const [args, message] of wrong) {
-    const { code, stderr } = await runCli('prices', database.url, [...args])
-    t.match({ code, stderr }, { code: 2, stderr: `${message}` }, args.join(' '))
-  }
+  const outcomes = await Promise.all(wrong.map(([args]) => runCli('prices', database.url, [...args])))
+  for (const [index, [args, message]] of wrong.entries())
+    t.match(outcomes[index], { code: 2, stderr: `${message}` }, args.join(' '))
   t.match((await runCli('prices', database.url, ['--help'])).stdout, '--apply')
 })
