@@ -58,7 +58,8 @@ const COMMON = [
 /** What works with its owner's rights: the ways in which the service changes what it may only read. */
 const WITH_OWNERS_RIGHTS = [
   ...['reserve_spend', 'commit_spend', 'release_spend', 'extend_reservation', 'expire_reservations', 'check_spend'],
-  ...['record_spend', 'correct_record', 'increment_e2b_quota_spend', 'tell_missing_price'],
+  ...['record_spend', 'correct_record', 'increment_e2b_quota_spend', 'tell_missing_price', 'tell_stale_prices'],
+  ...['tell_anomalies', 'tell_broken_integrity', 'fan_out_events', 'settle_deliveries'],
   ...['set_quotas', 'patch_quota', 'delete_quota', 'set_quota_defaults', 'put_quota_default', 'delete_quota_default'],
   ...['publish_model_prices', 'publish_e2b_prices', 'add_model_price', 'add_e2b_price', 'lock_prices', 'write_audit'],
 ]
