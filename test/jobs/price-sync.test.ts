@@ -1,4 +1,4 @@
-import { Logger, quickAddJob, runOnce } from 'graphile-worker'
+import { Logger, addJobAdhoc, runOnce } from 'graphile-worker'
 import { mkdtempSync, rmSync, utimesSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -58,7 +58,7 @@ async function runJob(): Promise<string[]> {
     noHandleSignals: true,
     logger: new Logger(() => () => {}),
   }
-  await quickAddJob(options, 'price-sync', {})
+  await addJobAdhoc(options, 'price-sync', {})
   await runOnce({ ...options, taskList: toTaskList(listJobs(services, log)) })
   await queue.pool.end()
   const { rows } = await pool.query('select task_identifier, last_error from copilot_jobs.jobs')

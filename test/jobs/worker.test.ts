@@ -1,4 +1,4 @@
-import { quickAddJob } from 'graphile-worker'
+import { addJobAdhoc } from 'graphile-worker'
 import { once, EventEmitter } from 'node:events'
 import { setImmediate } from 'node:timers/promises'
 import t, { type Test } from 'tap'
@@ -42,7 +42,7 @@ function startWorker(t: Test, jobs: Job[], databaseUrl = database.url) {
   return worker
 }
 
-const add = (name: string) => quickAddJob({ pgPool: pool, schema: 'copilot_jobs' }, name, {}, { maxAttempts: 5 })
+const add = (name: string) => addJobAdhoc({ pgPool: pool, schema: 'copilot_jobs' }, name, {}, { maxAttempts: 5 })
 pool.on('error', () => {}).on('connect', (client) => client.on('error', () => {}))
 
 async function waiting(): Promise<{ name: string; attempts: number; locked: boolean; error: string | null }[]> {

@@ -196,9 +196,9 @@ guarantee('a commit without a price is rated once it has one, also where that is
 
   await publish('unpriced', '1970-01-01T00:00:00Z', '2', '5')
   const { lines, totals } = await run({ model: 'unpriced', apply: true })
-  t.same(lines.map((line) => [line['cost_usd'], line['new_cost_usd'], line['estimated']]).sort(), [
-    ['0.007', '0.007', true],
-    ['4', '0.007', true],
+  t.same(lines.map((line) => [line['cost_usd'], line['new_cost_usd'], line['estimated']].join(' ')).sort(), [
+    '0.007 0.007 true',
+    '4 0.007 true',
   ])
   t.match(totals, { corrected: 2, unpriced: 0, difference_usd: '-3.993' })
   t.same(await booksOf('unpriced'), { lines: 7, usd: '1.014' })
@@ -246,12 +246,12 @@ guarantee(
     await publishE2bPrices(db, rates('2020-11-10T00:00:40Z', '0.00002', '0.00001'))
     const { lines, totals } = await run()
     t.same(
-      lines.map((line) => [line['tier'], line['cost_usd'], line['new_cost_usd']]).sort(),
+      lines.map((line) => [line['tier'], line['cost_usd'], line['new_cost_usd']].join(' ')).sort(),
       [
         // 100 × (2 × 0.000014 + 2 × 0.0000045); then 40 of it, and 60 × (2 × 0.00002 + 2 × 0.00001).
-        ['medium', '0.0037', '0.00508'],
+        'medium 0.0037 0.00508',
         // 100 × (2 × 0.000014 + 0.5 × 0.0000045); then 40 of it, and 60 × (2 × 0.00002 + 0.5 × 0.00001).
-        ['standard', '0.003025', '0.00391'],
+        'standard 0.003025 0.00391',
       ],
       'not the other region, nor the run that had ended by then',
     )
