@@ -19,7 +19,7 @@ declare
     'audit_head'];
   -- Without data of tenants: no row-level security.
   v_common constant text[] := array[
-    'model_pricing', 'model_aliases', 'e2b_pricing', 'price_edition', 'price_seed', 'quota_defaults'];
+    'model_pricing', 'model_aliases', 'e2b_pricing', 'price_edition', 'price_seed', 'quota_defaults', 'webhook_secrets'];
   v_read constant text[] := array[
     'reservations', 'llm_cost_records', 'e2b_cost_records', 'record_corrections', 'cost_quotas', 'quota_periods', 'quota_events',
     'cost_quota_status', 'model_pricing', 'model_aliases', 'e2b_pricing', 'price_edition'];

@@ -47,11 +47,22 @@ const RELATIONS: Record<string, { service: Rights; reader: Rights }> = {
   schema_migrations_lock: { service: READ, reader: {} },
   schema_objects: { service: READ, reader: {} },
   scopes: { service: READ, reader: {} },
+  webhook_deliveries: { service: { read: true, add: true, change: true, delete: true }, reader: {} },
+  webhook_endpoints: { service: { read: true, add: true, change: true, delete: true }, reader: {} },
+  webhook_secrets: { service: { read: true, add: true, change: true, delete: true }, reader: {} },
 }
 
 /** Tables without anything of a tenant; the others have row-level security, also for their owner. */
 const COMMON = [
-  ...['e2b_pricing', 'model_aliases', 'model_pricing', 'price_edition', 'price_seed', 'quota_defaults'],
+  ...[
+    'e2b_pricing',
+    'model_aliases',
+    'model_pricing',
+    'price_edition',
+    'price_seed',
+    'quota_defaults',
+    'webhook_secrets',
+  ],
   ...['schema_functions', 'schema_migrations', 'schema_migrations_lock', 'schema_objects'],
 ]
 
