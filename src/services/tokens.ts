@@ -25,6 +25,8 @@ export type TokenSettings = {
 
 const SKEW_SECONDS = 30
 const KEY_SET_MS_MAX = 1_500
+/** A key that the set does not have yet is looked for no sooner: who makes up keys makes no storm of requests. */
+const KEY_SET_AGAIN_MS = 5_000
 // Each kind of key has algorithms of its own, so that a public key can't be used as a shared secret; "none" is in no list.
 const SECRET_ALGORITHMS = ['HS256', 'HS384', 'HS512']
 const PUBLIC_ALGORITHMS = ['RS256', 'RS384', 'RS512', 'PS256', 'PS384', 'PS512', 'ES256', 'ES384', 'ES512', 'EdDSA']
@@ -74,7 +76,10 @@ function verifierOf({ secret, jwksUrl }: TokenSettings) {
     return (token: string, options: JWTVerifyOptions) =>
       jwtVerify(token, key, { ...options, algorithms: SECRET_ALGORITHMS })
   }
-  const keys: JWTVerifyGetKey = createRemoteJWKSet(new URL(jwksUrl!), { timeoutDuration: KEY_SET_MS_MAX })
+  const keys: JWTVerifyGetKey = createRemoteJWKSet(new URL(jwksUrl!), {
+    timeoutDuration: KEY_SET_MS_MAX,
+    cooldownDuration: KEY_SET_AGAIN_MS,
+  })
   return (token: string, options: JWTVerifyOptions) =>
     jwtVerify(token, keys, { ...options, algorithms: PUBLIC_ALGORITHMS })
 }

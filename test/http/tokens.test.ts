@@ -123,6 +123,13 @@ t.test('tokens of a key set', async (t) => {
   t.equal(await statusWith(service, `${confused}.${mac}`), 401, 'algorithm confusion')
 
   published.push({ ...(await exportJWK(second.publicKey)), kid: 'second', alg: 'RS256' })
+  // One that runs finds a new key by itself, as soon as it may ask again.
+  while ((await statusWith(service, await sign('RS256', 'second', second.privateKey))) !== 200);
+  t.equal(
+    await statusWith(service, await sign('RS256', 'second', second.privateKey)),
+    200,
+    'a new key of a running service',
+  )
   const rotated = await start()
   t.equal(await statusWith(rotated, await sign('RS256', 'second', second.privateKey)), 200, 'a rotated key')
   t.equal(

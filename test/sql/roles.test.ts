@@ -122,7 +122,7 @@ async function listRelations(kinds: string): Promise<{ name: string; schema: str
     `select c.relname as name, n.nspname as schema, c.relkind as kind
      from pg_class c join pg_namespace n on n.oid = c.relnamespace
      where n.nspname in ('copilot_internal', 'copilot_partitions') and c.relkind = any ($1) order by 1`,
-    [[...kinds]],
+    [kinds.split('')],
   )
   return rows
 }
