@@ -144,6 +144,7 @@ function secretsOf(config: Config): (string | undefined)[] {
     config.PURSER_JWT_SECRET,
     passwordOf(config.DATABASE_URL),
     passwordOf(config.REDIS_URL),
+    passwordOf(config.PURSER_SMTP_URL),
   ]
 }
 

@@ -1,3 +1,4 @@
+import { randomUUID } from 'node:crypto'
 // Who may call what, for whose tenant: every route of the contract, each role, and a tenant of one's own, another's, none.
 import { readFileSync } from 'node:fs'
 import t from 'tap'
@@ -39,6 +40,8 @@ type Subject = {
   recordId: string
   quotaId: number
   keyId: string
+  endpointId: string
+  deliveryId: string
   n: number
 }
 type Row = {
@@ -64,6 +67,15 @@ const quota = ({ tenant }: Subject) =>
 const ofReservation =
   (body?: object) =>
   ({ reservationId: id }: Subject) => ({ path: `/${id}`, ...(body && { body }) })
+
+const ofEndpoint =
+  (body?: object) =>
+  ({ endpointId: id }: Subject) => ({ path: `/${id}`, ...(body && { body }) })
+/** Disabled: nothing is sent, so nothing changes but by the requests of this test. */
+const hookOf = (tenant: string | undefined) => ({
+  ...{ kind: 'webhook', url: 'https://hooks.example.com/', types: [], enabled: false },
+  ...(tenant !== undefined && { tenant_id: tenant }),
+})
 
 /** Every route. A new one belongs here: without a row the first test fails. */
 const ROUTES: Record<string, Row> = {
@@ -157,6 +169,29 @@ const ROUTES: Record<string, Row> = {
   'DELETE /v1/api-keys/{key_id}': {
     ...{ roles: ADMINS, tenant: 'path', status: 204, request: ({ keyId }) => ({ path: `/${keyId}` }) },
   },
+  'GET /v1/webhook-endpoints': { roles: ADMINS, tenant: 'nowhere', status: 200 },
+  'POST /v1/webhook-endpoints': {
+    ...{ roles: ADMINS, tenant: 'body', status: 201 },
+    request: ({ tenant }) => ({ body: hookOf(tenant) }),
+  },
+  'GET /v1/webhook-endpoints/{endpoint_id}': { roles: ADMINS, tenant: 'path', status: 200, request: ofEndpoint() },
+  'PATCH /v1/webhook-endpoints/{endpoint_id}': {
+    ...{ roles: ADMINS, tenant: 'path', status: 200, request: ofEndpoint({ types: [] }) },
+  },
+  'DELETE /v1/webhook-endpoints/{endpoint_id}': { roles: ADMINS, tenant: 'path', status: 204, request: ofEndpoint() },
+  'POST /v1/webhook-endpoints/{endpoint_id}/rotate-secret': {
+    ...{ roles: ADMINS, tenant: 'path', status: 200, request: ofEndpoint({}) },
+  },
+  'POST /v1/webhook-endpoints/{endpoint_id}/test': {
+    ...{ roles: ADMINS, tenant: 'path', status: 202, request: ofEndpoint({}) },
+  },
+  'GET /v1/webhook-endpoints/{endpoint_id}/deliveries': {
+    ...{ roles: ADMINS, tenant: 'path', status: 200, request: ofEndpoint() },
+  },
+  'POST /v1/deliveries/{delivery_id}/redeliver': {
+    ...{ roles: ADMINS, tenant: 'path', status: 202 },
+    request: ({ deliveryId }) => ({ path: `/${deliveryId}`, body: {} }),
+  },
   'GET /v1/integrity': { roles: READERS, tenant: 'nowhere', status: 200, bound: 403 },
   'GET /v1/audit-log': { roles: ADMINS, tenant: 'nowhere', status: 200 },
   'GET /healthz': { roles: OPEN, tenant: 'nowhere', status: 200 },
@@ -212,12 +247,34 @@ async function makeSubject(tenant: string, path: string): Promise<Subject> {
     const key = await ask('POST', '/v1/api-keys', { name: `key of ${tenant}`, role: 'viewer', tenant_id: tenant })
     subject.keyId = key.key_id
   }
+  if (path.includes('{endpoint_id}') || path.includes('{delivery_id}')) {
+    // There may be a hundred at most.
+    await database.pool.query('delete from copilot_internal.webhook_endpoints')
+    subject.endpointId = (await ask('POST', '/v1/webhook-endpoints', hookOf(tenant))).endpoint_id
+  }
+  if (path.includes('{delivery_id}')) {
+    subject.deliveryId = randomUUID()
+    await database.pool.query(
+      `insert into copilot_internal.webhook_deliveries (delivery_id, endpoint_id, status, created_at, settled_at)
+       values ($1, $2, 'failed', now(), now())`,
+      [subject.deliveryId, subject.endpointId],
+    )
+  }
   return subject
 }
 
 function nothing(): Subject {
   made += 1
-  return { tenant: undefined, reservationId: UNKNOWN, recordId: UNKNOWN, quotaId: 999_999, keyId: UNKNOWN, n: made }
+  return {
+    tenant: undefined,
+    reservationId: UNKNOWN,
+    recordId: UNKNOWN,
+    quotaId: 999_999,
+    keyId: UNKNOWN,
+    endpointId: UNKNOWN,
+    deliveryId: UNKNOWN,
+    n: made,
+  }
 }
 
 /** All that is stored, but for when a key was last used; or all of the other tenant. Prices by their edition. */
@@ -260,7 +317,7 @@ const { paths } = parse(readFileSync(new URL('../../openapi.yaml', import.meta.u
 
 // Before anything is taken for granted: both are there, and their quotas of an hour.
 for (const tenant of [MINE, THEIRS]) {
-  await makeSubject(tenant, '{id} {cost_record_id} {quota_id} {key_id}')
+  await makeSubject(tenant, '{id} {cost_record_id} {quota_id} {key_id} {endpoint_id}')
   await service.call('PUT', '/v1/quotas', { scope: 'tenant', tenant_id: tenant, period: 'hour', limit_usd: 1_000 })
 }
 await service.call('PUT', '/v1/quotas', { scope: 'platform', period: 'hour', limit_usd: 1_000 })
