@@ -89,11 +89,13 @@ begin
       execute format('grant %s on %s to %I', array_to_string(v_wish.rights, ', '), v_wish.name, v_wish.role);
     end if;
   end loop;
-  -- Of a key what changes in its life: never its role or tenant.
+  -- Single columns. Of a key what changes in its life: never its role or tenant.
   for v_wish in
     select k.tab, k.col
     from (values
-      ('api_keys', 'prefix'), ('api_keys', 'last_used_at'), ('api_keys', 'revoked_at'), ('api_key_hashes', 'valid_until')
+      ('api_keys', 'prefix'), ('api_keys', 'last_used_at'), ('api_keys', 'revoked_at'), ('api_key_hashes', 'valid_until'),
+      -- When the feed was read last; the edition itself is the functions'.
+      ('price_edition', 'fed_at')
     ) k(tab, col)
     join pg_attribute a on a.attrelid = to_regclass('copilot_internal.' || k.tab) and a.attname = k.col
     where 'purser_service' = any (v_roles)

@@ -34,7 +34,7 @@ const RELATIONS: Record<string, { service: Rights; reader: Rights }> = {
   llm_cost_records: { service: READ, reader: READ },
   model_aliases: { service: READ, reader: READ },
   model_pricing: { service: READ, reader: READ },
-  price_edition: { service: READ, reader: READ },
+  price_edition: { service: { read: true, change: ['fed_at'] }, reader: READ },
   price_seed: { service: { read: true, add: true, change: true }, reader: {} },
   quota_defaults: { service: READ, reader: {} },
   quota_events: { service: READ, reader: READ },
