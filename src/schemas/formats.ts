@@ -6,7 +6,6 @@ const ADDRESS = /^[^\s@<>()[\]\\,;:"]{1,64}@[^\s@<>()[\]\\,;:"]{1,189}$/
 const UUID = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/i
 // Years and offsets that Postgres takes too.
 const RFC_3339 = /^[1-9]\d{3}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}(\.\d{1,9})?(Z|[+-](0\d|1[0-4]):[0-5]\d)$/i
-const YEAR_10000 = Date.UTC(10_000, 0)
 
 /** What a format that is not met is answered with. */
 export const FORMAT_MESSAGES: Record<string, string> = {
@@ -33,9 +32,8 @@ export function formatsOf(options: { allowEmailIds: boolean }): Record<string, (
   }
 }
 
-/** Rounded, and in UTC, it still has a year of four digits: an answer tells it in the same form. */
 function isTime(text: string): boolean {
-  return RFC_3339.test(text) && Date.parse(text) < YEAR_10000 - 1 && isCalendarDay(text.slice(0, 10))
+  return RFC_3339.test(text) && !Number.isNaN(Date.parse(text)) && isCalendarDay(text.slice(0, 10))
 }
 
 /** JavaScript rolls the 30th of February over into March; a caller's slip must not. */

@@ -20,6 +20,7 @@ import { change, type Actor } from './change.ts'
 import { pageOf, type PageOf } from './page.ts'
 import { DEFAULT_REGION } from './price-lookup.ts'
 
+const YEAR_10000 = Date.UTC(10_000, 0)
 /** Versions of one model or tier: a few a year. */
 const VERSIONS_MAX = 10_000
 
@@ -131,6 +132,12 @@ function checkDates({
   effective_date?: string
   expires_at?: string | null
 }) {
+  for (const [name, text] of Object.entries({ effective_date: from, expires_at: until })) {
+    // Rounded, and in UTC, it still has a year of four digits: answers tell it in the same form.
+    if (typeof text === 'string' && Date.parse(text) >= YEAR_10000 - 1) {
+      throw invalidRequest([{ pointer: `/${name}`, message: 'must be before the year 10000 in UTC' }])
+    }
+  }
   if (until === undefined || until === null) return
   if (from === undefined) throw invalidRequest([{ pointer: '/effective_date', message: 'is required with expires_at' }])
   if (new Date(until) <= new Date(from)) {

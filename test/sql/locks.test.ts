@@ -357,6 +357,27 @@ t.test('a key in flight in another session makes its repeat wait, and then repla
   t.match(await answer, [{ outcome: { replayed: { reservation_id: item.reservation_id } } }])
 })
 
+t.test('two batches with the same keys in opposite orders wait for each other in one order only', async (t) => {
+  const [holder, first, second] = [
+    openSession(t, database.url),
+    openSession(t, database.url),
+    openSession(t, database.url),
+  ]
+  const keyed = (name: string) => hold('crossed', '1', { idempotency_key: `crossed-${name}` })
+  const [holderPid, firstPid, secondPid] = [await pidOf(holder), await pidOf(first), await pidOf(second)]
+  await holder.pool.query('begin')
+  await holder.reserve(keyed('b'))
+  // It has a, and waits for b; c is free. Who took c first and then waited for a would close the circle.
+  const one = first.reserve(keyed('a'), keyed('b'), keyed('c'))
+  await untilBlocked(firstPid, holderPid)
+  const other = second.reserve(keyed('c'), keyed('a'))
+  await untilBlocked(secondPid, firstPid)
+  await holder.pool.query('rollback')
+  t.match(await one, [{ outcome: { granted: '1' } }, { outcome: { granted: '1' } }, { outcome: { granted: '1' } }])
+  t.match(await other, [{ outcome: { replayed: {} } }, { outcome: { replayed: {} } }])
+  await assertHealthy(t, pool)
+})
+
 t.test('a key of a record in flight in another session makes its repeat wait, and then replay or record', async (t) => {
   const [first, second] = [openSession(t, database.url), openSession(t, database.url)]
   const key = { idempotency_key: 'record-in-flight' }
