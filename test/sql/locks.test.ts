@@ -365,6 +365,8 @@ t.test('two batches with the same keys in opposite orders wait for each other in
   ]
   const keyed = (name: string) => hold('crossed', '1', { idempotency_key: `crossed-${name}` })
   const [holderPid, firstPid, secondPid] = [await pidOf(holder), await pidOf(first), await pidOf(second)]
+  // A tenant that is known: the first request of a new one would wait for that.
+  await holder.reserve(hold('crossed', '1'))
   await holder.pool.query('begin')
   await holder.reserve(keyed('b'))
   // It has a, and waits for b; c is free. Who took c first and then waited for a would close the circle.
