@@ -101,7 +101,11 @@ export const GUARDS: Guard[] = [
   {
     name: 'commit once',
     why: 'another commit of a committed hold is booked too',
-    ...inFunction('commit_spend', "where r.status <> 'committed' and (i.tenant_id", 'where (i.tenant_id'),
+    ...inFunction(
+      'commit_spend',
+      "where r.status <> 'committed' and r.reservation_id = any (v_ids) and (i.tenant_id",
+      'where (i.tenant_id',
+    ),
     tests: [BALANCES],
   },
   {
@@ -117,7 +121,11 @@ export const GUARDS: Guard[] = [
   {
     name: 'release once',
     why: 'a hold that was settled is given back again',
-    ...inFunction('release_spend', "where r.status = 'reserved' and (i.tenant_id", 'where (i.tenant_id'),
+    ...inFunction(
+      'release_spend',
+      "where r.status = 'reserved' and r.reservation_id = any (v_known) and (i.tenant_id",
+      'where (i.tenant_id',
+    ),
     tests: [BALANCES],
   },
   {

@@ -415,6 +415,38 @@ t.test('a reservation that another session settles meanwhile is settled once', a
   await assertHealthy(t, pool)
 })
 
+t.test('a hold that comes while a commit or a release works is unknown to it, and stays as it is', async (t) => {
+  const [holder, settler, other] = [
+    openSession(t, database.url),
+    openSession(t, database.url),
+    openSession(t, database.url),
+  ]
+  const [holderPid, settlerPid] = [await pidOf(holder), await pidOf(settler)]
+  const calls = {
+    commit: (ids: string[]) => settler.commit(...ids.map((id) => booking(id, '1'))),
+    release: (ids: string[]) => settler.release(...ids),
+  }
+  for (const [verb, call] of Object.entries(calls)) {
+    const [known, later] = [hold('later', '1'), hold('later', '1')]
+    const ids = [known, later].map(({ reservation_id: id }) => id)
+    await holder.reserve(known)
+    await holder.pool.query('begin')
+    await holder.pool.query('select from copilot_internal.reservations where reservation_id = $1 for update', [ids[0]])
+    const answer = call(ids)
+    await untilBlocked(settlerPid, holderPid)
+    await other.reserve(later)
+    await holder.pool.query('rollback')
+    const [, second] = await answer
+    t.match(second, verb === 'commit' ? { outcome: { unknown: true } } : { unknown: true }, verb)
+    const { rows } = await pool.query(
+      'select status from copilot_internal.reservations where reservation_id = any ($1) order by reservation_id',
+      [ids],
+    )
+    t.same(rows, [{ status: verb === 'commit' ? 'committed' : 'released' }, { status: 'reserved' }])
+  }
+  await assertHealthy(t, pool)
+})
+
 t.test('a limit changes only when no decision is in flight, and holds for the next one', async (t) => {
   const [deciding, admin] = [openSession(t, database.url), openSession(t, database.url)]
   const limit = (limitUsd: string) =>
