@@ -26,7 +26,7 @@ end
 local function reservation()
   return '{"resource_type":"llm","tenant_id":"' .. tenant() .. '","user_id":"u-' .. math.random(users)
     .. '","conversation_id":"c-' .. sent
-    .. '","llm":{"provider":"openai","model":"gpt-6.1-sol","input_tokens":1200,"max_output_tokens":200}}'
+    .. '","llm":{"provider":"openai","model":"gpt-6.1-sol","input_tokens":1200,"max_output_tokens":200},"ttl_seconds":86400}'
 end
 
 local function reserve()
