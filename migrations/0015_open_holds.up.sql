@@ -1,5 +1,5 @@
 -- Who holds most of a tenant's quotas is looked up among its open holds, not among everybody's.
-create index reservations_open_of_tenant on copilot_internal.reservations (tenant_id, user_id) where status = 'reserved';
+create index reservations_open_of_tenant on copilot_internal.reservations (tenant_id, expires_at) where status = 'reserved';
 
 do $$
 begin

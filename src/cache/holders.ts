@@ -11,7 +11,7 @@ type Question = { scope: StatusScope; quotaPeriodIds: number[] }
 /** The largest holders of balances of one scope, by quota_period_id; at most TTL_MS old unless `fresh`. */
 export type HoldersCache = (question: Question, fresh: boolean) => Promise<Record<string, Holder[]>>
 
-/** Who asks the same at once shares one look: it reads every open reservation of the scope. */
+/** Who asks the same at once shares one look: it reads many rows. */
 export function openHoldersCache(db: Db): HoldersCache {
   const cache = new LRUCache<string, Record<string, Holder[]>, Question>({
     max: SCOPES_MAX,

@@ -30,6 +30,8 @@ export type Holder = {
 }
 
 const HOLDERS_MAX = 5
+/** So many open reservations are looked through, those that lapse last: the bound of a look at the platform. */
+const HOLDS_MAX = 50_000
 
 /** The quotas of exactly one scope with their running balances, and when that was. */
 export async function readScopeStatus(
@@ -52,8 +54,8 @@ export async function readScopeStatus(
 }
 
 /**
- * The largest holders of each of these balances of one scope, the largest first, by quota_period_id. Reads every open
- * reservation of the scope, for the platform all: not for each request.
+ * The largest holders of each of these balances of one scope, the largest first, by quota_period_id: among its
+ * HOLDS_MAX open reservations that lapse last. Reads all of them: not for each request.
  */
 export async function readHolders(
   db: Db,
@@ -69,9 +71,15 @@ export async function readHolders(
       from (
         select p.id, r.tenant_id, r.user_id, r.conversation_id, sum(r.reserved_usd) as reserved_usd, count(*) as reservations,
                row_number() over (partition by p.id order by sum(r.reserved_usd) desc, r.tenant_id, r.user_id, r.conversation_id) as place
-        from copilot_internal.reservations r cross join lateral unnest(r.quota_period_ids) p(id)
-        where r.status = 'reserved' and p.id = any (${quotaPeriodIds}::bigint[])
-          and (${tenantId} = '' or r.tenant_id = ${tenantId}) and (${userId} = '' or r.user_id = ${userId})
+        from (
+          select r.* from copilot_internal.reservations r
+          where r.status = 'reserved'
+            and (${tenantId} = '' or r.tenant_id = ${tenantId}) and (${userId} = '' or r.user_id = ${userId})
+          order by r.expires_at desc
+          limit ${HOLDS_MAX}
+        ) r
+        cross join lateral unnest(r.quota_period_ids) p(id)
+        where p.id = any (${quotaPeriodIds}::bigint[])
         group by p.id, r.tenant_id, r.user_id, r.conversation_id
       ) h
       where h.place <= ${HOLDERS_MAX}
