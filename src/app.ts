@@ -65,9 +65,9 @@ export async function buildApp(options: AppOptions): Promise<App> {
     return503OnClosing: false,
   })
 
-  // Answers are data for programs; the pages of /docs bring a policy of their own.
   await app.register(helmet, {
-    contentSecurityPolicy: { useDefaults: false, directives: { defaultSrc: ["'none'"], frameAncestors: ["'none'"] } },
+    // It would build the policy anew for each request: see the request context.
+    contentSecurityPolicy: false,
     crossOriginEmbedderPolicy: false,
     crossOriginOpenerPolicy: false,
     crossOriginResourcePolicy: false,

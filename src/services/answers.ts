@@ -1,5 +1,5 @@
 import type { Balance } from '../db/balances.ts'
-import { decimal, usdText } from '../domain/money.ts'
+import { decimal, usdText, type Usd } from '../domain/money.ts'
 import type { Principal } from './principal.ts'
 
 /** A USD amount as a JSON number in plain digits, all of them; it never passes through binary floating point. */
@@ -25,19 +25,25 @@ export type QuotaAnswer = {
   reset_at: string
 }
 
+// The items of a batch share their balances, so what is made of each is made once.
+const remaining = new WeakMap<Balance, Usd>()
+const written = new WeakMap<Balance, QuotaAnswer>()
+
 /** What is left of a quota, not below 0. */
-export function remainingUsd({ limitUsd, spentUsd, reservedUsd }: Balance) {
-  const left = decimal(limitUsd).minus(decimal(spentUsd)).minus(decimal(reservedUsd))
-  return left.lt(0) ? decimal(0) : left
+export function remainingUsd(balance: Balance): Usd {
+  let left = remaining.get(balance)
+  if (left === undefined) {
+    const room = decimal(balance.limitUsd).minus(decimal(balance.spentUsd)).minus(decimal(balance.reservedUsd))
+    left = room.lt(0) ? decimal(0) : room
+    remaining.set(balance, left)
+  }
+  return left
 }
 
 /** A platform quota shows no amounts to a principal that is bound to a tenant: they would tell of the others. */
 export function seesAmounts(principal: Principal, balance: Pick<Balance, 'scope'>): boolean {
   return principal.tenantId === null || balance.scope !== 'platform'
 }
-
-// The items of a batch share their balances, so each is written out once.
-const written = new WeakMap<Balance, QuotaAnswer>()
 
 export function quotaAnswer(principal: Principal, balance: Balance): QuotaAnswer {
   let answer = written.get(balance)

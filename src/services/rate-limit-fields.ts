@@ -35,20 +35,9 @@ export function tightestFields(principal: Principal, quotas: Balance[], now: Dat
   let tightest: Balance | undefined
   for (const balance of quotas) {
     if (balance.enforcement !== 'enforce' || !seesAmounts(principal, balance)) continue
-    if (tightest === undefined || left(balance).lt(left(tightest))) tightest = balance
+    if (tightest === undefined || remainingUsd(balance).lt(remainingUsd(tightest))) tightest = balance
   }
   return tightest === undefined ? {} : rateLimitFields(tightest, now)
-}
-
-const remaining = new WeakMap<Balance, Usd>()
-
-function left(balance: Balance): Usd {
-  let usd = remaining.get(balance)
-  if (usd === undefined) {
-    usd = remainingUsd(balance)
-    remaining.set(balance, usd)
-  }
-  return usd
 }
 
 /** Whole micros, rounded down: what is promised is there. */

@@ -7,10 +7,14 @@ export function requestIdOf(header: string | string[] | undefined): string | und
   return typeof header === 'string' && REQUEST_ID.test(header) ? header : undefined
 }
 
-/** Every answer carries the id of its request. */
+/** Answers are data for programs; the pages of /docs bring a policy of their own. */
+const POLICY = "default-src 'none'; frame-ancestors 'none'"
+
+/** Every answer carries the id of its request, and that a browser may do nothing with it. */
 export function registerRequestContext(app: FastifyInstance): void {
   app.addHook('onRequest', async (request, reply) => {
     reply.header('x-request-id', request.id)
+    reply.header('content-security-policy', POLICY)
     const reason = request.headers['x-purser-reason']
     if (typeof reason === 'string') request.headers['x-purser-reason'] = textOfHeader(reason)
   })
