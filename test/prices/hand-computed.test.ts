@@ -95,7 +95,7 @@ const cases: Record<string, Case[]> = {
     ['anthropic', 'claude-haiku-5-5', tokens(100_000, 10), '0.010005'],
     ['anthropic', 'claude-haiku-5-5', tokens(100_001, 10), '0.0500255'],
   ],
-  'Google: long context, audio, tiers': [
+  'Google: long context, audio, images, video, tiers': [
     ['google', 'gemini-2.5-pro', tokens(200_000, 1_000), '0.26'],
     ['google', 'gemini-2.5-pro', tokens(200_001, 1_000), '0.5150025'],
     ['google', 'gemini-3.1-pro-preview', tokens(200_000, 0, { cache_read_tokens: 100_000 }), '0.22'],
@@ -109,6 +109,22 @@ const cases: Record<string, Case[]> = {
     ],
     ['google', 'gemini-3.8-flash', tokens(1_000, 100), '0.0005625', { service_tier: 'flex' }],
     ['google', 'gemini-3.8-flash', tokens(1_000, 100), '0.002025', { service_tier: 'priority' }],
+    // 30 x 0.2 + 40 x 0.45 + 10 x 6.5 + 20 x 12
+    [
+      'google',
+      'gemini-embedding-2',
+      { input_tokens: 100, image_input_tokens: 40, audio_input_tokens: 10, video_input_tokens: 20 },
+      '0.000329',
+    ],
+    // 1000 x 1.5 + 100 x 9 + 2000 x 17.5
+    ['google', 'gemini-omni-flash-preview', tokens(1_000, 2_100, { video_output_tokens: 2_000 }), '0.0374'],
+    // 500 x 0.75 + 300 x 3 + 200 x 1; 60 x 4.5 + 40 x 12
+    [
+      'google',
+      'gemini-3.1-flash-live-preview',
+      tokens(1_000, 100, { audio_input_tokens: 300, video_input_tokens: 200, audio_output_tokens: 40 }),
+      '0.002225',
+    ],
     ['google', 'gemini-embedding-001', { input_tokens: 1_000 }, '0.00015'],
   ],
   'Groq and others': [
