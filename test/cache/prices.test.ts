@@ -12,7 +12,7 @@ const MODEL = 'gpt-6.1-sol'
 function openCounted(stored = new Map<string, string>()): {
   cache: PriceCache
   asked: { postgres: number; shared: number }
-  news(): void
+  news: () => void
 } {
   const asked = { postgres: 0, shared: 0 }
   let onMessage = () => {}
