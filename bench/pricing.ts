@@ -8,15 +8,18 @@ import { openSharedCache } from '../src/cache/shared.ts'
 import { connect, type Db } from '../src/db/connection.ts'
 import { migrateUp } from '../src/db/migrations.ts'
 import { listPricedModels } from '../src/db/prices.ts'
-import { costOfUsage } from '../src/domain/price.ts'
+import { estimateLlm } from '../src/domain/estimate.ts'
+import { costOfUsage, type ModelPrice } from '../src/domain/price.ts'
 import { startEmbeddedPostgres } from '../src/embedded/postgres.ts'
 import { seedPrices } from '../src/prices/seed.ts'
 import { syncPrices } from '../src/prices/sync.ts'
+import { countTokens, TOKENIZED_BYTES_MAX } from '../src/prices/tokenizer.ts'
 import { versionAt } from '../src/services/price-lookup.ts'
 
 const help = `Usage: npm run bench:pricing -- [options]
 
-Prices calls from a warm cache, syncs all models with an embedded Postgres, and weighs 2,000 models in the cache.
+Prices calls from a warm cache, syncs all models with an embedded Postgres, weighs 2,000 models in the cache, and estimates
+long texts.
 
 Options
   --calls N    calls that are priced (default 200000)
@@ -25,6 +28,7 @@ Options
 `
 
 const MODELS = 2_000
+const ESTIMATES = 20
 const { values } = parseArgs({
   options: {
     calls: { type: 'string', default: '200000' },
@@ -51,7 +55,14 @@ else {
 }
 
 type Figures = Record<
-  'microsecondsACall' | 'firstPublishSeconds' | 'syncSeconds' | 'modelsSynced' | 'megabytesOf2000Models',
+  | 'microsecondsACall'
+  | 'firstPublishSeconds'
+  | 'syncSeconds'
+  | 'modelsSynced'
+  | 'megabytesOf2000Models'
+  | 'vocabularyMs'
+  | 'repeatedLettersMs'
+  | 'tokenizedTextMs',
   number
 >
 
@@ -74,21 +85,36 @@ async function measure(db: Db): Promise<Figures> {
 
   const usage = { input_tokens: 12_362, cache_read_tokens: 4_096, cache_write_tokens: 1_000, output_tokens: 640 }
   const calls = Number(values.calls)
-  const price = async () => {
-    const card = versionAt(await cache.model('openai', 'gpt-6.1-sol'), new Date())
-    return costOfUsage(card!, usage)
-  }
+  const cardOfNow = async () => versionAt(await cache.model('openai', 'gpt-6.1-sol'), new Date())!
+  const price = async () => costOfUsage(await cardOfNow(), usage)
   for (let call = 0; call < calls / 10; call += 1) await price()
   const pricedMs = await timed(async () => {
     for (let call = 0; call < calls; call += 1) await price()
   })
+  const card = await cardOfNow()
   return {
     microsecondsACall: (pricedMs * 1_000) / calls,
     firstPublishSeconds: firstPublishMs / 1_000,
     syncSeconds: syncMs / 1_000,
     modelsSynced: names.length,
     megabytesOf2000Models: bytes / 1_000_000,
+    vocabularyMs: await timed(() => countTokens('openai', 'a')),
+    repeatedLettersMs: await slowestEstimateMs(card, 'a'.repeat(100_000)),
+    tokenizedTextMs: await slowestEstimateMs(card, 'a'.repeat(TOKENIZED_BYTES_MAX)),
   }
+}
+
+/** The slowest of some estimates of one text. */
+async function slowestEstimateMs(card: ModelPrice, text: string): Promise<number> {
+  const times: number[] = []
+  for (let call = 0; call < ESTIMATES; call += 1) {
+    times.push(
+      await timed(async () =>
+        estimateLlm(card, { inputTokens: await countTokens('openai', text), maxOutputTokens: 800 }),
+      ),
+    )
+  }
+  return Math.max(...times)
 }
 
 async function timed(work: () => Promise<unknown>): Promise<number> {
@@ -115,6 +141,9 @@ function report(figures: Figures): void {
       row('one call priced from the warm cache', figures.microsecondsACall, 'µs') +
       row(`publish all ${figures.modelsSynced} models, the first time`, figures.firstPublishSeconds, 's') +
       row(`sync of all ${figures.modelsSynced} models`, figures.syncSeconds, 's') +
-      row(`${MODELS} models in memory`, figures.megabytesOf2000Models, 'MB'),
+      row(`${MODELS} models in memory`, figures.megabytesOf2000Models, 'MB') +
+      row('the vocabulary loaded, at the first text', figures.vocabularyMs, 'ms') +
+      row('100,000 repeated letters estimated', figures.repeatedLettersMs, 'ms') +
+      row('50,000 repeated letters estimated', figures.tokenizedTextMs, 'ms'),
   )
 }

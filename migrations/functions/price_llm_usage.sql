@@ -2,11 +2,11 @@
 --
 -- Cost = sum of usage x rate, exact, rounded once: half up at the 12th decimal of the total. The output's share is
 -- rounded likewise and the input's share is the rest (with the fees), so that the two add up to the total.
--- Usage is in normal form: input_tokens is the whole prompt, of which the cached, audio and image tokens are parts;
--- output_tokens includes reasoning, audio and image. A part above its whole is an error (22023).
+-- Usage is in normal form: input_tokens is the whole prompt, of which the cached, audio, image and video tokens are parts;
+-- output_tokens includes reasoning, audio, image and video. A part above its whole is an error (22023).
 -- A bucket without a rate falls back, so that nothing is free by omission: cache reads and writes to input (1 h and 12 h
--- writes to writes first, cached audio and images to cache reads first), audio and images in to input, reasoning, audio
--- and images out to output, output to input. A request is one request where the usage does not count them.
+-- writes to writes first, cached audio and images to cache reads first), audio, images and video in to input, reasoning,
+-- audio, images and video out to output, output to input. A request is one request where the usage does not count them.
 -- Runs once for every commit, so it takes only the branches whose tokens are there.
 create or replace function copilot_internal.price_llm_usage(
   p_price copilot_internal.model_pricing,
@@ -88,6 +88,11 @@ begin
     v_input := v_input - v_part;
     v_input_usd := v_input_usd + v_part * coalesce((v_rates ->> 'image_input')::numeric, v_rate_input);
   end if;
+  if p_usage ? 'video_input_tokens' then
+    v_part := (p_usage -> 'video_input_tokens')::numeric;
+    v_input := v_input - v_part;
+    v_input_usd := v_input_usd + v_part * coalesce((v_rates ->> 'video_input')::numeric, v_rate_input);
+  end if;
   v_input_usd := v_input_usd + v_input * v_rate_input;
 
   -- Output, in the same way.
@@ -106,6 +111,11 @@ begin
     v_part := (p_usage -> 'image_output_tokens')::numeric;
     v_output := v_output - v_part;
     v_output_usd := v_output_usd + v_part * coalesce((v_rates ->> 'image_output')::numeric, v_rate_whole);
+  end if;
+  if p_usage ? 'video_output_tokens' then
+    v_part := (p_usage -> 'video_output_tokens')::numeric;
+    v_output := v_output - v_part;
+    v_output_usd := v_output_usd + v_part * coalesce((v_rates ->> 'video_output')::numeric, v_rate_whole);
   end if;
   v_output_usd := v_output_usd + v_output * v_rate_whole;
 

@@ -29,8 +29,8 @@ declare
   v_new copilot_internal.cost_quotas;
   -- Whether the thresholds are to be told anew.
   v_rearms boolean;
+  v_changed bigint[] := '{}';
   v_changes jsonb[] := '{}';
-  v_change jsonb;
 begin
   perform pg_advisory_xact_lock(copilot_internal.quota_lock());
   v_now := copilot_internal.clock_now();
@@ -86,11 +86,7 @@ begin
             arming = p.arming + v_rearms::integer
         where p.quota_id = v_new.quota_id and p.closed_at is null and p.ends_at > v_now;
     end if;
-    -- What is spent already may be at a threshold of the new limit.
-    perform copilot_internal.tell_quotas(array_agg(p.quota_period_id), false, v_now)
-      from copilot_internal.quota_periods p
-      where p.quota_id = v_new.quota_id and p.closed_at is null and p.starts_at <= v_now and p.ends_at > v_now
-      having count(*) > 0;
+    v_changed := v_changed || v_new.quota_id;
     -- The next decision looks the scope's balances up afresh.
     update copilot_internal.scopes s set valid_until = '-infinity'
       where s.resource_type = v_new.resource_type and s.tenant_id = coalesce(v_new.tenant_id, '') and s.user_id = coalesce(v_new.user_id, '');
@@ -103,9 +99,17 @@ begin
     end if;
     return next;
   end loop;
-  foreach v_change in array v_changes loop
-    perform copilot_internal.write_audit(
-      v_change ->> 'action', v_change ->> 'subject', nullif(v_change -> 'before', 'null'), v_change -> 'after');
-  end loop;
+  -- What is spent already may be at a threshold of the new limit.
+  perform copilot_internal.tell_quotas(array_agg(p.quota_period_id), false, v_now)
+    from (select distinct c.quota_id from unnest(v_changed) c(quota_id)) c
+    cross join lateral (
+      select p.quota_period_id from copilot_internal.quota_periods p
+      where p.quota_id = c.quota_id and p.closed_at is null and p.starts_at <= v_now and p.ends_at > v_now
+      offset 0
+    ) p
+    having count(*) > 0;
+  if v_changes <> '{}' then
+    perform copilot_internal.write_audit(v_changes);
+  end if;
 end $$;
 comment on function copilot_internal.set_quotas(json, boolean) is 'Makes or changes quotas by natural key, all or none.';

@@ -30,22 +30,23 @@ export type LlmEstimate = {
 }
 
 /**
- * The most that a request can cost: all input at the dearest rate that can apply to it (plain, or any cache write of the
- * card; the long-context rates where the input is above the threshold), the most output at the output rate, the web
- * searches, and the fee of one request.
+ * The most that a request of text can cost: all input at the dearest rate that can apply to it (plain, or any cache read or
+ * write of the card; the long-context rates where the input is above the threshold), the most output at the output rate, or
+ * that of reasoning where it is dearer, the web searches, and the fee of one request.
  *
  * Quantities are whole numbers ≥ 0, at most 1e12.
  */
 export function estimateLlm(price: ModelPrice, request: LlmEstimateInput): LlmEstimate {
   const rates = ratesFor(price, request.inputTokens)
   const factor = modifierOf(price, request)
-  const usdPerOutputToken = usdPerToken(rates.of('output'), factor)
-  const [inputBucket, inputRate] = dearestInput(rates)
+  const [outputBucket, outputRate] = dearest(rates, 'output', ['reasoning'])
+  const usdPerOutputToken = usdPerToken(outputRate, factor)
+  const [inputBucket, inputRate] = dearest(rates, 'input', INPUT_BUCKETS)
   const fixed = [
     costLine(inputBucket, request.inputTokens, usdPerToken(inputRate, factor)),
     ...feeLines(price, { webSearches: request.maxWebSearches ?? 0, requests: 1 }),
   ]
-  const output = costLine('output', request.maxOutputTokens, usdPerOutputToken)
+  const output = costLine(outputBucket, request.maxOutputTokens, usdPerOutputToken)
   const fixedUsd = fixed.reduce((sum, line) => sum.plus(line.costUsd), decimal(0))
   const breakdown = [...fixed, output].filter((line) => line.quantity > 0)
   return {
@@ -67,11 +68,19 @@ export function outputTokensWithin(estimate: LlmEstimate, roomUsd: Usd, maxOutpu
   return Math.min(maxOutputTokens, wholeUnits(left, estimate.usdPerOutputToken))
 }
 
-function dearestInput(rates: ReturnType<typeof ratesFor>): [Bucket, string] {
-  let dearest: [Bucket, string] = ['input', rates.of('input')]
-  for (const bucket of ['cache_write', 'cache_write_1h', 'cache_write_12h'] as const) {
-    const rate = rates.own(bucket)
-    if (rate !== undefined && decimal(rate).gt(decimal(dearest[1]))) dearest = [bucket, rate]
+/** What a prompt of text may be priced as beside plain input. */
+const INPUT_BUCKETS = ['cache_read', 'cache_write', 'cache_write_1h', 'cache_write_12h'] as const
+
+/** The bucket or, where the card has a dearer rate for one of the others, that one. */
+function dearest(
+  rates: ReturnType<typeof ratesFor>,
+  bucket: Bucket,
+  others: readonly Bucket[],
+): [bucket: Bucket, usdPerMtok: string] {
+  let found: [Bucket, string] = [bucket, rates.of(bucket)]
+  for (const other of others) {
+    const rate = rates.own(other)
+    if (rate !== undefined && decimal(rate).gt(decimal(found[1]))) found = [other, rate]
   }
-  return dearest
+  return found
 }

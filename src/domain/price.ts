@@ -132,10 +132,12 @@ const FALLBACK: Record<Bucket, Bucket | null> = {
   cache_write_12h: 'cache_write',
   audio_input: 'input',
   image_input: 'input',
+  video_input: 'input',
   output: 'input',
   reasoning: 'output',
   audio_output: 'output',
   image_output: 'output',
+  video_output: 'output',
 }
 
 /** The factor on token rates: the tier's times the region's; 1 for one that the card does not name. */

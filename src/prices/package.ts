@@ -156,10 +156,12 @@ const MTOK_KEYS: Readonly<Record<string, Bucket>> = {
   cache_write_1h_mtok: 'cache_write_1h',
   input_audio_mtok: 'audio_input',
   input_image_mtok: 'image_input',
+  input_video_mtok: 'video_input',
   output_mtok: 'output',
   output_reasoning_mtok: 'reasoning',
   output_audio_mtok: 'audio_output',
   output_image_mtok: 'image_output',
+  output_video_mtok: 'video_output',
 }
 
 const THOUSAND_KEYS: Readonly<Record<string, Fee>> = { web_searches_kcount: 'web_search', requests_kcount: 'request' }

@@ -12,10 +12,12 @@ const BUCKETS = [
   'cache_write_12h',
   'audio_input',
   'image_input',
+  'video_input',
   'output',
   'reasoning',
   'audio_output',
   'image_output',
+  'video_output',
 ] as const
 const FEES = ['web_search', 'request'] as const
 

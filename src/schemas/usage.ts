@@ -25,6 +25,8 @@ export const TokenUsage = Type.Object(
     audio_output_tokens: Type.Optional(Count),
     image_input_tokens: Type.Optional(Count),
     image_output_tokens: Type.Optional(Count),
+    video_input_tokens: Type.Optional(Count),
+    video_output_tokens: Type.Optional(Count),
     web_searches: Type.Optional(Count),
     requests: Type.Optional(Count),
     service_tier: Type.Optional(ServiceTier),

@@ -1,3 +1,4 @@
+import fc from 'fast-check'
 import t from 'tap'
 import { estimateLlm, outputTokensWithin } from '../../src/domain/estimate.ts'
 import { decimal, usdText } from '../../src/domain/money.ts'
@@ -48,6 +49,48 @@ t.test('an estimate covers the cost of any usage within it', async (t) => {
   ]
   for (const usage of usages) t.ok(costOfUsage(opus, usage).costUsd.lte(estimate.totalUsd), JSON.stringify(usage))
   t.equal(usdText(estimate.fixedUsd.plus(estimate.usdPerOutputToken.times(300))), usdText(estimate.totalUsd))
+})
+
+t.test('whatever a card says, no text that was asked for costs more than its estimate', async (t) => {
+  const rate = fc.integer({ min: 0, max: 99_999 }).map((digits) => usdText(decimal(digits).times(decimal('0.001'))))
+  const rates = fc.record(
+    {
+      input: rate,
+      cache_read: rate,
+      cache_write: rate,
+      cache_write_1h: rate,
+      cache_write_12h: rate,
+      output: rate,
+      reasoning: rate,
+    },
+    { requiredKeys: ['input'] },
+  )
+  const cards = fc.record({ usdPerMtok: rates, long: fc.option(rates), inputTokensOver: fc.nat(2_000) })
+  const parts = fc.record({
+    plain: fc.nat(500),
+    read: fc.nat(500),
+    written: fc.nat(500),
+    for1h: fc.nat(500),
+    for12h: fc.nat(500),
+    output: fc.nat(500),
+    reasoning: fc.nat(500),
+  })
+  const property = fc.property(cards, parts, ({ usdPerMtok, long, inputTokensOver }, of) => {
+    const price = card({ usdPerMtok, longContext: long && { inputTokensOver, usdPerMtok: long } })
+    const usage = {
+      input_tokens: of.plain + of.read + of.written + of.for1h + of.for12h,
+      cache_read_tokens: of.read,
+      cache_write_tokens: of.written + of.for1h + of.for12h,
+      cache_write_1h_tokens: of.for1h,
+      cache_write_12h_tokens: of.for12h,
+      output_tokens: of.output + of.reasoning,
+      reasoning_tokens: of.reasoning,
+    }
+    const estimate = estimateLlm(price, { inputTokens: usage.input_tokens, maxOutputTokens: usage.output_tokens })
+    return costOfUsage(price, usage).costUsd.lte(estimate.totalUsd)
+  })
+  fc.assert(property, { numRuns: 2_000 })
+  t.pass('2,000 random cards and usages')
 })
 
 t.test('capped tokens are the most that fit beside what is fixed', async (t) => {

@@ -80,10 +80,12 @@ t.test('a bucket without a rate takes that of what it is part of, and is never f
     { input_tokens: million, cache_write_tokens: million, cache_write_12h_tokens: million },
     { input_tokens: million, audio_input_tokens: million },
     { input_tokens: million, image_input_tokens: million },
+    { input_tokens: million, video_input_tokens: million },
     { output_tokens: million },
     { output_tokens: million, reasoning_tokens: million },
     { output_tokens: million, audio_output_tokens: million },
     { output_tokens: million, image_output_tokens: million },
+    { output_tokens: million, video_output_tokens: million },
   ]
   for (const usage of all) t.equal(cost(bare, usage), '3', JSON.stringify(usage))
   const some = card({ usdPerMtok: { input: '3', output: '7', cache_read: '1', cache_write: '4' } })

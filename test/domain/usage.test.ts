@@ -1,9 +1,21 @@
 import type { BetaUsage } from '@anthropic-ai/sdk/resources/beta/messages/messages'
-import type { MessageDeltaUsage, Usage as AnthropicUsage } from '@anthropic-ai/sdk/resources/messages/messages'
-import type { GenerateContentResponseUsageMetadata, Interactions, UsageMetadata } from '@google/genai'
+import type {
+  Message,
+  MessageDeltaUsage,
+  RawMessageDeltaEvent,
+  Usage as AnthropicUsage,
+} from '@anthropic-ai/sdk/resources/messages/messages'
+import type {
+  GenerateContentResponse,
+  GenerateContentResponseUsageMetadata,
+  Interactions,
+  UsageMetadata,
+} from '@google/genai'
+import type { ChatCompletionChunk as GroqChunk } from 'groq-sdk/resources/chat/completions'
 import type { CompletionUsage as GroqUsage } from 'groq-sdk/resources/completions'
+import type { ChatCompletionChunk } from 'openai/resources/chat/completions'
 import type { CompletionUsage } from 'openai/resources/completions'
-import type { ResponseUsage } from 'openai/resources/responses/responses'
+import type { Response, ResponseCompletedEvent, ResponseUsage } from 'openai/resources/responses/responses'
 import t from 'tap'
 import { checkUsage, normalizeProviderUsage, UsageError, type Usage } from '../../src/domain/usage/index.ts'
 
@@ -43,7 +55,15 @@ t.test('OpenAI chat: the prompt includes the cache, the completion includes reas
 
 t.test('OpenAI chat: the body and the last chunk of a stream bring the tier along', async (t) => {
   const expected = { ...normalizeProviderUsage(openAiChat), service_tier: 'flex' }
-  const chunk = { object: 'chat.completion.chunk', choices: [], service_tier: 'flex', usage: openAiChat }
+  const chunk = {
+    id: 'chatcmpl-1',
+    created: 1_795_600_000,
+    model: 'gpt-6.1-sol',
+    object: 'chat.completion.chunk',
+    choices: [],
+    service_tier: 'flex',
+    usage: openAiChat,
+  } satisfies ChatCompletionChunk
   t.same(normalizeProviderUsage(chunk), expected)
   t.equal(normalizeProviderUsage({ ...chunk, service_tier: 'default' }).service_tier, 'standard')
   t.equal(normalizeProviderUsage({ ...chunk, service_tier: 'scale' }).service_tier, 'standard')
@@ -62,7 +82,15 @@ t.test('Groq: as OpenAI chat, also under x_groq in the last chunk', async (t) =>
   } satisfies GroqUsage
   const expected = { input_tokens: 100, cache_read_tokens: 64, output_tokens: 20 }
   t.same(normalizeProviderUsage(usage), expected)
-  t.same(normalizeProviderUsage({ choices: [], x_groq: { id: 'req_1', usage } }), expected)
+  const chunk = {
+    id: 'chatcmpl-1',
+    created: 1_795_600_000,
+    model: 'openai/gpt-oss-20b',
+    object: 'chat.completion.chunk',
+    choices: [],
+    x_groq: { id: 'req_1', usage },
+  } satisfies GroqChunk
+  t.same(normalizeProviderUsage(chunk), expected)
   const body = { usage, x_groq: { id: 'req_1', usage: { dram_cached_tokens: 64 } }, service_tier: 'on_demand' }
   t.same(normalizeProviderUsage(body), { ...expected, service_tier: 'standard' })
 })
@@ -145,9 +173,12 @@ t.test('OpenAI responses: input includes the cache; twelve-hour writes and web s
     usage,
     service_tier: 'priority',
     tool_usage: { web_search: { num_requests: 3 } },
-  }
+  } satisfies Partial<Omit<Response, 'tool_usage'>> & { tool_usage: Partial<Response.ToolUsage> }
   t.same(normalizeProviderUsage(response), { ...expected, service_tier: 'priority', web_searches: 3 })
-  const event = { type: 'response.completed', sequence_number: 9, response }
+  const event = { type: 'response.completed', sequence_number: 9, response } satisfies Omit<
+    ResponseCompletedEvent,
+    'response'
+  > & { response: object }
   t.same(normalizeProviderUsage(event), { ...expected, service_tier: 'priority', web_searches: 3 })
 })
 
@@ -210,7 +241,8 @@ t.test('Anthropic: the cache comes on top of input_tokens', async (t) => {
     service_tier: 'standard',
   }
   t.same(normalizeProviderUsage(anthropic), expected)
-  t.same(normalizeProviderUsage({ type: 'message', role: 'assistant', usage: anthropic }), expected)
+  const message = { type: 'message', role: 'assistant', usage: anthropic } satisfies Partial<Message>
+  t.same(normalizeProviderUsage(message), expected)
   const splitOnly = { ...anthropic, cache_creation_input_tokens: null }
   t.same(normalizeProviderUsage(splitOnly), expected, 'the split by time to live, where the total is missing')
 })
@@ -231,7 +263,12 @@ t.test('Anthropic: the last delta of a stream is cumulative, and alone the usage
     output_tokens_details: null,
     server_tool_use: null,
   } satisfies MessageDeltaUsage
-  t.same(normalizeProviderUsage({ type: 'message_delta', delta: { stop_reason: 'end_turn' }, usage }), {
+  const delta = {
+    type: 'message_delta',
+    delta: { container: null, stop_details: null, stop_reason: 'end_turn', stop_sequence: null },
+    usage,
+  } satisfies RawMessageDeltaEvent
+  t.same(normalizeProviderUsage(delta), {
     input_tokens: 4_100,
     cache_read_tokens: 4_000,
     cache_write_tokens: 0,
@@ -281,7 +318,12 @@ t.test('Gemini: thoughts on top as output, tool use on top as input', async (t) 
     reasoning_tokens: 400,
   }
   t.same(normalizeProviderUsage(usage), expected)
-  t.same(normalizeProviderUsage({ candidates: [], usageMetadata: usage, modelVersion: 'gemini-3.8-flash' }), expected)
+  const response = {
+    candidates: [],
+    usageMetadata: usage,
+    modelVersion: 'gemini-3.8-flash',
+  } satisfies Partial<GenerateContentResponse>
+  t.same(normalizeProviderUsage(response), expected)
   const python = {
     prompt_token_count: 1_000,
     cached_content_token_count: 300,
@@ -302,7 +344,8 @@ t.test('Gemini: modalities are told apart, cached or not; tier and traffic are t
       { modality: 'TEXT', tokenCount: 500 },
       { modality: 'AUDIO', tokenCount: 300 },
       { modality: 'IMAGE', tokenCount: 120 },
-      { modality: 'DOCUMENT', tokenCount: 80 },
+      { modality: 'DOCUMENT', tokenCount: 60 },
+      { modality: 'VIDEO', tokenCount: 20 },
     ],
     cacheTokensDetails: [
       { modality: 'TEXT', tokenCount: 250 },
@@ -317,7 +360,8 @@ t.test('Gemini: modalities are told apart, cached or not; tier and traffic are t
     cache_read_tokens: 400,
     audio_input_tokens: 150,
     cache_read_audio_tokens: 150,
-    image_input_tokens: 200,
+    image_input_tokens: 180,
+    video_input_tokens: 20,
     output_tokens: 1_300,
     image_output_tokens: 1_290,
     service_tier: 'flex',

@@ -59,11 +59,25 @@ t.test('the routes of a group share its limit, in one process and over several',
   }
   t.same(await statuses(14, read), { 200: 10, 429: 4 })
 
+  process.kill(redis.pid, 'SIGSTOP')
+  const meanwhile = await two.keyFor('viewer')
+  t.same(
+    await statuses(12, () => two.call('GET', '/v1/quotas', undefined, meanwhile)),
+    { 200: 10, 429: 2 },
+    'a Redis that hangs is not waited for',
+  )
+
   await redis.kill()
   const other = await two.keyFor('viewer')
   t.same(
     await statuses(12, () => two.call('GET', '/v1/quotas', undefined, other)),
     { 200: 10, 429: 2 },
     'without Redis each instance counts: never open, never down',
+  )
+  const late = await startService(t, database.url, settings)
+  t.same(
+    await statuses(12, () => late.call('GET', '/v1/quotas', undefined, other)),
+    { 200: 10, 429: 2 },
+    'also one that has never reached it',
   )
 })

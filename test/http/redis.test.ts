@@ -185,6 +185,20 @@ t.test('an instance believes the price that another one on the same database sto
   t.equal(await client.get(priceKey(MODEL)), stored, 'it was not asked of Postgres and stored again')
 })
 
+t.test('a Redis that is flushed loses nothing, and holds prices again with the next that asks', async (t) => {
+  await hold('flushed', 1)
+  const honest = await service.call('POST', '/v1/estimates', estimateOf(MODEL))
+  await client.flushall()
+  t.match(await readDay('flushed'), { status: 200, reserved: 1 })
+  t.same((await service.call('POST', '/v1/estimates', estimateOf(MODEL))).json, honest.json)
+  const fresh = await startService(t, database.url, { REDIS_URL: redis.url })
+  await until(async () => (await redisCheck(fresh)) === 'up')
+  t.same((await fresh.call('POST', '/v1/estimates', estimateOf(MODEL))).json, honest.json)
+  await until(async () => (await client.exists(priceKey(MODEL))) === 1)
+  t.equal((await hold('flushed', 1)).status, 201)
+  t.match(await readDay('flushed'), { reserved: 2 })
+})
+
 t.test('what stands in Redis as a status is believed only where an instance stored it', async (t) => {
   await hold('forged', 1)
   const honest = await readDay('forged')

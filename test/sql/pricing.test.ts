@@ -70,10 +70,12 @@ const rates = fc.record(
     cache_write_12h: rate,
     audio_input: rate,
     image_input: rate,
+    video_input: rate,
     output: rate,
     reasoning: rate,
     audio_output: rate,
     image_output: rate,
+    video_output: rate,
   },
   { requiredKeys: ['input'] },
 )
@@ -108,10 +110,12 @@ const usages: fc.Arbitrary<Usage> = fc
       plainWrites: fc.nat(2_000),
       audio_input_tokens: fc.nat(500),
       image_input_tokens: fc.nat(500),
+      video_input_tokens: fc.nat(500),
       plainOutput: fc.nat(5_000),
       reasoning_tokens: fc.nat(500),
       audio_output_tokens: fc.nat(500),
       image_output_tokens: fc.nat(500),
+      video_output_tokens: fc.nat(500),
       web_searches: fc.nat(5),
       requests: fc.nat(3),
       service_tier: fc.constantFrom('standard', 'batch', 'fast'),
@@ -124,8 +128,9 @@ const usages: fc.Arbitrary<Usage> = fc
       names.reduce((sum, name) => sum + ((parts[name] as number | undefined) ?? 0), 0)
     const reads = plainReads + of('cache_read_audio_tokens', 'cache_read_image_tokens')
     const writes = plainWrites + of('cache_write_1h_tokens', 'cache_write_12h_tokens')
-    const input = plainInput + reads + writes + of('audio_input_tokens', 'image_input_tokens')
-    const output = plainOutput + of('reasoning_tokens', 'audio_output_tokens', 'image_output_tokens')
+    const input = plainInput + reads + writes + of('audio_input_tokens', 'image_input_tokens', 'video_input_tokens')
+    const output =
+      plainOutput + of('reasoning_tokens', 'audio_output_tokens', 'image_output_tokens', 'video_output_tokens')
     const usage: Usage = { ...parts }
     if (input > 0) usage.input_tokens = input
     if (output > 0) usage.output_tokens = output
@@ -264,6 +269,8 @@ t.test('a part larger than its whole is an error in SQL too', async (t) => {
     { input_tokens: 1, cache_write_1h_tokens: 1 },
     { input_tokens: 1, cache_read_image_tokens: 1 },
     { input_tokens: 1, audio_input_tokens: 2 },
+    { input_tokens: 1, video_input_tokens: 2 },
+    { output_tokens: 1, video_output_tokens: 2 },
     { reasoning_tokens: 1 },
   ]
   for (const usage of usages) {

@@ -11,16 +11,24 @@ const BUCKETS = [
   'cache_write_12h',
   'audio_input',
   'image_input',
+  'video_input',
   'output',
   'reasoning',
   'audio_output',
   'image_output',
+  'video_output',
 ] as const
 
 export type Bucket = (typeof BUCKETS)[number]
 
 /** The buckets of what was generated; all others are of the prompt. */
-export const OUTPUT_BUCKETS: ReadonlySet<Bucket> = new Set(['output', 'reasoning', 'audio_output', 'image_output'])
+export const OUTPUT_BUCKETS: ReadonlySet<Bucket> = new Set([
+  'output',
+  'reasoning',
+  'audio_output',
+  'image_output',
+  'video_output',
+])
 
 /** Tokens by bucket; buckets without tokens are left out. @throws UsageError when a part is larger than its whole. */
 export function bucketsOf(usage: Usage): [bucket: Bucket, tokens: number][] {
@@ -28,8 +36,10 @@ export function bucketsOf(usage: Usage): [bucket: Bucket, tokens: number][] {
   const of = (name: keyof Usage) => (usage[name] as number | undefined) ?? 0
   const reads = of('cache_read_tokens')
   const writes = of('cache_write_tokens')
+  const mediaIn = of('audio_input_tokens') + of('image_input_tokens') + of('video_input_tokens')
+  const mediaOut = of('audio_output_tokens') + of('image_output_tokens') + of('video_output_tokens')
   const all: [Bucket, number][] = [
-    ['input', of('input_tokens') - reads - writes - of('audio_input_tokens') - of('image_input_tokens')],
+    ['input', of('input_tokens') - reads - writes - mediaIn],
     ['cache_read', reads - of('cache_read_audio_tokens') - of('cache_read_image_tokens')],
     ['cache_read_audio', of('cache_read_audio_tokens')],
     ['cache_read_image', of('cache_read_image_tokens')],
@@ -38,10 +48,12 @@ export function bucketsOf(usage: Usage): [bucket: Bucket, tokens: number][] {
     ['cache_write_12h', of('cache_write_12h_tokens')],
     ['audio_input', of('audio_input_tokens')],
     ['image_input', of('image_input_tokens')],
-    ['output', of('output_tokens') - of('reasoning_tokens') - of('audio_output_tokens') - of('image_output_tokens')],
+    ['video_input', of('video_input_tokens')],
+    ['output', of('output_tokens') - of('reasoning_tokens') - mediaOut],
     ['reasoning', of('reasoning_tokens')],
     ['audio_output', of('audio_output_tokens')],
     ['image_output', of('image_output_tokens')],
+    ['video_output', of('video_output_tokens')],
   ]
   return all.filter(([, tokens]) => tokens > 0)
 }

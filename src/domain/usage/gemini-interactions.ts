@@ -33,6 +33,7 @@ export function readGeminiInteractions(node: Node, serviceTier: string | undefin
   const generated = modalities(node, 'output_tokens_by_modality')
   reading.add('audio_output_tokens', sumOfModalities(generated, ['audio']))
   reading.add('image_output_tokens', sumOfModalities(generated, ['image']))
+  reading.add('video_output_tokens', sumOfModalities(generated, ['video']))
 
   for (const tool of children(node, 'grounding_tool_count')) {
     if (text(tool, 'type') === 'google_search') reading.add('web_searches', quantity(tool, 'count'))

@@ -31,6 +31,7 @@ export function readGemini(node: Node): Usage {
   const output = [...modalities(node, 'candidatesTokensDetails'), ...modalities(node, 'responseTokensDetails')]
   reading.add('audio_output_tokens', sumOfModalities(output, ['audio']))
   reading.add('image_output_tokens', sumOfModalities(output, ['image']))
+  reading.add('video_output_tokens', sumOfModalities(output, ['video']))
 
   reading.servedBy(text(node, 'serviceTier') ?? text(node, 'service_tier') ?? tierOfTraffic(node))
   return reading.finish()

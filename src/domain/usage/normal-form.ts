@@ -1,9 +1,9 @@
 /**
  * Usage of a model in the one normal form, whatever the provider sent: quantities of one request, whole numbers ≥ 0.
  *
- * `input_tokens` is the whole prompt; cache reads and writes, audio and image tokens are disjoint parts of it, so audio
+ * `input_tokens` is the whole prompt; cache reads and writes, audio, image and video tokens are disjoint parts of it, so audio
  * that came from the cache counts in `cache_read_audio_tokens` and not in `audio_input_tokens`. `output_tokens` is all
- * that was generated; reasoning, audio and image tokens are disjoint parts of it.
+ * that was generated; reasoning, audio, image and video tokens are disjoint parts of it.
  */
 export type Usage = {
   input_tokens?: number
@@ -19,6 +19,8 @@ export type Usage = {
   audio_input_tokens?: number
   /** Part of input, not from the cache. */
   image_input_tokens?: number
+  /** Part of input, not from the cache. */
+  video_input_tokens?: number
   output_tokens?: number
   /** Part of output. */
   reasoning_tokens?: number
@@ -26,6 +28,8 @@ export type Usage = {
   audio_output_tokens?: number
   /** Part of output. */
   image_output_tokens?: number
+  /** Part of output. */
+  video_output_tokens?: number
   web_searches?: number
   /** Requests that the usage sums up; one where it does not say. */
   requests?: number
@@ -47,10 +51,12 @@ export const USAGE_QUANTITIES: readonly UsageQuantity[] = [
   'cache_write_12h_tokens',
   'audio_input_tokens',
   'image_input_tokens',
+  'video_input_tokens',
   'output_tokens',
   'reasoning_tokens',
   'audio_output_tokens',
   'image_output_tokens',
+  'video_output_tokens',
   'web_searches',
   'requests',
 ]
@@ -106,10 +112,13 @@ export function checkQuantity(pointer: string, value: unknown): number {
 
 /** The wholes and their disjoint parts. */
 const WHOLES: readonly (readonly [whole: UsageQuantity, parts: readonly UsageQuantity[]])[] = [
-  ['input_tokens', ['cache_read_tokens', 'cache_write_tokens', 'audio_input_tokens', 'image_input_tokens']],
+  [
+    'input_tokens',
+    ['cache_read_tokens', 'cache_write_tokens', 'audio_input_tokens', 'image_input_tokens', 'video_input_tokens'],
+  ],
   ['cache_read_tokens', ['cache_read_audio_tokens', 'cache_read_image_tokens']],
   ['cache_write_tokens', ['cache_write_1h_tokens', 'cache_write_12h_tokens']],
-  ['output_tokens', ['reasoning_tokens', 'audio_output_tokens', 'image_output_tokens']],
+  ['output_tokens', ['reasoning_tokens', 'audio_output_tokens', 'image_output_tokens', 'video_output_tokens']],
 ]
 
 /**

@@ -86,23 +86,25 @@ export class Reading {
   }
 
   /**
-   * Splits a medium (audio, images) of the prompt into what came from the cache and what did not, since the two are
+   * Splits a medium (audio, images, video) of the prompt into what came from the cache and what did not, since the two are
    * parts of different wholes.
    *
    * Where the provider does not say how much of it was cached, as little is assumed as the totals allow: uncached is
-   * the dearer one.
+   * the dearer one. Video from the cache has the rate of all that comes from there.
    */
-  addMedium(medium: 'audio' | 'image', all: Quantity | undefined, cached: Quantity | undefined): void {
+  addMedium(medium: 'audio' | 'image' | 'video', all: Quantity | undefined, cached: Quantity | undefined): void {
     if (all === undefined) return
     const { input_tokens: input = 0, cache_read_tokens: reads = 0, cache_write_tokens: writes = 0 } = this.usage
-    const otherMedia = (this.usage.audio_input_tokens ?? 0) + (this.usage.image_input_tokens ?? 0)
+    const { audio_input_tokens: audio = 0, image_input_tokens: images = 0, video_input_tokens: video = 0 } = this.usage
+    const otherMedia = audio + images + video
     const overlap = Math.max(0, all.count + otherMedia + reads + writes - input)
     const fromCache = Math.min(cached?.count ?? Math.min(overlap, reads), all.count)
     this.add(`${medium}_input_tokens`, { count: all.count - fromCache, pointer: all.pointer })
-    if (fromCache > 0) this.add(`cache_read_${medium}_tokens`, { count: fromCache, pointer: (cached ?? all).pointer })
+    if (fromCache > 0 && medium !== 'video')
+      this.add(`cache_read_${medium}_tokens`, { count: fromCache, pointer: (cached ?? all).pointer })
   }
 
-  /** The same for lists of modalities. Documents are read as images and priced so; video has the plain rate. */
+  /** The same for lists of modalities. Documents are read as images and priced so. */
   addMedia(prompt: readonly Modality[], cached: readonly Modality[]): void {
     for (const [medium, names] of MEDIA) {
       const said = sumOfModalities(cached, names)
@@ -121,6 +123,7 @@ export class Reading {
 const MEDIA = [
   ['audio', ['audio']],
   ['image', ['image', 'document']],
+  ['video', ['video']],
 ] as const
 
 /** Our word for a provider's tier; undefined where it says nothing. */

@@ -1,0 +1,236 @@
+import t from 'tap'
+import { usdText, decimal } from '../../src/domain/money.ts'
+import { createDatabase } from '../helpers/database.ts'
+import { startService } from '../helpers/service.ts'
+
+// Worked out by hand from the published prices of November 2026, and written as they came out: nothing here is computed.
+const { pool, url } = await createDatabase(t)
+const service = await startService(t, url)
+
+type Asked = { at?: string; service_tier?: string; region?: string }
+type Case = [provider: string, model: string, usage: object, usd: string, asked?: Asked]
+
+const tokens = (input: number, output: number, more: object = {}) => ({
+  input_tokens: input,
+  output_tokens: output,
+  ...more,
+})
+
+/** 2,000 in, of which 1,000 written to a cache: 1000 x 2 + 1000 x 2.5 = 4500; and 100 out x 10 = 1000. */
+const written = tokens(2_000, 100, { cache_write_tokens: 1_000 })
+/** 7266 x 4 + 4096 x 0.2 + 800 x 5 + 200 x 8 + 640 x 20 = 48283.2, and two searches for 0.02. */
+const searched = tokens(12_362, 640, {
+  cache_read_tokens: 4_096,
+  cache_write_tokens: 1_000,
+  cache_write_1h_tokens: 200,
+  web_searches: 2,
+})
+
+const cases: Record<string, Case[]> = {
+  'OpenAI: each bucket': [
+    ['openai', 'gpt-6.1-sol', tokens(12_362, 640, { cache_read_tokens: 4_096 }), '0.0233416'],
+    ['openai', 'gpt-6.1-sol', written, '0.0055'],
+    // 6000 x 1 + 3000 x 1.25 + 1000 x 2.5
+    [
+      'openai',
+      'gpt-6.1-terra',
+      tokens(10_000, 0, { cache_write_tokens: 4_000, cache_write_12h_tokens: 1_000 }),
+      '0.01225',
+    ],
+    // 400 x 4 + 300 x 0.4 + 100 x 0.4 + 200 x 32; 200 x 16 + 300 x 64
+    [
+      'openai',
+      'gpt-realtime',
+      tokens(1_000, 500, {
+        cache_read_tokens: 400,
+        cache_read_audio_tokens: 100,
+        audio_input_tokens: 200,
+        audio_output_tokens: 300,
+      }),
+      '0.03056',
+    ],
+    // 10 x 5 + 20 x 1.25 + 30 x 2 + 40 x 8; 60 x 10 + 4100 x 32
+    [
+      'openai',
+      'gpt-image-1.5',
+      tokens(100, 4_160, {
+        cache_read_tokens: 50,
+        cache_read_image_tokens: 30,
+        image_input_tokens: 40,
+        image_output_tokens: 4_100,
+      }),
+      '0.132255',
+    ],
+    ['openai', 'text-embedding-3-small', { input_tokens: 8_000 }, '0.00016'],
+    ['openai', 'gpt-6.1-sol', { input_tokens: 0, web_searches: 3 }, '0.03'],
+    // Reasoning is output: 640 x 10, whatever part of it.
+    ['openai', 'gpt-6.1-sol', tokens(0, 640, { reasoning_tokens: 384 }), '0.0064'],
+  ],
+  'OpenAI: long context': [
+    ['openai', 'gpt-6.1-sol', tokens(272_000, 1_000), '0.554'],
+    ['openai', 'gpt-6.1-sol', tokens(272_001, 1_000), '1.103004'],
+    // 1001 x 4 + 270000 x 0.2 + 1000 x 5 + 10 x 15
+    [
+      'openai',
+      'gpt-6.1-sol',
+      tokens(272_001, 10, { cache_read_tokens: 270_000, cache_write_tokens: 1_000 }),
+      '0.063154',
+    ],
+    ['openai', 'gpt-5.4', tokens(272_000, 1_000), '0.695'],
+    ['openai', 'gpt-5.4', tokens(272_001, 1_000), '1.382505'],
+  ],
+  'OpenAI: tiers and regions': [
+    ['openai', 'gpt-6.1-sol', written, '0.00275', { service_tier: 'batch' }],
+    ['openai', 'gpt-6.1-sol', written, '0.00275', { service_tier: 'flex' }],
+    ['openai', 'gpt-6.1-sol', written, '0.011', { service_tier: 'fast' }],
+    ['openai', 'gpt-6.1-sol', written, '0.00605', { region: 'eu' }],
+    ['openai', 'gpt-6.1-sol', written, '0.003025', { service_tier: 'batch', region: 'eu' }],
+  ],
+  'Anthropic: each bucket, tiers and regions': [
+    ['anthropic', 'claude-opus-5-5', searched, '0.0682832'],
+    ['anthropic', 'claude-opus-5-5', searched, '0.0441416', { service_tier: 'batch' }],
+    ['anthropic', 'claude-opus-5-5', searched, '0.1165664', { service_tier: 'fast' }],
+    ['anthropic', 'claude-opus-5-5', searched, '0.07311152', { region: 'us' }],
+    ['anthropic', 'claude-opus-5-5', searched, '0.04655576', { service_tier: 'batch', region: 'us' }],
+    ['anthropic', 'claude-haiku-5-5', tokens(100_000, 10), '0.010005'],
+    ['anthropic', 'claude-haiku-5-5', tokens(100_001, 10), '0.0500255'],
+  ],
+  'Google: long context, audio, images, video, tiers': [
+    ['google', 'gemini-2.5-pro', tokens(200_000, 1_000), '0.26'],
+    ['google', 'gemini-2.5-pro', tokens(200_001, 1_000), '0.5150025'],
+    ['google', 'gemini-3.1-pro-preview', tokens(200_000, 0, { cache_read_tokens: 100_000 }), '0.22'],
+    ['google', 'gemini-3.1-pro-preview', tokens(200_001, 0, { cache_read_tokens: 100_000 }), '0.440004'],
+    // 400 x 0.3 + 300 x 0.03 + 100 x 0.1 + 200 x 1; 50 x 2.5
+    [
+      'google',
+      'gemini-2.5-flash',
+      tokens(1_000, 50, { cache_read_tokens: 400, cache_read_audio_tokens: 100, audio_input_tokens: 200 }),
+      '0.000464',
+    ],
+    ['google', 'gemini-3.8-flash', tokens(1_000, 100), '0.0005625', { service_tier: 'flex' }],
+    ['google', 'gemini-3.8-flash', tokens(1_000, 100), '0.002025', { service_tier: 'priority' }],
+    // 30 x 0.2 + 40 x 0.45 + 10 x 6.5 + 20 x 12
+    [
+      'google',
+      'gemini-embedding-2',
+      { input_tokens: 100, image_input_tokens: 40, audio_input_tokens: 10, video_input_tokens: 20 },
+      '0.000329',
+    ],
+    // 1000 x 1.5 + 100 x 9 + 2000 x 17.5
+    ['google', 'gemini-omni-flash-preview', tokens(1_000, 2_100, { video_output_tokens: 2_000 }), '0.0374'],
+    // 500 x 0.75 + 300 x 3 + 200 x 1; 60 x 4.5 + 40 x 12
+    [
+      'google',
+      'gemini-3.1-flash-live-preview',
+      tokens(1_000, 100, { audio_input_tokens: 300, video_input_tokens: 200, audio_output_tokens: 40 }),
+      '0.002225',
+    ],
+    ['google', 'gemini-embedding-001', { input_tokens: 1_000 }, '0.00015'],
+  ],
+  'Groq and others': [
+    // 36 x 0.075 + 64 x 0.0375 + 20 x 0.3
+    ['groq', 'openai/gpt-oss-20b', tokens(100, 20, { cache_read_tokens: 64 }), '0.0000111'],
+    ['groq', 'openai/gpt-oss-20b', tokens(100, 20, { cache_read_tokens: 64 }), '0.00000555', { service_tier: 'batch' }],
+    ['groq', 'qwen/qwen3.8-27b', tokens(1_000_000, 1_000_000), '4.8'],
+    // A fee for the request beside the tokens.
+    ['perplexity', 'sonar', tokens(1_000, 1_000), '0.014'],
+    ['deepseek', 'deepseek-chat', tokens(1_000, 100, { cache_read_tokens: 500 }), '0.00028'],
+  ],
+  'past and scheduled prices, to the last millisecond': [
+    ['google', 'gemini-4-argon', tokens(1_000, 100), '0.003', { at: '2026-11-30T23:59:59.999Z' }],
+    ['google', 'gemini-4-argon', tokens(1_000, 100), '0.006', { at: '2026-12-01T00:00:00Z' }],
+    ['google', 'gemini-3.8-flash', tokens(1_000, 100), '0.001125', { at: '2026-12-31T23:59:59.999Z' }],
+    ['google', 'gemini-3.8-flash', tokens(1_000, 100), '0.00225', { at: '2027-01-01T00:00:00Z' }],
+    ['google', 'gemini-3.6-flash', tokens(1_000, 100), '0.00225', { at: '2027-01-01T00:00:00Z' }],
+    [
+      'anthropic',
+      'claude-sonnet-5-5',
+      { input_tokens: 1_000, cache_read_tokens: 1_000 },
+      '0.0002',
+      { at: '2026-10-06T23:59:59.999Z' },
+    ],
+    [
+      'anthropic',
+      'claude-sonnet-5-5',
+      { input_tokens: 1_000, cache_read_tokens: 1_000 },
+      '0.0001',
+      { at: '2026-10-07T00:00:00Z' },
+    ],
+  ],
+}
+
+for (const [name, list] of Object.entries(cases)) {
+  t.test(name, async (t) => {
+    for (const [provider, model, usage, usd, asked = {}] of list) {
+      const { at = '2026-11-24T00:00:00Z', service_tier, region } = asked
+      const what = `${model} ${JSON.stringify(usage)} ${JSON.stringify(asked)}`
+      const { text } = await service.call('POST', '/v1/estimates', {
+        resource_type: 'llm',
+        at,
+        llm: {
+          provider,
+          model,
+          provider_usage: usage,
+          ...(service_tier && { service_tier }),
+          ...(region && { region }),
+        },
+      })
+      t.equal(/"cost_usd":([\d.]+)/.exec(text)?.[1], usd, what)
+      const { rows } = await pool.query<{ total: string }>(
+        `select total_cost_usd::text as total from copilot_internal.price_llm_usage(
+           copilot_internal.find_model_price($1, $2, $3), $4, $5, $6)`,
+        [provider, model, at, usage, service_tier, region],
+      )
+      t.equal(usdText(decimal(rows[0]!.total)), usd, `${what}, in SQL`)
+    }
+  })
+}
+
+t.test('sandboxes: every tier, two regions, two versions, and a change in mid-run', async (t) => {
+  const change = '2999-01-01T00:00:00Z'
+  const price = (region: string, vcpu: string, gib: string, effective_date?: string) =>
+    service.call('POST', '/v1/pricing/e2b', {
+      tier: 'medium',
+      region,
+      usd_per_vcpu_second: vcpu,
+      usd_per_gib_second: gib,
+      ...(effective_date && { effective_date }),
+    })
+  t.equal((await price('eu-west-1', '0.00002', '0.000005')).status, 201)
+  t.equal((await price('us-east-1', '0.00003', '0.00001', change)).status, 201)
+  t.equal((await price('eu-west-1', '0.00004', '0.00001', change)).status, 201)
+
+  const runs: [tier: string, seconds: number, usd: string, at?: string, region?: string][] = [
+    // An hour of 3600 x (vCPU x 0.000014 + GiB x 0.0000045).
+    ['nano', 3_600, '0.0585'],
+    ['default', 3_600, '0.1089'],
+    ['small', 3_600, '0.0666'],
+    ['medium', 3_600, '0.1332'],
+    ['large', 3_600, '0.2664'],
+    ['xlarge', 3_600, '0.468'],
+    ['xxlarge', 3_600, '0.5328'],
+    ['standard', 3_600, '0.1089'],
+    // 412.6 x 0.000037
+    ['medium', 412.6, '0.0152662'],
+    // 2 x 0.00002 + 2 x 0.000005 = 0.00005 a second
+    ['medium', 3_600, '0.18', '2026-11-24T00:00:00Z', 'eu-west-1'],
+    // 10 s x 0.000037 + 20 s x 0.00008; in the other region 10 s x 0.00005 + 20 s x 0.0001
+    ['medium', 30, '0.00197', '2998-12-31T23:59:50Z'],
+    ['medium', 30, '0.0025', '2998-12-31T23:59:50Z', 'eu-west-1'],
+    ['medium', 30, '0.0024', change],
+    ['medium', 30, '0.003', change, 'eu-west-1'],
+  ]
+  for (const [tier, seconds, usd, at = '2026-11-24T00:00:00Z', region = 'us-east-1'] of runs) {
+    const { text } = await service.call('POST', '/v1/estimates', {
+      resource_type: 'e2b',
+      at,
+      e2b: { tier, region, seconds },
+    })
+    t.equal(/"cost_usd":([\d.]+)/.exec(text)?.[1], usd, `${tier} ${seconds} s ${at} ${region}`)
+    const { rows } = await pool.query<{ total: string }>(
+      'select total_cost_usd::text as total from copilot_internal.price_e2b_usage($1, $2, null, null, $3, $4)',
+      [tier, region, at, seconds],
+    )
+    t.equal(usdText(decimal(rows[0]!.total)), usd, `${tier} ${seconds} s ${at} ${region}, in SQL`)
+  }
+})
