@@ -50,6 +50,29 @@ export interface CopilotInternalApiKeys {
   tenant_id: string | null
 }
 
+export interface CopilotInternalArchivedCosts {
+  cost_usd: Numeric
+  counted: boolean
+  input_tokens: Numeric
+  model: string | null
+  output_tokens: Numeric
+  partition: string
+  provider: string | null
+  records: Int8
+  resource_type: CopilotInternalResourceType
+  seconds: Numeric
+  starts_at: Timestamp
+  tenant_id: string
+  tier: string | null
+  user_id: string | null
+}
+
+export interface CopilotInternalArchivedPeriods {
+  cost_usd: Numeric
+  partition: string
+  quota_period_id: Int8
+}
+
 export interface CopilotInternalAuditHead {
   audit_id: Int8
   hash: string | null
@@ -68,6 +91,23 @@ export interface CopilotInternalAuditLog {
   principal: string
   reason: string | null
   subject: string
+}
+
+export interface CopilotInternalCostArchives {
+  archived_at: Timestamp | null
+  closed_at: Timestamp
+  content_sha256: string | null
+  cost_usd: Numeric
+  ends_at: Timestamp
+  file: string | null
+  first_occurred_at: Timestamp | null
+  keep_until: Timestamp | null
+  last_occurred_at: Timestamp | null
+  partition: string
+  records: Int8
+  resource_type: CopilotInternalResourceType
+  starts_at: Timestamp
+  state: string
 }
 
 export interface CopilotInternalCostQuotas {
@@ -112,6 +152,35 @@ export interface CopilotInternalCostQuotaStatus {
   thresholds: ArrayType<Numeric> | null
   user_id: string | null
   warning_threshold: Numeric | null
+}
+
+export interface CopilotInternalCostRollups {
+  cost_usd: Numeric
+  grain: string
+  input_tokens: Numeric
+  key_hash: Buffer
+  model: string | null
+  output_tokens: Numeric
+  provider: string | null
+  records: Int8
+  resource_type: CopilotInternalResourceType
+  seconds: Numeric
+  starts_at: Timestamp
+  tenant_id: string
+  tier: string | null
+}
+
+export interface CopilotInternalCostTail {
+  cost_usd: Numeric
+  input_tokens: Int8 | null
+  model: string | null
+  occurred_at: Timestamp
+  output_tokens: Int8 | null
+  provider: string | null
+  resource_type: CopilotInternalResourceType
+  seconds: Numeric | null
+  tenant_id: string
+  tier: string | null
 }
 
 export interface CopilotInternalE2bCostRecords {
@@ -411,10 +480,15 @@ export interface CopilotInternalScopes {
 export interface DB {
   'copilot_internal.api_key_hashes': CopilotInternalApiKeyHashes
   'copilot_internal.api_keys': CopilotInternalApiKeys
+  'copilot_internal.archived_costs': CopilotInternalArchivedCosts
+  'copilot_internal.archived_periods': CopilotInternalArchivedPeriods
   'copilot_internal.audit_head': CopilotInternalAuditHead
   'copilot_internal.audit_log': CopilotInternalAuditLog
+  'copilot_internal.cost_archives': CopilotInternalCostArchives
   'copilot_internal.cost_quota_status': CopilotInternalCostQuotaStatus
   'copilot_internal.cost_quotas': CopilotInternalCostQuotas
+  'copilot_internal.cost_rollups': CopilotInternalCostRollups
+  'copilot_internal.cost_tail': CopilotInternalCostTail
   'copilot_internal.e2b_cost_records': CopilotInternalE2bCostRecords
   'copilot_internal.e2b_pricing': CopilotInternalE2bPricing
   'copilot_internal.llm_cost_records': CopilotInternalLlmCostRecords

@@ -30,5 +30,8 @@ export function listJobs(services: Services): Job[] {
         await services.syncPrices({ dry_run: false })
       },
     },
+    { name: 'roll-up', cron: '* * * * *', catchUpMs: 0, run: (signal) => services.rollUp(signal) },
+    // Booking makes a partition that is missing, too; made ahead, nobody waits for it at a month's end.
+    { name: 'cost-partitions', cron: '7 3 * * *', catchUpMs: 24 * HOUR_MS, run: () => services.preparePartitions() },
   ]
 }

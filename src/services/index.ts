@@ -11,6 +11,8 @@ import type { Db } from '../db/connection.ts'
 import { extendReservation, type ExtendItem } from '../db/extend-reservation.ts'
 import { toProblem } from '../db/faults.ts'
 import { groupCommit } from '../db/group-commit.ts'
+import { rollUp } from './roll-up.ts'
+import { prepareCostPartitions } from '../db/rollups.ts'
 import { releaseSpend, type ReleaseItem } from '../db/release-spend.ts'
 import { reserveSpend, type ReserveItem } from '../db/reserve-spend.ts'
 import { inBatch, joinBatch } from '../telemetry/spans.ts'
@@ -56,6 +58,9 @@ export type ServiceDeps = {
 
 /** Several at once, so that one that waits for a lock doesn't hold up the others; few, so that connections are left. */
 const ONE_BY_ONE = { itemsMax: 1, batchesMax: 4 }
+
+/** So many months have their partitions before they begin. */
+const PARTITIONS_AHEAD_MONTHS = 3
 
 /** The use cases, each with what it needs; decisions of the same kind that wait together share a transaction. */
 export function createServices(deps: ServiceDeps) {
@@ -165,6 +170,8 @@ export function createServices(deps: ServiceDeps) {
     readIntegrity: (principal: Principal) => readIntegrity(deps, principal),
     revokeKey: (actor: Actor, keyId: string) => revokeKey(deps, actor, keyId),
     rotateKey: (actor: Actor, ...request: Tail<typeof rotateKey>) => rotateKey(deps, actor, ...request),
+    rollUp: (signal: AbortSignal) => rollUp(deps, signal),
+    preparePartitions: () => prepareCostPartitions(db, PARTITIONS_AHEAD_MONTHS),
     readiness: () => readiness(deps),
     hashKey,
     counters: { here: countHere(), together: countTogether(deps.shared) },
