@@ -14,10 +14,12 @@ import { setEnvironmentDefaults } from './db/quotas.ts'
 import { reachDatabase } from './db/reach.ts'
 import { defaultDataDir, startEmbeddedPostgres, type EmbeddedPostgres } from './embedded/postgres.ts'
 import { listJobs } from './jobs/list.ts'
+import { retentionSettings } from './embedded/retention-settings.ts'
 import { startSweeper } from './jobs/sweep.ts'
 import { JOB_CONNECTIONS_MAX, prepareJobs } from './jobs/worker.ts'
 import { seedPrices } from './prices/seed.ts'
 import { bootstrapAdminKey } from './services/api-keys.ts'
+import { RETENTION_STATEMENT_MS } from './services/retention.ts'
 import { createServices } from './services/index.ts'
 import type { TokenSettings } from './services/tokens.ts'
 import { stopTelemetry } from './telemetry/stop.ts'
@@ -68,6 +70,8 @@ async function start(): Promise<number> {
     const { madeKey, publishedPrices } = await prepareDatabase(config, databaseUrl)
     const db = connect(databaseUrl)
     closing.push(() => db.destroy())
+    const patientDb = connect(databaseUrl, { connectionsMax: 1, statementMs: RETENTION_STATEMENT_MS })
+    closing.push(() => patientDb.destroy())
 
     // Who may write to Redis does not know the way into the database; another release may store other forms.
     const shared = openSharedCache(config.REDIS_URL, `${version} ${databaseUrl}`, (error) =>
@@ -86,6 +90,7 @@ async function start(): Promise<number> {
       enforcement: config.PURSER_ENFORCEMENT,
       tokens: tokenSettings(config),
       priceFeed: config.PURSER_PRICE_FEED,
+      retention: { db: patientDb, ...retentionSettings(config) },
     })
     const app = await buildApp({
       services,

@@ -89,10 +89,10 @@ function readGrouping(text: string): Dimension[] {
   }
 }
 
-type Range = { fromMicros: bigint; toMicros: bigint }
+export type Range = { fromMicros: bigint; toMicros: bigint }
 
 /** The range asked for, or the first page's; where its end is open, up to now, and its begin, 30 days before the end. */
-async function rangeOf(
+export async function rangeOf(
   filter: Partial<Record<keyof Range, bigint | undefined>>,
   after: CostsPosition | null,
   readClock: () => Promise<bigint>,

@@ -11,6 +11,7 @@ import type { Db } from '../db/connection.ts'
 import { extendReservation, type ExtendItem } from '../db/extend-reservation.ts'
 import { toProblem } from '../db/faults.ts'
 import { groupCommit } from '../db/group-commit.ts'
+import { keepRetention, type Retention } from './retention.ts'
 import { rollUp } from './roll-up.ts'
 import { prepareCostPartitions } from '../db/rollups.ts'
 import { releaseSpend, type ReleaseItem } from '../db/release-spend.ts'
@@ -24,6 +25,7 @@ import { commit } from './commit.ts'
 import { correct } from './correct.ts'
 import { listCostRecords } from './cost-records.ts'
 import { readCosts } from './costs.ts'
+import { exportCosts } from './export-costs.ts'
 import { estimate } from './estimate.ts'
 import { listEvents } from './events.ts'
 import { extend } from './extend.ts'
@@ -54,6 +56,7 @@ export type ServiceDeps = {
   /** Null: keys only. */
   tokens: TokenSettings | null
   priceFeed?: PriceSyncDeps['priceFeed']
+  retention: Retention
 }
 
 /** Several at once, so that one that waits for a lock doesn't hold up the others; few, so that connections are left. */
@@ -143,6 +146,8 @@ export function createServices(deps: ServiceDeps) {
     correct: (principal: Principal, ...request: Tail<typeof correct>) => correct(deps, principal, ...request),
     listCostRecords: (principal: Principal, ...request: Tail<typeof listCostRecords>) =>
       listCostRecords(deps, principal, ...request),
+    exportCosts: (principal: Principal, ...request: Tail<typeof exportCosts>) =>
+      exportCosts(deps, principal, ...request),
     readCosts: (principal: Principal, ...request: Tail<typeof readCosts>) => readCosts(deps, principal, ...request),
     setQuota: (actor: Actor, ...request: Tail<typeof setQuota>) => setQuota(deps, actor, ...request),
     setQuotas: (actor: Actor, ...request: Tail<typeof setQuotas>) => setQuotas(deps, actor, ...request),
@@ -170,6 +175,7 @@ export function createServices(deps: ServiceDeps) {
     readIntegrity: (principal: Principal) => readIntegrity(deps, principal),
     revokeKey: (actor: Actor, keyId: string) => revokeKey(deps, actor, keyId),
     rotateKey: (actor: Actor, ...request: Tail<typeof rotateKey>) => rotateKey(deps, actor, ...request),
+    keepRetention: (signal: AbortSignal) => keepRetention(deps.retention, signal),
     rollUp: (signal: AbortSignal) => rollUp(deps, signal),
     preparePartitions: () => prepareCostPartitions(db, PARTITIONS_AHEAD_MONTHS),
     readiness: () => readiness(deps),

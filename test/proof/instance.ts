@@ -29,6 +29,7 @@ export async function openInstance(t: Pick<Test, 'teardown'>, databaseUrl: strin
       status: openStatusCache(shared),
       enforcement: 'enforce',
       tokens: null,
+      retention: { db, archiveDir: '/nowhere', retentionDays: 90, archiveYears: 7, reservationDays: 30 },
     }),
     limits: { decisions: unlimited, reads: unlimited, admin: unlimited },
     allowEmailIds: false,

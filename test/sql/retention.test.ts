@@ -1,0 +1,185 @@
+import { readFileSync, readdirSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { gunzipSync } from 'node:zlib'
+import t from 'tap'
+import { connect } from '../../src/db/connection.ts'
+import { setQuotas } from '../../src/db/quotas.ts'
+import { keepRetention, planRetention, restorePartition, type Retention } from '../../src/services/retention.ts'
+import { insertCostLines } from '../helpers/cost-lines.ts'
+import { costsReader } from '../helpers/costs.ts'
+import { createDatabase } from '../helpers/database.ts'
+import { startService } from '../helpers/service.ts'
+import { booking, hold, openSession, spending } from '../helpers/spend.ts'
+
+const database = await createDatabase(t)
+const { pool } = database
+const archiveDir = join(t.testdir(), 'archive')
+const db = connect(database.url, { connectionsMax: 1, statementMs: 60_000 })
+t.teardown(() => db.destroy())
+const retention: Retention = { db, archiveDir, retentionDays: 90, archiveYears: 7, reservationDays: 30 }
+const { signal } = new AbortController()
+
+const LLM = 'llm_cost_records_2026_06'
+const E2B = 'e2b_cost_records_2026_06'
+const broken = async () => (await pool.query('select * from copilot_internal.check_integrity()')).rows
+const rows = async (partition: string) =>
+  (await pool.query<{ row: string }>(`select c::text as row from copilot_partitions.${partition} c order by 1`)).rows
+const stateOf = async (partition: string) =>
+  (await pool.query(`select state from copilot_internal.cost_archives where partition = $1`, [partition])).rows[0]
+    ?.state
+const isThere = async (partition: string) =>
+  (await pool.query(`select to_regclass('copilot_partitions.' || $1) is not null as there`, [partition])).rows[0].there
+
+// In June: holds and direct records that quotas count, of which one runs for ever.
+const june = openSession(t, database.url)
+await june.moveTo('2026-06-10T00:00:00Z')
+await setQuotas(june.db, [
+  { scope: 'tenant', tenant_id: 'acme', period: 'total', limit_usd: '1000' },
+  { scope: 'tenant', tenant_id: 'acme', period: 'month', limit_usd: '1000' },
+])
+await june.moveTo('2026-06-15T10:00:00Z')
+// Ids begin with the time at which they were made.
+const madeAt = Date.parse('2026-06-15T10:00:00Z').toString(16).padStart(12, '0')
+const idOf = (last: string) => `${madeAt.slice(0, 8)}-${madeAt.slice(8)}-7000-8000-00000000000${last}`
+const held = hold('acme', '3', { idempotency_key: 'old', reservation_id: idOf('1') })
+await june.reserve(held, hold('acme', '1', { reservation_id: idOf('2') }))
+await june.commit(booking(held.reservation_id, '2.000000000001'))
+await june.record(
+  spending('acme', '4', { labels: { odd: `"\\\n'日本` } }),
+  spending('acme', '1', { resource_type: 'e2b' }),
+)
+await june.moveTo('2026-11-20T00:00:00Z')
+await june.pool.query('select copilot_internal.expire_reservations()')
+await june.record(spending('acme', '8'))
+await insertCostLines(pool, [
+  {
+    tenant_id: 'acme',
+    cost_usd: '0.5',
+    occurred_at: '2026-06-30T23:59:00.000001Z',
+    usage: '{"big": 12345678901234567890.5}',
+  },
+  { tenant_id: 'acme', cost_usd: '0.25', occurred_at: '2026-06-20T00:00:00Z', labels: { a: 'b' } },
+])
+
+t.test('a dry run says what would go, and changes nothing', async (t) => {
+  const plan = await planRetention(retention)
+  t.same(plan.archived.map(({ partition }) => partition).toSorted(), [E2B, LLM])
+  t.equal(plan.deleted_settled, 1)
+  t.notOk(await stateOf(LLM))
+  t.same(await broken(), [])
+})
+
+t.test('archive, drop, restore: equal to the byte of each row, and the books hold at every step', async (t) => {
+  const before = { llm: await rows(LLM), e2b: await rows(E2B) }
+  const report = await keepRetention(retention, signal)
+  t.match(report, {
+    archived: [
+      { partition: E2B, records: 1 },
+      { partition: LLM, records: 4 },
+    ],
+    deleted_files: [],
+  })
+  t.notOk(await isThere(LLM))
+  t.notOk(await isThere(E2B))
+  t.same(await broken(), [])
+  t.same(
+    readdirSync(archiveDir).toSorted(),
+    [E2B, LLM].flatMap((name) => [`${name}.jsonl.gz`, `${name}.manifest.json`]),
+  )
+  t.match(JSON.parse(readFileSync(join(archiveDir, `${LLM}.manifest.json`), 'utf8')), {
+    partition: LLM,
+    records: 4,
+    cost_usd: '6.750000000001',
+    content_sha256: /^[0-9a-f]{64}$/,
+  })
+  t.match(gunzipSync(readFileSync(join(archiveDir, `${LLM}.jsonl.gz`))).toString(), '12345678901234567890.5')
+  t.equal(await restorePartition(retention, LLM, 7), 4)
+  t.equal(await restorePartition(retention, E2B, 7), 1)
+  t.same({ llm: await rows(LLM), e2b: await rows(E2B) }, before)
+  t.same(await broken(), [])
+  t.same((await keepRetention(retention, signal)).archived, [], 'what was restored is left alone for a while')
+  await t.rejects(
+    pool.query(`delete from copilot_internal.llm_cost_records where recorded_at < '2026-07-01'`),
+    /closed/,
+  )
+  await pool.query('update copilot_internal.cost_archives set keep_until = null')
+  t.equal((await keepRetention(retention, signal)).archived.length, 2, 'and archived again')
+  t.same(await broken(), [])
+})
+
+t.test('costs of an archived month: totals stay, what needs its records is refused, others are answered', async (t) => {
+  const service = await startService(t, database.url)
+  const { costs, get } = costsReader(service)
+  const span = { from: '2026-06-01T00:00:00Z', to: '2026-07-01T00:00:00Z' }
+  t.match((await costs({ ...span, group_by: 'tenant,model' })).total, { cost_usd: '7.750000000001', records: '5' })
+  for (const query of [
+    { ...span, group_by: 'user' },
+    { ...span, from: '2026-06-15T10:00:00.5Z' },
+  ]) {
+    t.match(await get(query), { status: 409, json: { code: 'archived', months: ['2026-06'] } })
+  }
+  t.match(await service.call('GET', `/v1/costs/export?format=csv&from=${span.from}&to=${span.to}`), { status: 409 })
+  t.equal((await get({ group_by: 'user', from: '2026-07-01T00:00:00Z' })).status, 200)
+  const opened = await service.call('PUT', '/v1/quotas', {
+    ...{ scope: 'platform', period: 'total', resource_type: 'llm', limit_usd: 100 },
+  })
+  t.equal(opened.status, 201)
+  const status = await service.call('GET', '/v1/quotas/status?resource_type=llm')
+  t.match(
+    status.json.data.find((one: { scope: string }) => one.scope === 'platform'),
+    { spent_usd: 14.750000000001 },
+    'a new balance opens with what is archived and counted',
+  )
+  t.same(await broken(), [])
+})
+
+t.test('a crash in the middle of an archive or a restore loses and doubles nothing', async (t) => {
+  // As if it broke off while the rows were loaded.
+  await pool.query(`select copilot_internal.prepare_restore('${E2B}')`)
+  t.same(await broken(), [])
+  t.equal(await restorePartition(retention, E2B, 1), 1)
+  t.same(await broken(), [])
+  // Closed and written, but not dropped; with half a file beside it.
+  await pool.query('update copilot_internal.cost_archives set keep_until = null')
+  writeFileSync(join(archiveDir, `${E2B}.jsonl.gz.part`), 'half')
+  await pool.query(`select copilot_internal.close_cost_partition('${E2B}')`)
+  t.same(await broken(), [])
+  t.equal((await keepRetention(retention, signal)).archived.length, 1)
+  t.same(await broken(), [])
+})
+
+t.test('a file that is not the one that was verified is not restored', async (t) => {
+  const file = join(archiveDir, `${E2B}.jsonl.gz`)
+  const whole = readFileSync(file)
+  writeFileSync(file, readFileSync(join(archiveDir, `${LLM}.jsonl.gz`)))
+  await t.rejects(restorePartition(retention, E2B, 1), /hash/)
+  writeFileSync(file, whole.subarray(0, whole.length - 9))
+  await t.rejects(restorePartition(retention, E2B, 1))
+  writeFileSync(file, whole)
+  t.notOk(await isThere(E2B))
+  t.equal(await restorePartition(retention, E2B, 1), 1)
+})
+
+t.test('the functions of the first system drop what is verified, and nothing else', async (t) => {
+  const cleanUp = async () =>
+    (
+      await pool.query(
+        `select copilot_internal.cleanup_old_cost_records() as e2b, copilot_internal.cleanup_old_llm_cost_records() as llm`,
+      )
+    ).rows[0]
+  t.same(await cleanUp(), { e2b: '0', llm: '0' })
+  await pool.query(`update copilot_internal.cost_archives set state = 'verified' where partition = '${E2B}'`)
+  t.same(await cleanUp(), { e2b: '1', llm: '0' })
+  t.same(await cleanUp(), { e2b: '0', llm: '0' })
+  t.same(await broken(), [])
+})
+
+t.test('files go after their years, totals stay', async (t) => {
+  const report = await keepRetention({ ...retention, archiveYears: 0 }, signal)
+  t.same(report.deleted_files, [E2B, LLM])
+  t.same(
+    readdirSync(archiveDir).filter((name) => !name.endsWith('.part')),
+    [],
+  )
+  t.same(await broken(), [])
+})
