@@ -21,6 +21,7 @@ drop view copilot_internal.e2b_cost_summary_by_user;
 drop view copilot_internal.e2b_cost_summary_by_tenant_daily;
 drop view copilot_internal.e2b_cost_summary_by_tenant;
 drop view copilot_internal.rolled_costs;
+-- squawk-ignore require-concurrent-index-deletion
 drop index copilot_internal.record_keys_recorded;
 -- What is archived is in its files only: going down would lose sight of them.
 do $$

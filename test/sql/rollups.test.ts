@@ -2,7 +2,7 @@ import fc from 'fast-check'
 import pg from 'pg'
 import t from 'tap'
 import { sql } from 'kysely'
-import { connect, type Db } from '../../src/db/connection.ts'
+import { connect } from '../../src/db/connection.ts'
 import { sumCosts, type CostQuestion } from '../../src/db/costs.ts'
 import { prepareCostPartitions } from '../../src/db/rollups.ts'
 import { parseGrouping } from '../../src/domain/grouping.ts'
@@ -47,7 +47,7 @@ function inOneSnapshot(asked: CostQuestion) {
     .transaction()
     .setIsolationLevel('repeatable read')
     .execute(async (transaction) => {
-      const answer = await sumCosts(transaction as Db, asked)
+      const answer = await sumCosts(transaction, asked)
       const { rows } = await sql<{ key: (string | null)[]; cost_usd: string; records: string }>`
         select json_build_array(tenant_id, model) as key, sum(total_cost_usd)::text as cost_usd, count(*)::text as records
         from (select tenant_id, model, total_cost_usd, occurred_at from copilot_internal.llm_cost_records
@@ -87,7 +87,9 @@ t.test(
         fc.constantFrom('quarter', 'day', 'month'),
         fc.constantFrom(1, 1_000, 60_000, 900_000, 86_400_000),
         async (one, other, coarsest, unit) => {
-          const [from, to] = [one, other].map((time) => Math.floor(Date.parse(time) / unit) * unit).toSorted()
+          const [from, to] = [one, other]
+            .map((time) => Math.floor(Date.parse(time) / unit) * unit)
+            .toSorted((a, b) => a - b)
           const { rows } = await pool.query<{ grain: string; from: string; to: string }>(
             `select grain, extract(epoch from starts_at) * 1000 as from, extract(epoch from ends_at) * 1000 as to
            from copilot_internal.cost_segments(to_timestamp($1 / 1000.0), to_timestamp($2 / 1000.0), $3) order by starts_at`,
@@ -227,7 +229,7 @@ t.test('a month has its partitions before it begins, and also where nothing has 
     ['e2b', 'llm'].flatMap((type) => texts.map((text) => `${type}_cost_records_${text}`))
   const session = await db.connection().execute(async (connection) => {
     await sql`set purser.fake_now = '2030-11-30T23:59:59.999Z'`.execute(connection)
-    await prepareCostPartitions(connection as Db, 2)
+    await prepareCostPartitions(connection, 2)
     await sql`reset purser.fake_now`.execute(connection)
     return names()
   })
