@@ -47,6 +47,8 @@ ${DATABASE_HELP}
 Exit code: 0 done, 1 failed, 2 wrong arguments.
 `
 
+const RFC_3339 = /^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(?:\.[0-9]{1,6})?(?:Z|[+-][0-9]{2}:[0-9]{2})$/i
+
 /** Who has the database has everything in it. */
 const OPERATOR = { id: 'cli', role: 'admin', tenantId: null } as const
 
@@ -106,8 +108,6 @@ function parseCommand(args: string[]): Command {
   }
   return (db) => writeExport(db, query, gzip, out)
 }
-
-const RFC_3339 = /^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(?:\.[0-9]{1,6})?(?:Z|[+-][0-9]{2}:[0-9]{2})$/i
 
 function isResourceType(text: string | undefined): text is 'llm' | 'e2b' | undefined {
   return text === undefined || text === 'llm' || text === 'e2b'
