@@ -5,45 +5,40 @@ import { findProgram } from '../test/helpers/program.ts'
 
 export type Load = {
   url: string
-  /** What each request is: a script beside this file. */
-  script: string
+  /** What is sent: see requests.lua. */
+  load: 'reserve' | 'pairs' | 'refused' | 'mix'
   connections: number
   seconds: number
   key: string
   tenants: number
   usersPerTenant: number
-  /** Makes the keys of this run its own. */
+  /** Makes the idempotency keys of this run its own. */
   run: string
 }
 
-export type Figures = {
+export type Answers = {
+  requests: number
   requestsPerSecond: number
   p50Ms: number
   p99Ms: number
-  /** Answers that are not 2xx, and broken connections. */
+  p999Ms: number
+  /** Answers that are not 2xx; for refusals those that are. */
   failed: number
 }
 
 /** Sends requests with wrk on one thread, as fast as they are answered, and reads what it measured. */
-export async function sendLoad(load: Load): Promise<Figures> {
+export async function sendLoad(load: Load): Promise<Answers> {
   const wrk = await findProgram('wrk', ['wrk'])
   const { stdout } = await promisify(execFile)(
     wrk.path,
     [
-      '-t',
-      '1',
-      '-c',
-      String(load.connections),
-      '-d',
-      `${load.seconds}s`,
-      '--latency',
-      '-s',
-      join(import.meta.dirname, load.script),
-      load.url,
+      ...['-t', '1', '-c', String(load.connections), '-d', `${load.seconds}s`, '--latency'],
+      ...['-s', join(import.meta.dirname, 'requests.lua'), load.url],
     ],
     {
       env: {
         ...wrk.env,
+        BENCH_LOAD: load.load,
         BENCH_KEY: load.key,
         BENCH_TENANTS: String(load.tenants),
         BENCH_USERS: String(load.usersPerTenant),
@@ -53,13 +48,18 @@ export async function sendLoad(load: Load): Promise<Figures> {
   )
   const number = (pattern: RegExp) => Number(pattern.exec(stdout)?.[1] ?? 0)
   const milliseconds = (percentile: string) => {
-    const [, value, unit] = new RegExp(`${percentile}%\\s+([0-9.]+)(us|ms|s)`).exec(stdout) ?? []
+    const [, value, unit] = new RegExp(`\\s${percentile}%\\s+([0-9.]+)(us|ms|s)`).exec(stdout) ?? []
     return Number(value) * { us: 0.001, ms: 1, s: 1000 }[unit as 'us' | 'ms' | 's']
   }
+  const requests = number(/(\d+) requests in/)
+  const others = number(/Non-2xx or 3xx responses: (\d+)/)
+  const lost = number(/connect (\d+)/) + number(/read (\d+)/) + number(/timeout (\d+)/)
   return {
+    requests,
     requestsPerSecond: number(/Requests\/sec:\s+([0-9.]+)/),
     p50Ms: milliseconds('50'),
     p99Ms: milliseconds('99'),
-    failed: number(/Non-2xx or 3xx responses: (\d+)/) + number(/read (\d+)/) + number(/timeout (\d+)/),
+    p999Ms: number(/Latency 99\.9%: (\d+)/) / 1000,
+    failed: lost + (load.load === 'refused' ? requests - others : others),
   }
 }

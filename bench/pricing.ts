@@ -57,7 +57,9 @@ type Figures = Record<
 
 async function measure(db: Db): Promise<Figures> {
   const firstPublishMs = await timed(() => seedPrices(db))
-  const syncMs = await timed(() => syncPrices(db, { dryRun: false, feed: 'none' }))
+  const syncMs = await timed(() =>
+    syncPrices(db, { actor: { principal: 'bench', ip: null, reason: null }, dryRun: false, feed: 'none' }),
+  )
   const names = await listPricedModels(db)
   const shared = openSharedCache(undefined, '', () => {})
 

@@ -13,6 +13,7 @@ import { quotaDefaultRoutes } from './http/routes/quota-defaults.ts'
 import { pricingRoutes } from './http/routes/pricing.ts'
 import { quotaRoutes } from './http/routes/quotas.ts'
 import { reservationRoutes } from './http/routes/reservations.ts'
+import { webhookEndpointRoutes } from './http/routes/webhook-endpoints.ts'
 import type { App } from './http/app-type.ts'
 import { registerAuth } from './http/plugins/auth.ts'
 import { registerDeadline } from './http/plugins/deadline.ts'
@@ -38,7 +39,12 @@ export type AppOptions = {
 
 const BODY_BYTES_MAX = 1_048_576
 const PARAM_CHARACTERS_MAX = 500
+/** Who sends slower than this is closed: what is before the body, then all of it. Node looks every second. */
+const HEADERS_MS_MAX = 10_000
 const REQUEST_MS_MAX = 30_000
+const LOOK_MS = 1_000
+/** A connection on which nothing moves, for instance because its client does not read the answer. */
+const IDLE_MS_MAX = 60_000
 
 /** The whole HTTP service, ready to listen: the table of contents. */
 export async function buildApp(options: AppOptions): Promise<App> {
@@ -47,6 +53,8 @@ export async function buildApp(options: AppOptions): Promise<App> {
     ...(options.logger === false ? { logger: false } : { loggerInstance: options.logger }),
     bodyLimit: BODY_BYTES_MAX,
     requestTimeout: REQUEST_MS_MAX,
+    connectionTimeout: IDLE_MS_MAX,
+    http: { headersTimeout: HEADERS_MS_MAX, requestTimeout: REQUEST_MS_MAX, connectionsCheckingInterval: LOOK_MS },
     trustProxy: options.trustedProxies ?? false,
     genReqId: (request) => requestIdOf(request.headers['x-request-id']) ?? randomUUID(),
     requestIdHeader: false,
@@ -85,6 +93,7 @@ export async function buildApp(options: AppOptions): Promise<App> {
   costRecordRoutes(app, services)
   costRoutes(app, services)
   eventRoutes(app, services)
+  webhookEndpointRoutes(app, services)
   quotaRoutes(app, services)
   quotaDefaultRoutes(app, services)
   pricingRoutes(app, services)

@@ -35,6 +35,11 @@ export const ConfigSchema = Type.Object({
   PURSER_RATE_LIMIT_DECISIONS: PerMinute(600_000),
   PURSER_RATE_LIMIT_READS: PerMinute(6_000),
   PURSER_RATE_LIMIT_ADMIN: PerMinute(1_200),
+  PURSER_SMTP_URL: Type.Optional(Type.String({ pattern: '^smtps?://' })),
+  PURSER_MAIL_FROM: Type.Optional(
+    Type.String({ pattern: '^[^\\s@<>]+@[^\\s@<>]+$|^[^<>@"]+<[^\\s@<>]+@[^\\s@<>]+>$' }),
+  ),
+  PURSER_WEBHOOK_PRIVATE_TARGETS: Type.Optional(Type.String({ minLength: 1 })),
   PURSER_PRICE_FEED: Type.Optional(Type.String({ minLength: 1 })),
   PURSER_TRUSTED_PROXIES: Type.Optional(Type.String({ minLength: 1 })),
   LOG_LEVEL: Type.Union(
@@ -65,11 +70,10 @@ export function readConfig(environment: Record<string, string | undefined>): Con
     const plain = name.replace(/_FILE$/, '')
     if (names.includes(name)) found[name] = value
     else if (plain !== name && names.includes(plain)) {
-      if (environment[plain]) problems.push(`${name} and ${plain} are both set: keep one of them`)
       try {
-        found[plain] = readFileSync(value, 'utf8').trim()
-      } catch {
-        problems.push(`${name}: the file ${value} cannot be read`)
+        found[plain] = readSetting(environment, plain)
+      } catch (error) {
+        problems.push((error as ConfigError).message)
       }
     } else if (name.startsWith('PURSER_')) problems.push(`${name} is not a setting of Purser`)
   }
@@ -78,9 +82,15 @@ export function readConfig(environment: Record<string, string | undefined>): Con
     const wrong = config[name] === undefined ? null : complaint(schema, config[name])
     if (wrong !== null) problems.push(`${name} ${wrong}`)
   }
-  const proxies = (config['PURSER_TRUSTED_PROXIES'] ?? '') as string
-  for (const proxy of proxies.split(',').filter((one) => one !== '' && !isNetwork(one.trim())))
-    problems.push(`PURSER_TRUSTED_PROXIES must list IP addresses and networks as 10.0.0.0/8, not ${proxy.trim()}`)
+  for (const [name, names] of NETWORK_LISTS) {
+    const networks = ((config[name] ?? '') as string).split(',').map((one) => one.trim())
+    for (const network of networks.filter((one) => one !== '' && !names.includes(one) && !isNetwork(one)))
+      problems.push(`${name} must list IP addresses and networks as 10.0.0.0/8, not ${network}`)
+  }
+  if ((config['PURSER_SMTP_URL'] === undefined) !== (config['PURSER_MAIL_FROM'] === undefined))
+    problems.push(
+      'PURSER_SMTP_URL and PURSER_MAIL_FROM are needed both, or none of them: mail has a server and a sender',
+    )
   if (Number(config['PURSER_RESERVATION_DAYS']) > Number(config['PURSER_RETENTION_DAYS']))
     problems.push(
       'PURSER_RESERVATION_DAYS must not be above PURSER_RETENTION_DAYS: a reservation goes before its records',
@@ -94,6 +104,22 @@ export function readConfig(environment: Record<string, string | undefined>): Con
   return Value.Parse(ConfigSchema, config)
 }
 
+/**
+ * One setting as it is written: from the environment, or from the file that the name with `_FILE` behind it names.
+ *
+ * @throws ConfigError where both are set, or the file cannot be read.
+ */
+export function readSetting(environment: Record<string, string | undefined>, name: string): string | undefined {
+  const file = environment[`${name}_FILE`]
+  if (!file) return environment[name] || undefined
+  if (environment[name]) throw new ConfigError(`${name}_FILE and ${name} are both set: keep one of them`)
+  try {
+    return readFileSync(file, 'utf8').trim()
+  } catch {
+    throw new ConfigError(`${name}_FILE: the file ${file} cannot be read`)
+  }
+}
+
 /** What is wrong with a value, never the value itself: it may be a secret. */
 function complaint(schema: TSchema, value: unknown): string | null {
   const [error] = Value.Errors(schema, value)
@@ -102,9 +128,14 @@ function complaint(schema: TSchema, value: unknown): string | null {
   return choices === null ? error.message : `must be one of ${choices.map((choice) => choice.const).join(', ')}`
 }
 
-/** An address, a network by its prefix length, or one of the names that Fastify knows. */
+/** Settings that list networks, and the names of networks that each may hold: those that Fastify knows. */
+const NETWORK_LISTS: [name: string, names: string[]][] = [
+  ['PURSER_TRUSTED_PROXIES', ['loopback', 'linklocal', 'uniquelocal']],
+  ['PURSER_WEBHOOK_PRIVATE_TARGETS', []],
+]
+
+/** An address, or a network by its prefix length. */
 function isNetwork(text: string): boolean {
-  if (['loopback', 'linklocal', 'uniquelocal'].includes(text)) return true
   const [address = '', bits, more] = text.split('/')
   const family = isIP(address)
   if (family === 0 || more !== undefined) return false

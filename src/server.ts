@@ -1,5 +1,4 @@
 import { readFileSync } from 'node:fs'
-import { pino } from 'pino'
 import { buildApp } from './app.ts'
 import { openPriceCache } from './cache/prices.ts'
 import { openStatusCache } from './cache/quota-status.ts'
@@ -12,7 +11,12 @@ import { openJobQueue } from './db/job-queue.ts'
 import { migrateUp } from './db/migrations.ts'
 import { setEnvironmentDefaults } from './db/quotas.ts'
 import { reachDatabase } from './db/reach.ts'
+import { findRoles } from './db/roles.ts'
 import { defaultDataDir, startEmbeddedPostgres, type EmbeddedPostgres } from './embedded/postgres.ts'
+import { openMailer } from './delivery/mail.ts'
+import { openSender } from './delivery/send.ts'
+import { openTargets } from './delivery/targets.ts'
+import { startDeliverer } from './jobs/deliver.ts'
 import { listJobs } from './jobs/list.ts'
 import { retentionSettings } from './embedded/retention-settings.ts'
 import { startSweeper } from './jobs/sweep.ts'
@@ -20,8 +24,10 @@ import { JOB_CONNECTIONS_MAX, prepareJobs } from './jobs/worker.ts'
 import { seedPrices } from './prices/seed.ts'
 import { bootstrapAdminKey } from './services/api-keys.ts'
 import { RETENTION_STATEMENT_MS } from './services/retention.ts'
+import { openDeliverer } from './services/deliver.ts'
 import { createServices } from './services/index.ts'
 import type { TokenSettings } from './services/tokens.ts'
+import { openLog } from './telemetry/log.ts'
 import { stopTelemetry } from './telemetry/stop.ts'
 
 const DRAIN_MS_MAX = 15_000
@@ -45,7 +51,7 @@ process.exitCode = await start().catch((error: unknown) => {
 
 async function start(): Promise<number> {
   const config = readConfig(process.env)
-  const log = pino({ level: config.LOG_LEVEL })
+  const log = openLog(config.LOG_LEVEL, secretsOf(config))
   const closing: (() => Promise<unknown>)[] = [stopTelemetry]
   let stopping = false
 
@@ -67,10 +73,13 @@ async function start(): Promise<number> {
     await plainly(reachDatabase(databaseUrl))
     await plainly(migrateUp(databaseUrl, (line) => log.info(line)))
 
+    const { roles, unprotected } = await plainly(findRoles(databaseUrl))
+    for (const what of unprotected) log.warn(`not protected: ${what}; see SECURITY.md`)
+
     const { madeKey, publishedPrices } = await prepareDatabase(config, databaseUrl)
-    const db = connect(databaseUrl)
+    const db = connect(databaseUrl, { roles })
     closing.push(() => db.destroy())
-    const patientDb = connect(databaseUrl, { connectionsMax: 1, statementMs: RETENTION_STATEMENT_MS })
+    const patientDb = connect(databaseUrl, { connectionsMax: 1, statementMs: RETENTION_STATEMENT_MS, roles })
     closing.push(() => patientDb.destroy())
 
     // Who may write to Redis does not know the way into the database; another release may store other forms.
@@ -81,6 +90,9 @@ async function start(): Promise<number> {
     if (config.REDIS_URL === undefined) log.info('REDIS_URL is not set: caches stand in the process')
     const prices = openPriceCache(db, shared)
     if (publishedPrices) await prices.changed()
+    const targets = openTargets(config.PURSER_WEBHOOK_PRIVATE_TARGETS)
+    const { PURSER_SMTP_URL: smtpUrl, PURSER_MAIL_FROM: mailFrom } = config
+    const mailer = smtpUrl === undefined || mailFrom === undefined ? null : openMailer(smtpUrl, mailFrom)
     const services = createServices({
       db,
       clock: new DatabaseClock(await readClock(db)),
@@ -91,6 +103,8 @@ async function start(): Promise<number> {
       tokens: tokenSettings(config),
       priceFeed: config.PURSER_PRICE_FEED,
       retention: { db: patientDb, ...retentionSettings(config) },
+      targets,
+      hasMail: mailer !== null,
     })
     const app = await buildApp({
       services,
@@ -104,13 +118,17 @@ async function start(): Promise<number> {
       version,
       logger: log,
     })
-    const jobs = prepareJobs(openJobQueue(databaseUrl, JOB_CONNECTIONS_MAX), listJobs(services), log)
+    const jobs = prepareJobs(openJobQueue(databaseUrl, JOB_CONNECTIONS_MAX), listJobs(services, log), log)
     closing.push(() => jobs.stop())
     const sweeper = startSweeper(
       (rowsMax) => expireReservations(db, rowsMax),
       (error) => log.error({ err: error }, 'sweeping lapsed holds'),
     )
     closing.push(() => sweeper.stop())
+    const deliverer = startDeliverer(openDeliverer({ db, send: openSender({ targets, mailer }) }), (error) =>
+      log.error({ err: error }, 'delivering events'),
+    )
+    closing.push(() => deliverer.stop())
     closing.push(() => app.close())
     const address = await plainly(app.listen({ host: config.HOST, port: config.PORT }))
     jobs.start()
@@ -120,6 +138,19 @@ async function start(): Promise<number> {
     for (const close of closing.toReversed()) await close().catch(() => {})
     throw error
   }
+}
+
+/** What must never be read in a log. */
+function secretsOf(config: Config): (string | undefined)[] {
+  const passwordOf = (url: string | undefined) =>
+    URL.canParse(url ?? '') ? decodeURIComponent(new URL(url!).password) : undefined
+  return [
+    config.PURSER_ADMIN_KEY,
+    config.PURSER_JWT_SECRET,
+    passwordOf(config.DATABASE_URL),
+    passwordOf(config.REDIS_URL),
+    passwordOf(config.PURSER_SMTP_URL),
+  ]
 }
 
 /** How tokens are checked; null where neither a secret nor a key set is given. */
@@ -134,6 +165,7 @@ function tokenSettings(config: Config): TokenSettings | null {
     audience: config.PURSER_JWT_AUDIENCE,
     tenantClaims: paths(config.PURSER_JWT_TENANT_CLAIM),
     roleClaims: paths(config.PURSER_JWT_ROLE_CLAIM),
+    allowEmailIds: config.PURSER_ALLOW_EMAIL_IDS === '1',
   }
 }
 
@@ -173,13 +205,12 @@ async function startDatabase(config: Config, closing: (() => Promise<unknown>)[]
 
 /** What a new user needs, for people, beside the log. */
 function greet(address: string, madeKey: string | null): void {
-  const key = madeKey ?? '$PURSER_ADMIN_KEY'
   const lines = [
     `Purser ${version} listens on ${address}`,
     ...(madeKey === null ? [] : ['', `Admin key, shown this once: ${madeKey}`]),
     '',
     'A first reservation:',
-    `  curl -sS ${address}/v1/reservations -H 'authorization: Bearer ${key}' -H 'content-type: application/json' \\`,
+    `  curl -sS ${address}/v1/reservations -H "authorization: Bearer ${madeKey ?? '$PURSER_ADMIN_KEY'}" -H 'content-type: application/json' \\`,
     `    -d '{"resource_type":"llm","tenant_id":"acme","llm":{"provider":"openai","model":"gpt-6.1-sol","input_tokens":12000,"max_output_tokens":2000}}'`,
     '',
   ]

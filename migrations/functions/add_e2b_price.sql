@@ -7,7 +7,8 @@ create or replace function copilot_internal.add_e2b_price(p_version jsonb, p_rep
   returns jsonb
   language plpgsql
   volatile
-  set search_path = ''
+  security definer
+  set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_tier text := p_version ->> 'tier';

@@ -11,7 +11,8 @@ create or replace function copilot_internal.add_model_price(p_version jsonb, p_r
   returns jsonb
   language plpgsql
   volatile
-  set search_path = ''
+  security definer
+  set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_date timestamptz := (p_version ->> 'effective_date')::timestamptz;

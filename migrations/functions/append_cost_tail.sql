@@ -1,7 +1,7 @@
 -- append_cost_tail: appends new lines of cost to what is still to be rolled up, in their own transaction. Called once a statement.
 create or replace function copilot_internal.append_cost_tail()
 returns trigger
-language plpgsql
+language plpgsql security definer
 set search_path = pg_catalog, pg_temp
 as $$
 begin

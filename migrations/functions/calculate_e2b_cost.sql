@@ -13,7 +13,7 @@ create or replace function copilot_internal.calculate_e2b_cost(
   returns table (execution_cost_usd numeric, resource_cost_usd numeric, total_cost_usd numeric, is_estimated boolean)
   language plpgsql
   stable
-  set search_path = ''
+  set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_cost record;

@@ -9,7 +9,7 @@ create or replace function copilot_internal.calculate_llm_cost(
   returns table (input_cost_usd numeric, output_cost_usd numeric, total_cost_usd numeric, pricing_found boolean)
   language plpgsql
   volatile
-  set search_path = ''
+  set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_price copilot_internal.model_pricing;
@@ -52,7 +52,7 @@ create or replace function copilot_internal.calculate_llm_cost(
   returns table (input_cost_usd numeric, output_cost_usd numeric, total_cost_usd numeric, pricing_found boolean)
   language plpgsql
   volatile
-  set search_path = ''
+  set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_price copilot_internal.model_pricing;

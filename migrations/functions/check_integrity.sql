@@ -83,6 +83,21 @@ as $$
   from copilot_internal.quota_events e
   group by e.type, e.once_key having count(*) > 1
   union all
+  select 'I10', 'quota_event ' || e.event_id, format('it was queued for endpoint %s, but there is no delivery', w.endpoint_id)
+  from copilot_internal.quota_events e
+  cross join lateral unnest(e.endpoint_ids) w(endpoint_id)
+  where exists (select from copilot_internal.webhook_endpoints k where k.endpoint_id = w.endpoint_id)
+    and not exists (
+      select from copilot_internal.webhook_deliveries d where d.event_id = e.event_id and d.endpoint_id = w.endpoint_id)
+  union all
+  select 'I10', 'delivery ' || d.delivery_id, format('%s was given up after %s attempts, but no event tells it', e.type, d.attempts)
+  from copilot_internal.webhook_deliveries d
+  join copilot_internal.quota_events e on e.event_id = d.event_id
+  where d.status = 'failed' and e.type <> 'delivery.failed'
+    and not exists (
+      select from copilot_internal.quota_events f
+      where f.type = 'delivery.failed' and f.once_key = d.delivery_id || ':' || d.redeliveries)
+  union all
   -- The unique index forbids it; an index that is gone or damaged does not.
   select 'keys', 'principal ' || r.principal, format('%s reservations have the idempotency key %s: %s', count(*), r.idempotency_key,
          string_agg(r.reservation_id::text, ', ' order by r.created_at, r.reservation_id))

@@ -10,7 +10,7 @@ create or replace function copilot_internal.check_spend(
   p_enforcement text default 'enforce'
 )
 returns json
-language plpgsql volatile
+language plpgsql volatile security definer
 set search_path = pg_catalog, pg_temp
 set lock_timeout = '1500ms'
 -- As in reserve_spend(): look-ups by index, whatever the statistics say.

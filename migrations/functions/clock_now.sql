@@ -3,7 +3,7 @@ create or replace function copilot_internal.clock_now()
   language sql
   volatile
   parallel safe
-  set search_path = ''
+  set search_path = pg_catalog, pg_temp
 as $$ select pg_catalog.clock_timestamp() $$;
 
 comment on function copilot_internal.clock_now() is

@@ -3,7 +3,7 @@
 -- who would write to it.
 create or replace function copilot_internal.close_cost_partition(p_partition text)
 returns boolean
-language plpgsql volatile
+language plpgsql volatile security definer
 set search_path = pg_catalog, pg_temp
 set timezone = 'UTC'
 as $$

@@ -13,7 +13,7 @@
 -- Locks: (0) shared advisory -> (1) reservations by id -> (2) quota_periods by id -> (3) appends.
 create or replace function copilot_internal.commit_spend(p_items json)
 returns json
-language plpgsql volatile
+language plpgsql volatile security definer
 set search_path = pg_catalog, pg_temp
 set lock_timeout = '1500ms'
 set plan_cache_mode = force_generic_plan
@@ -45,11 +45,13 @@ begin
   v_ids := array(select distinct i.reservation_id from unnest(v_items) i order by i.reservation_id);
   -- Lock (1). Not filtered by status: a row whose status changed while we waited would vanish.
   -- Here and below, a lateral look-up stays one by index: a plain join could be planned, while the table is empty, as a scan of it.
-  perform from unnest(v_ids) u(reservation_id)
+  -- What is not there now is unknown, also where it comes while we work.
+  v_ids := array(
+    select r.reservation_id from unnest(v_ids) u(reservation_id)
     cross join lateral (
-      select from copilot_internal.reservations r where r.reservation_id = u.reservation_id
+      select r.reservation_id from copilot_internal.reservations r where r.reservation_id = u.reservation_id
       for update
-    ) r;
+    ) r);
 
   -- The first of each reservation's items that can be booked; one that is unfit, or another tenant's, doesn't count as the first.
   v_done := array(
@@ -83,7 +85,7 @@ begin
       select * from copilot_internal.price_e2b_usage(r.tier, r.region, r.vcpu, r.memory_mib, r.created_at, i.seconds)
       where i.measure = 'seconds'
     ) e2b on true
-    where r.status <> 'committed' and (i.tenant_id is null or r.tenant_id = i.tenant_id)
+    where r.status <> 'committed' and r.reservation_id = any (v_ids) and (i.tenant_id is null or r.tenant_id = i.tenant_id)
       and (i.measure = 'cost' or i.measure = case r.resource_type when 'llm' then 'tokens' else 'seconds' end)
       and (i.measure <> 'tokens' or coalesce(i.model, r.model) is not null)
     order by r.reservation_id, i.n);
@@ -177,7 +179,7 @@ begin
       left join lateral (
         select r.*, r as reservation from copilot_internal.reservations r where r.reservation_id = i.reservation_id
         offset 0
-      ) r on i.tenant_id is null or r.tenant_id = i.tenant_id
+      ) r on r.reservation_id = any (v_ids) and (i.tenant_id is null or r.tenant_id = i.tenant_id)
       left join unnest(v_done) d on d.n = i.ordinality
     )
     select json_build_object(

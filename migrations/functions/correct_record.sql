@@ -9,13 +9,14 @@
 --   | { "successor": the id of the line that stands instead, null where the line is itself a reversal }: a conflict.
 -- Sent again with the same p_reversal_id it answers the same.
 --
--- Locks: (0) shared advisory -> (1) the line's reservation, then the correction by its line -> (2) quota_periods by id -> (3) appends.
+-- Locks: (0) shared advisory -> (1) the line's reservation, then the correction by its line -> (2) quota_periods by id -> (3) appends,
+-- the head of the audit chain last: a correction is an administrator's change, and stands in the audit log.
 create or replace function copilot_internal.correct_record(
   p_cost_record_id uuid, p_tenant_id text, p_reversal_id uuid, p_successor_id uuid,
   p_measure text, p_usage jsonb, p_seconds numeric, p_cost_usd numeric, p_provider text, p_model text, p_reason text
 )
 returns json
-language plpgsql volatile
+language plpgsql volatile security definer
 set search_path = pg_catalog, pg_temp
 set lock_timeout = '1500ms'
 -- Look-ups by index, whatever the statistics say, as in reserve_spend().
@@ -149,6 +150,8 @@ begin
   update copilot_internal.reservations r
     set cost_record_id = p_successor_id, cost_usd = v_cost_usd, estimated = false
     where r.reservation_id = v_held.reservation_id and r.status = 'expired';
+  perform copilot_internal.write_audit('cost_record.correct', 'cost_record:' || p_cost_record_id,
+    copilot_internal.cost_record_json(p_cost_record_id)::jsonb, copilot_internal.cost_record_json(p_successor_id)::jsonb);
   return json_build_object('lines', json_build_array(
     copilot_internal.cost_record_json(p_reversal_id), copilot_internal.cost_record_json(p_successor_id)));
 end $$;

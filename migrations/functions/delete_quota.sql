@@ -3,7 +3,7 @@
 -- Locks: (0) exclusively, so that no decision works with a quota that is gone.
 create or replace function copilot_internal.delete_quota(p_quota_id bigint)
 returns json
-language plpgsql volatile
+language plpgsql volatile security definer
 set search_path = pg_catalog, pg_temp
 set lock_timeout = '1500ms'
 as $$

@@ -3,7 +3,7 @@
 -- Locks: (0) exclusively.
 create or replace function copilot_internal.delete_quota_default(p_scope text, p_resource_type copilot_internal.resource_type, p_period text)
 returns boolean
-language plpgsql volatile
+language plpgsql volatile security definer
 set search_path = pg_catalog, pg_temp
 set lock_timeout = '1500ms'
 as $$

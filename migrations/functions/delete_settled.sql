@@ -2,7 +2,7 @@
 -- many. Their costs stay. Bound: p_rows_max of each a call. Locks: (0) shared -> (1) with skip locked.
 create or replace function copilot_internal.delete_settled(p_before timestamptz, p_rows_max integer)
 returns integer
-language plpgsql volatile
+language plpgsql volatile security definer
 set search_path = pg_catalog, pg_temp
 set lock_timeout = '1500ms'
 as $$

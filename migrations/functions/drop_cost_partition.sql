@@ -4,7 +4,7 @@
 -- Locks: (0) exclusively -> (2) quota_periods by id -> the tables of records. Decisions wait meanwhile.
 create or replace function copilot_internal.drop_cost_partition(p_partition text)
 returns bigint
-language plpgsql volatile
+language plpgsql volatile security definer
 set search_path = pg_catalog, pg_temp
 set lock_timeout = '1500ms'
 as $$

@@ -2,7 +2,7 @@
 -- so that booking can call it: money that was spent must always find a partition, whatever a job did.
 create or replace function copilot_internal.ensure_cost_partitions(p_now timestamptz)
 returns void
-language plpgsql volatile
+language plpgsql volatile security definer
 set search_path = pg_catalog, pg_temp
 -- Bounds of partitions are written down as text, in UTC.
 set timezone = 'UTC'
@@ -24,6 +24,7 @@ begin
     execute format('create table copilot_partitions.%I (like copilot_internal.%I including all)', v_name, v_table);
     execute format('alter table copilot_internal.%I attach partition copilot_partitions.%I for values from (%L) to (%L)',
       v_table, v_name, v_from, v_from + interval '1 month');
+    perform copilot_internal.protect_table(format('copilot_partitions.%I', v_name)::regclass);
   end loop;
 end $$;
 comment on function copilot_internal.ensure_cost_partitions(timestamptz) is 'Makes the partitions of a month where they are missing.';

@@ -2,7 +2,7 @@
 -- once: each takes what no other has locked. Bound: p_rows_max a call. Locks: (0) -> (1) with skip locked -> (2) -> (3).
 create or replace function copilot_internal.expire_reservations(p_rows_max integer default 500)
 returns integer
-language plpgsql volatile
+language plpgsql volatile security definer
 set search_path = pg_catalog, pg_temp
 set lock_timeout = '1500ms'
 set enable_hashjoin = off

@@ -17,7 +17,7 @@ create or replace function copilot_internal.extend_reservation(
   p_reservation_id uuid, p_tenant_id text, p_estimate jsonb, p_amount numeric, p_ttl_seconds integer, p_enforcement text default 'enforce'
 )
 returns json
-language plpgsql volatile
+language plpgsql volatile security definer
 set search_path = pg_catalog, pg_temp
 set lock_timeout = '1500ms'
 -- As in reserve_spend(): look-ups by index, whatever the statistics say.

@@ -6,7 +6,7 @@ create or replace function copilot_internal.find_model_price(p_provider text, p_
   language plpgsql
   stable
   parallel safe
-  set search_path = ''
+  set search_path = pg_catalog, pg_temp
   set enable_seqscan = off
 as $$
 declare

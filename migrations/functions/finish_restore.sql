@@ -3,7 +3,7 @@
 -- Locks: (0) exclusively -> (2) quota_periods by id -> the tables of records.
 create or replace function copilot_internal.finish_restore(p_partition text, p_keep_until timestamptz)
 returns bigint
-language plpgsql volatile
+language plpgsql volatile security definer
 set search_path = pg_catalog, pg_temp
 set lock_timeout = '1500ms'
 set timezone = 'UTC'

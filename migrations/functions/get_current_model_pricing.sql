@@ -9,7 +9,7 @@ create or replace function copilot_internal.get_current_model_pricing(p_provider
   )
   language plpgsql
   volatile
-  set search_path = ''
+  set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_price copilot_internal.model_pricing;

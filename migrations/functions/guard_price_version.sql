@@ -2,7 +2,7 @@ create or replace function copilot_internal.guard_price_version()
   returns trigger
   language plpgsql
   volatile
-  set search_path = ''
+  set search_path = pg_catalog, pg_temp
 as $$
 begin
   if tg_op = 'DELETE' then

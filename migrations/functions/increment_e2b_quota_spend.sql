@@ -5,7 +5,7 @@
 -- Locks: (0) shared advisory -> (2) quota_periods by id -> (3) the record.
 create or replace function copilot_internal.increment_e2b_quota_spend(p_scope text, p_scope_id text, p_amount numeric)
 returns void
-language plpgsql volatile
+language plpgsql volatile security definer
 set search_path = pg_catalog, pg_temp
 set lock_timeout = '1500ms'
 as $$

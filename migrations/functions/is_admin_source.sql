@@ -4,7 +4,7 @@ create or replace function copilot_internal.is_admin_source(p_source text)
   language sql
   immutable
   parallel safe
-  set search_path = ''
+  set search_path = pg_catalog, pg_temp
 as $$ select p_source = 'admin' or p_source like 'admin: %' $$;
 
 comment on function copilot_internal.is_admin_source(text) is

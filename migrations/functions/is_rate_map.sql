@@ -3,7 +3,7 @@ create or replace function copilot_internal.is_rate_map(p_rates jsonb, p_kind te
   language plpgsql
   immutable
   parallel safe
-  set search_path = ''
+  set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_name text;

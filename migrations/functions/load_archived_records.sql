@@ -2,7 +2,7 @@
 -- archive of an earlier release fits.
 create or replace function copilot_internal.load_archived_records(p_partition text, p_records json)
 returns void
-language plpgsql volatile
+language plpgsql volatile security definer
 set search_path = pg_catalog, pg_temp
 as $$
 declare

@@ -3,7 +3,7 @@
 -- Locks: (0) exclusively, before the quota is read, so that two changes at once both last.
 create or replace function copilot_internal.patch_quota(p_quota_id bigint, p_changes json)
 returns json
-language plpgsql volatile
+language plpgsql volatile security definer
 set search_path = pg_catalog, pg_temp
 set lock_timeout = '1500ms'
 as $$

@@ -2,7 +2,7 @@
 -- broke off has left behind goes.
 create or replace function copilot_internal.prepare_restore(p_partition text)
 returns void
-language plpgsql volatile
+language plpgsql volatile security definer
 set search_path = pg_catalog, pg_temp
 set timezone = 'UTC'
 as $$
@@ -18,5 +18,6 @@ begin
   -- With it attaching has not to read the rows.
   execute format('alter table copilot_partitions.%I add constraint %I check (recorded_at >= %L and recorded_at < %L)',
     p_partition, 'restored_bounds', v_archive.starts_at, v_archive.ends_at);
+  perform copilot_internal.protect_table(format('copilot_partitions.%I', p_partition)::regclass);
 end $$;
 comment on function copilot_internal.prepare_restore(text) is 'Makes the empty table into which an archived month is restored.';

@@ -18,7 +18,7 @@ create or replace function copilot_internal.price_e2b_usage(
   language plpgsql
   stable
   parallel safe
-  set search_path = ''
+  set search_path = pg_catalog, pg_temp
   set enable_seqscan = off
 as $$
 declare

@@ -20,7 +20,7 @@ create or replace function copilot_internal.price_llm_usage(
   language plpgsql
   immutable
   parallel safe
-  set search_path = ''
+  set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_rates jsonb := p_price.usd_per_mtok;
@@ -157,7 +157,7 @@ create or replace function copilot_internal.price_llm_usage(
   language plpgsql
   stable
   parallel safe
-  set search_path = ''
+  set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_price copilot_internal.model_pricing;

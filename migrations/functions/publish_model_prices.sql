@@ -17,7 +17,8 @@ create or replace function copilot_internal.publish_model_prices(
 )
   language plpgsql
   volatile
-  set search_path = ''
+  security definer
+  set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_now timestamptz := copilot_internal.clock_now();

@@ -4,7 +4,7 @@
 -- Locks: (0) exclusively.
 create or replace function copilot_internal.put_quota_default(p_default json)
 returns json
-language plpgsql volatile
+language plpgsql volatile security definer
 set search_path = pg_catalog, pg_temp
 set lock_timeout = '1500ms'
 as $$

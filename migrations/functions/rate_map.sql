@@ -4,7 +4,7 @@ create or replace function copilot_internal.rate_map(p_rates jsonb)
   language plpgsql
   immutable
   parallel safe
-  set search_path = ''
+  set search_path = pg_catalog, pg_temp
 as $$
 begin
   return (

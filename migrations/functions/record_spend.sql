@@ -15,7 +15,7 @@ create or replace function copilot_internal.record_spend(
   p_items copilot_internal.record_item[], p_retention_days integer, p_import boolean
 )
 returns json
-language plpgsql volatile
+language plpgsql volatile security definer
 set search_path = pg_catalog, pg_temp
 set lock_timeout = '1500ms'
 -- Look-ups by index, whatever the statistics say, as in reserve_spend().

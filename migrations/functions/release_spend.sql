@@ -4,7 +4,7 @@
 -- Bound: 500 items a call. Locks: (0) -> (1) reservations by id -> (2) quota_periods by id.
 create or replace function copilot_internal.release_spend(p_items json)
 returns json
-language plpgsql volatile
+language plpgsql volatile security definer
 set search_path = pg_catalog, pg_temp
 set lock_timeout = '1500ms'
 set plan_cache_mode = force_generic_plan
@@ -16,6 +16,7 @@ set enable_material = off
 as $$
 declare
   v_now timestamptz;
+  v_known uuid[];
   v_ids uuid[];
 begin
   if json_array_length(p_items) not between 1 and 500 then
@@ -23,17 +24,18 @@ begin
   end if;
   perform pg_advisory_xact_lock_shared(copilot_internal.quota_lock());
   v_now := copilot_internal.clock_now();
-  -- A lateral look-up stays one by index, as in commit_spend().
-  perform from (select distinct i.reservation_id from json_to_recordset(p_items) i(reservation_id uuid) order by i.reservation_id) i
+  -- A lateral look-up stays one by index, and what comes later stays unknown, as in commit_spend().
+  v_known := array(
+    select r.reservation_id from (select distinct i.reservation_id from json_to_recordset(p_items) i(reservation_id uuid) order by i.reservation_id) i
     cross join lateral (
-      select from copilot_internal.reservations r where r.reservation_id = i.reservation_id
+      select r.reservation_id from copilot_internal.reservations r where r.reservation_id = i.reservation_id
       for update
-    ) r;
+    ) r);
   -- A hold whose time is over is the sweeper's, by its on_expiry: releasing it late doesn't undo a charge that is due.
   v_ids := array(
     select distinct r.reservation_id from json_to_recordset(p_items) i(reservation_id uuid, tenant_id text)
     cross join lateral (select r.* from copilot_internal.reservations r where r.reservation_id = i.reservation_id offset 0) r
-    where r.status = 'reserved' and (i.tenant_id is null or r.tenant_id = i.tenant_id)
+    where r.status = 'reserved' and r.reservation_id = any (v_known) and (i.tenant_id is null or r.tenant_id = i.tenant_id)
     order by r.reservation_id);
   perform copilot_internal.settle_holds(v_ids, v_now);
   update copilot_internal.reservations r
@@ -54,6 +56,6 @@ begin
     left join lateral (
       select r.*, r as reservation from copilot_internal.reservations r where r.reservation_id = i.reservation_id
       offset 0
-    ) r on i.tenant_id is null or r.tenant_id = i.tenant_id);
+    ) r on r.reservation_id = any (v_known) and (i.tenant_id is null or r.tenant_id = i.tenant_id));
 end $$;
 comment on function copilot_internal.release_spend(json) is 'Gives unused holds back; answers per item.';

@@ -20,7 +20,7 @@ create or replace function copilot_internal.reserve_spend(
   p_enforcement text default 'enforce', p_look_first boolean default true
 )
 returns json
-language plpgsql volatile
+language plpgsql volatile security definer
 set search_path = pg_catalog, pg_temp
 set lock_timeout = '1500ms'
 -- Plans must not hang on statistics: nested loops over index look-ups only, also on an empty or un-analysed table. A hash

@@ -5,7 +5,7 @@
 -- Bound: p_lines_max lines a call.
 create or replace function copilot_internal.roll_up_costs(p_lines_max integer default 50000)
 returns integer
-language plpgsql volatile
+language plpgsql volatile security definer
 set search_path = pg_catalog, pg_temp
 as $$
 declare

@@ -4,7 +4,7 @@
 -- then a default that an administrator set or took away stays as it is.
 create or replace function copilot_internal.set_quota_defaults(p_defaults json, p_from_environment boolean default false)
 returns void
-language plpgsql volatile
+language plpgsql volatile security definer
 set search_path = pg_catalog, pg_temp
 set lock_timeout = '1500ms'
 as $$

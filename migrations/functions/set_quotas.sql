@@ -11,7 +11,7 @@
 -- Cost: some index look-ups a quota, while decisions wait.
 create or replace function copilot_internal.set_quotas(p_quotas json, p_from_default boolean default false)
 returns table (quota json, made boolean)
-language plpgsql volatile
+language plpgsql volatile security definer
 set search_path = pg_catalog, pg_temp
 set lock_timeout = '1500ms'
 -- As in reserve_spend(): look-ups by index, also in a table that nobody has analysed yet.

@@ -1,7 +1,7 @@
 -- tell_missing_price: the event price.missing of a request that was refused because its model has no price; once a model and day.
 create or replace function copilot_internal.tell_missing_price(p_provider text, p_model text)
 returns void
-language plpgsql volatile
+language plpgsql volatile security definer
 set search_path = pg_catalog, pg_temp
 as $$
 declare

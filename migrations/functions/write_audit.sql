@@ -6,7 +6,7 @@
 -- Locks: (3) the head of the chain, the last lock of a transaction: write after everything else is locked.
 create or replace function copilot_internal.write_audit(p_action text, p_subject text, p_before jsonb, p_after jsonb)
 returns bigint
-language plpgsql volatile
+language plpgsql volatile security definer
 set search_path = pg_catalog, pg_temp
 set lock_timeout = '1500ms'
 as $$

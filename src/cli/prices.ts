@@ -1,8 +1,11 @@
+import { userInfo } from 'node:os'
 import { parseArgs } from 'node:util'
+import { readSetting } from '../config.ts'
 import { connect } from '../db/connection.ts'
 import { reachDatabase } from '../db/reach.ts'
 import { DATABASE_HELP, withDatabaseUrl } from './database-url.ts'
 import type { Db } from '../db/connection.ts'
+import { rangeOf, rerateRecords } from './rerate-prices.ts'
 import { syncPrices, verifyPrices, type SyncOutcome, type Verification } from '../prices/sync.ts'
 import { announcePrices } from '../services/announce-prices.ts'
 import { disagreementAnswer, syncAnswer } from '../services/price-sync.ts'
@@ -13,11 +16,18 @@ Commands
   sync     read package, feed and overlay, and publish what is agreed as new versions
   diff     the same as a dry run: print what sync would publish, and publish nothing
   verify   compare the prices in force with the second source
+  rerate   list the records of cost that would cost otherwise by the prices known by now for their time, those that
+           were booked without a price among them; --apply books corrections
 
 Options
   --feed <file or URL>     sync, diff: newer data in the package's form; "none" asks for none
                            (PURSER_PRICE_FEED, or else the package's own address, which may be out of reach)
   --second <file or URL>   what to compare with: dated facts, or the form of models.dev (the release's own facts)
+  --from <day or time>     rerate: records that occurred from then on, as 2026-11-01 or 2026-11-01T06:00:00Z
+  --to <day or time>       rerate: and before then
+  --model <name>           rerate: of this model only, by the name that stands in the records
+  --apply                  rerate: book each correction, a reversal and the real cost, in the periods of its record.
+                           Run again, after a failure too, it books nothing twice
   --json                   the outcome as JSON on standard output
   --help                   this text
 
@@ -27,10 +37,35 @@ so, and POST /v1/pricing/models decides.
 
 ${DATABASE_HELP} It has to be migrated.
 Running instances hear of new prices over REDIS_URL.
-Exit code: 0 done, 1 failed (nothing is changed) or verify found a disagreement, 2 wrong arguments.
+Exit code: 0 done, 1 failed (nothing is changed, but what rerate --apply has booked) or verify found a disagreement, 2 wrong
+arguments.
 `
 
-type Options = { feed?: string; second?: string; json?: boolean; help?: boolean }
+type Options = {
+  feed?: string
+  second?: string
+  from?: string
+  to?: string
+  model?: string
+  apply?: boolean
+  json?: boolean
+  help?: boolean
+}
+
+const COMMANDS = ['sync', 'diff', 'verify', 'rerate'] as const
+
+/** Which commands an option goes with; the others go with all. */
+const GOES_WITH: Partial<Record<keyof Options, readonly string[]>> = {
+  feed: ['sync', 'diff'],
+  second: ['sync', 'diff', 'verify'],
+  from: ['rerate'],
+  to: ['rerate'],
+  model: ['rerate'],
+  apply: ['rerate'],
+}
+
+/** A page of records to be rated is one statement. */
+const STATEMENT_MS = 30_000
 
 process.exitCode = await main()
 
@@ -51,9 +86,9 @@ async function main(): Promise<number> {
     let exitCode = 0
     await withDatabaseUrl(async (databaseUrl) => {
       await reachDatabase(databaseUrl)
-      const db = connect(databaseUrl, { connectionsMax: 1 })
+      const db = connect(databaseUrl, { connectionsMax: 1, statementMs: STATEMENT_MS })
       try {
-        exitCode = await (command === 'verify' ? verify(db, values) : sync(db, values, command === 'diff'))
+        exitCode = await run(db, command, values)
       } finally {
         await db.destroy()
       }
@@ -65,6 +100,12 @@ async function main(): Promise<number> {
   }
 }
 
+function run(db: Db, command: string | undefined, values: Options): Promise<number> {
+  if (command === 'verify') return verify(db, values)
+  if (command === 'rerate') return rerateRecords(db, values, rangeOf(values))
+  return sync(db, values, command === 'diff')
+}
+
 function parseCommand(args: string[]): { values: Options; command: string | undefined } {
   const { values, positionals } = parseArgs({
     args,
@@ -72,6 +113,10 @@ function parseCommand(args: string[]): { values: Options; command: string | unde
     options: {
       feed: { type: 'string' },
       second: { type: 'string' },
+      from: { type: 'string' },
+      to: { type: 'string' },
+      model: { type: 'string' },
+      apply: { type: 'boolean' },
       json: { type: 'boolean' },
       help: { type: 'boolean' },
     },
@@ -79,23 +124,30 @@ function parseCommand(args: string[]): { values: Options; command: string | unde
   const [command, ...rest] = positionals
   if (!values.help) {
     if (command === undefined) throw new Error('A command is missing')
-    if (!['sync', 'diff', 'verify'].includes(command)) throw new Error(`Unknown command: ${command}`)
+    if (!COMMANDS.some((known) => known === command)) throw new Error(`Unknown command: ${command}`)
     if (rest.length > 0) throw new Error(`Unexpected argument: ${rest[0]}`)
-    if (command === 'verify' && values.feed !== undefined) throw new Error('--feed goes with sync and diff')
+    for (const name of Object.keys(values) as (keyof Options)[]) {
+      const commands = GOES_WITH[name]
+      if (commands !== undefined && !commands.includes(command))
+        throw new Error(`--${name} goes with ${commands.join(' and ')}`)
+    }
+    if (command === 'rerate') rangeOf(values)
   }
   return { values, command }
 }
 
 async function sync(db: Db, values: Options, dryRun: boolean): Promise<number> {
   const outcome = await syncPrices(db, {
+    actor: { principal: `cli:${userInfo().username}`, ip: null, reason: null },
     dryRun,
-    feed: values.feed ?? process.env['PURSER_PRICE_FEED'],
+    feed: values.feed ?? readSetting(process.env, 'PURSER_PRICE_FEED'),
     needsFeed: values.feed !== undefined,
     second: values.second,
     tell,
   })
-  if (!dryRun && outcome.added.length + outcome.aliases > 0 && process.env['REDIS_URL']) {
-    const told = await announcePrices(process.env['REDIS_URL'])
+  const redisUrl = readSetting(process.env, 'REDIS_URL')
+  if (!dryRun && outcome.added.length + outcome.aliases > 0 && redisUrl !== undefined) {
+    const told = await announcePrices(redisUrl)
     tell(told ? 'running instances are told' : 'Redis is out of reach: running instances find out within a minute')
   }
   print(values.json ? JSON.stringify({ dry_run: dryRun, ...syncAnswer(outcome) }, null, 2) : describe(outcome, dryRun))

@@ -2,6 +2,7 @@ import { readFile } from 'node:fs/promises'
 import { userInfo } from 'node:os'
 import { text } from 'node:stream/consumers'
 import { parseArgs } from 'node:util'
+import { readSetting } from '../config.ts'
 import type { Db } from '../db/connection.ts'
 import { exportQuotas, importQuotas } from '../services/quota-files.ts'
 import { quotaReport } from '../services/quota-report.ts'
@@ -75,7 +76,7 @@ async function writeQuotas(db: Db): Promise<number> {
 async function readQuotas(db: Db, file: string | undefined, reason: string | null, json: boolean): Promise<number> {
   const content = file === undefined ? await text(process.stdin) : await readFile(file, 'utf8')
   const actor = { principal: `cli:${userInfo().username}`, ip: null, reason }
-  const allowEmailIds = process.env['PURSER_ALLOW_EMAIL_IDS'] === '1'
+  const allowEmailIds = readSetting(process.env, 'PURSER_ALLOW_EMAIL_IDS') === '1'
   const done = await importQuotas({ db, allowEmailIds }, actor, content)
   process.stdout.write(json ? `${JSON.stringify(done)}\n` : `${done.made} made, ${done.changed} changed\n`)
   return 0

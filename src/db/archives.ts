@@ -70,7 +70,7 @@ export async function closePartition(db: Db, partition: string): Promise<boolean
 /** Rows of a closed partition as JSON text, behind the last one that was read. */
 export async function readPartitionRows(
   db: Db,
-  partition: string,
+  { partition, starts_at: startsAt, ends_at: endsAt }: Archive,
   after: { recordedAt: string; recordId: string } | null,
   rowsMax: number,
 ): Promise<{ row: string; recorded_at: string; cost_record_id: string }[]> {
@@ -80,8 +80,8 @@ export async function readPartitionRows(
       : sql`(c.recorded_at, c.cost_record_id) > (${after.recordedAt}::timestamptz, ${after.recordId}::uuid)`
   const { rows } = await sql<{ row: string; recorded_at: string; cost_record_id: string }>`
     select row_to_json(c)::text as row, to_json(c.recorded_at) #>> '{}' as recorded_at, c.cost_record_id
-    from ${sql.table(`copilot_partitions.${partition}`)} c
-    where ${behind}
+    from ${sql.table(`copilot_internal.${partition.replace(/_[0-9_]+$/, '')}`)} c
+    where c.recorded_at >= ${startsAt}::timestamptz and c.recorded_at < ${endsAt}::timestamptz and ${behind}
     order by c.recorded_at, c.cost_record_id
     limit ${rowsMax}`.execute(db)
   return rows
@@ -89,13 +89,11 @@ export async function readPartitionRows(
 
 /** Notes that the file of a closed (or restored) month was read back and is right. */
 export async function markVerified(db: Db, partition: string, contentSha256: string, file: string): Promise<void> {
-  await sql`
-    update copilot_internal.cost_archives a set state = 'verified', content_sha256 = ${contentSha256}, file = ${file}
-    where a.partition = ${partition} and a.state in ('closed', 'verified', 'restored')`.execute(db)
+  await sql`select copilot_internal.verify_archive(${partition}, ${contentSha256}, ${file})`.execute(db)
 }
 
 export async function markDeleted(db: Db, partition: string): Promise<void> {
-  await sql`update copilot_internal.cost_archives a set state = 'deleted' where a.partition = ${partition}`.execute(db)
+  await sql`select copilot_internal.forget_archive(${partition})`.execute(db)
 }
 
 /** Takes a verified month out of the database; answers how many records. */

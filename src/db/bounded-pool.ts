@@ -2,6 +2,7 @@ import type { PostgresPool, PostgresPoolClient, PostgresQueryResult } from 'kyse
 import pg from 'pg'
 import { Problem } from '../errors.ts'
 import { faultCode, isConnectionFault } from './faults.ts'
+import { SERVICE_ROLE, startAs } from './roles.ts'
 
 /** How long a caller waits for a connection before the service says that it is unavailable. */
 const CONNECT_MS = 1_500
@@ -23,9 +24,9 @@ const WAITING_MAX = 10_000
  */
 export function openPool(
   databaseUrl: string,
-  options: { connectionsMax: number; statementMs: number },
+  options: { connectionsMax: number; statementMs: number; asService: boolean },
 ): Pick<PostgresPool, 'connect' | 'end' | 'options'> {
-  const { connectionsMax, statementMs } = options
+  const { connectionsMax, statementMs, asService } = options
   const pool = new pg.Pool({
     connectionString: databaseUrl,
     max: connectionsMax,
@@ -33,6 +34,7 @@ export function openPool(
     statement_timeout: statementMs,
     keepAlive: true,
     application_name: 'purser',
+    ...(asService ? { options: startAs(SERVICE_ROLE) } : {}),
   })
   /** Goes up with every connection that breaks. */
   let era = 0

@@ -1,4 +1,5 @@
 import { sql } from 'kysely'
+import type { Actor } from './audit.ts'
 import type { Db } from './connection.ts'
 import type { RecordJson } from './cost-records.ts'
 
@@ -22,15 +23,19 @@ export type Correction = {
 export type Corrected = { lines: RecordJson[] } | { unknown: true } | { unpriced: true } | { successor: string | null }
 
 /**
- * Replaces a line of cost by its reversal and the real cost, once; safe to send again with the same ids.
+ * Replaces a line of cost by its reversal and the real cost, once; safe to send again with the same ids. Who does it, and the reason, is told in
+ * the same statement, so that no lock is held over a round trip.
  *
  * @throws errors of Postgres as they are; nothing is booked then.
  */
-export async function correctRecord(db: Db, correction: Correction): Promise<Corrected> {
+export async function correctRecord(db: Db, actor: Omit<Actor, 'reason'>, correction: Correction): Promise<Corrected> {
   const { costRecordId, tenantId, reversalId, successorId, measure, seconds, provider, model, reason } = correction
   const usage = correction.usage === undefined ? null : JSON.stringify(correction.usage)
-  const { rows } = await sql<{ outcome: Corrected }>`select copilot_internal.correct_record(
+  const { rows } = await sql<{ outcome: Corrected }>`
+    with actor as materialized (select set_config('purser.actor', ${JSON.stringify({ ...actor, reason })}, true) as is_known)
+    select copilot_internal.correct_record(
     ${costRecordId}, ${tenantId}, ${reversalId}, ${successorId}, ${measure}, ${usage}::jsonb, ${seconds ?? null}::numeric,
-    ${correction.cost_usd ?? null}::numeric, ${provider}, ${model}, ${reason}) as outcome`.execute(db)
+    ${correction.cost_usd ?? null}::numeric, ${provider}, ${model}, ${reason}) as outcome
+    from actor where actor.is_known is not null`.execute(db)
   return rows[0]!.outcome
 }

@@ -113,7 +113,7 @@ export function listRecords(
       ? sql`true`
       : sql`r.recorded_at <= ${instant(BigInt(after.recordedMicros))}
           and (r.recorded_at, r.cost_record_id) < (${instant(BigInt(after.recordedMicros))}, ${after.recordId}::uuid)`
-  return readReport(db, async (transaction) => {
+  return readReport(db, filter.tenantId ?? null, async (transaction) => {
     // The page is cut first, so that texts are made of its records only.
     const { rows } = await sql<StoredRecord>`
       select r.cost_record_id, r.reservation_id, r.resource_type, r.tenant_id, r.user_id, r.conversation_id, r.path_id, r.labels,

@@ -120,9 +120,8 @@ export async function sumCosts(db: Db, question: CostQuestion): Promise<CostAnsw
         from page),
       'missing', (
         select coalesce(json_agg(distinct a.partition), '[]')
-        from copilot_internal.cost_archives a join segments s
-          on s.grain = 'record' and s.starts_at <= a.last_occurred_at and s.ends_at > a.first_occurred_at
-        where a.state in ('archived', 'deleted'))) as costs`.execute(db)
+        from segments s cross join lateral copilot_internal.archived_between(s.starts_at, s.ends_at) a(partition)
+        where s.grain = 'record')) as costs`.execute(db)
   return rows[0]!.costs
 }
 

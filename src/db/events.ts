@@ -1,4 +1,5 @@
 import { sql } from 'kysely'
+import type { BrokenInvariant } from './check-integrity.ts'
 import { readReport, type Db } from './connection.ts'
 import { instant } from './cost-records.ts'
 
@@ -28,7 +29,7 @@ export function listEvents(db: Db, filter: EventFilter, after: string | null, ro
   if (filter.tenantId !== undefined) conditions.push(sql`e.tenant_id = ${filter.tenantId}`)
   if (filter.fromMicros !== undefined) conditions.push(sql`e.created_at >= ${instant(filter.fromMicros)}`)
   if (after !== null) conditions.push(sql`e.event_id < ${after}::uuid`)
-  return readReport(db, async (transaction) => {
+  return readReport(db, filter.tenantId ?? null, async (transaction) => {
     const { rows } = await sql<StoredEvent>`
       select e.event_id, e.type, e.created_at, e.tenant_id, e.user_id, e.quota_id, e.data
       from copilot_internal.quota_events e
@@ -39,7 +40,36 @@ export function listEvents(db: Db, filter: EventFilter, after: string | null, ro
   })
 }
 
+/**
+ * Writes cost.anomaly for an hour that has ended, a step of tenants at a time.
+ *
+ * @param hour its start. @param afterTenantId what the step before answered; null at first.
+ * @returns the tenant that the next step begins after; null where this was the last.
+ */
+export async function tellAnomalies(
+  db: Db,
+  hour: Date,
+  afterTenantId: string | null,
+  tenantsMax: number,
+): Promise<string | null> {
+  const { rows } = await sql<{ last: string | null }>`
+    select copilot_internal.tell_anomalies(${hour}, ${afterTenantId}, ${tenantsMax}) as last`.execute(db)
+  return rows[0]!.last
+}
+
+/** Writes integrity.broken, once a day of UTC. @param broken not empty. */
+export async function tellBrokenIntegrity(db: Db, broken: BrokenInvariant[]): Promise<void> {
+  await sql`select copilot_internal.tell_broken_integrity(${JSON.stringify(broken)}::text::jsonb)`.execute(db)
+}
+
 /** Writes price.missing for a model that a reservation was refused for; told once a model and day of UTC. */
 export async function tellMissingPrice(db: Db, provider: string | null, model: string): Promise<void> {
   await sql`select copilot_internal.tell_missing_price(${provider}, ${model})`.execute(db)
+}
+
+/** Writes price.stale where price data of that time is older than `daysMax` days; once a day of UTC. Answers whether it is. */
+export async function tellStalePrices(db: Db, dataAt: Date, daysMax: number): Promise<boolean> {
+  const { rows } = await sql<{ stale: boolean }>`
+    select copilot_internal.tell_stale_prices(${dataAt}, ${daysMax}) as stale`.execute(db)
+  return rows[0]!.stale
 }

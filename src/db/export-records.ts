@@ -1,5 +1,5 @@
 import { sql } from 'kysely'
-import { readReport, type Db } from './connection.ts'
+import { readOf, readReport, type Db } from './connection.ts'
 import { costLines, instant, matches, type RecordFilter } from './cost-records.ts'
 import type { ExportRow } from '../domain/export-row.ts'
 
@@ -23,7 +23,7 @@ export function readExportRows(
           and (r.occurred_at, r.cost_record_id) > (${after.occurredAt}::timestamptz, ${after.recordId}::uuid)`
   const time = (column: string) =>
     sql`to_char(${sql.ref(column)} at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"') as ${sql.ref(column.slice(2))}`
-  return readReport(db, async (transaction) => {
+  return readReport(db, filter.tenantId ?? null, async (transaction) => {
     const { rows } = await sql<ExportRow>`
       select r.cost_record_id, r.reservation_id, r.resource_type, r.tenant_id, r.user_id, r.conversation_id, r.path_id,
              r.labels::text as labels, r.provider, r.model, r.tier, r.usage::text as usage,
@@ -39,9 +39,8 @@ export function readExportRows(
       order by r.occurred_at, r.cost_record_id`.execute(transaction)
     // Asked after the rows: a month that leaves in between is told as missing, never passed over.
     const { rows: archives } = await sql<{ partition: string }>`
-      select a.partition from copilot_internal.cost_archives a
-      where a.state in ('archived', 'deleted') and a.last_occurred_at >= ${instant(filter.fromMicros)}
-        and a.first_occurred_at < ${instant(filter.toMicros)}`.execute(transaction)
+      select a.partition from copilot_internal.archived_between(
+        ${instant(filter.fromMicros)}, ${instant(filter.toMicros)}) a(partition)`.execute(transaction)
     return { rows, missing: archives.map(({ partition }) => partition) }
   })
 }
@@ -52,10 +51,11 @@ export async function findExportPosition(
   recordId: string,
   tenantId: string | undefined,
 ): Promise<ExportPosition | null> {
-  const { rows } = await sql<{ occurred_at: string }>`
-    select r.occurred_at::text as occurred_at from ${costLines} r
-    where r.cost_record_id = ${recordId}::uuid and (${tenantId ?? null}::text is null or r.tenant_id = ${tenantId ?? null})`.execute(
-    db,
+  const { rows } = await readOf(db, tenantId ?? null, (transaction) =>
+    sql<{ occurred_at: string }>`
+      select r.occurred_at::text as occurred_at from ${costLines} r
+      where r.cost_record_id = ${recordId}::uuid
+        and (${tenantId ?? null}::text is null or r.tenant_id = ${tenantId ?? null})`.execute(transaction),
   )
   const [found] = rows
   return found === undefined ? null : { occurredAt: found.occurred_at, recordId }

@@ -546,6 +546,10 @@ export interface CopilotInternalModelPricing {
 
 export interface CopilotInternalPriceEdition {
   edition: Int8
+  /**
+   * The time of the newest price data that a sync has read from a feed; null where none was ever in reach.
+   */
+  fed_at: Timestamp | null
   only_row: Generated<boolean>
 }
 
@@ -572,6 +576,10 @@ export interface CopilotInternalQuotaDefaults {
 export interface CopilotInternalQuotaEvents {
   created_at: Timestamp
   data: Json
+  /**
+   * The endpoints that it was queued for; null where that is not worked out yet.
+   */
+  endpoint_ids: string[] | null
   event_id: string
   once_key: string
   quota_id: Int8 | null
@@ -695,6 +703,49 @@ export interface CopilotInternalScopes {
   valid_until: Timestamp
 }
 
+export interface CopilotInternalWebhookDeliveries {
+  attempts: Generated<number>
+  created_at: Timestamp
+  delivery_id: string
+  endpoint_id: string
+  /**
+   * Null: a test, which tells of no event.
+   */
+  event_id: string | null
+  last_error: string | null
+  last_status: number | null
+  next_attempt_at: Timestamp | null
+  /**
+   * How often it was sent again by hand, each time with all attempts.
+   */
+  redeliveries: Generated<number>
+  settled_at: Timestamp | null
+  status: string
+}
+
+export interface CopilotInternalWebhookEndpoints {
+  created_at: Timestamp
+  /**
+   * False: no event is queued for it, and what is queued waits. A webhook that answers 410 is disabled by that.
+   */
+  enabled: boolean
+  endpoint_id: string
+  kind: string
+  recipients: string[] | null
+  scope: string | null
+  tenant_id: string | null
+  types: string[]
+  updated_at: Timestamp
+  url: string | null
+}
+
+export interface CopilotInternalWebhookSecrets {
+  endpoint_id: string
+  made_at: Timestamp
+  secret: string
+  valid_until: Timestamp | null
+}
+
 export interface DB {
   'copilot_internal.api_key_hashes': CopilotInternalApiKeyHashes
   'copilot_internal.api_keys': CopilotInternalApiKeys
@@ -744,4 +795,7 @@ export interface DB {
   'copilot_internal.reservations': CopilotInternalReservations
   'copilot_internal.rolled_costs': CopilotInternalRolledCosts
   'copilot_internal.scopes': CopilotInternalScopes
+  'copilot_internal.webhook_deliveries': CopilotInternalWebhookDeliveries
+  'copilot_internal.webhook_endpoints': CopilotInternalWebhookEndpoints
+  'copilot_internal.webhook_secrets': CopilotInternalWebhookSecrets
 }

@@ -46,6 +46,21 @@ export function openJobQueue(databaseUrl: string, connectionsMax: number) {
 
 /** Gives itself up where a statement is not answered in time: its way to Postgres is cut. */
 class ImpatientClient extends pg.Client {
+  #release: (error?: Error | boolean) => void = () => {}
+
+  get release() {
+    return this.#release
+  }
+
+  /** The pool sets it at each lending. Where a connection breaks during a stop, the worker gives it back twice. */
+  set release(giveBack) {
+    let given = false
+    this.#release = (error) => {
+      if (!given) giveBack(error)
+      given = true
+    }
+  }
+
   override query = ((...args: Parameters<pg.Client['query']>): unknown => {
     const answer: unknown = super.query(...args)
     if (!(answer instanceof Promise)) return answer

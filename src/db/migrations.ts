@@ -66,7 +66,10 @@ export class ForeignObjectsError extends Error {
  * Brings a database to this release: the pending numbered migrations, then, when any of their files changed,
  * the current body of every function, then the job queue, all in one transaction that a failure rolls back whole.
  *
- * Two processes may do so at once: one works, the other waits (120 s at most) and finds nothing to do.
+ * Two processes may do so at once: one works, the other waits (120 s at most) and finds nothing to do. A login that does
+ * not own the schema changes nothing: it finds the database up to date, or says what the owner has to bring.
+ *
+ * At the end protect_schema() sets rights and row-level security on all that stands there.
  *
  * What a migration's author keeps to:
  * - The runner makes the schemas, and removes them after the last down; a migration does neither.
@@ -89,6 +92,7 @@ export async function migrateUp(
   await runLocked(target, async (trx) => {
     const foreign = await listForeignObjects(trx)
     if (foreign.length > 0) throw new ForeignObjectsError(foreign.map(textOf))
+    if (await isAnothersSchema(trx)) return refuseUnlessUpToDate(trx, files, log)
     await ensureBookkeeping(trx)
     await refuseNewerDatabase(trx, files)
     const migrator = openMigrator(trx, files, log)
@@ -103,6 +107,7 @@ export async function migrateUp(
     await ensureJobSchema(trx)
     const revision = await migrateJobQueue(trx, log)
     if (revision !== null) log(`the job queue is at its revision ${revision}`)
+    await protectSchema(trx, log)
     if (steps > 0 || changed.length > 0 || revision !== null) await recordObjects(trx, [], functions)
     else log('nothing to do')
   })
@@ -221,6 +226,43 @@ function toMigration({ name, up, down }: NumberedMigration, log: (line: string) 
 function throwIfFailed({ error, results }: MigrationResultSet): number {
   if (error !== undefined) throw error instanceof Error ? error : new Error('The migration failed', { cause: error })
   return results?.length ?? 0
+}
+
+/** Rights and row-level security on all that stands there now; told only where something could not be protected. */
+async function protectSchema(db: Kysely<unknown>, log: (line: string) => void): Promise<void> {
+  const { rows } = await sql<{ found: boolean }>`
+    select to_regprocedure('copilot_internal.protect_schema()') is not null as found`.execute(db)
+  if (!rows[0]!.found) return
+  await sql`select set_config('lock_timeout', ${String(tableLockTimeoutMs)}, true)`.execute(db)
+  const missing = await sql<{ line: string }>`select line from copilot_internal.protect_schema() line`.execute(db)
+  for (const { line } of missing.rows) log(`not protected: ${line}`)
+}
+
+/** Whether the schema is there and this login has not its owner's rights, as a service with a login of its own. */
+async function isAnothersSchema(db: Kysely<unknown>): Promise<boolean> {
+  const { rows } = await sql<{ another: boolean }>`
+    select not pg_has_role(current_user, nspowner, 'usage') as another from pg_namespace where nspname = ${schemaName}`.execute(
+    db,
+  )
+  return rows[0]?.another ?? false
+}
+
+/** @throws Error that names what the owner has to bring. */
+async function refuseUnlessUpToDate(
+  db: Kysely<unknown>,
+  files: MigrationFiles,
+  log: (line: string) => void,
+): Promise<void> {
+  await refuseNewerDatabase(db, files)
+  const migrations = await openMigrator(db, files, log).getMigrations()
+  const pending = migrations.filter(({ executedAt }) => executedAt === undefined).map(({ name }) => name)
+  const missing = [...pending, ...(await listChangedFunctionFiles(db, files.functions))]
+  if (missing.length > 0) {
+    throw new Error(
+      `The database is not of this release, and this login does not own its schema. As the owner run "npm run migrate -- up", which brings: ${missing.join(', ')}`,
+    )
+  }
+  log('nothing to do: the schema is of this release, and another login owns it')
 }
 
 async function refuseNewerDatabase(db: Kysely<unknown>, files: MigrationFiles): Promise<void> {

@@ -206,16 +206,22 @@ export async function readAllModelPrices(db: Db): Promise<{ at: Date; current: A
   return rows[0]!
 }
 
-/**
- * One transaction in which nobody else changes prices: what it reads is what it changes.
- *
- * @throws what `change` throws, and then nothing is changed.
- */
-export async function changePrices<Answer>(db: Db, change: (transaction: Db) => Promise<Answer>): Promise<Answer> {
-  return db.transaction().execute(async (transaction) => {
-    await sql`select from copilot_internal.price_edition for update`.execute(transaction)
-    return change(transaction)
-  })
+/** Until the transaction ends nobody else changes prices: what it reads is what it changes. */
+export async function lockPrices(transaction: Db): Promise<void> {
+  await sql`select copilot_internal.lock_prices()`.execute(transaction)
+}
+
+/** Notes that price data of that time was read from a feed; an older one changes nothing. */
+export async function noteFeed(db: Db, at: Date): Promise<void> {
+  // No change of prices, so no new edition.
+  await sql`update copilot_internal.price_edition
+    set fed_at = greatest(fed_at, least(${at}::timestamptz, copilot_internal.clock_now()))`.execute(db)
+}
+
+/** The time of the newest data that was read from a feed; null where none ever was. */
+export async function readFedAt(db: Db): Promise<Date | null> {
+  const { rows } = await sql<{ at: Date | null }>`select fed_at as at from copilot_internal.price_edition`.execute(db)
+  return rows[0]!.at
 }
 
 export type PublishCounts = { added: number; unchanged: number; superseded: number; heldBack: number }

@@ -1,5 +1,5 @@
 import { sql } from 'kysely'
-import { readReport, type Db } from './connection.ts'
+import { readOf, readReport, type Db } from './connection.ts'
 
 /** How many holders of a balance are told. */
 const HOLDERS_MAX = 5
@@ -63,10 +63,15 @@ export async function deleteQuota(db: Db, quotaId: number): Promise<StoredQuota 
   return rows[0]!.quota
 }
 
-export async function findQuota(db: Db, quotaId: number): Promise<StoredQuota | null> {
-  const { rows } = await sql<{ quota: StoredQuota }>`
-    select copilot_internal.quota_json(q) as quota
-    from copilot_internal.cost_quotas q where q.quota_id = ${quotaId} and q.deleted_at is null`.execute(db)
+/** A quota; null where there is none, or it is not that tenant's. @param tenantId null: of any, and of the platform. */
+export async function findQuota(db: Db, quotaId: number, tenantId: string | null): Promise<StoredQuota | null> {
+  const { rows } = await readOf(db, tenantId, (reading) =>
+    sql<{ quota: StoredQuota }>`
+      select copilot_internal.quota_json(q) as quota
+      from copilot_internal.cost_quotas q
+      where q.quota_id = ${quotaId} and q.deleted_at is null
+        and (${tenantId}::text is null or q.tenant_id = ${tenantId})`.execute(reading),
+  )
   return rows[0]?.quota ?? null
 }
 
@@ -87,10 +92,11 @@ export type StoredPeriod = {
 export async function readHistory(
   db: Db,
   quotaId: number,
+  tenantId: string | null,
   beforeMicros: string | null,
   rowsMax: number,
 ): Promise<StoredPeriod[]> {
-  const { rows } = await sql<{ period: StoredPeriod }>`
+  const periods = sql<{ period: StoredPeriod }>`
     with quota as (
       select q.*, now.at as now, b.starts_at, b.ends_at
       from copilot_internal.cost_quotas q
@@ -116,7 +122,8 @@ export async function readHistory(
     where ${beforeMicros}::bigint is null
       or p.starts_at < timestamptz 'epoch' + ${beforeMicros}::bigint * interval '1 microsecond'
     order by p.starts_at desc
-    limit ${rowsMax}`.execute(db)
+    limit ${rowsMax}`
+  const { rows } = await readOf(db, tenantId, (reading) => periods.execute(reading))
   return rows.map(({ period }) => period)
 }
 
@@ -184,7 +191,7 @@ export async function listQuotas(
   afterId: number,
   rowsMax: number,
 ): Promise<StoredQuota[]> {
-  const { rows } = await sql<{ quota: StoredQuota }>`
+  const quotas = sql<{ quota: StoredQuota }>`
     select copilot_internal.quota_json(q) as quota
     from copilot_internal.cost_quotas q
     where q.deleted_at is null and q.quota_id > ${afterId}
@@ -194,7 +201,8 @@ export async function listQuotas(
       and (${filter.resourceType ?? null}::text is null or q.resource_type::text = ${filter.resourceType ?? null})
       and (${filter.period ?? null}::text is null or q.period = ${filter.period ?? null})
     order by q.quota_id
-    limit ${rowsMax}`.execute(db)
+    limit ${rowsMax}`
+  const { rows } = await readOf(db, filter.tenantId ?? null, (reading) => quotas.execute(reading))
   return rows.map(({ quota }) => quota)
 }
 
@@ -228,7 +236,7 @@ export async function readScopeStatus(
   db: Db,
   { tenantId, userId }: { tenantId: string; userId: string },
 ): Promise<{ asOf: string; quotas: QuotaStatusRow[] }> {
-  const { rows } = await sql<{ status: { asOf: string; quotas: QuotaStatusRow[] } }>`
+  const status = sql<{ status: { asOf: string; quotas: QuotaStatusRow[] } }>`
     with open as materialized (
       select p.id as quota_period_id, r.tenant_id, r.user_id, r.conversation_id, sum(r.reserved_usd) as reserved_usd, count(*) as reservations
       from copilot_internal.reservations r cross join lateral unnest(r.quota_period_ids) p(id)
@@ -253,9 +261,9 @@ export async function readScopeStatus(
         limit ${HOLDERS_MAX}
       ) o
     ) h
-    where coalesce(q.tenant_id, '') = ${tenantId} and coalesce(q.user_id, '') = ${userId} and q.resource_type in ('llm', 'e2b')`.execute(
-    db,
-  )
+    where coalesce(q.tenant_id, '') = ${tenantId} and coalesce(q.user_id, '') = ${userId} and q.resource_type in ('llm', 'e2b')`
+  // The platform's is nobody's own: it is read as the service, and answered without amounts.
+  const { rows } = await readOf(db, tenantId === '' ? null : tenantId, (reading) => status.execute(reading))
   return rows[0]!.status
 }
 
@@ -280,7 +288,7 @@ export type ReportedPeriod = {
 
 /** What each quota would have refused in the last `days` days. */
 export function readQuotaReport(db: Db, days: number): Promise<ReportedPeriod[]> {
-  return readReport(db, async (transaction) => {
+  return readReport(db, null, async (transaction) => {
     const { rows } = await sql<{ period: ReportedPeriod }>`
       select json_build_object(
         'quota_id', r.quota_id, 'resource_type', r.resource_type, 'scope', r.scope, 'tenant_id', r.tenant_id, 'user_id', r.user_id,

@@ -1,5 +1,5 @@
 import { sql, type RawBuilder } from 'kysely'
-import { readReport, type Db } from './connection.ts'
+import { readOf, readReport, type Db } from './connection.ts'
 import { instant } from './cost-records.ts'
 import type { StoredReservation } from './reservation.ts'
 
@@ -34,9 +34,10 @@ export async function findReservation(
   id: string,
   tenantId: string | null,
 ): Promise<ReservationWithLines | null> {
-  const { rows } = await withLines(sql`(
+  const reservation = withLines(sql`(
     select r as reservation from copilot_internal.reservations r
-    where r.reservation_id = ${id} and (${tenantId}::text is null or r.tenant_id = ${tenantId}))`).execute(db)
+    where r.reservation_id = ${id} and (${tenantId}::text is null or r.tenant_id = ${tenantId}))`)
+  const { rows } = await readOf(db, tenantId, (reading) => reservation.execute(reading))
   return rows.map(withIds)[0] ?? null
 }
 
@@ -75,21 +76,25 @@ type Found = { reservations: ReservationWithLines[]; lookedUntil: string | null 
  * is no index by tenant: measured, one more would cost each reservation and each commit a tenth of its time. So the
  * primary key is read backwards, over `lookedThroughMax` rows at most; where they are not enough, the next page goes on.
  */
-export function listReservations(
+export async function listReservations(
   db: Db,
   filter: ReservationFilter,
   afterId: string | null,
   rowsMax: number,
   lookedThroughMax = LOOKED_THROUGH_MAX,
 ): Promise<Found> {
+  const tenantId = filter.equal.tenant_id ?? null
   const behind = afterId === null ? sql`true` : sql`r.reservation_id < ${afterId}`
-  return readReport(db, async (transaction) => {
+  const readEnd = (reading: Db) => readLookedUntil(reading, behind, lookedThroughMax)
+  // The reader sees one tenant's rows, so it cannot count what it passes over.
+  const end = tenantId === null ? null : await readReport(db, null, readEnd)
+  return readReport(db, tenantId, async (transaction) => {
     const { rows } = await sql<Row>`
       ${withLines(sql`(
         select r::copilot_internal.reservations as reservation
         from (
           select r.* from copilot_internal.reservations r
-          where ${behind}
+          where ${behind} and (${end}::uuid is null or r.reservation_id >= ${end})
           order by r.reservation_id desc
           limit ${lookedThroughMax}) r
         where ${matches(filter)}
@@ -98,13 +103,18 @@ export function listReservations(
       order by (p.reservation).reservation_id desc`.execute(transaction)
     const reservations = rows.map(withIds)
     if (rows.length === rowsMax) return { reservations, lookedUntil: null }
-    const end = await sql<{ id: string }>`
-      select r.reservation_id as id from copilot_internal.reservations r
-      where ${behind}
-      order by r.reservation_id desc
-      offset ${lookedThroughMax - 1} limit 1`.execute(transaction)
-    return { reservations, lookedUntil: end.rows[0]?.id ?? null }
+    return { reservations, lookedUntil: tenantId === null ? await readEnd(transaction) : end }
   })
+}
+
+/** The id that a page looks at last; null where it comes to the end. */
+async function readLookedUntil(db: Db, behind: RawBuilder<unknown>, lookedThroughMax: number): Promise<string | null> {
+  const { rows } = await sql<{ id: string }>`
+    select r.reservation_id as id from copilot_internal.reservations r
+    where ${behind}
+    order by r.reservation_id desc
+    offset ${lookedThroughMax - 1} limit 1`.execute(db)
+  return rows[0]?.id ?? null
 }
 
 function matches(filter: ReservationFilter): RawBuilder<unknown> {

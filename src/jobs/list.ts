@@ -17,17 +17,36 @@ export type Job = {
   run: (signal: AbortSignal) => Promise<void>
 }
 
+/** What jobs have to tell, as pino takes it. */
+export type JobLog = Record<'info' | 'warn', (fields: object, message: string) => void>
+
 const HOUR_MS = 3_600_000
+/** So many names of what waits for an administrator stand in the log; a dry run of the sync lists all. */
+const NAMES_MAX = 20
 
 /** Everything that the service does by the clock, but for the sweep of lapsed holds, which every process does each second. */
-export function listJobs(services: Services): Job[] {
+export function listJobs(services: Services, log: JobLog): Job[] {
   return [
     {
       name: 'price-sync',
       cron: '17 4 * * *',
       catchUpMs: 24 * HOUR_MS,
+      run: () => syncPrices(services, log),
+    },
+    {
+      name: 'cost-watch',
+      // Costs come a little later than they occur.
+      cron: '7 * * * *',
+      catchUpMs: HOUR_MS,
+      run: () => services.watchCosts(),
+    },
+    {
+      name: 'integrity-watch',
+      cron: '37 * * * *',
+      // Not at a start: what lapsed while nobody was there is just being settled.
+      catchUpMs: 0,
       run: async () => {
-        await services.syncPrices({ dry_run: false })
+        await services.watchIntegrity()
       },
     },
     { name: 'roll-up', cron: '* * * * *', catchUpMs: 0, run: (signal) => services.rollUp(signal) },
@@ -42,4 +61,28 @@ export function listJobs(services: Services): Job[] {
       },
     },
   ]
+}
+
+async function syncPrices(services: Services, log: JobLog): Promise<void> {
+  const {
+    added,
+    unchanged,
+    disagreements,
+    held_back: heldBack,
+    sources,
+    dataAt,
+    stale,
+  } = await services.keepPricesCurrent()
+  const unread = sources.filter(({ status }) => status === 'unread')
+  log.info({ added: added.length, unchanged, data_at: dataAt }, 'prices are in step with their sources')
+  if (unread.length > 0) log.warn({ sources: unread }, 'a source of prices is out of reach')
+  if (disagreements.length > 0)
+    log.warn(waiting(disagreements), 'prices that the sources disagree about wait for an administrator')
+  if (heldBack.length > 0) log.warn(waiting(heldBack), 'changes of prices are held back for an administrator')
+  if (stale) log.warn({ data_at: dataAt }, 'price data is stale')
+}
+
+function waiting(prices: { provider: string; model: string }[]): object {
+  const names = [...new Set(prices.map(({ provider, model }) => `${provider} ${model}`))]
+  return { count: names.length, models: names.slice(0, NAMES_MAX) }
 }

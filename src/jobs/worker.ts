@@ -2,7 +2,6 @@ import {
   Logger,
   parseCronItems,
   run,
-  type LogLevel,
   type Runner,
   type TaskList,
   type WorkerEvents,
@@ -26,7 +25,7 @@ const FINISH_MS = 2_000
 const GIVE_UP_MS = 1_500
 
 /** What the worker says, as pino takes it. */
-export type JobLog = Record<'error' | 'warn' | 'debug' | 'trace', (fields: object, message: string) => void>
+export type WorkerLog = Record<'error' | 'warn' | 'debug' | 'trace', (fields: object, message: string) => void>
 
 /** From one start of the package's worker to its end. */
 type Life = { workers: WorkerPool; ended: Promise<unknown>; stop(): Promise<void> }
@@ -37,7 +36,7 @@ type Life = { workers: WorkerPool; ended: Promise<unknown>; stop(): Promise<void
  * Starting is not waited for and never fails: where Postgres is away the worker goes on trying. What fails is logged, and
  * is nobody else's failure. A stop takes no longer than the bounds above.
  */
-export function prepareJobs(queue: JobQueue, jobs: Job[], log: JobLog): { start(): void; stop(): Promise<void> } {
+export function prepareJobs(queue: JobQueue, jobs: Job[], log: WorkerLog): { start(): void; stop(): Promise<void> } {
   const stopping = new AbortController()
   const { signal } = stopping
   let life: Life | undefined
@@ -73,10 +72,12 @@ export function prepareJobs(queue: JobQueue, jobs: Job[], log: JobLog): { start(
   }
 }
 
-async function begin(queue: JobQueue, jobs: Job[], log: JobLog): Promise<Life> {
+async function begin(queue: JobQueue, jobs: Job[], log: WorkerLog): Promise<Life> {
   const events: WorkerEvents = new EventEmitter()
   let workers: WorkerPool | undefined
-  events.once('pool:create', ({ workerPool }) => (workers = workerPool))
+  events.once('pool:create', ({ workerPool }) => {
+    workers = workerPool
+  })
   const released = once(events, 'pool:release')
   const runner = await run({
     pgPool: queue.pool,
@@ -128,8 +129,8 @@ function toCronItem({ name, cron, catchUpMs }: Job) {
 
 const LEVELS = { error: 'error', warning: 'warn', info: 'debug', debug: 'trace' } as const
 
-function toLogger(log: JobLog): Logger {
-  return new Logger((scope) => (level: LogLevel, message: string, { error }: { error?: unknown } = {}) => {
+function toLogger(log: WorkerLog): Logger {
+  return new Logger((scope) => (level, message, { error }) => {
     const fields = { job: scope.taskIdentifier, worker: scope.workerId, ...(error === undefined ? {} : { err: error }) }
     log[LEVELS[level]](fields, message)
   })

@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto'
 import type { Db } from '../db/connection.ts'
 import {
-  changePrices,
+  lockPrices,
   publishE2bPrices,
   publishModelPrices,
   readAllModelPrices,
@@ -41,7 +41,8 @@ export async function seedPrices(db: Db): Promise<SeedOutcome> {
 
   const { versions } = versionsOf(await readPackage(), `genai-prices ${release}`)
   const wanted = layOver(versions, overlay)
-  return changePrices(db, async (transaction) => {
+  return db.transaction().execute(async (transaction) => {
+    await lockPrices(transaction)
     const { at, current } = await readAllModelPrices(transaction)
     const plan = planChanges(wanted, current, [], at)
     const models = await publishModelPrices(transaction, plan.publish)

@@ -27,8 +27,15 @@ export async function readJson(location: string): Promise<unknown> {
   }
 }
 
+/** The time of what stands at a location: a file's last change; what a URL answers is of now. @throws Error for no file. */
+export async function timeOf(location: string): Promise<Date> {
+  return /^https?:/i.test(location) ? new Date() : (await stat(pathOf(location))).mtime
+}
+
+const pathOf = (location: string) => (location.startsWith('file:') ? fileURLToPath(location) : location)
+
 async function readText(location: string): Promise<string> {
-  const path = location.startsWith('file:') ? fileURLToPath(location) : location
+  const path = pathOf(location)
   if ((await stat(path)).size > BYTES_MAX) throw new SourceError(`${location} is larger than ${BYTES_MAX} bytes`)
   return readFile(path, 'utf8')
 }

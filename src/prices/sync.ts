@@ -1,18 +1,21 @@
 import { fileURLToPath } from 'node:url'
+import { changeAs, writeAudit, type Actor } from '../db/audit.ts'
 import type { Db } from '../db/connection.ts'
-import { changePrices, publishModelPrices, readAllModelPrices } from '../db/price-versions.ts'
+import { lockPrices, noteFeed, publishModelPrices, readAllModelPrices, readFedAt } from '../db/price-versions.ts'
 import { withFeed, readFeed } from './feed.ts'
 import { layOver, readOverlay } from './overlay.ts'
 import { packageFeedUrl, packageRelease, readPackage, versionsOf, type PriceVersion, type Skipped } from './package.ts'
 import { compareAll, planChanges, type Plan } from './plan.ts'
 import { readSecondSource, type SecondSource } from './second-source.ts'
-import { readJson, SourceError } from './source-text.ts'
+import { readJson, SourceError, timeOf } from './source-text.ts'
 
 const OWN_FACTS = fileURLToPath(new URL('./facts-2026-11.json', import.meta.url))
 /** What PURSER_PRICE_FEED and --feed say for no feed at all. */
 const NO_FEED = 'none'
 
 export type SyncOptions = {
+  /** Who has it done: what is published stands in the audit log. */
+  actor: Actor
   dryRun: boolean
   /** A path or URL, or "none"; the package's own where it is left out. */
   feed?: string | undefined
@@ -30,6 +33,8 @@ export type SyncOutcome = Omit<Plan, 'publish'> & {
   sources: SourceNote[]
   /** Models that a source has and that cannot be published; they are unknown until an administrator prices them. */
   skipped: Skipped[]
+  /** The time of the newest data: of the feed that was read last, the overlay or the second source. */
+  dataAt: Date
 }
 
 /**
@@ -45,7 +50,7 @@ export async function syncPrices(db: Db, options: SyncOptions): Promise<SyncOutc
     sources.push(source)
     tell(`${source.name}: ${source.status}, ${source.detail}`)
   }
-  const { wanted, skipped } = await readWanted(options, note)
+  const { wanted, skipped, edition, feedAt } = await readWanted(options, note)
   const second = await openSecondSource(options.second)
   note({
     name: 'second source',
@@ -54,14 +59,34 @@ export async function syncPrices(db: Db, options: SyncOptions): Promise<SyncOutc
   })
 
   const work = async (transaction: Db): Promise<Omit<Plan, 'publish'>> => {
+    if (!options.dryRun) await lockPrices(transaction)
     const { at, current } = await readAllModelPrices(transaction)
     const { publish, ...plan } = planChanges(wanted, current, second.pricesAt(at), at)
-    if (!options.dryRun) await publishModelPrices(transaction, publish)
+    if (options.dryRun) return plan
+    if (feedAt !== null) await noteFeed(transaction, feedAt)
+    if (publish.length > 0) {
+      await publishModelPrices(transaction, publish)
+      await writeAudit(transaction, { action: 'price.sync', subject: 'prices', before: null, after: auditForm(plan) })
+    }
     return plan
   }
-  const plan = await (options.dryRun ? work(db) : changePrices(db, work))
+  const plan = await (options.dryRun ? work(db) : changeAs(db, options.actor, work))
   tell(`${plan.added.length} ${options.dryRun ? 'would be added' : 'added'}, ${plan.unchanged} unchanged`)
-  return { ...plan, sources, skipped }
+  return { ...plan, sources, skipped, dataAt: newest([await readFedAt(db), feedAt, edition, second.asOf]) }
+}
+
+/** The latest of some times and days of UTC. */
+function newest(times: (Date | string | null)[]): Date {
+  const millis = times.filter((time) => time !== null).map((time) => new Date(time).getTime())
+  return new Date(Math.max(...millis.filter((time) => Number.isFinite(time))))
+}
+
+const AUDITED_MAX = 100
+
+/** The first versions by their names; the prices themselves are kept, version by version. */
+function auditForm({ added, aliases }: Omit<Plan, 'publish'>): object {
+  const names = added.map(({ provider, model, effective_date: from }) => `${provider}/${model} from ${from}`)
+  return { added: names.length, aliases, versions: names.slice(0, AUDITED_MAX) }
 }
 
 /** What a check of the prices in force against the second source found. */
@@ -81,7 +106,7 @@ async function openSecondSource(location: string | undefined): Promise<SecondSou
 async function readWanted(
   { feed: location, needsFeed = false }: SyncOptions,
   note: (source: SourceNote) => void,
-): Promise<{ wanted: PriceVersion[]; skipped: Skipped[] }> {
+): Promise<{ wanted: PriceVersion[]; skipped: Skipped[]; edition: string; feedAt: Date | null }> {
   const release = await packageRelease()
   const own = await readPackage()
   note({ name: 'package', status: 'read', detail: `genai-prices ${release}` })
@@ -92,6 +117,7 @@ async function readWanted(
   const skipped: Skipped[] = []
   let providers = own
   let source = `genai-prices ${release}`
+  let feedAt: Date | null = null
   if (url === NO_FEED) note({ name: 'feed', status: 'not asked', detail: 'none is wanted' })
   else {
     try {
@@ -99,6 +125,7 @@ async function readWanted(
       providers = withFeed(own, fed)
       skipped.push(...broken)
       source = 'genai-prices feed'
+      feedAt = await timeOf(url)
       note({ name: 'feed', status: 'read', detail: url })
     } catch (error) {
       if (needsFeed || !(error instanceof SourceError)) throw error
@@ -106,5 +133,6 @@ async function readWanted(
     }
   }
   const read = versionsOf(providers, source)
-  return { wanted: layOver(read.versions, overlay), skipped: [...skipped, ...read.skipped] }
+  const wanted = layOver(read.versions, overlay)
+  return { wanted, skipped: [...skipped, ...read.skipped], edition: overlay.edition, feedAt }
 }

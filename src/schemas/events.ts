@@ -1,7 +1,7 @@
 import { Type, type Static } from 'typebox'
 import { Cursor, Id, Limit, Nullable, Time, Uuid } from './common.ts'
 
-const EventType = Type.Union(
+export const EventType = Type.Union(
   [
     'quota.warning',
     'quota.exceeded',

@@ -1,6 +1,8 @@
 // Controls, lone surrogates and line separators; Postgres or a log line would not take them.
 const UNPRINTABLE = /[\p{Cc}\p{Cs}\p{Zl}\p{Zp}]/u
 const EMAIL = /[^\s@]+@[^\s@]+\.[^\s@]+/
+// One address and nothing around it: what a header of a mail may hold.
+const ADDRESS = /^[^\s@<>()[\]\\,;:"]{1,64}@[^\s@<>()[\]\\,;:"]{1,189}$/
 const UUID = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/i
 // Years and offsets that Postgres takes too.
 const RFC_3339 = /^[1-9]\d{3}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}(\.\d{1,9})?(Z|[+-](0\d|1[0-4]):[0-5]\d)$/i
@@ -11,6 +13,8 @@ export const FORMAT_MESSAGES: Record<string, string> = {
   label: 'must be printable, and not look like an e-mail address: no personal data goes into records',
   uuid: 'must be a UUID',
   'date-time': 'must be a time as in RFC 3339, for instance 2026-11-24T00:00:00Z',
+  address: 'must be an e-mail address',
+  url: 'must be a URL, for instance https://example.com/hooks',
   'time-zone': 'must be an IANA time zone, for instance Europe/Dublin',
 }
 
@@ -22,6 +26,8 @@ export function formatsOf(options: { allowEmailIds: boolean }): Record<string, (
     label: printable,
     uuid: (text) => UUID.test(text),
     'date-time': isTime,
+    address: (text) => ADDRESS.test(text) && !UNPRINTABLE.test(text),
+    url: (text) => URL.canParse(text) && !UNPRINTABLE.test(text),
     'time-zone': isTimeZone,
   }
 }

@@ -138,7 +138,7 @@ export const ExtendAnswer = Type.Object({
   warnings: Type.Array(Warning),
 })
 
-const Text = Type.String({ maxLength: 200 })
+const Text = Type.String({ maxLength: 200, format: 'label' })
 const Measure = Type.Number({ minimum: 0, maximum: 1e12 })
 
 /** What a commit may tell about the call; stored, never changing the cost. */

@@ -1,5 +1,6 @@
 import { uuidv7 } from 'uuidv7'
 import type { StatusCache } from '../cache/quota-status.ts'
+import type { Actor } from '../db/audit.ts'
 import { correctRecord, type Corrected, type Correction } from '../db/correct-record.ts'
 import { findRecord, type RecordJson } from '../db/cost-records.ts'
 import { toProblem } from '../db/faults.ts'
@@ -19,7 +20,13 @@ export type CorrectDeps = PriceDeps & { status: StatusCache }
  * Priced at the line's own moment. With `cost_usd` the line's quantities stay as they were.
  * @throws not_found; record_corrected for a line that was corrected before, and for a reversal; price_not_found; invalidRequest.
  */
-export async function correct(deps: CorrectDeps, principal: Principal, id: string, body: CorrectBody): Promise<object> {
+export async function correct(
+  deps: CorrectDeps,
+  principal: Principal,
+  actor: Actor,
+  id: string,
+  body: CorrectBody,
+): Promise<object> {
   const measure = measureOf(body, { costName: 'cost_usd' })
   const line = await findLine(deps, principal, id.toLowerCase())
   checkFits(line, body, measure)
@@ -34,7 +41,7 @@ export async function correct(deps: CorrectDeps, principal: Principal, id: strin
     model: body.model ?? null,
     reason: body.reason,
   }
-  const outcome = await send(deps, correction)
+  const outcome = await send(deps, actor, correction)
   if ('unknown' in outcome) throw notFound(id)
   if ('successor' in outcome) throw alreadyCorrected(id, outcome.successor)
   if ('unpriced' in outcome) throw await unpriced(deps, line, correction)
@@ -53,9 +60,9 @@ async function findLine({ db }: CorrectDeps, principal: Principal, id: string): 
   return line
 }
 
-async function send({ db }: CorrectDeps, correction: Correction): Promise<Corrected> {
+async function send({ db }: CorrectDeps, actor: Actor, correction: Correction): Promise<Corrected> {
   try {
-    return await sendAgain(() => correctRecord(db, correction))
+    return await sendAgain(() => correctRecord(db, actor, correction))
   } catch (error) {
     throw toProblem(error)
   }

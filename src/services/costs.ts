@@ -38,7 +38,7 @@ export async function readCosts(
   }
   const groupsMax = dimensions.length === 0 ? 0 : (top ?? limit)
   try {
-    return await readReport(db, async (transaction) => {
+    return await readReport(db, filter.tenantId ?? null, async (transaction) => {
       const range = await rangeOf(filter, after, () => readClockMicros(transaction))
       const { total, groups, missing } = await sumCosts(transaction, {
         ...range,

@@ -33,12 +33,18 @@ function eventAnswer(event: StoredEvent): object {
     ...event,
     created_at: timeText(event.created_at),
     quota_id: event.quota_id === null ? null : Number(event.quota_id),
-    data: Object.fromEntries(Object.entries(event.data).map(([name, value]) => [name, dataAnswer(name, value)])),
+    data: eventData(event.data),
   }
 }
 
-/** Amounts become exact numbers and times RFC 3339, by the ends of their names. */
+/** What an event tells, as it is answered and delivered: amounts are exact numbers and times RFC 3339, by the ends of their names. */
+export function eventData(data: Record<string, unknown>): Record<string, unknown> {
+  return Object.fromEntries(Object.entries(data).map(([name, value]) => [name, dataAnswer(name, value)]))
+}
+
 function dataAnswer(name: string, value: unknown): unknown {
+  if (Array.isArray(value)) return value.map((one) => dataAnswer(name, one))
+  if (typeof value === 'object' && value !== null) return eventData(value as Record<string, unknown>)
   if (typeof value !== 'string') return value
   if (name.endsWith('_usd')) return usdJson(value)
   return name.endsWith('_at') ? timeText(value) : value

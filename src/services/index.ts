@@ -26,13 +26,14 @@ import { correct } from './correct.ts'
 import { listCostRecords } from './cost-records.ts'
 import { readCosts } from './costs.ts'
 import { exportCosts } from './export-costs.ts'
+import { listDeliveries, redeliver, testEndpoint } from './deliveries.ts'
 import { estimate } from './estimate.ts'
 import { listEvents } from './events.ts'
 import { extend } from './extend.ts'
 import { giveUp } from './give-up.ts'
 import { listReservations } from './list-reservations.ts'
-import { readIntegrity } from './integrity.ts'
-import { syncPrices, type PriceSyncDeps } from './price-sync.ts'
+import { readIntegrity, watchIntegrity } from './integrity.ts'
+import { keepPricesCurrent, syncPrices, type PriceSyncDeps } from './price-sync.ts'
 import { listE2bPrices, listModelPrices, publishE2bPrice, publishModelPrice } from './pricing.ts'
 import type { Principal } from './principal.ts'
 import { quotaStatus } from './quota-status.ts'
@@ -44,6 +45,16 @@ import { readReservation } from './read-reservation.ts'
 import { record } from './record.ts'
 import { release } from './release.ts'
 import { reserve } from './reserve.ts'
+import {
+  createEndpoint,
+  deleteEndpoint,
+  listEndpoints,
+  patchEndpoint,
+  readEndpoint,
+  rotateSecret,
+  type EndpointDeps,
+} from './webhook-endpoints.ts'
+import { watchCosts } from './watch-costs.ts'
 import { isToken, tokenReader, type TokenSettings } from './tokens.ts'
 
 export type ServiceDeps = {
@@ -57,6 +68,8 @@ export type ServiceDeps = {
   tokens: TokenSettings | null
   priceFeed?: PriceSyncDeps['priceFeed']
   retention: Retention
+  targets: EndpointDeps['targets']
+  hasMail: EndpointDeps['hasMail']
 }
 
 /** Several at once, so that one that waits for a lock doesn't hold up the others; few, so that connections are left. */
@@ -143,7 +156,7 @@ export function createServices(deps: ServiceDeps) {
     estimate: (body: Parameters<typeof estimate>[1]) => estimate(deps, body),
     listEvents: (principal: Principal, ...request: Tail<typeof listEvents>) => listEvents(deps, principal, ...request),
     record: (principal: Principal, body: Parameters<typeof record>[2]) => record(deps, principal, body),
-    correct: (principal: Principal, ...request: Tail<typeof correct>) => correct(deps, principal, ...request),
+    correct: (...request: Rest<typeof correct>) => correct(deps, ...request),
     listCostRecords: (principal: Principal, ...request: Tail<typeof listCostRecords>) =>
       listCostRecords(deps, principal, ...request),
     exportCosts: (principal: Principal, ...request: Tail<typeof exportCosts>) =>
@@ -171,13 +184,25 @@ export function createServices(deps: ServiceDeps) {
     listE2bPrices: (...request: Rest<typeof listE2bPrices>) => listE2bPrices(deps, ...request),
     publishE2bPrice: (...request: Rest<typeof publishE2bPrice>) => publishE2bPrice(deps, ...request),
     syncPrices: (...request: Rest<typeof syncPrices>) => syncPrices(deps, ...request),
+    keepPricesCurrent: () => keepPricesCurrent(deps),
     listKeys: (afterId: string | null, limit: number) => listKeys(deps, afterId, limit),
+    watchIntegrity: () => watchIntegrity(deps),
+    watchCosts: () => watchCosts(deps),
     readIntegrity: (principal: Principal) => readIntegrity(deps, principal),
     revokeKey: (actor: Actor, keyId: string) => revokeKey(deps, actor, keyId),
     rotateKey: (actor: Actor, ...request: Tail<typeof rotateKey>) => rotateKey(deps, actor, ...request),
     keepRetention: (signal: AbortSignal) => keepRetention(deps.retention, signal),
     rollUp: (signal: AbortSignal) => rollUp(deps, signal),
     preparePartitions: () => prepareCostPartitions(db, PARTITIONS_AHEAD_MONTHS),
+    listEndpoints: (...request: Rest<typeof listEndpoints>) => listEndpoints(deps, ...request),
+    readEndpoint: (...request: Rest<typeof readEndpoint>) => readEndpoint(deps, ...request),
+    createEndpoint: (...request: Rest<typeof createEndpoint>) => createEndpoint(deps, ...request),
+    patchEndpoint: (...request: Rest<typeof patchEndpoint>) => patchEndpoint(deps, ...request),
+    deleteEndpoint: (...request: Rest<typeof deleteEndpoint>) => deleteEndpoint(deps, ...request),
+    rotateSecret: (...request: Rest<typeof rotateSecret>) => rotateSecret(deps, ...request),
+    testEndpoint: (...request: Rest<typeof testEndpoint>) => testEndpoint(deps, ...request),
+    listDeliveries: (...request: Rest<typeof listDeliveries>) => listDeliveries(deps, ...request),
+    redeliver: (...request: Rest<typeof redeliver>) => redeliver(deps, ...request),
     readiness: () => readiness(deps),
     hashKey,
     counters: { here: countHere(), together: countTogether(deps.shared) },

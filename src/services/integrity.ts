@@ -1,5 +1,6 @@
 import { checkIntegrity, type BrokenInvariant } from '../db/check-integrity.ts'
 import { readReport, type Db } from '../db/connection.ts'
+import { tellBrokenIntegrity } from '../db/events.ts'
 import { Problem } from '../errors.ts'
 import type { Principal } from './principal.ts'
 
@@ -10,7 +11,7 @@ const REMEDIES: Record<string, string> = {
   I3: 'A hold was not settled in time. See that an instance of the service runs: it settles lapsed holds once a second, and its log tells where it cannot.',
   I4: 'A reservation and its lines of cost disagree. Compare GET /v1/reservations/{id} with GET /v1/cost-records?reservation_id=…: book what is missing, correct what is too much.',
   I7: 'A rollup is not the sum of its records. The records are right: GET /v1/costs grouped by user or path reads them. Somebody wrote to the tables by hand, or restored a part of them; select copilot_internal.rebuild_cost_rollups(month) makes the rollups of a month anew.',
-  I10: 'A threshold that a balance has reached was not told of, or an event was told twice. No money is concerned. Tell who waits for that event yourself: the next cost of the period tells what is still due.',
+  I10: 'A threshold that a balance has reached was not told of, an event was told twice, or its delivery was lost. No money is concerned. Tell who waits for that event yourself: the next cost of the period tells what is still due. A delivery that is missing, or was given up in silence, was changed by hand: POST /v1/deliveries/{id}/redeliver.',
   I11: 'An entry of the audit log was changed or removed. npm run audit -- verify names it; compare with the last export or backup, and find out who can write to that table.',
   keys: 'One idempotency key had two effects: its unique index is gone or damaged. Make the index anew (reindex), and release or correct the later one of the reservations.',
 }
@@ -21,6 +22,13 @@ export function remedyOf(invariant: string): string {
   return REMEDIES[invariant] ?? OTHERWISE
 }
 
+/** Checks the books, and tells of it where they are broken: integrity.broken, once a day. Answers how many rows break them. */
+export async function watchIntegrity({ db }: { db: Db }): Promise<number> {
+  const broken = await readReport(db, null, checkIntegrity)
+  if (broken.length > 0) await tellBrokenIntegrity(db, broken)
+  return broken.length
+}
+
 export type Integrity = { healthy: boolean; broken: BrokenInvariant[] }
 
 /** Every broken invariant of the money, over all tenants. @throws forbidden for a principal that is bound to a tenant. */
@@ -28,6 +36,6 @@ export async function readIntegrity({ db }: { db: Db }, principal: Principal): P
   if (principal.tenantId !== null) {
     throw new Problem('forbidden', `This key is bound to tenant ${principal.tenantId}; the check is over all tenants`)
   }
-  const broken = await readReport(db, checkIntegrity)
+  const broken = await readReport(db, null, checkIntegrity)
   return { healthy: broken.length === 0, broken }
 }

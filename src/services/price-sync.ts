@@ -1,9 +1,16 @@
 import type { PriceCache } from '../cache/prices.ts'
+import type { Actor } from '../db/audit.ts'
 import type { Db } from '../db/connection.ts'
+import { tellStalePrices } from '../db/events.ts'
 import { toProblem } from '../db/faults.ts'
 import { syncPrices as sync, type SyncOutcome } from '../prices/sync.ts'
 import type { SyncBody } from '../schemas/pricing.ts'
 import { timeText, usdJson } from './answers.ts'
+
+/** Price data that is older is told of as stale. */
+const STALE_DAYS = 14
+
+const BY_THE_CLOCK: Actor = { principal: 'job:price-sync', ip: null, reason: null }
 
 export type PriceSyncDeps = {
   db: Db
@@ -18,15 +25,28 @@ export type PriceSyncDeps = {
  * What it published is the price of the next reservation in every instance, as an administrator's version is.
  * @throws unavailable
  */
-export async function syncPrices({ db, prices, priceFeed }: PriceSyncDeps, body: SyncBody): Promise<object> {
+export async function syncPrices(deps: PriceSyncDeps, actor: Actor, body: SyncBody): Promise<object> {
   const dryRun = body.dry_run ?? false
   try {
-    const outcome = await sync(db, { dryRun, feed: priceFeed })
-    if (!dryRun && outcome.added.length + outcome.aliases > 0) await prices.changed()
-    return { dry_run: dryRun, ...syncAnswer(outcome) }
+    return { dry_run: dryRun, ...syncAnswer(await runSync(deps, actor, dryRun)) }
   } catch (error) {
     throw toProblem(error)
   }
+}
+
+/**
+ * A sync by the clock: what is agreed is published, what is not is answered and waits for an administrator. Where the
+ * newest data, of all sources and of earlier syncs, is older than 14 days, the event price.stale tells of it, once a day.
+ */
+export async function keepPricesCurrent(deps: PriceSyncDeps): Promise<SyncOutcome & { stale: boolean }> {
+  const outcome = await runSync(deps, BY_THE_CLOCK, false)
+  return { ...outcome, stale: await tellStalePrices(deps.db, outcome.dataAt, STALE_DAYS) }
+}
+
+async function runSync({ db, prices, priceFeed }: PriceSyncDeps, actor: Actor, dryRun: boolean): Promise<SyncOutcome> {
+  const outcome = await sync(db, { actor, dryRun, feed: priceFeed })
+  if (!dryRun && outcome.added.length + outcome.aliases > 0) await prices.changed()
+  return outcome
 }
 
 /** The outcome as an answer: figures as JSON numbers in plain digits. */

@@ -1,5 +1,6 @@
 import type { PriceCache } from '../cache/prices.ts'
 import type { Db } from '../db/connection.ts'
+import { writeAudit } from '../db/audit.ts'
 import { toProblem } from '../db/faults.ts'
 import {
   addE2bPrice,
@@ -15,8 +16,13 @@ import { invalidRequest, Problem } from '../errors.ts'
 import type { E2bPriceBody, E2bPricesQuery, ModelPriceBody, ModelPricesQuery } from '../schemas/pricing.ts'
 import { amountOf } from './amount.ts'
 import { timeText, usdJson } from './answers.ts'
+import { change, type Actor } from './change.ts'
 import { pageOf, type PageOf } from './page.ts'
 import { DEFAULT_REGION } from './price-lookup.ts'
+
+const YEAR_10000 = Date.UTC(10_000, 0)
+/** Versions of one model or tier: a few a year. */
+const VERSIONS_MAX = 10_000
 
 type PricingDeps = { db: Db; prices: PriceCache }
 
@@ -48,28 +54,34 @@ export async function listE2bPrices(
  *
  * @throws price_exists where that date has a version that `replaces` does not name; invalidRequest; unavailable.
  */
-export async function publishModelPrice({ db, prices }: PricingDeps, body: ModelPriceBody): Promise<object> {
+export async function publishModelPrice(
+  { db, prices }: PricingDeps,
+  actor: Actor,
+  body: ModelPriceBody,
+): Promise<object> {
   checkDates(body)
   const { replaces, long_context: long, ...version } = body
-  const added = await asking(() =>
-    addModelPrice(
-      db,
-      {
-        ...version,
-        source: sourceOf(body.source),
-        usd_per_mtok: texts(body.usd_per_mtok, '/usd_per_mtok'),
-        usd_per_unit: texts(body.usd_per_unit ?? {}, '/usd_per_unit'),
-        modifiers: texts(body.modifiers ?? {}, '/modifiers'),
-        long_context: long ? { ...long, usd_per_mtok: texts(long.usd_per_mtok, '/long_context/usd_per_mtok') } : null,
-        aliases: (body.aliases ?? []).filter((alias) => alias !== body.model),
-      },
-      replacedId(replaces),
-    ),
-  )
-  const priceId = addedId(added, `${body.provider} ${body.model}`)
+  const wanted = {
+    ...version,
+    source: sourceOf(body.source),
+    usd_per_mtok: texts(body.usd_per_mtok, '/usd_per_mtok'),
+    usd_per_unit: texts(body.usd_per_unit ?? {}, '/usd_per_unit'),
+    modifiers: texts(body.modifiers ?? {}, '/modifiers'),
+    long_context: long ? { ...long, usd_per_mtok: texts(long.usd_per_mtok, '/long_context/usd_per_mtok') } : null,
+    aliases: (body.aliases ?? []).filter((alias) => alias !== body.model),
+  }
+  const answer = await change(db, actor, async (transaction) => {
+    const { provider, model } = body
+    const before = await listModelVersions(transaction, { provider, model }, null, VERSIONS_MAX)
+    const id = addedId(await addModelPrice(transaction, wanted, replacedId(replaces)), `${provider} ${model}`)
+    const [stored] = await listModelVersions(transaction, { priceId: id }, null, 1)
+    const replaced = before.find(({ effective_date: date }) => date === stored!.effective_date)
+    const after = modelPriceAnswer(stored!)
+    await auditPrice(transaction, `price:${provider}/${model}`, replaced && modelPriceAnswer(replaced), after)
+    return after
+  })
   await prices.changed()
-  const [stored] = await asking(() => listModelVersions(db, { priceId }, null, 1))
-  return modelPriceAnswer(stored!)
+  return answer
 }
 
 /**
@@ -77,7 +89,7 @@ export async function publishModelPrice({ db, prices }: PricingDeps, body: Model
  *
  * @throws price_exists; invalidRequest; unavailable: as publishModelPrice.
  */
-export async function publishE2bPrice({ db, prices }: PricingDeps, body: E2bPriceBody): Promise<object> {
+export async function publishE2bPrice({ db, prices }: PricingDeps, actor: Actor, body: E2bPriceBody): Promise<object> {
   checkDates(body)
   const { replaces, vcpu, ...version } = body
   if ((vcpu === undefined) !== (body.memory_mib === undefined)) {
@@ -85,24 +97,32 @@ export async function publishE2bPrice({ db, prices }: PricingDeps, body: E2bPric
     throw invalidRequest([{ pointer: `/${missing}`, message: 'is required: a size is vcpu and memory_mib' }])
   }
   const region = body.region ?? DEFAULT_REGION
-  const added = await asking(() =>
-    addE2bPrice(
-      db,
-      {
-        ...version,
-        region,
-        ...(vcpu === undefined ? {} : { vcpu: usdText(amountOf(vcpu, '/vcpu')) }),
-        source: sourceOf(body.source),
-        usd_per_vcpu_second: usdText(amountOf(body.usd_per_vcpu_second, '/usd_per_vcpu_second')),
-        usd_per_gib_second: usdText(amountOf(body.usd_per_gib_second, '/usd_per_gib_second')),
-      },
-      replacedId(replaces),
-    ),
-  )
-  const priceId = addedId(added, `tier ${body.tier} in ${region}`)
+  const wanted = {
+    ...version,
+    region,
+    ...(vcpu === undefined ? {} : { vcpu: usdText(amountOf(vcpu, '/vcpu')) }),
+    source: sourceOf(body.source),
+    usd_per_vcpu_second: usdText(amountOf(body.usd_per_vcpu_second, '/usd_per_vcpu_second')),
+    usd_per_gib_second: usdText(amountOf(body.usd_per_gib_second, '/usd_per_gib_second')),
+  }
+  const answer = await change(db, actor, async (transaction) => {
+    const { tier } = body
+    const before = await listE2bVersions(transaction, { tier, region }, null, VERSIONS_MAX)
+    const id = addedId(await addE2bPrice(transaction, wanted, replacedId(replaces)), `tier ${tier} in ${region}`)
+    const [stored] = await listE2bVersions(transaction, { priceId: id }, null, 1)
+    const replaced = before.find(({ effective_date: date }) => date === stored!.effective_date)
+    const after = e2bPriceAnswer(stored!)
+    await auditPrice(transaction, `price:e2b/${tier}/${region}`, replaced && e2bPriceAnswer(replaced), after)
+    return after
+  })
   await prices.changed()
-  const [stored] = await asking(() => listE2bVersions(db, { priceId }, null, 1))
-  return e2bPriceAnswer(stored!)
+  return answer
+}
+
+/** A version that another one of its date stood before is a change of it, else it is new. */
+async function auditPrice(transaction: Db, subject: string, before: object | undefined, after: object): Promise<void> {
+  const action = before === undefined ? 'price.create' : 'price.replace'
+  await writeAudit(transaction, { action, subject, before: before ?? null, after })
 }
 
 function checkDates({
@@ -112,6 +132,12 @@ function checkDates({
   effective_date?: string
   expires_at?: string | null
 }) {
+  for (const [name, text] of Object.entries({ effective_date: from, expires_at: until })) {
+    // Rounded, and in UTC, it still has a year of four digits: answers tell it in the same form.
+    if (typeof text === 'string' && Date.parse(text) >= YEAR_10000 - 1) {
+      throw invalidRequest([{ pointer: `/${name}`, message: 'must be before the year 10000 in UTC' }])
+    }
+  }
   if (until === undefined || until === null) return
   if (from === undefined) throw invalidRequest([{ pointer: '/effective_date', message: 'is required with expires_at' }])
   if (new Date(until) <= new Date(from)) {

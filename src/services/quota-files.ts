@@ -35,6 +35,9 @@ export async function importQuotas(
   actor: Actor,
   text: string,
 ): Promise<{ made: number; changed: number }> {
+  if (actor.reason !== null && !formatsOf({ allowEmailIds })['label']!(actor.reason)) {
+    throw invalidRequest([{ pointer: 'reason', message: FORMAT_MESSAGES['label']! }])
+  }
   const wishes = wishesOf(readFile(text, allowEmailIds).quotas)
   return change(db, actor, async (transaction) => {
     let made = 0

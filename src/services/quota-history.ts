@@ -16,7 +16,7 @@ export async function quotaHistory(
 ): Promise<PageOf<string>> {
   await visibleQuota(db, principal, quotaId)
   try {
-    const periods = await readHistory(db, quotaId, beforeMicros, limit + 1)
+    const periods = await readHistory(db, quotaId, principal.tenantId, beforeMicros, limit + 1)
     return pageOf(periods, limit, periodAnswer, ({ starts_micros: micros }) => micros)
   } catch (error) {
     throw toProblem(error)

@@ -95,10 +95,8 @@ export async function readQuota({ db }: { db: Db }, principal: Principal, quotaI
 /** A quota that the principal may see: one that is bound to a tenant sees that tenant's. @throws not_found */
 export async function visibleQuota(db: Db, principal: Principal, quotaId: number): Promise<StoredQuota> {
   try {
-    const quota = await findQuota(db, quotaId)
-    if (quota === null || (principal.tenantId !== null && quota.tenant_id !== principal.tenantId)) {
-      throw notFound(quotaId)
-    }
+    const quota = await findQuota(db, quotaId, principal.tenantId)
+    if (quota === null) throw notFound(quotaId)
     return quota
   } catch (error) {
     throw toProblem(error)

@@ -14,6 +14,7 @@ import {
   markVerified,
   prepareRestore,
   readPartitionRows,
+  type Archive,
 } from '../db/archives.ts'
 import type { Db } from '../db/connection.ts'
 import { readArchive, writeArchive, writeManifest, type Content } from './archive-file.ts'
@@ -81,7 +82,7 @@ export async function keepRetention(retention: Retention, signal: AbortSignal): 
 async function archivePartition({ db, archiveDir }: Retention, partition: string): Promise<number> {
   await closePartition(db, partition)
   const expected = (await findArchive(db, partition))!
-  const file = await writeArchive(archiveDir, partition, rowsOf(db, partition))
+  const file = await writeArchive(archiveDir, partition, rowsOf(db, expected))
   const found = await readArchive(file, ROWS_MAX, async () => {})
   verify(partition, expected, found)
   await writeManifest(file, { partition, ...found })
@@ -89,9 +90,9 @@ async function archivePartition({ db, archiveDir }: Retention, partition: string
   return dropPartition(db, partition)
 }
 
-async function* rowsOf(db: Db, partition: string): AsyncGenerator<string> {
+async function* rowsOf(db: Db, archive: Archive): AsyncGenerator<string> {
   for (let after: { recordedAt: string; recordId: string } | null = null; ;) {
-    const rows = await readPartitionRows(db, partition, after, ROWS_MAX)
+    const rows = await readPartitionRows(db, archive, after, ROWS_MAX)
     for (const { row } of rows) yield row
     const last = rows.at(-1)
     if (last === undefined || rows.length < ROWS_MAX) return

@@ -7,6 +7,7 @@ import {
   type JWTVerifyOptions,
 } from 'jose'
 import { Problem } from '../errors.ts'
+import { formatsOf } from '../schemas/formats.ts'
 import type { Principal, Role } from './principal.ts'
 
 /** Where tokens come from: a shared secret, or the key set of their issuer; what is undefined is not compared. */
@@ -18,13 +19,19 @@ export type TokenSettings = {
   /** Paths of claims, with dots; the first that a token has is taken. */
   tenantClaims: string[]
   roleClaims: string[]
+  /** Whether a subject or tenant may look like an e-mail address, as ids of requests. */
+  allowEmailIds: boolean
 }
 
 const SKEW_SECONDS = 30
 const KEY_SET_MS_MAX = 1_500
+/** A key that the set does not have yet is looked for no sooner: who makes up keys makes no storm of requests. */
+const KEY_SET_AGAIN_MS = 5_000
 // Each kind of key has algorithms of its own, so that a public key can't be used as a shared secret; "none" is in no list.
 const SECRET_ALGORITHMS = ['HS256', 'HS384', 'HS512']
 const PUBLIC_ALGORITHMS = ['RS256', 'RS384', 'RS512', 'PS256', 'PS384', 'PS512', 'ES256', 'ES384', 'ES512', 'EdDSA']
+const ID_CHARACTERS_MAX = 200
+const SUBJECT_CHARACTERS_MAX = 250
 const ROLES: readonly string[] = ['admin', 'service', 'viewer'] satisfies Role[]
 
 /** Whether a bearer token has the form of a JWT: three parts with dots between. */
@@ -69,7 +76,10 @@ function verifierOf({ secret, jwksUrl }: TokenSettings) {
     return (token: string, options: JWTVerifyOptions) =>
       jwtVerify(token, key, { ...options, algorithms: SECRET_ALGORITHMS })
   }
-  const keys: JWTVerifyGetKey = createRemoteJWKSet(new URL(jwksUrl!), { timeoutDuration: KEY_SET_MS_MAX })
+  const keys: JWTVerifyGetKey = createRemoteJWKSet(new URL(jwksUrl!), {
+    timeoutDuration: KEY_SET_MS_MAX,
+    cooldownDuration: KEY_SET_AGAIN_MS,
+  })
   return (token: string, options: JWTVerifyOptions) =>
     jwtVerify(token, keys, { ...options, algorithms: PUBLIC_ALGORITHMS })
 }
@@ -81,23 +91,37 @@ function isUnreachable(error: unknown): boolean {
   return error instanceof TypeError && error.message === 'fetch failed'
 }
 
-function principalOf(payload: JWTPayload, { tenantClaims, roleClaims }: TokenSettings): Principal | null {
-  const role = (firstOf(payload, roleClaims, (value) => ROLES.includes(value)) ?? 'viewer') as Role
-  const tenantId = firstOf(payload, tenantClaims, (value) => value.length >= 1 && value.length <= 200)
-  const named = firstOf(payload, roleClaims, (value) => ROLES.includes(value)) !== null
-  if (!named && tenantId === null) return null
+function principalOf(payload: JWTPayload, settings: TokenSettings): Principal | null {
+  const { tenantClaims, roleClaims, allowEmailIds } = settings
+  const isId = formatsOf({ allowEmailIds })['id']!
+  // It is kept in the audit log and with reservations.
+  if (payload.sub!.length > SUBJECT_CHARACTERS_MAX || !isId(payload.sub!)) return null
+  const tenantId = valuesOf(payload, tenantClaims)[0] ?? null
+  // Whatever names a tenant and can be none (a number, an empty text) must not become "bound to no tenant".
+  if (
+    tenantId !== null &&
+    !(isText(tenantId) && tenantId !== '' && tenantId.length <= ID_CHARACTERS_MAX && isId(tenantId))
+  )
+    return null
+  const named = valuesOf(payload, roleClaims).find((value) => isText(value) && ROLES.includes(value))
+  if (named === undefined && tenantId === null) return null
+  const role = (named ?? 'viewer') as Role
   // An administrator is for all tenants, as among keys: a token that binds one contradicts itself.
   if (role === 'admin' && tenantId !== null) return null
   return { id: `jwt:${payload.sub}`, role, tenantId }
 }
 
-function firstOf(payload: JWTPayload, paths: string[], fits: (value: string) => boolean): string | null {
-  for (const path of paths) {
-    let value: unknown = payload
-    for (const part of path.split('.')) value = isRecord(value) && Object.hasOwn(value, part) ? value[part] : undefined
-    if (typeof value === 'string' && fits(value)) return value
-  }
-  return null
+/** What a token has at these paths, in their order; what is not there, or null, is left out. */
+function valuesOf(payload: JWTPayload, paths: string[]): unknown[] {
+  return paths
+    .map((path) => {
+      let value: unknown = payload
+      for (const part of path.split('.'))
+        value = isRecord(value) && Object.hasOwn(value, part) ? value[part] : undefined
+      return value
+    })
+    .filter((value) => value !== undefined && value !== null)
 }
 
+const isText = (value: unknown): value is string => typeof value === 'string'
 const isRecord = (value: unknown): value is Record<string, unknown> => typeof value === 'object' && value !== null

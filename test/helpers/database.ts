@@ -11,7 +11,7 @@ export interface TestDatabase {
 }
 
 /**
- * A clone of the template: migrated and seeded, with a clock that reads `purser.fake_now` where that is set.
+ * A clone of the template: migrated and seeded, with a clock that tests can move (fake-clock.ts).
  *
  * Dropped, with all connections to it, when `t` is done.
  */

@@ -1,13 +1,21 @@
 import type { TestDatabase } from './database.ts'
 
 /**
- * Moves the clock of a test database, for every connection: new ones begin with it, and the old ones are closed, as after
- * a restart of Postgres, and gone when this returns. Null: the real time again.
+ * The tests' clock as SQL: a session's own `purser.fake_now`, else `at`, else the real time.
+ *
+ * The time of a whole database is part of the function, not a setting of it: a connection that is just being opened reads
+ * the settings before it can be seen, and would keep the time of before.
  */
+export function fakeClock(at: string | null): string {
+  const others = at === null ? 'clock_timestamp()' : `timestamptz '${at}'`
+  return `
+    create or replace function copilot_internal.clock_now() returns timestamptz
+    language sql volatile parallel safe
+    set search_path = pg_catalog, pg_temp
+    as $$ select coalesce(nullif(current_setting('purser.fake_now', true), '')::timestamptz, ${others}) $$`
+}
+
+/** Moves the clock of a test database, for every statement that begins after this. Null: the real time again. */
 export async function setNow(database: TestDatabase, at: string | null): Promise<void> {
-  const value = at === null ? `reset purser.fake_now` : `set purser.fake_now = '${at}'`
-  await database.pool.query(`alter database ${database.name} ${value}`)
-  await database.pool.query(`
-    select pg_terminate_backend(pid, 5000) from pg_stat_activity where datname = current_database() and pid <> pg_backend_pid()`)
-  await database.pool.query(at === null ? 'reset purser.fake_now' : `set purser.fake_now = '${at}'`)
+  await database.pool.query(fakeClock(at))
 }

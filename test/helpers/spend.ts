@@ -52,16 +52,20 @@ export function openSession(t: Pick<Test, 'teardown'>, databaseUrl: string): Ses
       ),
     record: (...items) => recordSpend(db, items, { retentionDays: 90, imports: false }),
     correct: (costRecordId, costUsd, ids = { reversalId: uuidv7(), successorId: uuidv7() }) =>
-      correctRecord(db, {
-        costRecordId,
-        tenantId: null,
-        ...ids,
-        measure: 'cost',
-        cost_usd: costUsd,
-        provider: null,
-        model: null,
-        reason: 'test',
-      }),
+      correctRecord(
+        db,
+        { principal: 'a test', ip: null },
+        {
+          costRecordId,
+          tenantId: null,
+          ...ids,
+          measure: 'cost',
+          cost_usd: costUsd,
+          provider: null,
+          model: null,
+          reason: 'test',
+        },
+      ),
   }
 }
 

@@ -4,13 +4,7 @@ import { pathToFileURL } from 'node:url'
 import { Kysely, PostgresDialect } from 'kysely'
 import pg from 'pg'
 import { migrateUp } from '../../src/db/migrations.ts'
-
-/** Tests set `purser.fake_now` to move the time; unset or empty, the clock is the real one. */
-const fakeClock = `
-  create or replace function copilot_internal.clock_now() returns timestamptz
-  language sql volatile parallel safe
-  set search_path = pg_catalog, pg_temp
-  as $$ select coalesce(nullif(current_setting('purser.fake_now', true), '')::timestamptz, clock_timestamp()) $$`
+import { fakeClock } from './fake-clock.ts'
 
 /**
  * Makes the database that every test file gets a clone of: migrated, seeded, with the tests' clock.
@@ -22,7 +16,7 @@ export async function createTemplate(serverUrl: string, name: string): Promise<v
   url.pathname = `/${name}`
   await migrateUp(url.href, (line) => console.log(`template: ${line}`))
   await seed(url.href)
-  await query(url.href, fakeClock)
+  await query(url.href, fakeClock(null))
 }
 
 export async function dropTemplate(serverUrl: string, name: string): Promise<void> {

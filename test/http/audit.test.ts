@@ -103,6 +103,59 @@ t.test(
   },
 )
 
+t.test('prices and corrections are written too, by whom and why', async (t) => {
+  const [last] = await log('limit=1')
+  const post = (path: string, body: object, headers: Record<string, string> = {}) =>
+    service.call('POST', path, body, headers)
+  const model = { provider: 'openai', model: 'audited-1', effective_date: '2026-01-01T00:00:00Z' }
+  const why = { 'x-purser-reason': 'their new list' }
+  const first = await post(
+    '/v1/pricing/models',
+    { ...model, usd_per_mtok: { input: '1.000000000001', output: 2 } },
+    why,
+  )
+  const next = await post('/v1/pricing/models', {
+    ...model,
+    usd_per_mtok: { input: 3, output: 4 },
+    replaces: first.json.price_id,
+  })
+  t.equal((await post('/v1/pricing/models', { ...model, usd_per_mtok: { input: 5, output: 6 } })).status, 409)
+  const tier = { tier: 'audited', vcpu: 1, memory_mib: 512, usd_per_vcpu_second: 0.1, usd_per_gib_second: 0.2 }
+  await post('/v1/pricing/e2b', tier)
+  await post('/v1/pricing/sync', { dry_run: true })
+  const record = { resource_type: 'llm', tenant_id: 'audited', cost_usd: 1, idempotency_key: 'audited-1' }
+  const { json } = await post('/v1/cost-records', { records: [record] })
+  const [{ cost_record_id: id }] = json.data
+  const corrected = await post(`/v1/cost-records/${id}/correct`, { cost_usd: '0.5', reason: 'invoice 7' })
+  t.equal((await post(`/v1/cost-records/${id}/correct`, { cost_usd: 9, reason: 'again' })).status, 409)
+  const entries = (await log()).filter((entry) => entry.audit_id > (last?.audit_id ?? 0)).toReversed()
+  t.match(entries, [
+    {
+      ...{
+        action: 'price.create',
+        subject: 'price:openai/audited-1',
+        principal,
+        ip: '127.0.0.1',
+        reason: 'their new list',
+      },
+      before: null,
+      after: { price_id: first.json.price_id, usd_per_mtok: { input: 1.000000000001 } },
+    },
+    {
+      action: 'price.replace',
+      before: { price_id: first.json.price_id, usd_per_mtok: { input: 1.000000000001 } },
+      after: { price_id: next.json.price_id, usd_per_mtok: { input: 3 } },
+    },
+    { action: 'price.create', subject: 'price:e2b/audited/us-east-1', after: { usd_per_vcpu_second: 0.1 } },
+    {
+      ...{ action: 'cost_record.correct', subject: `cost_record:${id}`, principal, reason: 'invoice 7' },
+      before: { cost_record_id: id, cost_usd: '1' },
+      after: { cost_record_id: corrected.json.data[1].cost_record_id, cost_usd: '0.5' },
+    },
+  ])
+  t.equal(entries.length, 4)
+})
+
 t.test('the log is filtered, paged and for administrators only', async (t) => {
   const all = await log('limit=1000')
   t.same(

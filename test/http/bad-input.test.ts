@@ -1,6 +1,6 @@
 import t from 'tap'
 import { createDatabase } from '../helpers/database.ts'
-import { startService } from '../helpers/service.ts'
+import { ADMIN_KEY, startService } from '../helpers/service.ts'
 
 const database = await createDatabase(t)
 const service = await startService(t, database.url)
@@ -256,8 +256,18 @@ t.test('bad query strings are refused by name', async (t) => {
 })
 
 t.test('what is too large, of another type, or nowhere, has its own problem', async (t) => {
-  const big = JSON.stringify({ ...reserve, tenant_id: 'x'.repeat(2_000_000) })
-  t.match(await service.call('POST', '/v1/reservations', big), { status: 413, json: { code: 'payload_too_large' } })
+  for (const characters of [2_000_000, 20_000_000]) {
+    const big = JSON.stringify({ ...reserve, tenant_id: 'x'.repeat(characters) })
+    t.match(await service.call('POST', '/v1/reservations', big), { status: 413, json: { code: 'payload_too_large' } })
+  }
+  const parts = new Blob(Array.from({ length: 40 }, () => 'x'.repeat(100_000))).stream()
+  const streamed = await fetch(`${service.url}/v1/reservations`, {
+    method: 'POST',
+    headers: { authorization: `Bearer ${ADMIN_KEY}`, 'content-type': 'application/json' },
+    body: parts,
+    duplex: 'half',
+  })
+  t.equal(streamed.status, 413)
   const xml = await service.call('POST', '/v1/reservations', '<a/>', { 'content-type': 'application/xml' })
   t.match(xml, { status: 415, json: { code: 'unsupported_media_type' } })
   t.match(await service.call('GET', '/v1/nothing'), { status: 404, json: { code: 'not_found' } })

@@ -1,3 +1,4 @@
+import { crc32 } from 'node:zlib'
 import t from 'tap'
 import { connect } from '../../src/db/connection.ts'
 import { bootstrapAdminKey } from '../../src/services/api-keys.ts'
@@ -33,6 +34,58 @@ t.test('a revoked key works for a second more at most', async (t) => {
   }
   t.equal((await service.call('GET', '/v1/quotas', undefined, headers)).status, 401)
   t.equal((await service.call('DELETE', '/v1/api-keys/01980000-0000-7000-8000-000000000000')).status, 404)
+})
+
+t.test('a revoked key is refused by every instance a second after the revocation was answered', async (t) => {
+  const others = [await startService(t, database.url), await startService(t, database.url)]
+  const made = await service.call('POST', '/v1/api-keys', { name: 'gone everywhere', role: 'viewer' })
+  const headers = { authorization: `Bearer ${made.json.key}` }
+  for (const instance of others) t.equal((await instance.call('GET', '/v1/quotas', undefined, headers)).status, 200)
+  await service.call('DELETE', `/v1/api-keys/${made.json.key_id}`)
+  const revokedAt = performance.now()
+  for (const instance of others) {
+    for (;;) {
+      const sentAt = performance.now()
+      const { status } = await instance.call('GET', '/v1/quotas', undefined, headers)
+      if (status === 401) break
+      t.ok(status === 200 && sentAt - revokedAt <= 1_000, `${status} after ${sentAt - revokedAt} ms`)
+      if (status !== 200) break
+    }
+  }
+})
+
+t.test('an expired key is refused, and one that is to expire later is not', async (t) => {
+  const now = Date.now()
+  const make = async (expiresAt: number) =>
+    (
+      await service.call('POST', '/v1/api-keys', {
+        name: 'n',
+        role: 'viewer',
+        expires_at: new Date(expiresAt).toISOString(),
+      })
+    ).json
+  const status = async (key: string) =>
+    (await service.call('GET', '/v1/quotas', undefined, { authorization: `Bearer ${key}` })).status
+  t.equal(await status((await make(now - 1_000)).key), 401)
+  t.equal(await status((await make(now + 600_000)).key), 200)
+})
+
+t.test('a key tells by its checksum that it is one, and is compared by its whole hash', async (t) => {
+  const { key } = (await service.call('POST', '/v1/api-keys', { name: 'n', role: 'viewer' })).json
+  t.equal(crc32(key.slice(0, -8)).toString(16).padStart(8, '0'), key.slice(-8))
+  const wrong = [
+    key.slice(0, -1),
+    `${key}0`,
+    key.toUpperCase(),
+    key.replace(/.$/, key.endsWith('0') ? '1' : '0'),
+    key.slice(4),
+  ]
+  for (const one of wrong) {
+    t.equal((await service.call('GET', '/v1/quotas', undefined, { authorization: `Bearer ${one}` })).status, 401, one)
+  }
+  for (const malformed of ['', 'Bearer', 'Bearer ', `Basic ${key}`, `Bearer ${key} ${key}`, `Bearer\t${key}`, key]) {
+    t.equal((await service.call('GET', '/v1/quotas', undefined, { authorization: malformed })).status, 401, malformed)
+  }
 })
 
 t.test('a rotated key has two secrets for a while, and stays the same principal', async (t) => {

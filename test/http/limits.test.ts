@@ -26,6 +26,23 @@ t.test('wrong keys are refused harder after 30 a minute; a right one is let in',
   t.equal((await service.call('GET', '/v1/quotas')).status, 200)
 })
 
+t.test('who may be believed about an address is named: others cannot choose theirs', async (t) => {
+  const from = (service: Service, address: string) =>
+    service.call('GET', '/v1/quotas', undefined, {
+      authorization: `Bearer ${'x'.repeat(40)}`,
+      'x-forwarded-for': address,
+    })
+  let n = 0
+  const fromMany = (service: Service) => () => from(service, `10.0.0.${(n += 1)}`)
+  const open = await startService(t, database.url)
+  t.same(await statuses(33, fromMany(open)), { 401: 30, 429: 3 }, 'nobody is trusted')
+  const elsewhere = await startService(t, database.url, { PURSER_TRUSTED_PROXIES: '192.0.2.0/24' })
+  t.same(await statuses(33, fromMany(elsewhere)), { 401: 30, 429: 3 }, 'another proxy is')
+  const behind = await startService(t, database.url, { PURSER_TRUSTED_PROXIES: '127.0.0.1' })
+  t.same(await statuses(33, fromMany(behind)), { 401: 33 })
+  t.same(await statuses(33, () => from(behind, '198.51.100.7, 10.9.9.9')), { 401: 30, 429: 3 }, 'the last hop counts')
+})
+
 t.test('the routes of a group share its limit, in one process and over several', async (t) => {
   const redis = await startRedis(t)
   const settings = { PURSER_RATE_LIMIT_READS: '10', REDIS_URL: redis.url }

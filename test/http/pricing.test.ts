@@ -163,6 +163,7 @@ t.test('what is wrong is a 400 that names the field, and nothing is written', as
     [{ long_context: { usd_per_mtok: { input: 1 } } }, '/long_context/input_tokens_over'],
     [{ effective_date: '2026-02-30T00:00:00Z' }, '/effective_date'],
     [{ expires_at: '2026-02-03T00:00:00Z' }, '/effective_date'],
+    [{ effective_date: '9999-12-31T23:59:59.999999999-14:00' }, '/effective_date'],
     [{ effective_date: '2026-02-03T00:00:00Z', expires_at: '2026-02-03T00:00:00Z' }, '/expires_at'],
     [{ aliases: ['gone', 'exact'] }, '/aliases'],
     [{ replaces: 'all' }, '/replaces'],

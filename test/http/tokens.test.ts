@@ -65,6 +65,19 @@ t.test('tokens of a shared secret, as Supabase gives them', async (t) => {
     )
   })
 
+  t.test('whose tenant or subject can be no id are nobody, and never bound to no tenant', async (t) => {
+    const named = (tenant: unknown) => claims({ app_metadata: { role: 'service', tenant_id: tenant } })
+    for (const tenant of [7, '', ['acme'], { id: 'acme' }, true, 'x'.repeat(201), 'a\u0000b', 'someone@example.com']) {
+      t.equal(await statusWith(service, await signed(named(tenant))), 401, JSON.stringify(tenant))
+    }
+    t.equal(await statusWith(service, await signed(named('acme'))), 200)
+    t.equal(await statusWith(service, await signed(named(null))), 200, 'null is not there')
+    for (const sub of ['someone@example.com', 'x'.repeat(251), 'a\nb'])
+      t.equal(await statusWith(service, await signed({ ...bound, sub })), 401, sub)
+    const allowing = await startService(t, database.url, { PURSER_JWT_SECRET: SECRET, PURSER_ALLOW_EMAIL_IDS: '1' })
+    t.equal(await statusWith(allowing, await signed({ ...bound, sub: 'someone@example.com' })), 200)
+  })
+
   t.test('are refused where anything is wrong with them', async (t) => {
     const header = base64({ alg: 'none', typ: 'JWT' })
     const wrong: Record<string, string> = {
@@ -110,6 +123,13 @@ t.test('tokens of a key set', async (t) => {
   t.equal(await statusWith(service, `${confused}.${mac}`), 401, 'algorithm confusion')
 
   published.push({ ...(await exportJWK(second.publicKey)), kid: 'second', alg: 'RS256' })
+  // One that runs finds a new key by itself, as soon as it may ask again.
+  while ((await statusWith(service, await sign('RS256', 'second', second.privateKey))) !== 200);
+  t.equal(
+    await statusWith(service, await sign('RS256', 'second', second.privateKey)),
+    200,
+    'a new key of a running service',
+  )
   const rotated = await start()
   t.equal(await statusWith(rotated, await sign('RS256', 'second', second.privateKey)), 200, 'a rotated key')
   t.equal(

@@ -1,3 +1,4 @@
+import pg from 'pg'
 import t from 'tap'
 import { ForeignObjectsError, migrateDown, migrateUp, migrationStatus } from '../../src/db/migrations.ts'
 import { describeCatalog } from '../helpers/catalog.ts'
@@ -80,4 +81,35 @@ t.test('partitions that come and go are not foreign', async (t) => {
     create table copilot_partitions.llm_cost_records_2031_02 (like copilot_internal.llm_cost_records)`)
   await t.resolves(migrateUp(pool, silent))
   t.same((await migrationStatus(pool)).foreignObjects, [])
+})
+
+t.test('objects beside those of the job queue are foreign too, and the queue itself is not', async (t) => {
+  const { pool } = await createEmptyDatabase(t)
+  await migrateUp(pool, silent)
+  t.same((await migrationStatus(pool)).foreignObjects, [])
+  await pool.query('create table copilot_jobs.left_table (id int)')
+  t.same(await refusal(migrateUp(pool, silent)), ['table copilot_jobs.left_table'])
+  t.same(await refusal(migrateDown(pool, silent, { all: true })), ['table copilot_jobs.left_table'])
+  t.ok(await describeCatalog(pool).then((lines) => lines.some((line) => line.includes('_private_jobs'))))
+})
+
+t.test('a role that may make no schema migrates into those that an administrator made for it', async (t) => {
+  const { pool, url, name } = await createEmptyDatabase(t)
+  const role = `${name}_role`
+  await pool.query(`
+    create role ${role} login password 'sesame';
+    create schema copilot_internal authorization ${role};
+    create schema copilot_partitions authorization ${role};
+    create schema copilot_jobs authorization ${role}`)
+  t.teardown(async () => {
+    const client = new pg.Client({ connectionString: process.env['TEST_DATABASE_URL'] })
+    await client.connect()
+    await client.query(`drop role if exists ${role}`)
+    await client.end()
+  })
+  const own = Object.assign(new URL(url), { username: role, password: 'sesame' }).href
+  await migrateUp(own, silent)
+  await migrateUp(own, silent)
+  await migrateDown(own, silent, { all: true })
+  t.same(await describeCatalog(pool), [])
 })

@@ -40,9 +40,10 @@ const factsOf = (...models: [model: string, rates: Record<string, number>][]) =>
     models: models.map(([model, rates]) => ({ provider: 'openai', model, usd_per_mtok: rates })),
   })
 const NO_FACTS = factsOf()
+const actor = { principal: 'a test', ip: null, reason: null }
 
 const sync = (options: Partial<SyncOptions>) =>
-  syncPrices(db, { dryRun: false, feed: 'none', second: NO_FACTS, ...options })
+  syncPrices(db, { actor, dryRun: false, feed: 'none', second: NO_FACTS, ...options })
 
 async function inputAt(model: string, at: string): Promise<string | null> {
   const { rows } = await pool.query<{ input: string | null }>(
@@ -59,7 +60,7 @@ async function countVersions(): Promise<number> {
 
 t.test('a new database has all that a sync would publish, and the facts agree with it', async (t) => {
   const before = await countVersions()
-  const outcome = await syncPrices(db, { dryRun: false, feed: 'none' })
+  const outcome = await syncPrices(db, { actor, dryRun: false, feed: 'none' })
   t.same([outcome.added, outcome.aliases, outcome.disagreements, outcome.held_back], [[], 0, [], []])
   t.ok(outcome.unchanged > 1_600)
   t.equal(await countVersions(), before)
@@ -89,6 +90,25 @@ t.test('a change without a date counts from now on, and what was priced before s
   t.same((await sync({ feed })).added, [], 'the same again changes nothing')
   t.same((await sync({})).added, [], 'nor does its absence')
   t.equal(await inputAt('changed-1', NOW), '1.5')
+})
+
+t.test('what is published stands in the audit log, by whom it was done; a dry run and no change do not', async (t) => {
+  const entries = async () =>
+    (await pool.query(`select principal, subject, after from copilot_internal.audit_log where action = 'price.sync'`))
+      .rows
+  const before = (await entries()).length
+  const feed = feedOf({ 'audited-1': { input_mtok: 1, output_mtok: 2 } })
+  await sync({ feed, dryRun: true })
+  t.equal((await entries()).length, before)
+  await sync({ feed })
+  await sync({ feed })
+  const [entry, ...more] = (await entries()).slice(before)
+  t.same(more, [])
+  t.match(entry, {
+    principal: 'a test',
+    subject: 'prices',
+    after: { added: 1, versions: [/^openai\/audited-1 from /] },
+  })
 })
 
 t.test('a dated change counts from its date, in the past and ahead', async (t) => {

@@ -25,6 +25,9 @@ const inFunction = (name: string, text: string, put = '') => ({
   put,
 })
 
+const TENANT_READS = 'test/db/tenant-reads.test.ts'
+const ROLES = 'test/sql/roles.test.ts'
+
 export const GUARDS: Guard[] = [
   {
     name: 'pinned plan',
@@ -98,7 +101,11 @@ export const GUARDS: Guard[] = [
   {
     name: 'commit once',
     why: 'another commit of a committed hold is booked too',
-    ...inFunction('commit_spend', "where r.status <> 'committed' and (i.tenant_id", 'where (i.tenant_id'),
+    ...inFunction(
+      'commit_spend',
+      "where r.status <> 'committed' and r.reservation_id = any (v_ids) and (i.tenant_id",
+      'where (i.tenant_id',
+    ),
     tests: [BALANCES],
   },
   {
@@ -114,7 +121,11 @@ export const GUARDS: Guard[] = [
   {
     name: 'release once',
     why: 'a hold that was settled is given back again',
-    ...inFunction('release_spend', "where r.status = 'reserved' and (i.tenant_id", 'where (i.tenant_id'),
+    ...inFunction(
+      'release_spend',
+      "where r.status = 'reserved' and r.reservation_id = any (v_known) and (i.tenant_id",
+      'where (i.tenant_id',
+    ),
     tests: [BALANCES],
   },
   {
@@ -202,5 +213,25 @@ export const GUARDS: Guard[] = [
     why: 'a zone whose running day began with a day that has ended cannot be set',
     ...inFunction('set_quotas', ' or p.starts_at = b.starts_at'),
     tests: [BALANCES],
+  },
+  {
+    name: 'reader of one tenant',
+    why: 'the reads of a bound key are narrowed by their conditions only',
+    file: 'src/db/connection.ts',
+    remove: '      if (tenantId !== null) await becomeReader(transaction, tenantId)\n',
+    put: '',
+    tests: [TENANT_READS],
+  },
+  {
+    name: 'forced row-level security',
+    why: 'the owner of the tables, and whoever works as it, is not held to any policy',
+    ...inFunction('protect_table', ', force row level security'),
+    tests: [ROLES],
+  },
+  {
+    name: 'rights of the service',
+    why: 'the service can rewrite cost records and the audit log by hand',
+    ...inFunction('protect_schema', "'audit_log',\n    'audit_head'", "'audit_head'"),
+    tests: [ROLES],
   },
 ]

@@ -2,12 +2,13 @@
 // that the tests which stand for it turn red. A guard that can go without a test noticing is a failure.
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { chmodSync, cpSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
+import { chmodSync, cpSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
 import { parseArgs } from 'node:util'
 import { GUARDS, type Guard } from './guard-list.ts'
+import { without } from './without.ts'
 
 const root = join(import.meta.dirname, '..', '..')
 const COPIED = ['.taprc', 'bench', 'migrations', 'openapi.yaml', 'package.json', 'src', 'test', 'tsconfig.json']
@@ -77,18 +78,6 @@ async function main(): Promise<number> {
   const kept = rows.filter((row) => row[2] === 'STILL GREEN').length
   console.log(`\n${rows.length - kept} of ${rows.length} guards are missed when they are gone`)
   return kept === 0 ? 0 : 1
-}
-
-/** The files without a guard, by their names. @throws where the text that is taken away is not in each exactly once. */
-function without({ name, file, alsoIn = [], remove, put }: Guard): Map<string, string> {
-  return new Map(
-    [file, ...alsoIn].map((path) => {
-      const text = readFileSync(join(root, path), 'utf8')
-      const places = text.split(remove).length - 1
-      if (places !== 1) throw new Error(`${name}: ${path} has its text ${places} times, not once`)
-      return [path, text.replace(remove, () => put)]
-    }),
-  )
 }
 
 async function runTests(guard: Guard | null, files: string[]): Promise<Outcome> {

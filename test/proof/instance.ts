@@ -6,6 +6,7 @@ import { openSharedCache } from '../../src/cache/shared.ts'
 import { DatabaseClock, readClock } from '../../src/db/clock.ts'
 import { connect } from '../../src/db/connection.ts'
 import { bootstrapAdminKey } from '../../src/services/api-keys.ts'
+import { openTargets } from '../../src/delivery/targets.ts'
 import { createServices } from '../../src/services/index.ts'
 import { ADMIN_KEY } from '../helpers/service.ts'
 
@@ -30,6 +31,8 @@ export async function openInstance(t: Pick<Test, 'teardown'>, databaseUrl: strin
       enforcement: 'enforce',
       tokens: null,
       retention: { db, archiveDir: '/nowhere', retentionDays: 90, archiveYears: 7, reservationDays: 30 },
+      targets: openTargets(undefined),
+      hasMail: false,
     }),
     limits: { decisions: unlimited, reads: unlimited, admin: unlimited },
     allowEmailIds: false,

@@ -74,7 +74,9 @@ const BREAKS: { name: string; statements: string[]; expected: object[] }[] = [
   },
   {
     name: 'I2: a balance above its limit and its raise',
-    statements: ['update copilot_internal.quota_periods set limit_usd = 5, raise_limit_usd = 8'],
+    statements: [
+      `update copilot_internal.quota_periods set limit_usd = 5, raise_limit_usd = 8, raise_until = '9999-01-01'`,
+    ],
     expected: [{ invariant: 'I2', subject: balance, detail: /^spent 8 \+ reserved 1 is above the limit 5 / }],
   },
   {
@@ -211,7 +213,7 @@ for (const { name, statements, expected } of BREAKS) {
 
 t.test('what may be above its limit, and whose keys only look alike, is healthy', async (t) => {
   const found = await reportAfter(
-    `update copilot_internal.quota_periods set limit_usd = 5, raise_limit_usd = 9`,
+    `update copilot_internal.quota_periods set limit_usd = 5, raise_limit_usd = 9, raise_until = '9999-01-01'`,
     `update copilot_internal.reservations set idempotency_key = 'one', principal = reservation_id::text`,
   )
   t.same(found, [])

@@ -357,6 +357,29 @@ t.test('a key in flight in another session makes its repeat wait, and then repla
   t.match(await answer, [{ outcome: { replayed: { reservation_id: item.reservation_id } } }])
 })
 
+t.test('two batches with the same keys in opposite orders wait for each other in one order only', async (t) => {
+  const [holder, first, second] = [
+    openSession(t, database.url),
+    openSession(t, database.url),
+    openSession(t, database.url),
+  ]
+  const keyed = (name: string) => hold('crossed', '1', { idempotency_key: `crossed-${name}` })
+  const [holderPid, firstPid, secondPid] = [await pidOf(holder), await pidOf(first), await pidOf(second)]
+  // A tenant that is known: the first request of a new one would wait for that.
+  await holder.reserve(hold('crossed', '1'))
+  await holder.pool.query('begin')
+  await holder.reserve(keyed('b'))
+  // It has a, and waits for b; c is free. Who took c first and then waited for a would close the circle.
+  const one = first.reserve(keyed('a'), keyed('b'), keyed('c'))
+  await untilBlocked(firstPid, holderPid)
+  const other = second.reserve(keyed('c'), keyed('a'))
+  await untilBlocked(secondPid, firstPid)
+  await holder.pool.query('rollback')
+  t.match(await one, [{ outcome: { granted: '1' } }, { outcome: { granted: '1' } }, { outcome: { granted: '1' } }])
+  t.match(await other, [{ outcome: { replayed: {} } }, { outcome: { replayed: {} } }])
+  await assertHealthy(t, pool)
+})
+
 t.test('a key of a record in flight in another session makes its repeat wait, and then replay or record', async (t) => {
   const [first, second] = [openSession(t, database.url), openSession(t, database.url)]
   const key = { idempotency_key: 'record-in-flight' }
@@ -389,6 +412,38 @@ t.test('a reservation that another session settles meanwhile is settled once', a
   await untilBlocked(secondPid, firstPid)
   await first.pool.query('commit')
   t.match(await answer, [{ outcome: { conflict: 'committed' } }, { outcome: { committed: { cost_usd: '0.5' } } }])
+  await assertHealthy(t, pool)
+})
+
+t.test('a hold that comes while a commit or a release works is unknown to it, and stays as it is', async (t) => {
+  const [holder, settler, other] = [
+    openSession(t, database.url),
+    openSession(t, database.url),
+    openSession(t, database.url),
+  ]
+  const [holderPid, settlerPid] = [await pidOf(holder), await pidOf(settler)]
+  const calls = {
+    commit: (ids: string[]) => settler.commit(...ids.map((id) => booking(id, '1'))),
+    release: (ids: string[]) => settler.release(...ids),
+  }
+  for (const [verb, call] of Object.entries(calls)) {
+    const [known, later] = [hold('later', '1'), hold('later', '1')]
+    const ids = [known, later].map(({ reservation_id: id }) => id)
+    await holder.reserve(known)
+    await holder.pool.query('begin')
+    await holder.pool.query('select from copilot_internal.reservations where reservation_id = $1 for update', [ids[0]])
+    const answer = call(ids)
+    await untilBlocked(settlerPid, holderPid)
+    await other.reserve(later)
+    await holder.pool.query('rollback')
+    const [, second] = await answer
+    t.match(second, verb === 'commit' ? { outcome: { unknown: true } } : { unknown: true }, verb)
+    const { rows } = await pool.query(
+      'select status from copilot_internal.reservations where reservation_id = any ($1) order by reservation_id',
+      [ids],
+    )
+    t.same(rows, [{ status: verb === 'commit' ? 'committed' : 'released' }, { status: 'reserved' }])
+  }
   await assertHealthy(t, pool)
 })
 

@@ -1,4 +1,4 @@
-import type pg from 'pg'
+import pg from 'pg'
 import t, { type Test } from 'tap'
 import { checkSpend } from '../../src/db/check-spend.ts'
 import { expireReservations } from '../../src/db/expire-reservations.ts'
@@ -22,7 +22,7 @@ type Node = {
 type Statement = { text: string; plan: Node; where: string }
 
 /** Tables of a few rows, of which the size is bounded by what they mean. */
-const SMALL = new Set(['quota_defaults'])
+const SMALL = new Set(['quota_defaults', 'audit_head'])
 
 function* walk(node: Node): Generator<Node> {
   yield node
@@ -212,6 +212,34 @@ async function grow(pool: pg.Pool): Promise<void> {
     from generate_series(1, 5000) n`)
 }
 
+/** Gives all of it to an owner that is no superuser, for whom row-level security is forced. */
+async function giveAway(pool: pg.Pool, owner: string): Promise<void> {
+  const { rows } = await pool.query<{ statement: string }>(
+    `
+    select format('alter schema %s owner to %I', n.oid::regnamespace, $1::text) as statement
+      from pg_namespace n where n.nspname in ('copilot_internal', 'copilot_partitions')
+    union all
+    select format('alter table %s owner to %I', c.oid::regclass, $1::text) from pg_class c
+     where c.relkind in ('r', 'p', 'v') and c.relnamespace::regnamespace::text in ('copilot_internal', 'copilot_partitions')
+    union all
+    select format('alter function %s owner to %I', p.oid::regprocedure, $1::text)
+      from pg_proc p join pg_language l on l.oid = p.prolang
+     where p.pronamespace = 'copilot_internal'::regnamespace and l.lanname <> 'internal'`,
+    [owner],
+  )
+  for (const { statement } of rows) await pool.query(statement)
+  await pool.query('select copilot_internal.protect_schema()')
+}
+
+const OWNER = `plans_owner_${process.pid}`
+const maintenance = new pg.Client({ connectionString: process.env['TEST_DATABASE_URL'] })
+await maintenance.connect()
+await maintenance.query(`create role ${OWNER} nologin`)
+t.teardown(async () => {
+  await maintenance.query(`drop role ${OWNER}`)
+  await maintenance.end()
+})
+
 const TABLES = [
   'cost_quotas',
   'quota_periods',
@@ -236,6 +264,15 @@ const STATES: { state: string; prepare: (pool: pg.Pool) => Promise<unknown> }[] 
     state: 'grown tables that have been analysed',
     prepare: async (pool) => {
       await grow(pool)
+      await pool.query('vacuum analyze')
+    },
+  },
+  { state: 'empty tables of an owner under row-level security', prepare: (pool) => giveAway(pool, OWNER) },
+  {
+    state: 'grown tables of an owner under row-level security',
+    prepare: async (pool) => {
+      await grow(pool)
+      await giveAway(pool, OWNER)
       await pool.query('vacuum analyze')
     },
   },

@@ -14,7 +14,9 @@ import { booking, hold, openSession, spending } from '../helpers/spend.ts'
 const database = await createDatabase(t)
 const { pool } = database
 const archiveDir = join(t.testdir(), 'archive')
-const db = connect(database.url, { connectionsMax: 1, statementMs: 60_000 })
+// As the service works: its role has to do for all of it.
+const roles = { service: true, reader: true }
+const db = connect(database.url, { connectionsMax: 1, statementMs: 60_000, roles })
 t.teardown(() => db.destroy())
 const retention: Retention = { db, archiveDir, retentionDays: 90, archiveYears: 7, reservationDays: 30 }
 const { signal } = new AbortController()

@@ -41,7 +41,13 @@ export function registerAuth(app: FastifyInstance, { hashKey, findPrincipal, cou
   const known = new LRUCache<string, Principal, string>({
     max: KEYS_MAX,
     ttl: TRUSTED_MS,
-    fetchMethod: async (_hash, _stale, { context: bearer }) => (await findPrincipal(bearer)) ?? undefined,
+    fetchMethod: async (_hash, _stale, { options, context: bearer }) => {
+      const askedAt = performance.now()
+      const principal = await findPrincipal(bearer)
+      // From when it was asked for: a slow answer is as old as its question.
+      options.ttl = Math.max(1, TRUSTED_MS - Math.ceil(performance.now() - askedAt))
+      return principal ?? undefined
+    },
   })
   app.decorateRequest('principal')
   app.addHook('onRequest', async (request) => {

@@ -52,8 +52,18 @@ export function registerProblems(app: FastifyInstance): void {
 /** Also for what Fastify refuses before it knows the route. */
 export function answerError(error: FastifyError, request: FastifyRequest, reply: FastifyReply): void {
   const problem = toProblem(error)
+  if (problem.code === 'payload_too_large') readOn(request, reply)
   if (ERRORS[problem.code].status >= 500) request.log.error({ err: error }, 'request failed')
   void sendProblem(request, reply, problem)
+}
+
+/**
+ * A body that is refused is read to its end and dropped, for as long as a request may take: where the connection is
+ * closed at once instead, a caller who still writes meets a broken pipe and never sees why.
+ */
+function readOn(request: FastifyRequest, reply: FastifyReply): void {
+  reply.removeHeader('connection')
+  request.raw.resume()
 }
 
 /** For what is not HTTP, where there is no request to answer: straight to the socket, which is closed then. */

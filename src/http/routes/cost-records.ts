@@ -1,6 +1,7 @@
 import type { App } from '../app-type.ts'
 import type { Services } from '../../services/index.ts'
 import { CorrectAnswer, CorrectBody, RecordParams, RecordsAnswer, RecordsBody } from '../../schemas/records.ts'
+import { actorOf } from '../actor.ts'
 import { ADMINS, CALLERS } from '../plugins/auth.ts'
 import { answers } from '../problem-responses.ts'
 
@@ -41,6 +42,8 @@ export function costRecordRoutes(app: App, services: Services): void {
       },
     },
     async (request, reply) =>
-      reply.code(201).send(await services.correct(request.principal, request.params.cost_record_id, request.body)),
+      reply
+        .code(201)
+        .send(await services.correct(request.principal, actorOf(request), request.params.cost_record_id, request.body)),
   )
 }

@@ -1,5 +1,6 @@
 import type { App } from '../app-type.ts'
 import type { Services } from '../../services/index.ts'
+import { ReasonHeaders } from '../../schemas/audit.ts'
 import { Page } from '../../schemas/common.ts'
 import {
   E2bPriceBody,
@@ -11,6 +12,7 @@ import {
   SyncAnswer,
   SyncBody,
 } from '../../schemas/pricing.ts'
+import { actorOf } from '../actor.ts'
 import { makeCursor, readCursor } from '../cursor.ts'
 import { ADMINS, READERS } from '../plugins/auth.ts'
 import { answers } from '../problem-responses.ts'
@@ -53,11 +55,12 @@ export function pricingRoutes(app: App, services: Services): void {
         operationId: 'publishModelPrice',
         summary: 'Add a version of a model’s rate card, also ahead or in the past',
         description: ADD_DESCRIPTION,
+        headers: ReasonHeaders,
         body: ModelPriceBody,
         response: answers({ 201: ModelPriceVersion }),
       },
     },
-    async (request, reply) => reply.code(201).send(await services.publishModelPrice(request.body)),
+    async (request, reply) => reply.code(201).send(await services.publishModelPrice(actorOf(request), request.body)),
   )
 
   app.get(
@@ -89,11 +92,12 @@ export function pricingRoutes(app: App, services: Services): void {
         operationId: 'publishSandboxPrice',
         summary: 'Add a version of the sandbox rate card of a tier and region',
         description: `${ADD_DESCRIPTION} Without vcpu and memory_mib the tier keeps its size.`,
+        headers: ReasonHeaders,
         body: E2bPriceBody,
         response: answers({ 201: E2bPriceVersion }),
       },
     },
-    async (request, reply) => reply.code(201).send(await services.publishE2bPrice(request.body)),
+    async (request, reply) => reply.code(201).send(await services.publishE2bPrice(actorOf(request), request.body)),
   )
 
   app.post(
@@ -107,10 +111,11 @@ export function pricingRoutes(app: App, services: Services): void {
         description:
           'A change counts from its date, or from now on where it has none. Disagreements and absurd changes are listed ' +
           'and not published; POST /v1/pricing/models decides. Where the feed is out of reach the package stands alone, and sources says so.',
+        headers: ReasonHeaders,
         body: SyncBody,
         response: answers({ 200: SyncAnswer }),
       },
     },
-    async (request, reply) => reply.send(await services.syncPrices(request.body)),
+    async (request, reply) => reply.send(await services.syncPrices(actorOf(request), request.body)),
   )
 }

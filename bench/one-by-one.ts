@@ -1,0 +1,35 @@
+// A yardstick that is not the product: the same decision by the same function, but a transaction for each request, on a
+// pool of 16 connections.
+import Fastify from 'fastify'
+import { openPriceCache } from '../src/cache/prices.ts'
+import { openSharedCache } from '../src/cache/shared.ts'
+import { DatabaseClock, readClock } from '../src/db/clock.ts'
+import { connect } from '../src/db/connection.ts'
+import { reserveSpend, type ReserveItem } from '../src/db/reserve-spend.ts'
+import { idempotencyKeyOf } from '../src/http/idempotency-key.ts'
+import { registerValidation } from '../src/http/plugins/validation.ts'
+import { ReserveBody } from '../src/schemas/reservations.ts'
+import { reserve } from '../src/services/reserve.ts'
+
+const databaseUrl = process.env['DATABASE_URL'] ?? ''
+const db = connect(databaseUrl, { connectionsMax: 16 })
+const prices = openPriceCache(
+  db,
+  openSharedCache(undefined, databaseUrl, () => {}),
+)
+const deps = {
+  db,
+  prices,
+  clock: new DatabaseClock(await readClock(db)),
+  decide: async (item: ReserveItem) => (await reserveSpend(db, [item], 'enforce', false))[0]!,
+}
+const principal = { id: 'bench', role: 'service' as const, tenantId: null }
+
+const app = Fastify()
+registerValidation(app, { allowEmailIds: false })
+app.post<{ Body: ReserveBody }>('/v1/reservations', { schema: { body: ReserveBody } }, async (request, reply) => {
+  const { body } = await reserve(deps, principal, request.body, idempotencyKeyOf(request.headers['idempotency-key']))
+  return reply.code(201).send(body)
+})
+console.log(`listens on ${await app.listen({ host: '127.0.0.1', port: 0 })}`)
+process.on('SIGTERM', () => process.exit(0))

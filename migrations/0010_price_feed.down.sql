@@ -1,0 +1,2 @@
+alter table copilot_internal.price_edition
+  drop column fed_at;

@@ -1,0 +1,59 @@
+-- claim_deliveries: begins an attempt of what is due, the longest due first, with all that sending needs.
+--
+-- p_endpoint_ids, p_in_flight: how many attempts the caller has running for each endpoint. An endpoint has at most 20 a caller, a
+-- mailbox 4: one that is dead takes no one else's place.
+-- The attempt's number is counted here, so that one that ends in a crash counts too; its delivery is due again after 60
+-- seconds, which is longer than any attempt takes.
+-- Locks: deliveries that are due, skipping those that another transaction has.
+create or replace function copilot_internal.claim_deliveries(p_endpoint_ids uuid[], p_in_flight integer[])
+returns table (
+  delivery_id uuid, endpoint_id uuid, attempt integer, kind text, url text, recipients text[], secrets text[], event json,
+  started_at timestamptz
+)
+language plpgsql volatile
+set search_path = pg_catalog, pg_temp
+-- Look-ups by index, whatever the statistics say: the table is filled and emptied between two runs of analyze.
+set enable_hashjoin = off
+set enable_mergejoin = off
+set enable_seqscan = off
+as $$
+#variable_conflict use_column
+declare
+  v_now timestamptz := copilot_internal.clock_now();
+begin
+  return query
+  with due as materialized (
+    select d.delivery_id
+    from copilot_internal.webhook_endpoints w
+    cross join lateral (
+      select d.delivery_id
+      from copilot_internal.webhook_deliveries d
+      where d.endpoint_id = w.endpoint_id and d.status = 'pending' and d.next_attempt_at <= v_now
+      order by d.next_attempt_at, d.delivery_id
+      limit greatest(0, case w.kind when 'email' then 4 else 20 end - coalesce(
+        (select b.n from unnest(p_endpoint_ids, p_in_flight) b(endpoint_id, n) where b.endpoint_id = w.endpoint_id), 0))
+      for update skip locked
+    ) d
+    where w.enabled
+  ),
+  claimed as (
+    update copilot_internal.webhook_deliveries d
+      set attempts = d.attempts + 1, next_attempt_at = v_now + interval '60 seconds'
+      from due
+      where d.delivery_id = due.delivery_id
+      returning d.delivery_id, d.endpoint_id, d.event_id, d.attempts
+  )
+  select c.delivery_id, c.endpoint_id, c.attempts, w.kind, w.url, w.recipients,
+         array(
+           select s.secret from copilot_internal.webhook_secrets s
+           where s.endpoint_id = c.endpoint_id and (s.valid_until is null or s.valid_until > v_now)
+           order by s.made_at desc limit 4),
+         case when e.event_id is null then null
+           else json_build_object('event_id', e.event_id, 'type', e.type, 'created_at', e.created_at, 'tenant_id', e.tenant_id,
+             'user_id', e.user_id, 'quota_id', e.quota_id, 'data', e.data) end,
+         v_now
+  from claimed c
+  join copilot_internal.webhook_endpoints w on w.endpoint_id = c.endpoint_id
+  left join copilot_internal.quota_events e on e.event_id = c.event_id;
+end $$;
+comment on function copilot_internal.claim_deliveries(uuid[], integer[]) is 'Begins an attempt of each delivery that is due.';

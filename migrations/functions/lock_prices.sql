@@ -1,0 +1,11 @@
+-- lock_prices: until the transaction ends, nobody else changes prices.
+-- Locks: the edition, the publishers' queue.
+create or replace function copilot_internal.lock_prices()
+returns void
+language plpgsql volatile security definer
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  perform from copilot_internal.price_edition for update;
+end $$;
+comment on function copilot_internal.lock_prices() is 'Takes the publishers'' queue until the transaction ends.';

@@ -1,0 +1,125 @@
+-- rerate_page: of the next lines of cost by their ids, those that would cost otherwise by the versions that are known by now for
+-- their moment (rule 9), and those that were booked without a price and have one by now (rule 10), whatever it comes to.
+--
+-- Looked at are lines recorded until p_recorded_until, behind p_after, at most p_rows_max; asked about are those that
+-- occurred from p_from until before p_to, of p_model where it is not null (exact; runs of sandboxes have none).
+-- What usage priced is rated again: no line that is corrected or a reversal, none whose cost its caller or an admin gave, no
+-- charge of a lapse. Reads only; correct_record() books.
+-- Answers { looked: how many lines, last: the last one's id or null, lines: [those that would change],
+--   unpriced: how many still have no price, undecided: how many cannot be rated as they were: the reservation, and with it the
+--   moment or the tier that priced the line, is gone and would decide }.
+create or replace function copilot_internal.rerate_page(
+  p_resource_type copilot_internal.resource_type, p_from timestamptz, p_to timestamptz, p_model text,
+  p_recorded_until timestamptz, p_after uuid, p_rows_max integer
+)
+returns json
+language plpgsql stable
+set search_path = pg_catalog, pg_temp
+-- Look-ups by index, and a scan in the order of ids that ends at the limit.
+set enable_hashjoin = off
+set enable_mergejoin = off
+set enable_seqscan = off
+set enable_bitmapscan = off
+set enable_sort = off
+as $$
+declare
+  -- Nothing is recorded more than 5 minutes before it occurs, so earlier partitions are not looked at.
+  v_recorded_from timestamptz := p_from - interval '5 minutes';
+  v_page json;
+begin
+  if p_resource_type = 'llm' then
+    with page as materialized (
+      select l.* from copilot_internal.llm_cost_records l
+      where l.cost_record_id > p_after and l.recorded_at >= v_recorded_from and l.recorded_at <= p_recorded_until
+      order by l.cost_record_id
+      limit p_rows_max
+    ), asked as materialized (
+      select l.*, h.created_at, h.service_tier as asked_tier,
+             -- The time in a reservation's id, where the reservation itself is gone.
+             case when l.reservation_id is not null and h.status is null
+               then to_timestamp(('x' || translate(left(l.reservation_id::text, 13), '-', ''))::bit(48)::bigint / 1000.0) end as made_at
+      from page l
+      left join lateral (
+        select r.created_at, r.service_tier, r.status from copilot_internal.reservations r where r.reservation_id = l.reservation_id
+      ) h on true
+      where l.occurred_at >= p_from and l.occurred_at < p_to
+        and l.model is not null and (p_model is null or l.model = p_model)
+        and l.usage <> '{}'
+        and case when l.estimated then l.price_id is null or h.status = 'committed' else l.price_id is not null end
+        and not exists (select from copilot_internal.record_corrections k where k.corrects = l.cost_record_id)
+        and not exists (
+          select from copilot_internal.record_corrections k where k.corrects = l.corrects and k.reversal_id = l.cost_record_id)
+    ), rated as (
+      select l.*, cost.total_cost_usd as new_usd, (card.price).price_id as new_price_id,
+             l.made_at is not null and earlier.total_cost_usd is distinct from cost.total_cost_usd
+               -- Rated by the card that priced it, a line comes to what was booked, or its tier is not what is stored.
+               or not l.estimated and own.total_cost_usd is distinct from l.total_cost_usd as undecided
+      from asked l
+      cross join lateral (
+        select coalesce(l.asked_tier, l.service_tier) as tier,
+               copilot_internal.find_model_price(l.provider, l.model, coalesce(l.created_at, l.occurred_at)) as price
+      ) card
+      cross join lateral copilot_internal.price_llm_usage(card.price, l.usage, card.tier, l.region) cost
+      left join lateral copilot_internal.price_llm_usage(
+        copilot_internal.find_model_price(l.provider, l.model, l.made_at), l.usage, card.tier, l.region) earlier on l.made_at is not null
+      left join lateral copilot_internal.price_llm_usage(l.price_id, l.usage, card.tier, l.region) own on not l.estimated
+    )
+    select json_build_object(
+      'looked', (select count(*) from page),
+      'last', (select p.cost_record_id from page p order by p.cost_record_id desc limit 1),
+      'unpriced', (select count(*) from rated r where r.new_usd is null),
+      'undecided', (select count(*) from rated r where r.new_usd is not null and r.undecided),
+      'lines', coalesce((
+        select json_agg(json_build_object(
+          'cost_record_id', r.cost_record_id, 'resource_type', 'llm', 'tenant_id', r.tenant_id, 'user_id', r.user_id,
+          'provider', r.provider, 'model', r.model,
+          'occurred_at', r.occurred_at, 'cost_usd', r.total_cost_usd::text, 'new_cost_usd', r.new_usd::text, 'price_id', r.price_id,
+          'new_price_id', r.new_price_id, 'estimated', r.estimated, 'usage', r.usage) order by r.cost_record_id)
+        from rated r
+        where r.new_usd is not null and not r.undecided and (r.estimated or r.new_usd <> r.total_cost_usd)), '[]')) into v_page;
+  else
+    with page as materialized (
+      select l.* from copilot_internal.e2b_cost_records l
+      where l.cost_record_id > p_after and l.recorded_at >= v_recorded_from and l.recorded_at <= p_recorded_until
+      order by l.cost_record_id
+      limit p_rows_max
+    ), asked as materialized (
+      select l.*, h.created_at,
+             case when l.reservation_id is not null and h.status is null
+               then to_timestamp(('x' || translate(left(l.reservation_id::text, 13), '-', ''))::bit(48)::bigint / 1000.0) end as made_at
+      from page l
+      left join lateral (
+        select r.created_at, r.status from copilot_internal.reservations r where r.reservation_id = l.reservation_id
+      ) h on true
+      where l.occurred_at >= p_from and l.occurred_at < p_to
+        and p_model is null
+        and l.execution_time_seconds is not null
+        and case when l.estimated then l.price_id is null or h.status = 'committed' else l.price_id is not null end
+        and not exists (select from copilot_internal.record_corrections k where k.corrects = l.cost_record_id)
+        and not exists (
+          select from copilot_internal.record_corrections k where k.corrects = l.corrects and k.reversal_id = l.cost_record_id)
+    ), rated as (
+      select l.*, cost.total_cost_usd as new_usd, cost.price_id as new_price_id,
+             l.made_at is not null and earlier.total_cost_usd is distinct from cost.total_cost_usd as undecided
+      from asked l
+      cross join lateral copilot_internal.price_e2b_usage(
+        l.tier, l.region, l.vcpu, l.memory_mib, coalesce(l.created_at, l.occurred_at), l.execution_time_seconds) cost
+      left join lateral copilot_internal.price_e2b_usage(
+        l.tier, l.region, l.vcpu, l.memory_mib, l.made_at, l.execution_time_seconds) earlier on l.made_at is not null
+    )
+    select json_build_object(
+      'looked', (select count(*) from page),
+      'last', (select p.cost_record_id from page p order by p.cost_record_id desc limit 1),
+      'unpriced', (select count(*) from rated r where r.new_usd is null),
+      'undecided', (select count(*) from rated r where r.new_usd is not null and r.undecided),
+      'lines', coalesce((
+        select json_agg(json_build_object(
+          'cost_record_id', r.cost_record_id, 'resource_type', 'e2b', 'tenant_id', r.tenant_id, 'user_id', r.user_id, 'tier', r.tier,
+          'occurred_at', r.occurred_at, 'cost_usd', r.total_cost_usd::text, 'new_cost_usd', r.new_usd::text, 'price_id', r.price_id,
+          'new_price_id', r.new_price_id, 'estimated', r.estimated, 'seconds', r.execution_time_seconds::text) order by r.cost_record_id)
+        from rated r
+        where r.new_usd is not null and not r.undecided and (r.estimated or r.new_usd <> r.total_cost_usd)), '[]')) into v_page;
+  end if;
+  return v_page;
+end $$;
+comment on function copilot_internal.rerate_page(copilot_internal.resource_type, timestamptz, timestamptz, text, timestamptz, uuid, integer) is 'Lines of cost that would cost otherwise by the prices known by now, a page at a time.';

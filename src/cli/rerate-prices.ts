@@ -1,0 +1,110 @@
+import { userInfo } from 'node:os'
+import type { Db } from '../db/connection.ts'
+import { epochMicros } from '../domain/instant.ts'
+import { usdText } from '../domain/money.ts'
+import { rerate, type RerateTotals } from '../services/rerate.ts'
+
+/** How often a person hears of a run that takes long. */
+const TELL_MS = 2_000
+
+export type RerateValues = { from?: string; to?: string; model?: string; apply?: boolean; json?: boolean }
+
+type Range = { from: string; to: string }
+
+/** The times that a run is about. @throws Error that says what is wrong with them. */
+export function rangeOf({ from, to }: RerateValues): Range {
+  if (from === undefined || to === undefined) throw new Error('rerate needs --from and --to')
+  const range = { from: instantOf('--from', from), to: instantOf('--to', to) }
+  if (epochMicros(range.from) >= epochMicros(range.to)) throw new Error('--from must be before --to')
+  return range
+}
+
+function instantOf(name: string, text: string): string {
+  const at = /^\d{4}-\d{2}-\d{2}$/.test(text) ? `${text}T00:00:00Z` : text.toUpperCase()
+  try {
+    epochMicros(at)
+  } catch {
+    throw new Error(`${name} is a day of UTC, as 2026-11-01, or a time, as 2026-11-01T06:00:00Z; not ${text}`)
+  }
+  return at
+}
+
+/** Prints the lines that would cost otherwise as they are found, books them with --apply, and then the totals. */
+export async function rerateRecords(db: Db, values: RerateValues, range: Range): Promise<number> {
+  const { apply = false, json = false, model = null } = values
+  const print = json ? jsonPrinter() : textPrinter()
+  let toldAt = performance.now()
+  const totals = await rerate(
+    { db, actor: { principal: `cli:${userInfo().username}`, ip: null } },
+    { ...range, model, apply },
+    {
+      line: (line) => print.line(line),
+      progress: (soFar) => {
+        if (performance.now() - toldAt < TELL_MS) return
+        toldAt = performance.now()
+        process.stderr.write(`${soFar.looked} records looked at, ${soFar.changes} would cost otherwise so far\n`)
+      },
+    },
+  )
+  print.end(totals, apply)
+  return 0
+}
+
+type Printer = { line(line: object): void; end(totals: RerateTotals, apply: boolean): void }
+
+/** One document, written as it comes: nobody has to hold it. */
+function jsonPrinter(): Printer {
+  let lead = '{"data":[\n'
+  const head = () => {
+    const text = lead
+    lead = ',\n'
+    return text
+  }
+  return {
+    line: (line) => process.stdout.write(`${head()}${JSON.stringify(line)}`),
+    end: ({ difference_usd: differenceUsd, ...counts }, apply) => {
+      const totals = { applied: apply, ...counts, difference_usd: JSON.rawJSON(usdText(differenceUsd)) }
+      process.stdout.write(`${lead === ',\n' ? '' : head()}\n],"totals":${JSON.stringify(totals)}}\n`)
+    },
+  }
+}
+
+function textPrinter(): Printer {
+  return {
+    line: (line) => process.stdout.write(`${describe(JSON.parse(JSON.stringify(line), asWritten) as Line)}\n`),
+    end: ({ difference_usd: differenceUsd, ...counts }, apply) => {
+      const { looked, changes, corrected, overtaken, unpriced, undecided } = counts
+      const lines = [
+        `${looked} records looked at; ${changes} ${apply ? 'cost otherwise, and' : 'would cost otherwise,'} ${usdText(differenceUsd)} USD in all; ${corrected} corrected.`,
+        ...(overtaken > 0 ? [`${overtaken} were corrected by somebody else meanwhile.`] : []),
+        ...(unpriced > 0 ? [`${unpriced} still have no price.`] : []),
+        ...(undecided > 0 ? [`${undecided} cannot be rated: what priced them is gone with their reservation.`] : []),
+        ...(!apply && changes > 0 ? ['Nothing was booked; --apply books it.'] : []),
+      ]
+      process.stdout.write(`${lines.join('\n')}\n`)
+    },
+  }
+}
+
+type Line = {
+  cost_record_id: string
+  tenant_id: string
+  provider?: string
+  model?: string
+  tier?: string
+  occurred_at: string
+  cost_usd: string
+  new_cost_usd: string
+  estimated: boolean
+}
+
+/** Amounts by their digits. */
+function asWritten(_key: string, value: unknown, { source }: { source?: string }): unknown {
+  return typeof value === 'number' ? source : value
+}
+
+function describe({ cost_record_id: id, tenant_id: tenantId, ...line }: Line): string {
+  const what = line.model === undefined ? `sandbox ${line.tier}` : `${line.provider} ${line.model}`
+  const why = line.estimated ? ' (had no price)' : ''
+  return `${line.occurred_at} ${id} ${tenantId} ${what}: ${line.cost_usd} -> ${line.new_cost_usd}${why}`
+}

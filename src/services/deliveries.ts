@@ -1,0 +1,68 @@
+import { uuidv7 } from 'uuidv7'
+import type { Db } from '../db/connection.ts'
+import {
+  insertTest,
+  listDeliveries as readDeliveries,
+  sendDeliveryAgain,
+  type DeliveryStatus,
+  type StoredDelivery,
+} from '../db/deliveries.ts'
+import { toProblem } from '../db/faults.ts'
+import { findEndpoint } from '../db/webhook-endpoints.ts'
+import { Problem } from '../errors.ts'
+import { timeText } from './answers.ts'
+import { pageOf, type PageOf } from './page.ts'
+import { noEndpoint } from './webhook-endpoints.ts'
+
+type Deps = { db: Db }
+
+/** An endpoint's deliveries, the last queued first. @throws not_found; unavailable. */
+export async function listDeliveries(
+  { db }: Deps,
+  endpointId: string,
+  status: DeliveryStatus | undefined,
+  afterId: string | null,
+  limit: number,
+): Promise<PageOf<string>> {
+  return asking(async () => {
+    if ((await findEndpoint(db, endpointId)) === null) throw noEndpoint(endpointId)
+    const deliveries = await readDeliveries(db, endpointId, status, afterId, limit + 1)
+    return pageOf(deliveries, limit, deliveryAnswer, ({ delivery_id: id }) => id)
+  })
+}
+
+/** Queues a test for an endpoint: one attempt, which tells of no event. @throws not_found; unavailable. */
+export async function testEndpoint({ db }: Deps, endpointId: string): Promise<object> {
+  return asking(async () => {
+    const queued = await insertTest(db, uuidv7(), endpointId)
+    if (queued === null) throw noEndpoint(endpointId)
+    return deliveryAnswer(queued)
+  })
+}
+
+/** Makes a delivery due again at once, whatever became of it, with all its attempts. @throws not_found; unavailable. */
+export async function redeliver({ db }: Deps, deliveryId: string): Promise<object> {
+  return asking(async () => {
+    const queued = await sendDeliveryAgain(db, deliveryId)
+    if (queued === null) throw new Problem('not_found', `There is no delivery ${deliveryId}`)
+    return deliveryAnswer(queued)
+  })
+}
+
+function deliveryAnswer(stored: StoredDelivery): object {
+  const time = (at: Date | null) => (at === null ? null : timeText(at))
+  return {
+    ...stored,
+    next_attempt_at: time(stored.next_attempt_at),
+    created_at: timeText(stored.created_at),
+    settled_at: time(stored.settled_at),
+  }
+}
+
+async function asking<Answer>(ask: () => Promise<Answer>): Promise<Answer> {
+  try {
+    return await ask()
+  } catch (error) {
+    throw toProblem(error)
+  }
+}

@@ -1,0 +1,119 @@
+import { uuidv7 } from 'uuidv7'
+import type { Actor } from '../db/audit.ts'
+import type { Db } from '../db/connection.ts'
+import { correctRecord } from '../db/correct-record.ts'
+import { readRatedPage, readRerateStart, type RatedLine, type RerateFilter } from '../db/rerate.ts'
+import { sendAgain } from '../db/send-again.ts'
+import { decimal, usdText, type Usd } from '../domain/money.ts'
+import { timeText, usdJson } from './answers.ts'
+
+/** So many lines are looked at, and held in memory, at once. */
+const PAGE_ROWS = 1_000
+
+/** Who has it done: each correction stands in the audit log. */
+type RerateDeps = { db: Db; actor: Omit<Actor, 'reason'> }
+
+export type RerateRequest = RerateFilter & {
+  /** Whether corrections are booked. */
+  apply: boolean
+}
+
+/** What a run came to, so far or at its end. `difference_usd` is the sum over the lines it answered. */
+export type RerateTotals = {
+  looked: number
+  changes: number
+  corrected: number
+  /** Corrected by somebody else while this ran. */
+  overtaken: number
+  unpriced: number
+  undecided: number
+  difference_usd: Usd
+}
+
+/**
+ * Finds the lines of cost that would cost otherwise by the prices known by now for their moment, those that were booked
+ * without a price among them, and books corrections where that is asked for: each line's reversal and its real cost, in a
+ * transaction of its own.
+ *
+ * A run that broke is begun again: a line that is corrected is not found again, so nothing is corrected twice.
+ * @param tell.line receives each line that changes, with what was booked for it.
+ * @param tell.progress receives the totals so far, after each page.
+ * @throws errors of Postgres as they are; what was booked before stays booked.
+ */
+export async function rerate(
+  { db, actor }: RerateDeps,
+  request: RerateRequest,
+  tell: { line(line: object): void; progress(totals: RerateTotals): void },
+): Promise<RerateTotals> {
+  const totals: RerateTotals = {
+    looked: 0,
+    changes: 0,
+    corrected: 0,
+    overtaken: 0,
+    unpriced: 0,
+    undecided: 0,
+    difference_usd: decimal(0),
+  }
+  const recordedUntil = await readRerateStart(db)
+  for (const resourceType of ['llm', 'e2b'] as const) {
+    let after: string | null = null
+    do {
+      const page = await readRatedPage(db, resourceType, request, { recordedUntil, after, rowsMax: PAGE_ROWS })
+      for (const line of page.lines) {
+        const booked = request.apply ? await book(db, actor, line) : null
+        if (booked === 'overtaken') totals.overtaken += 1
+        else {
+          totals.changes += 1
+          if (booked !== null) totals.corrected += 1
+          const newUsd = decimal(booked?.costUsd ?? line.new_cost_usd)
+          const differenceUsd = newUsd.minus(decimal(line.cost_usd))
+          totals.difference_usd = totals.difference_usd.plus(differenceUsd)
+          tell.line(lineAnswer(line, newUsd, differenceUsd, booked?.successorId ?? null))
+        }
+      }
+      totals.looked += page.looked
+      totals.unpriced += page.unpriced
+      totals.undecided += page.undecided
+      tell.progress(totals)
+      after = page.last
+    } while (after !== null)
+  }
+  return totals
+}
+
+/** Corrects a line by its own usage. Overtaken: somebody else has corrected it, or taken its price away, since. */
+async function book(
+  db: Db,
+  actor: RerateDeps['actor'],
+  line: RatedLine,
+): Promise<{ successorId: string; costUsd: string } | 'overtaken'> {
+  const correction = {
+    costRecordId: line.cost_record_id,
+    tenantId: null,
+    // Made here, before it is sent: sent again after a lost connection, it is the same correction.
+    reversalId: uuidv7(),
+    successorId: uuidv7(),
+    ...(line.usage === undefined
+      ? { measure: 'seconds' as const, seconds: line.seconds! }
+      : { measure: 'tokens' as const, usage: line.usage }),
+    provider: null,
+    model: null,
+    reason: `re-rated by price ${line.new_price_id}`,
+  }
+  const outcome = await sendAgain(() => correctRecord(db, actor, correction))
+  if (!('lines' in outcome)) return 'overtaken'
+  const [, successor] = outcome.lines
+  return { successorId: successor!.cost_record_id, costUsd: successor!.cost_usd }
+}
+
+function lineAnswer(line: RatedLine, newUsd: Usd, differenceUsd: Usd, successorId: string | null): object {
+  const { usage: _usage, seconds: _seconds, new_cost_usd: _new, ...what } = line
+  return {
+    ...what,
+    occurred_at: timeText(line.occurred_at),
+    cost_usd: usdJson(line.cost_usd),
+    new_cost_usd: usdJson(usdText(newUsd)),
+    difference_usd: usdJson(usdText(differenceUsd)),
+    successor_id: successorId,
+  }
+}

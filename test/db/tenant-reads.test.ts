@@ -1,0 +1,138 @@
+import { sql } from 'kysely'
+import t from 'tap'
+import { becomeReader, connect, readOf, readReport, type Db } from '../../src/db/connection.ts'
+import { listRecords } from '../../src/db/cost-records.ts'
+import { listEvents } from '../../src/db/events.ts'
+import { findQuota, listQuotas, readHistory, readScopeStatus } from '../../src/db/quotas.ts'
+import { findReservation, listReservations } from '../../src/db/reservations.ts'
+import { findRoles } from '../../src/db/roles.ts'
+import { createDatabase } from '../helpers/database.ts'
+import { fillTenants } from '../helpers/two-tenants.ts'
+
+const database = await createDatabase(t)
+const ids = await fillTenants(t, database, ['acme', 'other'])
+const { roles, unprotected } = await findRoles(database.url)
+// One connection each for reads and reports, so that whatever stays on it is met by the next one.
+const db = connect(database.url, { roles, connectionsMax: 1 })
+t.teardown(() => db.destroy())
+
+type State = { role: string; tenant: string | null; pid: number }
+const state = async (of: Db): Promise<State> => {
+  const { rows } = await sql<State>`
+    select current_user as role, nullif(current_setting('purser.tenant', true), '') as tenant, pg_backend_pid() as pid`.execute(
+    of,
+  )
+  return rows[0]!
+}
+const countAll = async (of: Db): Promise<string[]> => {
+  const { rows } = await sql<{ tenant_id: string }>`
+    select distinct tenant_id from copilot_internal.reservations order by 1`.execute(of)
+  return rows.map(({ tenant_id: tenant }) => tenant)
+}
+
+t.test('a login of the owner takes on both roles, and nothing is left unprotected', async (t) => {
+  t.same({ roles, unprotected }, { roles: { service: true, reader: true }, unprotected: [] })
+  t.match(await state(db), { role: 'purser_service', tenant: null })
+  t.match(await readReport(db, null, state), { role: 'purser_service', tenant: null })
+})
+
+t.test('the reads of a tenant run as the reader, for that tenant, for that transaction', async (t) => {
+  for (const read of [readOf, readReport]) {
+    t.match(await read(db, 'acme', state), { role: 'purser_reader', tenant: 'acme' })
+    t.same(await read(db, 'acme', countAll), ['acme'], 'whatever the statement asks for')
+    t.same(await read(db, 'nobody', countAll), [])
+    t.same(await read(db, null, countAll), ['acme', 'other'])
+  }
+})
+
+t.test('nothing of it stays on a pooled connection: after an answer, an error, an end of the statement', async (t) => {
+  for (const read of [readOf, readReport]) {
+    const before = await read(db, null, state)
+    const after = async (what: string) => t.same(await read(db, null, state), before, `${read.name} ${what}`)
+    await read(db, 'acme', countAll)
+    await after('after an answer')
+    await t.rejects(
+      read(db, 'acme', (reading) => sql`select 1 / 0`.execute(reading)),
+      { code: '22012' },
+    )
+    await after('after an error of a statement')
+    await t.rejects(
+      read(db, 'acme', async () => {
+        throw new Error('of ours')
+      }),
+      { message: 'of ours' },
+    )
+    await after('after an error of ours')
+    await t.rejects(
+      read(db, 'acme', async (reading) => {
+        await sql`set local statement_timeout = 1`.execute(reading)
+        await sql`select pg_sleep(5)`.execute(reading)
+      }),
+      { code: '57014' },
+    )
+    await after('after a statement that was ended')
+    await t.rejects(
+      read(db, 'acme', (reading) => sql`insert into copilot_internal.scopes default values`.execute(reading)),
+      { code: /42501|25006/ },
+      'it cannot write',
+    )
+    await after('after a write that was refused')
+  }
+})
+
+t.test('a name is a value: it cannot become a role, a setting or a statement', async (t) => {
+  for (const name of [`acme'; reset role --`, `' or true --`, 'acme", "other', '%', 'ACME', ' acme']) {
+    t.same(await readOf(db, name, countAll), [], name)
+    t.equal((await readOf(db, name, state)).role, 'purser_reader')
+  }
+})
+
+t.test('a transaction that became the reader cannot see more by asking again for another tenant’s rows', async (t) => {
+  await db.transaction().execute(async (transaction) => {
+    await becomeReader(transaction, 'acme')
+    t.same(await countAll(transaction), ['acme'])
+  })
+})
+
+t.test('each read of one tenant finds its own and not another’s, by any id', async (t) => {
+  t.match(await findReservation(db, ids.acme.reservationId, 'acme'), { tenant_id: 'acme' })
+  t.equal(await findReservation(db, ids.other.reservationId, 'acme'), null)
+  t.match(await findQuota(db, ids.acme.quotaId, 'acme'), { tenant_id: 'acme' })
+  t.equal(await findQuota(db, ids.other.quotaId, 'acme'), null)
+  t.not((await readHistory(db, ids.acme.quotaId, 'acme', null, 10)).length, 0)
+  t.same(await readHistory(db, ids.other.quotaId, 'acme', null, 10), [])
+  const own = (rows: { tenant_id: string | null }[]) => {
+    t.not(rows.length, 0)
+    t.ok(rows.every((row) => row.tenant_id === 'acme'))
+  }
+  own(await listRecords(db, { tenantId: 'acme' }, null, 100))
+  own(await listEvents(db, { tenantId: 'acme' }, null, 100))
+  own(await listQuotas(db, { tenantId: 'acme' }, 0, 100))
+  own((await listReservations(db, { equal: { tenant_id: 'acme' }, labels: {} }, null, 100)).reservations)
+  const status = await readScopeStatus(db, { tenantId: 'acme', userId: 'u' })
+  t.match(status.quotas, [
+    { scope: 'user', spent_usd: '6', reserved_usd: '1', largest_holders: [{ tenant_id: 'acme' }] },
+  ])
+  const platform = await readScopeStatus(db, { tenantId: '', userId: '' })
+  t.match(platform.quotas, [{ scope: 'platform', reserved_usd: '2' }])
+})
+
+t.test('a page of one tenant looks through so many reservations of all, as any other page', async (t) => {
+  const walk = async (tenant: string, max: number) => {
+    const found: string[] = []
+    for (let after: string | null = null, pages = 1; ; pages += 1) {
+      const filter = { equal: { tenant_id: tenant }, labels: {} }
+      const page = await listReservations(db, filter, after, 100, max)
+      found.push(...page.reservations.map(({ reservation_id: id }) => id))
+      if (page.lookedUntil === null) return { found, pages }
+      after = page.lookedUntil
+    }
+  }
+  const whole = await walk('acme', 1_000)
+  t.match(whole, { found: { length: 2 }, pages: 1 })
+  for (const max of [1, 2, 3]) {
+    const parts = await walk('acme', max)
+    t.same(parts.found, whole.found, `${max} at a time`)
+    t.ok(parts.pages > 1)
+  }
+})

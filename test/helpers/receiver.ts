@@ -1,0 +1,49 @@
+import { once } from 'node:events'
+import { createServer, type IncomingHttpHeaders, type IncomingMessage, type ServerResponse } from 'node:http'
+import type { AddressInfo } from 'node:net'
+import { text } from 'node:stream/consumers'
+import type { Test } from 'tap'
+
+export type Received = { path: string; headers: IncomingHttpHeaders; body: string }
+
+export interface Receiver {
+  url: string
+  received: Received[]
+  /** Resolves when so many requests have come. */
+  has(count: number): Promise<void>
+  /** How requests are answered from now on; 200 at first. */
+  answer: (response: ServerResponse, request: Received) => void
+}
+
+/** A real HTTP server on 127.0.0.1 that keeps what it is sent. Closed, with what is still open, when `t` is done. */
+export async function startReceiver(t: Pick<Test, 'teardown'>): Promise<Receiver> {
+  const waiting: { count: number; resolve: () => void }[] = []
+  const receiver: Receiver = {
+    url: '',
+    received: [],
+    answer: (response) => response.end('ok'),
+    has: (count) =>
+      new Promise((resolve) => {
+        if (receiver.received.length >= count) resolve()
+        else waiting.push({ count, resolve })
+      }),
+  }
+  const receive = async (request: IncomingMessage, response: ServerResponse) => {
+    const received = { path: request.url!, headers: request.headers, body: await text(request) }
+    receiver.received.push(received)
+    receiver.answer(response, received)
+    for (const { count, resolve } of waiting) if (receiver.received.length >= count) resolve()
+  }
+  const server = createServer((request, response) => {
+    // Where the sender goes away in the middle of its request, nothing was received.
+    receive(request, response).catch(() => {})
+  })
+  server.listen(0, '127.0.0.1')
+  await once(server, 'listening')
+  t.teardown(() => {
+    server.closeAllConnections()
+    server.close()
+  })
+  receiver.url = `http://127.0.0.1:${(server.address() as AddressInfo).port}/hook`
+  return receiver
+}
