@@ -24,8 +24,6 @@ create table copilot_internal.cost_rollups (
   grain text not null check (grain in ('quarter', 'day', 'month')),
   -- A quarter of an hour, because zones at :45 have days too; a day or a month of UTC.
   starts_at timestamptz not null,
-  -- The SHA-256 of what follows up to the sums: ids may be too long for an index, and a shorter hash could be made to collide.
-  key_hash bytea not null,
   resource_type copilot_internal.resource_type not null,
   tenant_id text not null,
   provider text,
@@ -35,11 +33,17 @@ create table copilot_internal.cost_rollups (
   cost_usd numeric not null,
   input_tokens numeric not null,
   output_tokens numeric not null,
-  seconds numeric not null,
-  primary key (grain, starts_at, key_hash)
-) with (fillfactor = 80);
+  seconds numeric not null
+) partition by list (grain);
 comment on table copilot_internal.cost_rollups is 'The sums of the records of a quarter of an hour, a day or a month by occurred_at, tenant and model or tier. Derived from the records, archived ones too.';
-create index cost_rollups_tenant on copilot_internal.cost_rollups (tenant_id, grain, starts_at);
+-- Each grain lies together: a question about days reads no page of quarters. Room for sums that grow in place.
+create table copilot_partitions.cost_rollups_quarter partition of copilot_internal.cost_rollups for values in ('quarter') with (fillfactor = 85);
+create table copilot_partitions.cost_rollups_day partition of copilot_internal.cost_rollups for values in ('day') with (fillfactor = 70);
+create table copilot_partitions.cost_rollups_month partition of copilot_internal.cost_rollups for values in ('month') with (fillfactor = 70);
+-- Ids of 200 characters of four bytes fit.
+create unique index cost_rollups_key on copilot_internal.cost_rollups (tenant_id, grain, starts_at, resource_type, provider, model, tier)
+  nulls not distinct;
+create index cost_rollups_time on copilot_internal.cost_rollups (grain, starts_at);
 
 -- A function that a trigger needs; its current body is in functions/.
 create function copilot_internal.append_cost_tail()
@@ -82,7 +86,7 @@ create index e2b_cost_records_recorded on copilot_internal.e2b_cost_records (rec
 
 do $$
 begin
-  if to_regclass('copilot_internal.cost_tail') is null or to_regclass('copilot_internal.cost_rollups_tenant') is null
+  if to_regclass('copilot_internal.cost_tail') is null or to_regclass('copilot_internal.cost_rollups_key') is null
      or (select count(*) from pg_trigger where tgname in ('llm_cost_records_tail', 'e2b_cost_records_tail')) <> 2
   then
     raise exception 'migration 0013 did not make its tables and triggers';

@@ -31,6 +31,7 @@ export const ConfigSchema = Type.Object({
   PURSER_ARCHIVE_DIR: Type.Optional(Type.String({ minLength: 1 })),
   // Idempotency keys live 7 days.
   PURSER_RESERVATION_DAYS: Type.Integer({ minimum: 7, maximum: 36_500, default: 30 }),
+  PURSER_EVENT_DAYS: Type.Integer({ minimum: 7, maximum: 36_500, default: 90 }),
   PURSER_ALLOW_EMAIL_IDS: Type.Union([Type.Literal('0'), Type.Literal('1')], { default: '0' }),
   PURSER_RATE_LIMIT_DECISIONS: PerMinute(600_000),
   PURSER_RATE_LIMIT_READS: PerMinute(6_000),

@@ -40,9 +40,8 @@ begin
   ),
   made as (
     insert into copilot_internal.cost_rollups (
-      grain, starts_at, key_hash, resource_type, tenant_id, provider, model, tier, records, cost_usd, input_tokens, output_tokens, seconds)
-    select s.grain, s.starts_at, copilot_internal.cost_key_hash(s.resource_type, s.tenant_id, s.provider, s.model, s.tier),
-           s.resource_type, s.tenant_id, s.provider, s.model, s.tier, s.records, s.cost_usd, s.input_tokens, s.output_tokens, s.seconds
+      grain, starts_at, resource_type, tenant_id, provider, model, tier, records, cost_usd, input_tokens, output_tokens, seconds)
+    select s.grain, s.starts_at, s.resource_type, s.tenant_id, s.provider, s.model, s.tier, s.records, s.cost_usd, s.input_tokens, s.output_tokens, s.seconds
     from sums s
     returning grain, records
   )

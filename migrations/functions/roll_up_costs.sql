@@ -20,29 +20,37 @@ begin
     returning t.*
   ),
   quarters as (
-    select copilot_internal.cost_grain_floor('quarter', t.occurred_at) as starts_at,
+    -- As cost_grain_floor(), without a call for each line.
+    select 'quarter' as grain, date_bin(interval '15 minutes', t.occurred_at, timestamptz '4000-01-01 00:00:00+00 BC') as starts_at,
            t.resource_type, t.tenant_id, t.provider, t.model, t.tier, count(*) as records, sum(t.cost_usd) as cost_usd,
            coalesce(sum(t.input_tokens), 0) as input_tokens, coalesce(sum(t.output_tokens), 0) as output_tokens,
            coalesce(sum(t.seconds), 0) as seconds
     from taken t
-    group by 1, t.resource_type, t.tenant_id, t.provider, t.model, t.tier
+    group by 2, t.resource_type, t.tenant_id, t.provider, t.model, t.tier
   ),
-  sums as (
-    select g.grain, copilot_internal.cost_grain_floor(g.grain, q.starts_at) as starts_at,
-           q.resource_type, q.tenant_id, q.provider, q.model, q.tier, sum(q.records) as records, sum(q.cost_usd) as cost_usd,
-           sum(q.input_tokens) as input_tokens, sum(q.output_tokens) as output_tokens, sum(q.seconds) as seconds
-    from quarters q cross join unnest(array['quarter', 'day', 'month']) g(grain)
-    group by 1, 2, q.resource_type, q.tenant_id, q.provider, q.model, q.tier
+  days as (
+    select 'day' as grain, date_trunc('day', q.starts_at, 'UTC') as starts_at, q.resource_type, q.tenant_id, q.provider, q.model, q.tier,
+           sum(q.records) as records, sum(q.cost_usd) as cost_usd, sum(q.input_tokens) as input_tokens,
+           sum(q.output_tokens) as output_tokens, sum(q.seconds) as seconds
+    from quarters q
+    group by 2, q.resource_type, q.tenant_id, q.provider, q.model, q.tier
+  ),
+  months as (
+    select 'month' as grain, date_trunc('month', d.starts_at, 'UTC') as starts_at, d.resource_type, d.tenant_id, d.provider, d.model, d.tier,
+           sum(d.records) as records, sum(d.cost_usd) as cost_usd, sum(d.input_tokens) as input_tokens,
+           sum(d.output_tokens) as output_tokens, sum(d.seconds) as seconds
+    from days d
+    group by 2, d.resource_type, d.tenant_id, d.provider, d.model, d.tier
   ),
   added as (
     insert into copilot_internal.cost_rollups as r (
-      grain, starts_at, key_hash, resource_type, tenant_id, provider, model, tier, records, cost_usd, input_tokens, output_tokens, seconds)
-    select s.grain, s.starts_at, copilot_internal.cost_key_hash(s.resource_type, s.tenant_id, s.provider, s.model, s.tier),
-           s.resource_type, s.tenant_id, s.provider, s.model, s.tier, s.records, s.cost_usd, s.input_tokens, s.output_tokens, s.seconds
-    from sums s
-    -- As the index and its readers go, so that rows of a time and tenant lie together.
-    order by s.grain, s.starts_at, s.tenant_id
-    on conflict (grain, starts_at, key_hash) do update
+      grain, starts_at, resource_type, tenant_id, provider, model, tier, records, cost_usd, input_tokens, output_tokens, seconds)
+    select * from (
+      table quarters union all table days union all table months
+    ) s
+    -- As the index goes, so that rows of a tenant and a time lie together.
+    order by s.grain, s.tenant_id, s.starts_at
+    on conflict (tenant_id, grain, starts_at, resource_type, provider, model, tier) do update
     set records = r.records + excluded.records, cost_usd = r.cost_usd + excluded.cost_usd,
         input_tokens = r.input_tokens + excluded.input_tokens, output_tokens = r.output_tokens + excluded.output_tokens,
         seconds = r.seconds + excluded.seconds

@@ -41,7 +41,8 @@ Options
   --json                      archive, archives: as JSON
   --help                      this text
 
-Files are in PURSER_ARCHIVE_DIR. PURSER_RETENTION_DAYS, PURSER_ARCHIVE_YEARS and PURSER_RESERVATION_DAYS say what goes when.
+Files are in PURSER_ARCHIVE_DIR. PURSER_RETENTION_DAYS, PURSER_ARCHIVE_YEARS, PURSER_RESERVATION_DAYS and PURSER_EVENT_DAYS say what
+goes when.
 
 ${DATABASE_HELP}
 Exit code: 0 done, 1 failed, 2 wrong arguments.
@@ -146,6 +147,7 @@ async function archive(db: Db, dryRun: boolean, json: boolean): Promise<number> 
     ),
     ...report.deleted_files.map((partition) => `${partition}: its file ${would}deleted`),
     `${report.deleted_settled} settled reservations${dryRun ? '' : ' and keys'} ${would}deleted`,
+    `${report.deleted_events} events ${would}deleted`,
   ]
   process.stdout.write(json ? `${JSON.stringify(report, null, 2)}\n` : `${lines.join('\n')}\n`)
   return 0

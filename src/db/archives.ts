@@ -135,3 +135,19 @@ export async function countSettled(db: Db, days: number): Promise<number> {
     where r.settled_at < copilot_internal.clock_now() - make_interval(days => ${days})`.execute(db)
   return Number(rows[0]!.settled)
 }
+
+/** Deletes events that were told so long ago, with their deliveries, at most so many; answers how many. */
+export async function deleteToldEvents(db: Db, days: number, rowsMax: number): Promise<number> {
+  const { rows } = await sql<{ deleted: number }>`
+    select copilot_internal.delete_told_events(
+      copilot_internal.clock_now() - make_interval(days => ${days}), ${rowsMax}) as deleted`.execute(db)
+  return rows[0]!.deleted
+}
+
+/** How many events delete_told_events() would delete. */
+export async function countToldEvents(db: Db, days: number): Promise<number> {
+  const { rows } = await sql<{ told: string }>`
+    select count(*) as told from copilot_internal.clock_now() now
+    cross join lateral copilot_internal.told_events(now - make_interval(days => ${days}), now)`.execute(db)
+  return Number(rows[0]!.told)
+}

@@ -177,7 +177,6 @@ export interface CopilotInternalCostRollups {
   cost_usd: Numeric
   grain: string
   input_tokens: Numeric
-  key_hash: Buffer
   model: string | null
   output_tokens: Numeric
   provider: string | null

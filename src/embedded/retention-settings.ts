@@ -9,5 +9,6 @@ export function retentionSettings(config: Config) {
     retentionDays: config.PURSER_RETENTION_DAYS,
     archiveYears: config.PURSER_ARCHIVE_YEARS,
     reservationDays: config.PURSER_RESERVATION_DAYS,
+    eventDays: config.PURSER_EVENT_DAYS,
   }
 }

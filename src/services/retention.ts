@@ -3,7 +3,9 @@ import { join } from 'node:path'
 import {
   closePartition,
   countSettled,
+  countToldEvents,
   deleteSettled,
+  deleteToldEvents,
   dropPartition,
   findArchive,
   finishRestore,
@@ -26,6 +28,7 @@ export type Retention = {
   retentionDays: number
   archiveYears: number
   reservationDays: number
+  eventDays: number
 }
 
 /** How long a statement over a month of records may take. */
@@ -35,11 +38,12 @@ const SETTLED_ROWS_MAX = 5_000
 /** A restored month is left alone so long, unless it is asked for otherwise. */
 export const KEEP_DAYS = 7
 
-/** What a run did, or would do: months that leave the database, files that go, and settled reservations and keys. */
+/** What a run did, or would do: months that leave the database, files that go, settled reservations and keys, and events. */
 export type RetentionReport = {
   archived: { partition: string; records: number }[]
   deleted_files: string[]
   deleted_settled: number
+  deleted_events: number
 }
 
 /** What a run would do now. The records of a month that is not closed yet are Postgres's estimate. Changes nothing. */
@@ -50,19 +54,24 @@ export async function planRetention(retention: Retention): Promise<RetentionRepo
     archived: await listExpiredPartitions(db, retention.retentionDays),
     deleted_files: outdated.map(({ partition }) => partition),
     deleted_settled: await countSettled(db, retention.reservationDays),
+    deleted_events: await countToldEvents(db, retention.eventDays),
   }
 }
 
 /**
- * Deletes settled reservations and keys, moves months of records that are older than the retention into files, and deletes files
+ * Deletes settled reservations and keys, and events that were told; moves months of records that are older than the retention into files, and deletes files
  * that are older than their years. It can be broken off anywhere and goes on the next time: a month leaves the database
  * only once its file has been read back and has its records, its sum and its hash.
  */
 export async function keepRetention(retention: Retention, signal: AbortSignal): Promise<RetentionReport> {
-  const report: RetentionReport = { archived: [], deleted_files: [], deleted_settled: 0 }
+  const report: RetentionReport = { archived: [], deleted_files: [], deleted_settled: 0, deleted_events: 0 }
   for (let deleted = 1; deleted > 0 && !signal.aborted;) {
     deleted = await deleteSettled(retention.db, retention.reservationDays, SETTLED_ROWS_MAX)
     report.deleted_settled += deleted
+  }
+  for (let deleted = 1; deleted > 0 && !signal.aborted;) {
+    deleted = await deleteToldEvents(retention.db, retention.eventDays, ROWS_MAX)
+    report.deleted_events += deleted
   }
   for (const { partition } of await listExpiredPartitions(retention.db, retention.retentionDays)) {
     if (signal.aborted) return report

@@ -3,6 +3,7 @@ import { join } from 'node:path'
 import { gunzipSync } from 'node:zlib'
 import t from 'tap'
 import { connect } from '../../src/db/connection.ts'
+import { fanOutEvents } from '../../src/db/deliveries.ts'
 import { setQuotas } from '../../src/db/quotas.ts'
 import { keepRetention, planRetention, restorePartition, type Retention } from '../../src/services/retention.ts'
 import { insertCostLines } from '../helpers/cost-lines.ts'
@@ -18,7 +19,7 @@ const archiveDir = join(t.testdir(), 'archive')
 const roles = { service: true, reader: true }
 const db = connect(database.url, { connectionsMax: 1, statementMs: 60_000, roles })
 t.teardown(() => db.destroy())
-const retention: Retention = { db, archiveDir, retentionDays: 90, archiveYears: 7, reservationDays: 30 }
+const retention: Retention = { db, archiveDir, retentionDays: 90, archiveYears: 7, reservationDays: 30, eventDays: 90 }
 const { signal } = new AbortController()
 
 const LLM = 'llm_cost_records_2026_06'
@@ -183,5 +184,37 @@ t.test('files go after their years, totals stay', async (t) => {
     readdirSync(archiveDir).filter((name) => !name.endsWith('.part')),
     [],
   )
+  t.same(await broken(), [])
+})
+
+t.test('events go once they are told, but for those that keep something from being told twice', async (t) => {
+  const endpointId = '00000000-0000-4000-8000-00000000000e'
+  await pool.query(
+    `insert into copilot_internal.webhook_endpoints (endpoint_id, kind, url, types, enabled, created_at, updated_at)
+     values ($1, 'webhook', 'https://hooks.example.com', '{}', true, '2026-06-01', '2026-06-01')`,
+    [endpointId],
+  )
+  await pool.query(`
+    insert into copilot_internal.quota_events (event_id, type, created_at, quota_period_id, once_key, data)
+    select copilot_internal.uuid_v7_floor(e.at), e.type, e.at, p.quota_period_id, e.key, '{}'
+    from (values ('price.missing', timestamptz '2026-06-10 00:00Z', 'told'), ('price.missing', '2026-06-11', 'pending'),
+                 ('quota.warning', '2026-06-12', 'of a balance that runs'), ('price.missing', '2026-11-19', 'young')) e(type, at, key)
+    left join copilot_internal.quota_periods p on e.type = 'quota.warning' and p.closed_at is null and p.ends_at > '9999-01-01'
+      and p.quota_period_id = (select max(quota_period_id) from copilot_internal.quota_periods where ends_at > '9999-01-01')`)
+  const left = async () => {
+    const { rows } = await pool.query<{ key: string }>(
+      `select once_key as key from copilot_internal.quota_events where once_key ~ '^[a-z ]+$' order by event_id`,
+    )
+    return rows.map(({ key }) => key)
+  }
+  t.equal((await planRetention(retention)).deleted_events, 0, 'nothing is queued yet')
+  await fanOutEvents(db, 200)
+  await pool.query(`
+    update copilot_internal.webhook_deliveries d set status = 'delivered', next_attempt_at = null, settled_at = '2026-06-10'
+    from copilot_internal.quota_events e where e.event_id = d.event_id and e.once_key <> 'pending'`)
+  t.equal((await planRetention(retention)).deleted_events, 1)
+  t.equal((await left()).length, 4)
+  t.equal((await keepRetention(retention, signal)).deleted_events, 1)
+  t.same(await left(), ['pending', 'of a balance that runs', 'young'])
   t.same(await broken(), [])
 })
