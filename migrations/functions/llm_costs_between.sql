@@ -19,9 +19,9 @@ begin
     with segments as (
       select * from copilot_internal.cost_segments(p_from, p_to, 'month')
     )
-    select l.tenant_id, l.provider, l.model, sum(l.records)::bigint, sum(l.tokens), sum(l.cost_usd)
+    select l.tenant_id, l.provider, l.model, sum(l.sign * l.records)::bigint, sum(l.sign * l.tokens), trim_scale(sum(l.sign * l.cost_usd))
     from (
-      select r.tenant_id, r.provider, r.model, r.records, r.input_tokens + r.output_tokens as tokens, r.cost_usd
+      select s.sign, r.tenant_id, r.provider, r.model, r.records, r.input_tokens + r.output_tokens as tokens, r.cost_usd
       from segments s
       cross join lateral (
         select r.* from copilot_internal.cost_rollups r
@@ -30,12 +30,12 @@ begin
         offset 0
       ) r
       union all
-      select t.tenant_id, t.provider, t.model, 1, coalesce(t.input_tokens, 0) + coalesce(t.output_tokens, 0), t.cost_usd
+      select s.sign, t.tenant_id, t.provider, t.model, 1, coalesce(t.input_tokens, 0) + coalesce(t.output_tokens, 0), t.cost_usd
       from copilot_internal.cost_tail t
       join segments s on s.grain <> 'record' and t.occurred_at >= s.starts_at and t.occurred_at < s.ends_at
       where t.resource_type = 'llm' and (p_tenant_id is null or t.tenant_id = p_tenant_id)
       union all
-      select r.tenant_id, r.provider, r.model, 1, r.total_tokens, r.total_cost_usd
+      select s.sign, r.tenant_id, r.provider, r.model, 1, r.total_tokens, r.total_cost_usd
       from segments s
       cross join lateral (
         select r.* from copilot_internal.llm_cost_records r
@@ -44,6 +44,8 @@ begin
         offset 0
       ) r
     ) l
-    group by l.tenant_id, l.provider, l.model;
+    group by l.tenant_id, l.provider, l.model
+    -- What was added and taken away again is no model that was used.
+    having sum(l.sign * l.records) <> 0;
 end $$;
 comment on function copilot_internal.llm_costs_between(text, timestamptz, timestamptz) is 'The sums of model calls in a span by tenant and model.';

@@ -26,7 +26,7 @@ declare
   v_called constant text[] := array[
     'clock_now', 'period_bounds', 'billing_date', 'local_midnight', 'quota_json', 'reservation_json', 'cost_record_json',
     'get_quota_status', 'get_current_model_pricing', 'find_model_price', 'price_llm_usage', 'price_e2b_usage',
-    'calculate_llm_cost', 'calculate_e2b_cost', 'cost_segments', 'cost_grain_floor', 'archived_between'];
+    'calculate_llm_cost', 'calculate_e2b_cost', 'cost_segments', 'nearest_cost_grain', 'cost_grain_floor', 'archived_between'];
   v_object record;
   v_wish record;
   v_has text[];

@@ -71,29 +71,29 @@ export async function sumCosts(db: Db, question: CostQuestion): Promise<CostAnsw
     ...place.map((one) => sql`${one} is null, ${one}`),
   ])
   const sums = (of: RawBuilder<unknown>) =>
-    list(SUMS.flatMap((name) => [sql.lit(name), sql`${of}.${sql.ref(name)}::text`]))
+    list(SUMS.flatMap((name) => [sql.lit(name), sql`trim_scale(${of}.${sql.ref(name)})::text`]))
+  const ofSpan = comparesPrevious ? sql`filter (where not previous)` : sql``
 
   const { rows } = await sql<{ costs: CostAnswer }>`
     with segments as (
       ${sql.join(
-        spans.map(([from, to]) => segmentsOf(from, to, coarsest)),
+        spans.map(([from, to], index) => segmentsOf(from, to, coarsest, index === 1)),
         sql` union all `,
       )}
     ), lines as (
-      select p.previous, r.total_cost_usd, r.records, r.input_tokens, r.output_tokens, r.seconds
+      select r.previous, r.total_cost_usd, r.records, r.input_tokens, r.output_tokens, r.seconds
              ${also(raw.map(({ name, value }) => sql`${value} as ${sql.ref(name)}`))}
       from ${coarsest === null ? recordLines(question.filter) : summedLines(question.filter)} r
-      cross join lateral (select r.occurred_at < ${instant(fromMicros)} as previous) p
       cross join lateral (
-        select r.occurred_at + case when p.previous then ${microseconds(spanMicros)} else interval '0' end as at) m
+        select r.occurred_at + case when r.previous then ${microseconds(spanMicros)} else interval '0' end as at) m
       cross join lateral (select m.at at time zone ${question.timeZone} as local_at) z
     ), groups as (
-      select coalesce(sum(total_cost_usd) filter (where not previous), 0) as cost_usd,
-             coalesce(sum(total_cost_usd) filter (where previous), 0) as previous_cost_usd,
-             coalesce(sum(records) filter (where not previous), 0) as records,
-             coalesce(sum(input_tokens) filter (where not previous), 0) as input_tokens,
-             coalesce(sum(output_tokens) filter (where not previous), 0) as output_tokens,
-             coalesce(sum(seconds) filter (where not previous), 0) as seconds
+      select coalesce(sum(total_cost_usd) ${ofSpan}, 0) as cost_usd,
+             ${comparesPrevious ? sql`coalesce(sum(total_cost_usd) filter (where previous), 0)` : sql`0::numeric`} as previous_cost_usd,
+             coalesce(sum(records) ${ofSpan}, 0) as records,
+             coalesce(sum(input_tokens) ${ofSpan}, 0) as input_tokens,
+             coalesce(sum(output_tokens) ${ofSpan}, 0) as output_tokens,
+             coalesce(sum(seconds) ${ofSpan}, 0) as seconds
              ${also(
                columns.flatMap((column, index) => [
                  sql`${column.key} as ${sql.ref(`key${index}`)}`,
@@ -102,6 +102,8 @@ export async function sumCosts(db: Db, question: CostQuestion): Promise<CostAnsw
              )}
       from lines
       group by ${raw.length === 0 ? sql`()` : list(raw.map(({ name }) => sql.ref(name)))}
+      -- What was added and taken away again is no group.
+      having sum(records) <> 0
     ), total as (
       select ${list(SUMS.map((name) => sql`coalesce(sum(${sql.ref(name)}), 0) as ${sql.ref(name)}`))} from groups
     ), page as (
@@ -134,24 +136,31 @@ function grainOf({ filter, comparesPrevious, dimensions, timeZone, fromMicros }:
   return coarsestGrain(dimensions, timeZone, shiftMicros, fromMicros - shiftMicros)
 }
 
-/** A span, cut into the parts that rollups answer and those of grain "record", which records do. */
-function segmentsOf(fromMicros: bigint, toMicros: bigint, coarsest: RollupGrain | null): RawBuilder<unknown> {
+/** A span, cut into the parts that rollups answer and those of grain "record", which records do; each to add or to take away. */
+function segmentsOf(
+  fromMicros: bigint,
+  toMicros: bigint,
+  coarsest: RollupGrain | null,
+  isPrevious: boolean,
+): RawBuilder<unknown> {
   const [from, to] = [instant(fromMicros), instant(toMicros)]
+  const previous = sql`${sql.lit(isPrevious)} as previous`
   return coarsest === null
-    ? sql`select 'record' as grain, ${from} as starts_at, ${to} as ends_at where ${from} < ${to}`
-    : sql`select * from copilot_internal.cost_segments(${from}, ${to}, ${coarsest})`
+    ? sql`select 'record' as grain, ${from} as starts_at, ${to} as ends_at, 1 as sign, ${previous} where ${from} < ${to}`
+    : sql`select s.*, ${previous} from copilot_internal.cost_segments(${from}, ${to}, ${coarsest}) s`
 }
 
 const atAnyTime = (filter: RecordFilter) => matches({ ...filter, fromMicros: undefined, toMicros: undefined })
 
 /**
  * What is summed up, as one relation: rollups, lines that are not rolled up yet, and records at the edges, each in the
- * segments that it answers. One snapshot sees every line once.
+ * segments that it answers, with their signs. One snapshot sees every line once.
  */
 function summedLines(filter: RecordFilter): RawBuilder<unknown> {
   return sql`(
-    select l.* from segments s cross join lateral (
-      select r.starts_at as occurred_at, r.records, r.cost_usd as total_cost_usd, r.input_tokens, r.output_tokens, r.seconds,
+    select s.previous, l.* from segments s cross join lateral (
+      select r.starts_at as occurred_at, s.sign * r.records as records, s.sign * r.cost_usd as total_cost_usd,
+             s.sign * r.input_tokens as input_tokens, s.sign * r.output_tokens as output_tokens, s.sign * r.seconds as seconds,
              r.resource_type::text, r.tenant_id, r.provider, r.model, r.tier,
              null::text as user_id, null::text as conversation_id, null::text as path_id, null::jsonb as labels
       from copilot_internal.cost_rollups r
@@ -160,7 +169,7 @@ function summedLines(filter: RecordFilter): RawBuilder<unknown> {
       -- A fence: each segment is looked up by an index, whatever the statistics say.
       offset 0) l
     union all
-    select r.occurred_at, 1, r.cost_usd, r.input_tokens, r.output_tokens, r.seconds,
+    select s.previous, r.occurred_at, s.sign, s.sign * r.cost_usd, s.sign * r.input_tokens, s.sign * r.output_tokens, s.sign * r.seconds,
            r.resource_type::text, r.tenant_id, r.provider, r.model, r.tier, null, null, null, null
     from copilot_internal.cost_tail r
     join segments s on s.grain <> 'record' and r.occurred_at >= s.starts_at and r.occurred_at < s.ends_at
@@ -172,8 +181,10 @@ function summedLines(filter: RecordFilter): RawBuilder<unknown> {
 /** The records of the segments that only records answer. */
 function recordLines(filter: RecordFilter): RawBuilder<unknown> {
   return sql`(
-    select l.* from segments s cross join lateral (
-      select r.occurred_at, 1 as records, r.total_cost_usd, r.input_tokens::numeric, r.output_tokens::numeric, r.seconds,
+    select s.previous, l.* from segments s cross join lateral (
+      select r.occurred_at, s.sign as records, s.sign * r.total_cost_usd as total_cost_usd,
+             (s.sign * r.input_tokens)::numeric as input_tokens, (s.sign * r.output_tokens)::numeric as output_tokens,
+             s.sign * r.seconds as seconds,
              r.resource_type, r.tenant_id, r.provider, r.model, r.tier, r.user_id, r.conversation_id, r.path_id, r.labels
       from ${costLines} r
       where s.grain = 'record' and r.occurred_at >= s.starts_at and r.occurred_at < s.ends_at and ${atAnyTime(filter)}

@@ -111,7 +111,7 @@ const READERS_FUNCTIONS = [
   ...['get_current_model_pricing', 'find_model_price', 'price_llm_usage', 'price_e2b_usage'],
   ...['calculate_llm_cost', 'calculate_e2b_cost', 'get_quota_status', 'clock_now', 'period_bounds', 'billing_date'],
   ...['local_midnight', 'quota_json', 'reservation_json', 'cost_record_json'],
-  ...['cost_segments', 'cost_grain_floor', 'archived_between'],
+  ...['cost_segments', 'nearest_cost_grain', 'cost_grain_floor', 'archived_between'],
 ]
 
 /** One connection in one transaction that is rolled back; each statement is tried for itself. */
