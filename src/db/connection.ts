@@ -11,8 +11,6 @@ const STATEMENT_MS = 1_700
 const REPORT_MS = 8_000
 /** So many reports at once, on connections of their own: they never take those of decisions. */
 const REPORTS_MAX = 4
-/** What a report may sort and hash in memory, so that the groups of a month don't go through files. */
-const REPORT_MEMORY = '32MB'
 
 /** Of a pool: its connections for reports, and whether reads of one tenant can be the reader's. */
 const companions = new WeakMap<Db, { reports: Db; reader: boolean }>()
@@ -54,10 +52,7 @@ export function readReport<Answer>(
   tenantId: string | null,
   read: (transaction: Db) => Promise<Answer>,
 ): Promise<Answer> {
-  return readIn(companions.get(db)?.reports ?? db, isNarrowed(db) ? tenantId : null, async (transaction) => {
-    await sql`select set_config('work_mem', ${REPORT_MEMORY}, true)`.execute(transaction)
-    return read(transaction)
-  })
+  return readIn(companions.get(db)?.reports ?? db, isNarrowed(db) ? tenantId : null, read)
 }
 
 /**
