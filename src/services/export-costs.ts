@@ -14,7 +14,7 @@ import type { Principal } from './principal.ts'
 import { recordFilter } from './record-filter.ts'
 
 /** So many rows are in memory at once, and read by one statement. */
-const PAGE_ROWS = 1_000
+const PAGE_ROWS = 500
 
 export const EXPORT_FORMS = { csv: CSV, jsonl: JSON_LINES, focus: FOCUS } as const satisfies Record<string, ExportForm>
 export type ExportFormat = keyof typeof EXPORT_FORMS

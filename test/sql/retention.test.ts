@@ -46,7 +46,8 @@ const madeAt = Date.parse('2026-06-15T10:00:00Z').toString(16).padStart(12, '0')
 const idOf = (last: string) => `${madeAt.slice(0, 8)}-${madeAt.slice(8)}-7000-8000-00000000000${last}`
 const held = hold('acme', '3', { idempotency_key: 'old', reservation_id: idOf('1') })
 await june.reserve(held, hold('acme', '1', { reservation_id: idOf('2') }))
-await june.commit(booking(held.reservation_id, '2.000000000001'))
+const committed = booking(held.reservation_id, '2.000000000001')
+await june.commit(committed)
 await june.record(
   spending('acme', '4', { labels: { odd: `"\\\n'日本` } }),
   spending('acme', '1', { resource_type: 'e2b' }),
@@ -133,6 +134,27 @@ t.test('costs of an archived month: totals stay, what needs its records is refus
     { spent_usd: 14.750000000001 },
     'a new balance opens with what is archived and counted',
   )
+  t.same(await broken(), [])
+})
+
+t.test('a record of an archived month is corrected once its month is restored, and stays as it was', async (t) => {
+  const service = await startService(t, database.url)
+  const { costs } = costsReader(service)
+  const june2026 = { from: '2026-06-01T00:00:00Z', to: '2026-07-01T00:00:00Z', group_by: 'tenant' }
+  const correct = () =>
+    service.call('POST', `/v1/cost-records/${committed.cost_record_id}/correct`, { cost_usd: 5, reason: 'test' })
+  t.equal((await correct()).status, 404)
+  t.equal(await restorePartition(retention, LLM, 1), 4)
+  const before = await rows(LLM)
+  t.equal((await correct()).status, 201)
+  t.same(await rows(LLM), before)
+  t.same(await broken(), [])
+  t.match((await costs(june2026)).total, { cost_usd: '10.75', records: '7' })
+  await pool.query('update copilot_internal.cost_archives set keep_until = null')
+  t.same((await keepRetention(retention, signal)).archived, [{ partition: LLM, records: 4 }])
+  t.match((await costs(june2026)).total, { cost_usd: '10.75', records: '7' })
+  await pool.query('select copilot_internal.roll_up_costs()')
+  t.match((await costs(june2026)).total, { cost_usd: '10.75', records: '7' })
   t.same(await broken(), [])
 })
 
