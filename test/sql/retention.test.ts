@@ -173,6 +173,48 @@ t.test('a crash in the middle of an archive or a restore loses and doubles nothi
   t.same(await broken(), [])
 })
 
+t.test('wherever an archive or a restore breaks off, the books hold, and the next run ends it', async (t) => {
+  /** A connection that ends with its n-th statement, as in a crash before it. */
+  const breakingAt = (n: number) => {
+    let statements = 0
+    return db.withPlugin({
+      transformQuery: ({ node }) => {
+        statements += 1
+        if (statements === n) throw new Error('broken off')
+        return node
+      },
+      transformResult: async ({ result }) => result,
+    })
+  }
+  const all = async () => {
+    const { rows: sums } = await pool.query(`
+      select sum(records)::text as records, sum(cost_usd)::text as cost_usd from (
+        select count(*) as records, sum(total_cost_usd) as cost_usd from copilot_internal.e2b_cost_records
+        union all select records, cost_usd from copilot_internal.cost_archives where state = 'archived' and resource_type = 'e2b') s`)
+    return sums[0]
+  }
+  const whole = await all()
+  const untilDone = async (work: (broken: Retention) => Promise<unknown>) => {
+    for (let n = 1; ; n += 1) {
+      try {
+        await work({ ...retention, db: breakingAt(n) })
+        return n
+      } catch (error) {
+        t.match(error, { message: 'broken off' })
+      }
+      t.same(await broken(), [], `before statement ${n}`)
+      t.same(await all(), whole, `before statement ${n}`)
+    }
+  }
+  t.ok((await untilDone((breaking) => restorePartition(breaking, E2B, 1))) > 3)
+  t.ok(await isThere(E2B))
+  await pool.query('update copilot_internal.cost_archives set keep_until = null')
+  t.ok((await untilDone((breaking) => keepRetention(breaking, signal))) > 5)
+  t.notOk(await isThere(E2B))
+  t.same(await broken(), [])
+  t.same(await all(), whole)
+})
+
 t.test('a file that is not the one that was verified is not restored', async (t) => {
   const file = join(archiveDir, `${E2B}.jsonl.gz`)
   const whole = readFileSync(file)

@@ -41,20 +41,32 @@ const rollUp = async (linesMax: number) =>
 
 const healthy = async () => (await pool.query('select * from copilot_internal.rollup_integrity()')).rows
 
-/** The question's answer and the plain sum over the records by tenant and model, in one snapshot. */
+const bucket = (unit: string, format: string) => (zone: string) =>
+  `to_char(date_trunc('${unit}', occurred_at at time zone '${zone}'), '${format}')`
+const PLAIN_KEYS: Record<string, (zone: string) => string> = {
+  tenant: () => 'tenant_id',
+  model: () => 'model',
+  resource_type: () => 'resource_type',
+  day: bucket('day', 'YYYY-MM-DD'),
+  week: bucket('week', 'YYYY-MM-DD'),
+  month: bucket('month', 'YYYY-MM'),
+}
+
+/** The question's answer and the plain sum over the records by the same keys, in one snapshot. */
 function inOneSnapshot(asked: CostQuestion) {
+  const keys = sql.raw(asked.dimensions.map(({ name }) => PLAIN_KEYS[name]!(asked.timeZone)).join(', '))
   return db
     .transaction()
     .setIsolationLevel('repeatable read')
     .execute(async (transaction) => {
       const answer = await sumCosts(transaction, asked)
       const { rows } = await sql<{ key: (string | null)[]; cost_usd: string; records: string }>`
-        select json_build_array(tenant_id, model) as key, trim_scale(sum(total_cost_usd))::text as cost_usd, count(*)::text as records
-        from (select tenant_id, model, total_cost_usd, occurred_at from copilot_internal.llm_cost_records
-              union all select tenant_id, null, total_cost_usd, occurred_at from copilot_internal.e2b_cost_records) r
+        select json_build_array(${keys}) as key, trim_scale(sum(total_cost_usd))::text as cost_usd, count(*)::text as records
+        from (select 'llm' as resource_type, tenant_id, model, total_cost_usd, occurred_at from copilot_internal.llm_cost_records
+              union all select 'e2b', tenant_id, null, total_cost_usd, occurred_at from copilot_internal.e2b_cost_records) r
         where occurred_at >= timestamptz 'epoch' + ${String(asked.fromMicros)}::bigint * interval '1 microsecond'
           and occurred_at < timestamptz 'epoch' + ${String(asked.toMicros)}::bigint * interval '1 microsecond'
-        group by tenant_id, model`.execute(transaction)
+        group by ${keys}`.execute(transaction)
       const plain = rows.map(({ key, ...sums }) => [JSON.stringify(key), sums] as const)
       const groups = answer.groups.map(
         ({ key, cost_usd, records }) => [JSON.stringify(key), { cost_usd, records }] as const,
@@ -125,7 +137,16 @@ t.test(
   'while lines are booked, commit late and are rolled up by several, every answer is the sum of the records',
   async (t) => {
     const batches = fc.sample(fc.array(aLine, { minLength: 1, maxLength: 12 }), { seed, numRuns: 60 })
-    const spans = fc.sample(fc.tuple(aMoment, aMoment), { seed: seed + 1, numRuns: 40 })
+    const questions = fc.sample(
+      fc.tuple(
+        fc.tuple(aMoment, aMoment),
+        fc.subarray(['tenant', 'model', 'resource_type'], { minLength: 1 }),
+        fc.constantFrom([], ['day'], ['week'], ['month']),
+        // The clocks of two of them are set back within the time of the lines; two are not a whole hour from UTC.
+        fc.constantFrom('UTC', 'Europe/Dublin', 'Asia/Kathmandu', 'America/St_Johns'),
+      ),
+      { seed: seed + 1, numRuns: 60 },
+    )
     let booked = 0
     const next = batches.values()
     const book = async () => {
@@ -148,10 +169,11 @@ t.test(
      values (gen_random_uuid(), 'late', 'm', 7, '2026-10-15T10:00:00Z', '2026-10-15T10:00:00Z', '2026-10-15T10:00:00Z'::timestamptz + interval '19 days', '{}')`,
     )
     const ask = async () => {
-      for (const [one, other] of spans) {
-        const [from, to] = [one, other].toSorted() as [string, string]
-        const { groups, plain } = await inOneSnapshot(question('tenant,model', from, to))
-        t.same(groups, plain, `${from} to ${to}`)
+      for (const [span, fields, buckets, timeZone] of questions) {
+        const [from, to] = span.toSorted() as [string, string]
+        const groupBy = [...fields, ...buckets].join(',')
+        const { groups, plain } = await inOneSnapshot(question(groupBy, from, to, { timeZone }))
+        t.same(groups, plain, `${groupBy} from ${from} to ${to} in ${timeZone}`)
       }
     }
     await Promise.all([book(), book(), roll(7), roll(23), ask()])
