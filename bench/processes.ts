@@ -2,6 +2,7 @@ import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
+import { startArguments } from '../test/helpers/start-arguments.ts'
 
 export type Running = { url: string; pid: number; startedMs: number; stop(): Promise<void> }
 
@@ -37,7 +38,7 @@ export async function startNode(args: string[], environment: Record<string, stri
 
 /** Starts the service as `npm start` does. */
 export function startService(environment: Record<string, string>): Promise<Running> {
-  return startNode(['--import', './src/telemetry/start.ts', 'src/server.ts'], {
+  return startNode(startArguments, {
     PORT: '0',
     LOG_LEVEL: 'warn',
     ...environment,

@@ -26,7 +26,7 @@ end
 local function reservation()
   return '{"resource_type":"llm","tenant_id":"' .. tenant() .. '","user_id":"u-' .. math.random(users)
     .. '","conversation_id":"c-' .. sent
-    .. '","llm":{"provider":"openai","model":"gpt-6.1-sol","input_tokens":1200,"max_output_tokens":200}}'
+    .. '","llm":{"provider":"openai","model":"gpt-6.1-sol","input_tokens":1200,"max_output_tokens":200},"ttl_seconds":86400}'
 end
 
 local function reserve()
@@ -51,7 +51,7 @@ local function mixed()
   if dice <= 75 then return settle("commit", COMMIT) end
   if dice <= 83 then return settle("release", "{}") end
   if dice <= 90 then
-    return wrk.format("POST", "/v1/reservations/" .. held[#held] .. "/extend", headers(nil), '{"ttl_seconds":600}')
+    return wrk.format("POST", "/v1/reservations/" .. held[math.random(math.ceil(#held / 2))] .. "/extend", headers(nil), '{"ttl_seconds":86400}')
   end
   if dice <= 95 then return wrk.format("POST", "/v1/reservations/check", headers(nil), reservation()) end
   if dice <= 99 then return get("/v1/quotas/status?tenant_id=" .. tenant()) end

@@ -7,6 +7,7 @@ import { join } from 'node:path'
 import { createInterface } from 'node:readline'
 import { setTimeout as delay } from 'node:timers/promises'
 import { findFreePort } from '../../src/embedded/free-port.ts'
+import { startArguments } from '../../test/helpers/start-arguments.ts'
 
 const READY_MS_MAX = 120_000
 const REQUEST_MS_MAX = 5_000
@@ -40,7 +41,7 @@ export async function startOwnService(): Promise<OwnService> {
   const dataDir = mkdtempSync(join(tmpdir(), 'purser-demo-'))
   const adminKey = randomBytes(24).toString('base64url')
   const environment = Object.entries(process.env).filter(([name]) => !OTHERS_SETTINGS.test(name))
-  const child = spawn(process.execPath, ['--import', './src/telemetry/start.ts', 'src/server.ts'], {
+  const child = spawn(process.execPath, startArguments, {
     cwd: join(import.meta.dirname, '..', '..'),
     env: {
       ...Object.fromEntries(environment),

@@ -49,12 +49,13 @@ export function groupCommit<Item, Answer>(options: GroupCommitOptions<Item, Answ
   let batches = 0
   let leaving = false
 
-  async function settle(batch: Entry<Item, Answer>[], tries = 2): Promise<void> {
+  async function settle(batch: Entry<Item, Answer>[], next: () => void, tries = 2): Promise<void> {
     const entries = batch.filter(({ settled }) => !settled)
     if (entries.length === 0) return
     for (const entry of entries) entry.sent = true
     try {
       const answers = await run(entries.map(({ item }) => item))
+      next()
       for (const [index, entry] of entries.entries()) {
         const answer = answers[index] as Answer
         if (entry.settled) onLate?.(entry.item, answer)
@@ -64,11 +65,11 @@ export function groupCommit<Item, Answer>(options: GroupCommitOptions<Item, Answ
         }
       }
     } catch (error) {
-      if (tries > 1 && (isRetryable(error) || isConnectionFault(error))) return settle(entries, tries - 1)
+      if (tries > 1 && (isRetryable(error) || isConnectionFault(error))) return settle(entries, next, tries - 1)
       if (entries.length > 1 && isItemFault(error)) {
         const middle = entries.length >> 1
-        await settle(entries.slice(0, middle))
-        return settle(entries.slice(middle))
+        await settle(entries.slice(0, middle), () => {})
+        return settle(entries.slice(middle), next)
       }
       for (const entry of entries) refuse(entry, toProblem(error))
     }
@@ -116,10 +117,14 @@ export function groupCommit<Item, Answer>(options: GroupCommitOptions<Item, Answ
     leaving = false
     while (batches < batchesMax && waiting.length > 0) {
       batches += 1
-      void settle(takeBatch()).then(() => {
+      let gone = false
+      const next = () => {
+        if (gone) return
+        gone = true
         batches -= 1
         leave()
-      })
+      }
+      void settle(takeBatch(), next).then(next)
     }
   }
 

@@ -2,7 +2,6 @@ import { sql } from 'kysely'
 import { readOf, readReport, type Db } from './connection.ts'
 
 /** How many holders of a balance are told. */
-const HOLDERS_MAX = 5
 
 /** A quota as quota_json() answers it: amounts as decimal text, times as Postgres writes them. */
 export type StoredQuota = {
@@ -204,67 +203,6 @@ export async function listQuotas(
     limit ${rowsMax}`
   const { rows } = await readOf(db, filter.tenantId ?? null, (reading) => quotas.execute(reading))
   return rows.map(({ quota }) => quota)
-}
-
-/** Who holds most of a balance with open reservations. */
-export type Holder = {
-  tenant_id: string
-  user_id: string | null
-  conversation_id: string | null
-  reserved_usd: string
-  reservations: number
-}
-
-/** A quota with its running balance and its largest holders, amounts as decimal text. */
-export type QuotaStatusRow = {
-  largest_holders: Holder[]
-  quota_id: number
-  resource_type: 'llm' | 'e2b'
-  scope: 'platform' | 'tenant' | 'user'
-  scope_id: string
-  period: string
-  enforcement: 'enforce' | 'warn' | 'off'
-  limit_usd: string
-  spent_usd: string
-  reserved_usd: string
-  starts_at: string
-  ends_at: string
-}
-
-/** The quotas of exactly one scope with their running balances and who holds most of them, and when that was. */
-export async function readScopeStatus(
-  db: Db,
-  { tenantId, userId }: { tenantId: string; userId: string },
-): Promise<{ asOf: string; quotas: QuotaStatusRow[] }> {
-  const status = sql<{ status: { asOf: string; quotas: QuotaStatusRow[] } }>`
-    with open as materialized (
-      select p.id as quota_period_id, r.tenant_id, r.user_id, r.conversation_id, sum(r.reserved_usd) as reserved_usd, count(*) as reservations
-      from copilot_internal.reservations r cross join lateral unnest(r.quota_period_ids) p(id)
-      where r.status = 'reserved' and (${tenantId} = '' or r.tenant_id = ${tenantId}) and (${userId} = '' or r.user_id = ${userId})
-      group by p.id, r.tenant_id, r.user_id, r.conversation_id
-    )
-    select json_build_object('asOf', copilot_internal.clock_now(), 'quotas', coalesce(json_agg(json_build_object(
-        'quota_id', q.quota_id, 'resource_type', q.resource_type, 'scope', q.scope, 'scope_id', q.scope_id, 'period', q.period,
-        'enforcement', q.enforcement, 'limit_usd', q.limit_usd::text, 'spent_usd', q.current_spend_usd::text,
-        'reserved_usd', q.reserved_usd::text, 'starts_at', q.period_start, 'ends_at', q.period_end,
-        'largest_holders', h.largest) order by q.quota_id), '[]')) as status
-    from copilot_internal.cost_quota_status q
-    left join copilot_internal.quota_periods p
-      on p.quota_id = q.quota_id and p.starts_at = q.period_start and p.closed_at is null
-    cross join lateral (
-      select coalesce(json_agg(json_build_object('tenant_id', o.tenant_id, 'user_id', o.user_id,
-          'conversation_id', o.conversation_id, 'reserved_usd', o.reserved_usd::text, 'reservations', o.reservations)
-          order by o.reserved_usd desc, o.tenant_id, o.user_id, o.conversation_id), '[]') as largest
-      from (
-        select o.* from open o where o.quota_period_id = p.quota_period_id
-        order by o.reserved_usd desc, o.tenant_id, o.user_id, o.conversation_id
-        limit ${HOLDERS_MAX}
-      ) o
-    ) h
-    where coalesce(q.tenant_id, '') = ${tenantId} and coalesce(q.user_id, '') = ${userId} and q.resource_type in ('llm', 'e2b')`
-  // The platform's is nobody's own: it is read as the service, and answered without amounts.
-  const { rows } = await readOf(db, tenantId === '' ? null : tenantId, (reading) => status.execute(reading))
-  return rows[0]!.status
 }
 
 /** A period of a quota in which something would have been refused; amounts as decimal text. */

@@ -138,7 +138,10 @@ export const QuotaStatus = Type.Object({
             reserved_usd: Usd,
             reservations: Type.Integer(),
           }),
-          { description: 'Who holds most with open reservations, at most five' },
+          {
+            description:
+              'Who holds most with open reservations, at most five, as of up to 30 seconds before as_of; of more than 50,000 open ones those that lapse last are looked through',
+          },
         ),
       }),
     ]),

@@ -32,7 +32,7 @@ export function remainingUsd({ limitUsd, spentUsd, reservedUsd }: Balance) {
 }
 
 /** A platform quota shows no amounts to a principal that is bound to a tenant: they would tell of the others. */
-export function seesAmounts(principal: Principal, balance: Balance): boolean {
+export function seesAmounts(principal: Principal, balance: Pick<Balance, 'scope'>): boolean {
   return principal.tenantId === null || balance.scope !== 'platform'
 }
 

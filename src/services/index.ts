@@ -1,5 +1,6 @@
 import { countHere, countTogether } from '../cache/counters.ts'
 import type { PriceCache } from '../cache/prices.ts'
+import { openHoldersCache } from '../cache/holders.ts'
 import type { StatusCache } from '../cache/quota-status.ts'
 import type { SharedCache } from '../cache/shared.ts'
 import type { Enforcement } from '../config.ts'
@@ -81,6 +82,7 @@ const PARTITIONS_AHEAD_MONTHS = 3
 /** The use cases, each with what it needs; decisions of the same kind that wait together share a transaction. */
 export function createServices(deps: ServiceDeps) {
   const { db, clock, status, enforcement } = deps
+  const holders = openHoldersCache(db)
   const readToken = deps.tokens === null ? null : tokenReader(deps.tokens)
 
   // After a refusal the next one is likely: in a storm of refusals a look comes before any write.
@@ -171,7 +173,7 @@ export function createServices(deps: ServiceDeps) {
       quotaHistory(deps, principal, ...request),
     listQuotas: (principal: Principal, ...request: Tail<typeof listQuotas>) => listQuotas(deps, principal, ...request),
     quotaStatus: (principal: Principal, ...request: Tail<typeof quotaStatus>) =>
-      quotaStatus(deps, principal, ...request),
+      quotaStatus({ db, status, holders }, principal, ...request),
     listQuotaDefaults: (...request: Rest<typeof listQuotaDefaults>) => listQuotaDefaults(deps, ...request),
     putQuotaDefault: (actor: Actor, ...request: Tail<typeof putQuotaDefault>) =>
       putQuotaDefault(deps, actor, ...request),

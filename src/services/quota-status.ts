@@ -1,20 +1,22 @@
+import type { HoldersCache } from '../cache/holders.ts'
 import type { StatusCache, StatusScope } from '../cache/quota-status.ts'
 import type { Balance } from '../db/balances.ts'
 import type { Db } from '../db/connection.ts'
-import { readScopeStatus, type QuotaStatusRow } from '../db/quotas.ts'
+import { readScopeStatus, type Holder, type QuotaStatusRow } from '../db/quota-status.ts'
 import { decimal, roundUsd, usdText } from '../domain/money.ts'
 import { invalidRequest } from '../errors.ts'
 import { quotaAnswer, seesAmounts, timeText, usdJson } from './answers.ts'
 import { tenantFilter, type Principal } from './principal.ts'
 
+type StatusDeps = { db: Db; status: StatusCache; holders: HoldersCache }
 type ScopeStatus = { asOf: string; quotas: QuotaStatusRow[] }
 
 /**
  * The quotas that apply to a tenant and user (the platform's among them) with what is spent, held and left, and when that
- * was. From Redis at most 30 seconds old; `fresh` asks Postgres.
+ * was. From Redis at most 30 seconds old; `fresh` asks Postgres. The largest holders are at most 30 seconds older.
  */
 export async function quotaStatus(
-  deps: { db: Db; status: StatusCache },
+  deps: StatusDeps,
   principal: Principal,
   query: { tenant_id?: string; user_id?: string; resource_type?: string },
   fresh: boolean,
@@ -28,21 +30,32 @@ export async function quotaStatus(
   if (tenantId !== undefined) scopes.push({ tenantId, userId: '' })
   if (tenantId !== undefined && userId !== undefined) scopes.push({ tenantId, userId })
   const parts = await Promise.all(scopes.map((scope) => scopeStatus(deps, scope, fresh)))
+  const holders = await Promise.all(parts.map(({ quotas }, i) => holdersOf(deps, principal, scopes[i]!, quotas, fresh)))
   const asOf = parts.map((part) => new Date(part.asOf).getTime()).reduce((oldest, at) => Math.min(oldest, at))
   return {
     as_of: timeText(new Date(asOf)),
     data: parts
-      .flatMap((part) => part.quotas)
-      .filter((row) => resourceType === undefined || row.resource_type === resourceType)
-      .map((row) => statusAnswer(principal, row, new Date(asOf))),
+      .flatMap(({ quotas }, i) => quotas.map((row) => ({ row, holders: holders[i]![row.quota_period_id ?? ''] ?? [] })))
+      .filter(({ row }) => resourceType === undefined || row.resource_type === resourceType)
+      .map(({ row, holders: largest }) => statusAnswer(principal, row, largest, new Date(asOf))),
   }
 }
 
-async function scopeStatus(
-  { db, status }: { db: Db; status: StatusCache },
+/** Nothing where the principal may not see them, or nothing is held. */
+async function holdersOf(
+  deps: StatusDeps,
+  principal: Principal,
   scope: StatusScope,
+  quotas: QuotaStatusRow[],
   fresh: boolean,
-): Promise<ScopeStatus> {
+): Promise<Record<string, Holder[]>> {
+  const quotaPeriodIds = quotas
+    .filter((row) => seesAmounts(principal, row) && decimal(row.reserved_usd).gt(0))
+    .flatMap(({ quota_period_id: id }) => id ?? [])
+  return quotaPeriodIds.length === 0 ? {} : deps.holders({ scope, quotaPeriodIds }, fresh)
+}
+
+async function scopeStatus({ db, status }: StatusDeps, scope: StatusScope, fresh: boolean): Promise<ScopeStatus> {
   const { text, version } = await status.get(scope)
   const cached = fresh ? null : readStatus(text)
   if (cached !== null) return cached
@@ -68,7 +81,7 @@ function readStatus(text: string | null): ScopeStatus | null {
   }
 }
 
-function statusAnswer(principal: Principal, row: QuotaStatusRow, asOf: Date): object {
+function statusAnswer(principal: Principal, row: QuotaStatusRow, holders: Holder[], asOf: Date): object {
   const balance: Balance = {
     quotaPeriodId: 0,
     quotaId: row.quota_id,
@@ -89,9 +102,7 @@ function statusAnswer(principal: Principal, row: QuotaStatusRow, asOf: Date): ob
     percent_used: shown ? percentUsed(balance) : null,
     period_starts_at: timeText(row.starts_at),
     projected_usd: shown ? projectedUsd(balance, asOf) : null,
-    largest_holders: shown
-      ? row.largest_holders.map((holder) => ({ ...holder, reserved_usd: usdJson(holder.reserved_usd) }))
-      : [],
+    largest_holders: holders.map((holder) => ({ ...holder, reserved_usd: usdJson(holder.reserved_usd) })),
   }
 }
 

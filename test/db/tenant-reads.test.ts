@@ -3,7 +3,8 @@ import t from 'tap'
 import { becomeReader, connect, readOf, readReport, type Db } from '../../src/db/connection.ts'
 import { listRecords } from '../../src/db/cost-records.ts'
 import { listEvents } from '../../src/db/events.ts'
-import { findQuota, listQuotas, readHistory, readScopeStatus } from '../../src/db/quotas.ts'
+import { readHolders, readScopeStatus } from '../../src/db/quota-status.ts'
+import { findQuota, listQuotas, readHistory } from '../../src/db/quotas.ts'
 import { findReservation, listReservations } from '../../src/db/reservations.ts'
 import { findRoles } from '../../src/db/roles.ts'
 import { createDatabase } from '../helpers/database.ts'
@@ -110,11 +111,17 @@ t.test('each read of one tenant finds its own and not another’s, by any id', a
   own(await listQuotas(db, { tenantId: 'acme' }, 0, 100))
   own((await listReservations(db, { equal: { tenant_id: 'acme' }, labels: {} }, null, 100)).reservations)
   const status = await readScopeStatus(db, { tenantId: 'acme', userId: 'u' })
-  t.match(status.quotas, [
-    { scope: 'user', spent_usd: '6', reserved_usd: '1', largest_holders: [{ tenant_id: 'acme' }] },
-  ])
+  t.match(status.quotas, [{ scope: 'user', spent_usd: '6', reserved_usd: '1' }])
+  const periods = status.quotas.map((row) => row.quota_period_id!)
+  t.match(Object.values(await readHolders(db, { tenantId: 'acme', userId: 'u' }, periods)), [[{ tenant_id: 'acme' }]])
   const platform = await readScopeStatus(db, { tenantId: '', userId: '' })
   t.match(platform.quotas, [{ scope: 'platform', reserved_usd: '2' }])
+  const all = platform.quotas.map((row) => row.quota_period_id!)
+  t.same(
+    Object.keys(await readHolders(db, { tenantId: 'acme', userId: '' }, all)),
+    Object.keys(await readHolders(db, { tenantId: '', userId: '' }, all)),
+    'of a tenant its own holds in the platform',
+  )
 })
 
 t.test('a page of one tenant looks through so many reservations of all, as any other page', async (t) => {

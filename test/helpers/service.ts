@@ -3,6 +3,7 @@ import { once } from 'node:events'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
 import type { Test } from 'tap'
+import { startArguments } from './start-arguments.ts'
 
 const root = join(import.meta.dirname, '..', '..')
 
@@ -48,7 +49,7 @@ export async function startService(
 
 /** The same without a test's teardown, and with no settings but those given. */
 export async function spawnService(environment: Record<string, string>): Promise<Service> {
-  const child = spawn(process.execPath, ['--import', './src/telemetry/start.ts', 'src/server.ts'], {
+  const child = spawn(process.execPath, startArguments, {
     cwd: root,
     env: { PATH: process.env['PATH'], TMPDIR: process.env['TMPDIR'], LOG_LEVEL: 'warn', PORT: '0', ...environment },
     stdio: ['ignore', 'pipe', 'pipe'],

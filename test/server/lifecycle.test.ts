@@ -11,6 +11,7 @@ import { describeProcess } from '../../src/embedded/process-table.ts'
 import { createEmptyDatabase } from '../helpers/database.ts'
 import { makeDataDir } from '../helpers/embedded.ts'
 import { ADMIN_KEY, spawnService, type Service } from '../helpers/service.ts'
+import { startArguments } from '../helpers/start-arguments.ts'
 
 const run = promisify(execFile)
 const root = join(import.meta.dirname, '..', '..')
@@ -25,7 +26,7 @@ async function start(t: Test, settings: Record<string, string>): Promise<Service
 
 /** A start that is to fail: how the process ended, and all that it printed. */
 async function startInVain(settings: Record<string, string>) {
-  const child = spawn(process.execPath, ['--import', './src/telemetry/start.ts', 'src/server.ts'], {
+  const child = spawn(process.execPath, startArguments, {
     cwd: root,
     env: { PATH: process.env['PATH'], TMPDIR: process.env['TMPDIR'], LOG_LEVEL: 'warn', PORT: '0', ...settings },
     stdio: ['ignore', 'pipe', 'pipe'],

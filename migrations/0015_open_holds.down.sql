@@ -1,0 +1,1 @@
+drop index copilot_internal.reservations_open_of_tenant;
