@@ -12,7 +12,8 @@ import { printedSeed } from '../helpers/seed.ts'
 
 const database = await createDatabase(t)
 const { pool } = database
-const db = connect(database.url)
+// As the service works.
+const db = connect(database.url, { roles: { service: true, reader: true } })
 t.teardown(() => db.destroy())
 const seed = printedSeed(t)
 
