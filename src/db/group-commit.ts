@@ -49,13 +49,14 @@ export function groupCommit<Item, Answer>(options: GroupCommitOptions<Item, Answ
   let batches = 0
   let leaving = false
 
-  async function settle(batch: Entry<Item, Answer>[], next: () => void, tries = 2): Promise<void> {
+  async function settle(batch: Entry<Item, Answer>[], makeRoom: () => void, tries = 2): Promise<void> {
     const entries = batch.filter(({ settled }) => !settled)
     if (entries.length === 0) return
     for (const entry of entries) entry.sent = true
     try {
       const answers = await run(entries.map(({ item }) => item))
-      next()
+      // Before the answers are made: Postgres decides the next batch meanwhile.
+      makeRoom()
       for (const [index, entry] of entries.entries()) {
         const answer = answers[index] as Answer
         if (entry.settled) onLate?.(entry.item, answer)
@@ -65,11 +66,11 @@ export function groupCommit<Item, Answer>(options: GroupCommitOptions<Item, Answ
         }
       }
     } catch (error) {
-      if (tries > 1 && (isRetryable(error) || isConnectionFault(error))) return settle(entries, next, tries - 1)
+      if (tries > 1 && (isRetryable(error) || isConnectionFault(error))) return settle(entries, makeRoom, tries - 1)
       if (entries.length > 1 && isItemFault(error)) {
         const middle = entries.length >> 1
         await settle(entries.slice(0, middle), () => {})
-        return settle(entries.slice(middle), next)
+        return settle(entries.slice(middle), makeRoom)
       }
       for (const entry of entries) refuse(entry, toProblem(error))
     }
@@ -117,15 +118,20 @@ export function groupCommit<Item, Answer>(options: GroupCommitOptions<Item, Answ
     leaving = false
     while (batches < batchesMax && waiting.length > 0) {
       batches += 1
-      let gone = false
-      const next = () => {
-        if (gone) return
-        gone = true
-        batches -= 1
-        leave()
-      }
-      void settle(takeBatch(), next).then(next)
+      void send(takeBatch())
     }
+  }
+
+  async function send(batch: Entry<Item, Answer>[]): Promise<void> {
+    let there = true
+    const makeRoom = () => {
+      if (!there) return
+      there = false
+      batches -= 1
+      leave()
+    }
+    await settle(batch, makeRoom)
+    makeRoom()
   }
 
   return (item) =>

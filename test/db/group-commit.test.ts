@@ -59,6 +59,17 @@ t.test('what arrives while a batch is out leaves together when it returns', asyn
   t.same([await first, ...(await later)], ['a!', 'b!', 'c!', 'd!'])
 })
 
+t.test('the next batch is sent before the answers of the last are made', async (t) => {
+  const queue = openQueue()
+  const sentAtAnswer = queue.decide('a').then(() => [...queue.seen])
+  const out = await queue.next()
+  const later = queue.decide('b')
+  out.answer()
+  t.same(await sentAtAnswer, [['a'], ['b']])
+  ;(await queue.next()).answer()
+  t.equal(await later, 'b!')
+})
+
 t.test('at most batchesMax batches are out at once', async (t) => {
   const queue = openQueue({ batchesMax: 2, itemsMax: 1 })
   const answers = Promise.all(['a', 'b', 'c'].map(queue.decide))
