@@ -23,8 +23,9 @@ const help = `Usage: npm run -s costs -- <command> [options]
 
 Commands
   export               write records of cost, one row each, in the order in which they occurred
-  archive              do what the service does each night: delete settled reservations and keys, move months of
-                       records that are older than the retention into files, delete files older than their years
+  archive              do what the service does each night: delete settled reservations, keys and told
+                       events, move months of records that are older than the retention into files, delete files
+                       older than their years
   archives             list the archives
   restore <partition>  bring an archived month back, as llm_cost_records_2026_08
 

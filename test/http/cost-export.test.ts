@@ -215,3 +215,17 @@ t.test('the command writes the same', async (t) => {
   t.equal(gunzipSync(readFileSync(file)).toString(), (await read(`format=jsonl&${RANGE}`)).text)
   t.match(await runCli('costs', database.url, ['export', '--format', 'xml']), { code: 2 })
 })
+
+t.test('the command tells what would go, lists archives, and says what is wrong', async (t) => {
+  const costs = (...args: string[]) => runCli('costs', database.url, args)
+  t.match(await costs('--help'), { code: 0, stdout: /restore <partition>/ })
+  t.match(await costs('archive', '--dry-run'), {
+    code: 0,
+    stdout: /reservations would be deleted\n\d+ events would be/,
+  })
+  t.match(JSON.parse((await costs('archive', '--dry-run', '--json')).stdout), { archived: [], deleted_files: [] })
+  t.match(await costs('archives', '--json'), { code: 0, stdout: '[]\n' })
+  t.match(await costs('restore', 'llm_cost_records_2026_01'), { code: 1, stderr: /not in the list of archives/ })
+  t.match(await costs('restore'), { code: 2, stderr: /needs the name of a partition/ })
+  t.match(await costs('restore', 'x', '--days', '0'), { code: 2, stderr: /--days is 1 to 3650/ })
+})
