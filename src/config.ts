@@ -25,6 +25,13 @@ export const ConfigSchema = Type.Object({
   PURSER_JWT_SECRET: Type.Optional(Type.String({ minLength: 32 })),
   PURSER_JWT_TENANT_CLAIM: Type.String({ minLength: 1, default: 'tenant_id,app_metadata.tenant_id' }),
   PURSER_JWT_ROLE_CLAIM: Type.String({ minLength: 1, default: 'app_metadata.role,role' }),
+  // No running period but a total one may reach into what is archived.
+  PURSER_RETENTION_DAYS: Type.Integer({ minimum: 35, maximum: 36_500, default: 90 }),
+  PURSER_ARCHIVE_YEARS: Type.Integer({ minimum: 1, maximum: 100, default: 7 }),
+  PURSER_ARCHIVE_DIR: Type.Optional(Type.String({ minLength: 1 })),
+  // Idempotency keys live 7 days.
+  PURSER_RESERVATION_DAYS: Type.Integer({ minimum: 7, maximum: 36_500, default: 30 }),
+  PURSER_EVENT_DAYS: Type.Integer({ minimum: 7, maximum: 36_500, default: 90 }),
   PURSER_ALLOW_EMAIL_IDS: Type.Union([Type.Literal('0'), Type.Literal('1')], { default: '0' }),
   PURSER_RATE_LIMIT_DECISIONS: PerMinute(600_000),
   PURSER_RATE_LIMIT_READS: PerMinute(6_000),
@@ -84,6 +91,10 @@ export function readConfig(environment: Record<string, string | undefined>): Con
   if ((config['PURSER_SMTP_URL'] === undefined) !== (config['PURSER_MAIL_FROM'] === undefined))
     problems.push(
       'PURSER_SMTP_URL and PURSER_MAIL_FROM are needed both, or none of them: mail has a server and a sender',
+    )
+  if (Number(config['PURSER_RESERVATION_DAYS']) > Number(config['PURSER_RETENTION_DAYS']))
+    problems.push(
+      'PURSER_RESERVATION_DAYS must not be above PURSER_RETENTION_DAYS: a reservation goes before its records',
     )
   const { PURSER_JWT_SECRET: secret, PURSER_JWT_JWKS_URL: jwksUrl } = config
   if (secret !== undefined && jwksUrl !== undefined)

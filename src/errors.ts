@@ -8,6 +8,7 @@ export const ERRORS = {
   reservation_committed: { status: 409, title: 'Reservation already committed' },
   reservation_not_open: { status: 409, title: 'Reservation not open' },
   record_corrected: { status: 409, title: 'Cost record already corrected' },
+  archived: { status: 409, title: 'Cost records archived' },
   price_exists: { status: 409, title: 'Price version exists' },
   payload_too_large: { status: 413, title: 'Payload too large' },
   uri_too_long: { status: 414, title: 'URI too long' },
@@ -34,6 +35,8 @@ export const ERROR_HELP: Record<ErrorCode, string> = {
   reservation_not_open: 'The reservation is settled or past its expires_at; make a new one.',
   record_corrected:
     'The line of cost has been corrected already, or is a reversal; correct the line that stands instead.',
+  archived:
+    'The answer needs records of months that are archived. Ask by tenant, provider, model or tier in whole quarters of an hour (UTC), or have the months restored: npm run costs -- restore.',
   price_exists: 'The model or tier has a version of that date; name its price_id in "replaces" to supersede it.',
   payload_too_large: 'The body is larger than 1 MiB.',
   uri_too_long: 'A part of the path is too long.',

@@ -18,10 +18,12 @@ import { openSender } from './delivery/send.ts'
 import { openTargets } from './delivery/targets.ts'
 import { startDeliverer } from './jobs/deliver.ts'
 import { listJobs } from './jobs/list.ts'
+import { retentionSettings } from './embedded/retention-settings.ts'
 import { startSweeper } from './jobs/sweep.ts'
 import { JOB_CONNECTIONS_MAX, prepareJobs } from './jobs/worker.ts'
 import { seedPrices } from './prices/seed.ts'
 import { bootstrapAdminKey } from './services/api-keys.ts'
+import { RETENTION_STATEMENT_MS } from './services/retention.ts'
 import { openDeliverer } from './services/deliver.ts'
 import { createServices } from './services/index.ts'
 import type { TokenSettings } from './services/tokens.ts'
@@ -77,6 +79,8 @@ async function start(): Promise<number> {
     const { madeKey, publishedPrices } = await prepareDatabase(config, databaseUrl)
     const db = connect(databaseUrl, { roles })
     closing.push(() => db.destroy())
+    const patientDb = connect(databaseUrl, { connectionsMax: 1, statementMs: RETENTION_STATEMENT_MS, roles })
+    closing.push(() => patientDb.destroy())
 
     // Who may write to Redis does not know the way into the database; another release may store other forms.
     const shared = openSharedCache(config.REDIS_URL, `${version} ${databaseUrl}`, (error) =>
@@ -98,6 +102,7 @@ async function start(): Promise<number> {
       enforcement: config.PURSER_ENFORCEMENT,
       tokens: tokenSettings(config),
       priceFeed: config.PURSER_PRICE_FEED,
+      retention: { db: patientDb, ...retentionSettings(config) },
       targets,
       hasMail: mailer !== null,
     })

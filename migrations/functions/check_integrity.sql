@@ -105,6 +105,8 @@ as $$
   where r.idempotency_key is not null
   group by r.principal, r.idempotency_key having count(*) > 1
   union all
+  select r.invariant, r.subject, r.detail from copilot_internal.rollup_integrity() r
+  union all
   select a.invariant, a.subject, a.detail from copilot_internal.audit_integrity() a
 $$;
 comment on function copilot_internal.check_integrity() is 'The rows that break an invariant of the money; empty is healthy.';

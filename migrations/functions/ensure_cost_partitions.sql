@@ -2,7 +2,7 @@
 -- so that booking can call it: money that was spent must always find a partition, whatever a job did.
 create or replace function copilot_internal.ensure_cost_partitions(p_now timestamptz)
 returns void
-language plpgsql volatile
+language plpgsql volatile security definer
 set search_path = pg_catalog, pg_temp
 -- Bounds of partitions are written down as text, in UTC.
 set timezone = 'UTC'

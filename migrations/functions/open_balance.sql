@@ -24,6 +24,15 @@ begin
       where c.booked_at >= v_bounds.starts_at and c.booked_at < v_bounds.ends_at and c.recorded_at >= v_bounds.starts_at - interval '5 minutes'
         and (p_quota.tenant_id is null or c.tenant_id = p_quota.tenant_id) and (p_quota.user_id is null or c.user_id = p_quota.user_id);
   end if;
+  if p_quota.period = 'total' then
+    -- Every other period is younger than what is archived.
+    v_opening := v_opening + (
+      select coalesce(sum(c.cost_usd), 0)
+      from copilot_internal.archived_costs c
+      join copilot_internal.cost_archives a on a.partition = c.partition and a.state in ('archived', 'deleted')
+      where c.counted and c.resource_type = p_quota.resource_type
+        and (p_quota.tenant_id is null or c.tenant_id = p_quota.tenant_id) and (p_quota.user_id is null or c.user_id = p_quota.user_id));
+  end if;
   insert into copilot_internal.quota_periods (
     quota_id, resource_type, scope, tenant_id, user_id, period, starts_at, ends_at, spent, opening_usd,
     limit_usd, raise_limit_usd, raise_until, enforcement, opened_at)

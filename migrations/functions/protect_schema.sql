@@ -16,17 +16,17 @@ declare
   v_decided constant text[] := array[
     'reservations', 'llm_cost_records', 'e2b_cost_records', 'record_keys', 'record_corrections', 'cost_quotas', 'quota_periods',
     'quota_defaults', 'scopes', 'quota_events', 'model_pricing', 'model_aliases', 'e2b_pricing', 'price_edition', 'audit_log',
-    'audit_head'];
+    'audit_head', 'cost_tail', 'cost_rollups', 'cost_archives', 'archived_costs', 'archived_periods'];
   -- Without data of tenants: no row-level security.
   v_common constant text[] := array[
     'model_pricing', 'model_aliases', 'e2b_pricing', 'price_edition', 'price_seed', 'quota_defaults', 'webhook_secrets'];
   v_read constant text[] := array[
     'reservations', 'llm_cost_records', 'e2b_cost_records', 'record_corrections', 'cost_quotas', 'quota_periods', 'quota_events',
-    'cost_quota_status', 'model_pricing', 'model_aliases', 'e2b_pricing', 'price_edition'];
+    'cost_quota_status', 'model_pricing', 'model_aliases', 'e2b_pricing', 'price_edition', 'cost_tail', 'cost_rollups', 'rolled_costs'];
   v_called constant text[] := array[
     'clock_now', 'period_bounds', 'billing_date', 'local_midnight', 'quota_json', 'reservation_json', 'cost_record_json',
     'get_quota_status', 'get_current_model_pricing', 'find_model_price', 'price_llm_usage', 'price_e2b_usage',
-    'calculate_llm_cost', 'calculate_e2b_cost'];
+    'calculate_llm_cost', 'calculate_e2b_cost', 'cost_segments', 'nearest_cost_grain', 'cost_grain_floor', 'archived_between'];
   v_object record;
   v_wish record;
   v_has text[];
@@ -72,7 +72,8 @@ begin
     from pg_class c
     cross join lateral (
       select r.role, case
-        when r.role = 'purser_reader' then case when c.relname = any (v_read) then array['SELECT'] else '{}' end
+        -- The views of sums show of their tables what the reader sees there.
+        when r.role = 'purser_reader' then case when c.relname = any (v_read) or c.relkind = 'v' and c.relname ~ 'cost_summary_by_' then array['SELECT'] else '{}' end
         when c.relkind = 'v' or c.relname = any (v_decided) or c.relname like 'schema\_%' then array['SELECT']
         when c.relname in ('api_keys', 'api_key_hashes') then array['INSERT', 'SELECT']
         when c.relname = 'price_seed' then array['INSERT', 'SELECT', 'UPDATE']

@@ -4,8 +4,12 @@ import { withDatabaseUrl } from './database-url.ts'
 /** Does what was asked for, and answers the exit code. */
 export type Command = (db: Db) => Promise<number>
 
-/** Runs the command that the arguments name on the database. Exit code: the command's own, 1 where it fails, 2 for wrong arguments. */
-export async function runCommand(help: string, parse: (args: string[]) => Command): Promise<number> {
+/** Runs the command that the arguments name on the database, over one connection. Exit code: the command's own, 1 where it fails, 2 for wrong arguments. */
+export async function runCommand(
+  help: string,
+  parse: (args: string[]) => Command,
+  options: { statementMs?: number } = {},
+): Promise<number> {
   let command: Command
   try {
     command = parse(process.argv.slice(2))
@@ -15,7 +19,7 @@ export async function runCommand(help: string, parse: (args: string[]) => Comman
   }
   try {
     return await withDatabaseUrl(async (databaseUrl) => {
-      const db = connect(databaseUrl, { connectionsMax: 1 })
+      const db = connect(databaseUrl, { connectionsMax: 1, ...options })
       try {
         return await command(db)
       } finally {

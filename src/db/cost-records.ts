@@ -52,12 +52,12 @@ export type StoredRecord = {
 export const costLines = sql`(
   select cost_record_id, reservation_id, 'llm' as resource_type, tenant_id, user_id, conversation_id, path_id, labels,
          provider, model, null::text as tier, usage, input_tokens, output_tokens, null::numeric as seconds,
-         total_cost_usd, price_id, occurred_at, recorded_at, late, overrun, estimated, corrects
+         total_cost_usd, price_id, occurred_at, recorded_at, late, overrun, estimated, corrects, region, null::text as sandbox_id
   from copilot_internal.llm_cost_records
   union all
   select cost_record_id, reservation_id, 'e2b', tenant_id, user_id, conversation_id, path_id, labels,
          null::text, null::text, tier, usage, null::bigint, null::bigint, execution_time_seconds,
-         total_cost_usd, price_id, occurred_at, recorded_at, late, overrun, estimated, corrects
+         total_cost_usd, price_id, occurred_at, recorded_at, late, overrun, estimated, corrects, region, sandbox_id
   from copilot_internal.e2b_cost_records)`
 
 /** What a filter says of the lines `r`, as one condition. */

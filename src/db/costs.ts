@@ -1,5 +1,6 @@
 import { sql, type RawBuilder } from 'kysely'
 import type { Dimension } from '../domain/grouping.ts'
+import { coarsestGrain, type RollupGrain } from '../domain/rollup-grain.ts'
 import type { Db } from './connection.ts'
 import { costLines, instant, matches, microseconds, type RecordFilter } from './cost-records.ts'
 
@@ -45,15 +46,23 @@ const EARLIEST_MICROS = -62_167_219_200_000_000n
 
 const SUMS = ['cost_usd', 'previous_cost_usd', 'records', 'input_tokens', 'output_tokens', 'seconds'] as const
 
+export type CostAnswer = {
+  total: CostSums
+  groups: CostGroup[]
+  /** Archived months of records without which the sums are not whole; empty where they are. */
+  missing: string[]
+}
+
 /**
  * The sum over all lines that match, and groups of them: one statement, so that both are of one moment. The sums of all
  * groups are the total, exactly. A previous line counts where it would stand if it had occurred one span later.
  */
-export async function sumCosts(db: Db, question: CostQuestion): Promise<{ total: CostSums; groups: CostGroup[] }> {
+export async function sumCosts(db: Db, question: CostQuestion): Promise<CostAnswer> {
   const { fromMicros, toMicros, comparesPrevious, dimensions, groupsMax } = question
   const spanMicros = toMicros - fromMicros
   const previousMicros = fromMicros - spanMicros > EARLIEST_MICROS ? fromMicros - spanMicros : EARLIEST_MICROS
-  const filter = { ...question.filter, fromMicros: comparesPrevious ? previousMicros : fromMicros, toMicros }
+  const spans = [[fromMicros, toMicros] as const, ...(comparesPrevious ? [[previousMicros, fromMicros] as const] : [])]
+  const coarsest = grainOf(question, spanMicros)
   const columns = dimensions.map(columnOf)
   const raw = columns.flatMap(({ raw: parts }) => parts)
   const place = columns.map((_, index) => sql.ref(`place${index}`))
@@ -62,25 +71,29 @@ export async function sumCosts(db: Db, question: CostQuestion): Promise<{ total:
     ...place.map((one) => sql`${one} is null, ${one}`),
   ])
   const sums = (of: RawBuilder<unknown>) =>
-    list(SUMS.flatMap((name) => [sql.lit(name), sql`${of}.${sql.ref(name)}::text`]))
+    list(SUMS.flatMap((name) => [sql.lit(name), sql`trim_scale(${of}.${sql.ref(name)})::text`]))
+  const ofSpan = comparesPrevious ? sql`filter (where not previous)` : sql``
 
-  const { rows } = await sql<{ costs: { total: CostSums; groups: CostGroup[] } }>`
-    with lines as (
-      select p.previous, r.total_cost_usd, r.input_tokens, r.output_tokens, r.seconds
+  const { rows } = await sql<{ costs: CostAnswer }>`
+    with segments as (
+      ${sql.join(
+        spans.map(([from, to], index) => segmentsOf(from, to, coarsest, index === 1)),
+        sql` union all `,
+      )}
+    ), lines as (
+      select r.previous, r.total_cost_usd, r.records, r.input_tokens, r.output_tokens, r.seconds
              ${also(raw.map(({ name, value }) => sql`${value} as ${sql.ref(name)}`))}
-      from ${costLines} r
-      cross join lateral (select r.occurred_at < ${instant(fromMicros)} as previous) p
+      from ${coarsest === null ? recordLines(question.filter) : summedLines(question.filter)} r
       cross join lateral (
-        select r.occurred_at + case when p.previous then ${microseconds(spanMicros)} else interval '0' end as at) m
+        select r.occurred_at + case when r.previous then ${microseconds(spanMicros)} else interval '0' end as at) m
       cross join lateral (select m.at at time zone ${question.timeZone} as local_at) z
-      where ${matches(filter)}
     ), groups as (
-      select coalesce(sum(total_cost_usd) filter (where not previous), 0) as cost_usd,
-             coalesce(sum(total_cost_usd) filter (where previous), 0) as previous_cost_usd,
-             count(*) filter (where not previous) as records,
-             coalesce(sum(input_tokens) filter (where not previous), 0) as input_tokens,
-             coalesce(sum(output_tokens) filter (where not previous), 0) as output_tokens,
-             coalesce(sum(seconds) filter (where not previous), 0) as seconds
+      select coalesce(sum(total_cost_usd) ${ofSpan}, 0) as cost_usd,
+             ${comparesPrevious ? sql`coalesce(sum(total_cost_usd) filter (where previous), 0)` : sql`0::numeric`} as previous_cost_usd,
+             coalesce(sum(records) ${ofSpan}, 0) as records,
+             coalesce(sum(input_tokens) ${ofSpan}, 0) as input_tokens,
+             coalesce(sum(output_tokens) ${ofSpan}, 0) as output_tokens,
+             coalesce(sum(seconds) ${ofSpan}, 0) as seconds
              ${also(
                columns.flatMap((column, index) => [
                  sql`${column.key} as ${sql.ref(`key${index}`)}`,
@@ -89,6 +102,8 @@ export async function sumCosts(db: Db, question: CostQuestion): Promise<{ total:
              )}
       from lines
       group by ${raw.length === 0 ? sql`()` : list(raw.map(({ name }) => sql.ref(name)))}
+      -- What was added and taken away again is no group.
+      having sum(records) <> 0
     ), total as (
       select ${list(SUMS.map((name) => sql`coalesce(sum(${sql.ref(name)}), 0) as ${sql.ref(name)}`))} from groups
     ), page as (
@@ -104,8 +119,76 @@ export async function sumCosts(db: Db, question: CostQuestion): Promise<{ total:
           'key', json_build_array(${list(columns.map((_, index) => sql.ref(`key${index}`)))}),
           'place', json_build_array(${list(place)}),
           ${sums(sql.ref('page'))}) order by ${order}), '[]')
-        from page)) as costs`.execute(db)
+        from page),
+      'missing', (
+        select coalesce(json_agg(distinct a.partition), '[]')
+        from segments s cross join lateral copilot_internal.archived_between(s.starts_at, s.ends_at) a(partition)
+        where s.grain = 'record')) as costs`.execute(db)
   return rows[0]!.costs
+}
+
+/** The coarsest rollups that can answer a question; null where only the records can. */
+function grainOf({ filter, comparesPrevious, dimensions, timeZone, fromMicros }: CostQuestion, spanMicros: bigint) {
+  const { userId, conversationId, pathId, reservationId, late, overrun, estimated, labels = {} } = filter
+  const fine = [userId, conversationId, pathId, reservationId, late, overrun, estimated]
+  if (fine.some((value) => value !== undefined) || Object.keys(labels).length > 0) return null
+  const shiftMicros = comparesPrevious ? spanMicros : 0n
+  return coarsestGrain(dimensions, timeZone, shiftMicros, fromMicros - shiftMicros)
+}
+
+/** A span, cut into the parts that rollups answer and those of grain "record", which records do; each to add or to take away. */
+function segmentsOf(
+  fromMicros: bigint,
+  toMicros: bigint,
+  coarsest: RollupGrain | null,
+  isPrevious: boolean,
+): RawBuilder<unknown> {
+  const [from, to] = [instant(fromMicros), instant(toMicros)]
+  const previous = sql`${sql.lit(isPrevious)} as previous`
+  return coarsest === null
+    ? sql`select 'record' as grain, ${from} as starts_at, ${to} as ends_at, 1 as sign, ${previous} where ${from} < ${to}`
+    : sql`select s.*, ${previous} from copilot_internal.cost_segments(${from}, ${to}, ${coarsest}) s`
+}
+
+const atAnyTime = (filter: RecordFilter) => matches({ ...filter, fromMicros: undefined, toMicros: undefined })
+
+/**
+ * What is summed up, as one relation: rollups, lines that are not rolled up yet, and records at the edges, each in the
+ * segments that it answers, with their signs. One snapshot sees every line once.
+ */
+function summedLines(filter: RecordFilter): RawBuilder<unknown> {
+  return sql`(
+    select s.previous, l.* from segments s cross join lateral (
+      select r.starts_at as occurred_at, s.sign * r.records as records, s.sign * r.cost_usd as total_cost_usd,
+             s.sign * r.input_tokens as input_tokens, s.sign * r.output_tokens as output_tokens, s.sign * r.seconds as seconds,
+             r.resource_type::text, r.tenant_id, r.provider, r.model, r.tier,
+             null::text as user_id, null::text as conversation_id, null::text as path_id, null::jsonb as labels
+      from copilot_internal.cost_rollups r
+      where s.grain <> 'record' and r.grain = s.grain and r.starts_at >= s.starts_at and r.starts_at < s.ends_at
+        and ${atAnyTime(filter)}
+      -- A fence: each segment is looked up by an index, whatever the statistics say.
+      offset 0) l
+    union all
+    select s.previous, r.occurred_at, s.sign, s.sign * r.cost_usd, s.sign * r.input_tokens, s.sign * r.output_tokens, s.sign * r.seconds,
+           r.resource_type::text, r.tenant_id, r.provider, r.model, r.tier, null, null, null, null
+    from copilot_internal.cost_tail r
+    join segments s on s.grain <> 'record' and r.occurred_at >= s.starts_at and r.occurred_at < s.ends_at
+    where ${atAnyTime(filter)}
+    union all
+    select * from ${recordLines(filter)} l)`
+}
+
+/** The records of the segments that only records answer. */
+function recordLines(filter: RecordFilter): RawBuilder<unknown> {
+  return sql`(
+    select s.previous, l.* from segments s cross join lateral (
+      select r.occurred_at, s.sign as records, s.sign * r.total_cost_usd as total_cost_usd,
+             (s.sign * r.input_tokens)::numeric as input_tokens, (s.sign * r.output_tokens)::numeric as output_tokens,
+             s.sign * r.seconds as seconds,
+             r.resource_type, r.tenant_id, r.provider, r.model, r.tier, r.user_id, r.conversation_id, r.path_id, r.labels
+      from ${costLines} r
+      where s.grain = 'record' and r.occurred_at >= s.starts_at and r.occurred_at < s.ends_at and ${atAnyTime(filter)}
+      offset 0) l)`
 }
 
 const list = (parts: RawBuilder<unknown>[]) => sql.join(parts, sql`, `)

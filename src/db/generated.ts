@@ -50,6 +50,29 @@ export interface CopilotInternalApiKeys {
   tenant_id: string | null
 }
 
+export interface CopilotInternalArchivedCosts {
+  cost_usd: Numeric
+  counted: boolean
+  input_tokens: Numeric
+  model: string | null
+  output_tokens: Numeric
+  partition: string
+  provider: string | null
+  records: Int8
+  resource_type: CopilotInternalResourceType
+  seconds: Numeric
+  starts_at: Timestamp
+  tenant_id: string
+  tier: string | null
+  user_id: string | null
+}
+
+export interface CopilotInternalArchivedPeriods {
+  cost_usd: Numeric
+  partition: string
+  quota_period_id: Int8
+}
+
 export interface CopilotInternalAuditHead {
   audit_id: Int8
   hash: string | null
@@ -68,6 +91,42 @@ export interface CopilotInternalAuditLog {
   principal: string
   reason: string | null
   subject: string
+}
+
+export interface CopilotInternalCombinedCostSummaryByTenant {
+  e2b_cost_usd: Numeric | null
+  e2b_executions: Int8 | null
+  llm_cost_usd: Numeric | null
+  llm_requests: Int8 | null
+  tenant_id: string | null
+  total_cost_usd: Numeric | null
+}
+
+export interface CopilotInternalCombinedCostSummaryByTenantDaily {
+  day: Timestamp | null
+  e2b_cost_usd: Numeric | null
+  e2b_executions: Int8 | null
+  llm_cost_usd: Numeric | null
+  llm_requests: Int8 | null
+  tenant_id: string | null
+  total_cost_usd: Numeric | null
+}
+
+export interface CopilotInternalCostArchives {
+  archived_at: Timestamp | null
+  closed_at: Timestamp
+  content_sha256: string | null
+  cost_usd: Numeric
+  ends_at: Timestamp
+  file: string | null
+  first_occurred_at: Timestamp | null
+  keep_until: Timestamp | null
+  last_occurred_at: Timestamp | null
+  partition: string
+  records: Int8
+  resource_type: CopilotInternalResourceType
+  starts_at: Timestamp
+  state: string
 }
 
 export interface CopilotInternalCostQuotas {
@@ -114,6 +173,137 @@ export interface CopilotInternalCostQuotaStatus {
   warning_threshold: Numeric | null
 }
 
+export interface CopilotInternalCostRollups {
+  cost_usd: Numeric
+  grain: string
+  input_tokens: Numeric
+  model: string | null
+  output_tokens: Numeric
+  provider: string | null
+  records: Int8
+  resource_type: CopilotInternalResourceType
+  seconds: Numeric
+  starts_at: Timestamp
+  tenant_id: string
+  tier: string | null
+}
+
+export interface CopilotInternalCostSummaryByConversation {
+  conversation_id: string | null
+  input_tokens: Numeric | null
+  output_tokens: Numeric | null
+  requests: Int8 | null
+  tenant_id: string | null
+  total_cost_usd: Numeric | null
+  total_tokens: Numeric | null
+}
+
+export interface CopilotInternalCostSummaryByConversationDaily {
+  conversation_id: string | null
+  day: Timestamp | null
+  input_tokens: Numeric | null
+  output_tokens: Numeric | null
+  requests: Int8 | null
+  tenant_id: string | null
+  total_cost_usd: Numeric | null
+  total_tokens: Numeric | null
+}
+
+export interface CopilotInternalCostSummaryByModel {
+  input_tokens: Numeric | null
+  model: string | null
+  output_tokens: Numeric | null
+  provider: string | null
+  requests: Int8 | null
+  total_cost_usd: Numeric | null
+  total_tokens: Numeric | null
+}
+
+export interface CopilotInternalCostSummaryByModelDaily {
+  day: Timestamp | null
+  input_tokens: Numeric | null
+  model: string | null
+  output_tokens: Numeric | null
+  provider: string | null
+  requests: Int8 | null
+  total_cost_usd: Numeric | null
+  total_tokens: Numeric | null
+}
+
+export interface CopilotInternalCostSummaryByPath {
+  input_tokens: Numeric | null
+  output_tokens: Numeric | null
+  path_id: string | null
+  requests: Int8 | null
+  tenant_id: string | null
+  total_cost_usd: Numeric | null
+  total_tokens: Numeric | null
+}
+
+export interface CopilotInternalCostSummaryByPathDaily {
+  day: Timestamp | null
+  input_tokens: Numeric | null
+  output_tokens: Numeric | null
+  path_id: string | null
+  requests: Int8 | null
+  tenant_id: string | null
+  total_cost_usd: Numeric | null
+  total_tokens: Numeric | null
+}
+
+export interface CopilotInternalCostSummaryByTenant {
+  input_tokens: Numeric | null
+  output_tokens: Numeric | null
+  requests: Int8 | null
+  tenant_id: string | null
+  total_cost_usd: Numeric | null
+  total_tokens: Numeric | null
+}
+
+export interface CopilotInternalCostSummaryByTenantDaily {
+  day: Timestamp | null
+  input_tokens: Numeric | null
+  output_tokens: Numeric | null
+  requests: Int8 | null
+  tenant_id: string | null
+  total_cost_usd: Numeric | null
+  total_tokens: Numeric | null
+}
+
+export interface CopilotInternalCostSummaryByUser {
+  input_tokens: Numeric | null
+  output_tokens: Numeric | null
+  requests: Int8 | null
+  tenant_id: string | null
+  total_cost_usd: Numeric | null
+  total_tokens: Numeric | null
+  user_id: string | null
+}
+
+export interface CopilotInternalCostSummaryByUserDaily {
+  day: Timestamp | null
+  input_tokens: Numeric | null
+  output_tokens: Numeric | null
+  requests: Int8 | null
+  tenant_id: string | null
+  total_cost_usd: Numeric | null
+  total_tokens: Numeric | null
+  user_id: string | null
+}
+
+export interface CopilotInternalCostTail {
+  cost_usd: Numeric
+  input_tokens: Int8 | null
+  model: string | null
+  occurred_at: Timestamp
+  output_tokens: Int8 | null
+  provider: string | null
+  resource_type: CopilotInternalResourceType
+  seconds: Numeric | null
+  tenant_id: string
+  tier: string | null
+}
+
 export interface CopilotInternalE2bCostRecords {
   /**
    * The moment whose periods count the line; -infinity for an old import, which none counts.
@@ -153,6 +343,87 @@ export interface CopilotInternalE2bCostRecords {
   usage: Generated<Json>
   user_id: string | null
   vcpu: Numeric | null
+}
+
+export interface CopilotInternalE2bCostSummaryByConversation {
+  conversation_id: string | null
+  execution_time_seconds: Numeric | null
+  executions: Int8 | null
+  tenant_id: string | null
+  total_cost_usd: Numeric | null
+}
+
+export interface CopilotInternalE2bCostSummaryByConversationDaily {
+  conversation_id: string | null
+  day: Timestamp | null
+  execution_time_seconds: Numeric | null
+  executions: Int8 | null
+  tenant_id: string | null
+  total_cost_usd: Numeric | null
+}
+
+export interface CopilotInternalE2bCostSummaryByPath {
+  execution_time_seconds: Numeric | null
+  executions: Int8 | null
+  path_id: string | null
+  tenant_id: string | null
+  total_cost_usd: Numeric | null
+}
+
+export interface CopilotInternalE2bCostSummaryByPathDaily {
+  day: Timestamp | null
+  execution_time_seconds: Numeric | null
+  executions: Int8 | null
+  path_id: string | null
+  tenant_id: string | null
+  total_cost_usd: Numeric | null
+}
+
+export interface CopilotInternalE2bCostSummaryByTenant {
+  execution_time_seconds: Numeric | null
+  executions: Int8 | null
+  tenant_id: string | null
+  total_cost_usd: Numeric | null
+}
+
+export interface CopilotInternalE2bCostSummaryByTenantDaily {
+  day: Timestamp | null
+  execution_time_seconds: Numeric | null
+  executions: Int8 | null
+  tenant_id: string | null
+  total_cost_usd: Numeric | null
+}
+
+export interface CopilotInternalE2bCostSummaryByTier {
+  execution_time_seconds: Numeric | null
+  executions: Int8 | null
+  tier: string | null
+  total_cost_usd: Numeric | null
+}
+
+export interface CopilotInternalE2bCostSummaryByTierDaily {
+  day: Timestamp | null
+  execution_time_seconds: Numeric | null
+  executions: Int8 | null
+  tier: string | null
+  total_cost_usd: Numeric | null
+}
+
+export interface CopilotInternalE2bCostSummaryByUser {
+  execution_time_seconds: Numeric | null
+  executions: Int8 | null
+  tenant_id: string | null
+  total_cost_usd: Numeric | null
+  user_id: string | null
+}
+
+export interface CopilotInternalE2bCostSummaryByUserDaily {
+  day: Timestamp | null
+  execution_time_seconds: Numeric | null
+  executions: Int8 | null
+  tenant_id: string | null
+  total_cost_usd: Numeric | null
+  user_id: string | null
 }
 
 export interface CopilotInternalE2bPricing {
@@ -407,6 +678,21 @@ export interface CopilotInternalReservations {
   vcpu: Numeric | null
 }
 
+export interface CopilotInternalRolledCosts {
+  cost_usd: Numeric | null
+  grain: string | null
+  input_tokens: Numeric | null
+  model: string | null
+  output_tokens: Numeric | null
+  provider: string | null
+  records: Int8 | null
+  resource_type: CopilotInternalResourceType | null
+  seconds: Numeric | null
+  starts_at: Timestamp | null
+  tenant_id: string | null
+  tier: string | null
+}
+
 export interface CopilotInternalScopes {
   quota_period_ids: Generated<ArrayType<Int8>>
   resource_type: CopilotInternalResourceType
@@ -462,11 +748,38 @@ export interface CopilotInternalWebhookSecrets {
 export interface DB {
   'copilot_internal.api_key_hashes': CopilotInternalApiKeyHashes
   'copilot_internal.api_keys': CopilotInternalApiKeys
+  'copilot_internal.archived_costs': CopilotInternalArchivedCosts
+  'copilot_internal.archived_periods': CopilotInternalArchivedPeriods
   'copilot_internal.audit_head': CopilotInternalAuditHead
   'copilot_internal.audit_log': CopilotInternalAuditLog
+  'copilot_internal.combined_cost_summary_by_tenant': CopilotInternalCombinedCostSummaryByTenant
+  'copilot_internal.combined_cost_summary_by_tenant_daily': CopilotInternalCombinedCostSummaryByTenantDaily
+  'copilot_internal.cost_archives': CopilotInternalCostArchives
   'copilot_internal.cost_quota_status': CopilotInternalCostQuotaStatus
   'copilot_internal.cost_quotas': CopilotInternalCostQuotas
+  'copilot_internal.cost_rollups': CopilotInternalCostRollups
+  'copilot_internal.cost_summary_by_conversation': CopilotInternalCostSummaryByConversation
+  'copilot_internal.cost_summary_by_conversation_daily': CopilotInternalCostSummaryByConversationDaily
+  'copilot_internal.cost_summary_by_model': CopilotInternalCostSummaryByModel
+  'copilot_internal.cost_summary_by_model_daily': CopilotInternalCostSummaryByModelDaily
+  'copilot_internal.cost_summary_by_path': CopilotInternalCostSummaryByPath
+  'copilot_internal.cost_summary_by_path_daily': CopilotInternalCostSummaryByPathDaily
+  'copilot_internal.cost_summary_by_tenant': CopilotInternalCostSummaryByTenant
+  'copilot_internal.cost_summary_by_tenant_daily': CopilotInternalCostSummaryByTenantDaily
+  'copilot_internal.cost_summary_by_user': CopilotInternalCostSummaryByUser
+  'copilot_internal.cost_summary_by_user_daily': CopilotInternalCostSummaryByUserDaily
+  'copilot_internal.cost_tail': CopilotInternalCostTail
   'copilot_internal.e2b_cost_records': CopilotInternalE2bCostRecords
+  'copilot_internal.e2b_cost_summary_by_conversation': CopilotInternalE2bCostSummaryByConversation
+  'copilot_internal.e2b_cost_summary_by_conversation_daily': CopilotInternalE2bCostSummaryByConversationDaily
+  'copilot_internal.e2b_cost_summary_by_path': CopilotInternalE2bCostSummaryByPath
+  'copilot_internal.e2b_cost_summary_by_path_daily': CopilotInternalE2bCostSummaryByPathDaily
+  'copilot_internal.e2b_cost_summary_by_tenant': CopilotInternalE2bCostSummaryByTenant
+  'copilot_internal.e2b_cost_summary_by_tenant_daily': CopilotInternalE2bCostSummaryByTenantDaily
+  'copilot_internal.e2b_cost_summary_by_tier': CopilotInternalE2bCostSummaryByTier
+  'copilot_internal.e2b_cost_summary_by_tier_daily': CopilotInternalE2bCostSummaryByTierDaily
+  'copilot_internal.e2b_cost_summary_by_user': CopilotInternalE2bCostSummaryByUser
+  'copilot_internal.e2b_cost_summary_by_user_daily': CopilotInternalE2bCostSummaryByUserDaily
   'copilot_internal.e2b_pricing': CopilotInternalE2bPricing
   'copilot_internal.llm_cost_records': CopilotInternalLlmCostRecords
   'copilot_internal.model_aliases': CopilotInternalModelAliases
@@ -479,6 +792,7 @@ export interface DB {
   'copilot_internal.record_corrections': CopilotInternalRecordCorrections
   'copilot_internal.record_keys': CopilotInternalRecordKeys
   'copilot_internal.reservations': CopilotInternalReservations
+  'copilot_internal.rolled_costs': CopilotInternalRolledCosts
   'copilot_internal.scopes': CopilotInternalScopes
   'copilot_internal.webhook_deliveries': CopilotInternalWebhookDeliveries
   'copilot_internal.webhook_endpoints': CopilotInternalWebhookEndpoints

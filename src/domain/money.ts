@@ -73,3 +73,10 @@ export function wholeUnits(amount: Usd, unit: Usd): number {
   if (units.times(unit).gt(amount)) units = units.minus(1)
   return units.toNumber()
 }
+
+/** The exact sum of decimals in plain digits, negative ones too, as text. */
+export function exactSum(texts: Iterable<string>): string {
+  let sum = new Big(0)
+  for (const text of texts) sum = sum.plus(text)
+  return sum.toFixed()
+}

@@ -49,6 +49,17 @@ export function listJobs(services: Services, log: JobLog): Job[] {
         await services.watchIntegrity()
       },
     },
+    { name: 'roll-up', cron: '* * * * *', catchUpMs: 0, run: (signal) => services.rollUp(signal) },
+    // Booking makes a partition that is missing, too; made ahead, nobody waits for it at a month's end.
+    { name: 'cost-partitions', cron: '7 3 * * *', catchUpMs: 24 * HOUR_MS, run: () => services.preparePartitions() },
+    {
+      name: 'retention',
+      cron: '23 3 * * *',
+      catchUpMs: 24 * HOUR_MS,
+      run: async (signal) => {
+        await services.keepRetention(signal)
+      },
+    },
   ]
 }
 

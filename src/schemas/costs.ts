@@ -31,6 +31,20 @@ export const CostRecordsQuery = Type.Object(
 )
 export type CostFilter = Omit<Static<typeof CostRecordsQuery>, 'limit' | 'cursor'>
 
+export const CostExportQuery = Type.Object(
+  {
+    ...filter,
+    format: Type.Union([Type.Literal('csv'), Type.Literal('jsonl'), Type.Literal('focus')]),
+    cursor: Type.Optional(
+      Type.Unsafe<string>({
+        ...Uuid,
+        description: 'The cost_record_id of the last row that arrived: the rest follows',
+      }),
+    ),
+  },
+  withLabels,
+)
+
 export const CostRecord = Type.Object({
   cost_record_id: Uuid,
   reservation_id: Nullable(Uuid),

@@ -5,6 +5,7 @@ import { GroupingError, parseGrouping, type Dimension } from '../domain/grouping
 import { invalidRequest } from '../errors.ts'
 import type { CostsQuery } from '../schemas/costs.ts'
 import { timeText, usdJson } from './answers.ts'
+import { archivedProblem } from './archived.ts'
 import { pageOf } from './page.ts'
 import type { Principal } from './principal.ts'
 import { recordFilter } from './record-filter.ts'
@@ -20,7 +21,8 @@ export type CostsPosition = { fromMicros: string; toMicros: string; place: (stri
  * What was spent: in total, and by the dimensions of `group_by`, exactly. Without a range, the last 30 days by Postgres's
  * clock, up to now. Groups come in the order of their keys, or with `top` the dearest first.
  *
- * @throws forbidden for another tenant; invalidRequest; unavailable where Postgres can't sum it up in time.
+ * @throws forbidden for another tenant; invalidRequest; archived where the answer needs records that have left the database;
+ * unavailable where Postgres can't sum it up in time.
  */
 export async function readCosts(
   { db }: { db: Db },
@@ -38,7 +40,7 @@ export async function readCosts(
   try {
     return await readReport(db, filter.tenantId ?? null, async (transaction) => {
       const range = await rangeOf(filter, after, () => readClockMicros(transaction))
-      const { total, groups } = await sumCosts(transaction, {
+      const { total, groups, missing } = await sumCosts(transaction, {
         ...range,
         filter,
         comparesPrevious: compare !== undefined,
@@ -48,6 +50,7 @@ export async function readCosts(
         after: after?.place ?? null,
         groupsMax: top === undefined ? groupsMax + 1 : groupsMax,
       })
+      if (missing.length > 0) throw archivedProblem(missing)
       const sums = (of: CostSums) => sumsAnswer(of, compare !== undefined)
       const page = pageOf(
         groups,
@@ -86,10 +89,10 @@ function readGrouping(text: string): Dimension[] {
   }
 }
 
-type Range = { fromMicros: bigint; toMicros: bigint }
+export type Range = { fromMicros: bigint; toMicros: bigint }
 
 /** The range asked for, or the first page's; where its end is open, up to now, and its begin, 30 days before the end. */
-async function rangeOf(
+export async function rangeOf(
   filter: Partial<Record<keyof Range, bigint | undefined>>,
   after: CostsPosition | null,
   readClock: () => Promise<bigint>,

@@ -12,6 +12,9 @@ import type { Db } from '../db/connection.ts'
 import { extendReservation, type ExtendItem } from '../db/extend-reservation.ts'
 import { toProblem } from '../db/faults.ts'
 import { groupCommit } from '../db/group-commit.ts'
+import { keepRetention, type Retention } from './retention.ts'
+import { rollUp } from './roll-up.ts'
+import { prepareCostPartitions } from '../db/rollups.ts'
 import { releaseSpend, type ReleaseItem } from '../db/release-spend.ts'
 import { reserveSpend, type ReserveItem } from '../db/reserve-spend.ts'
 import { inBatch, joinBatch } from '../telemetry/spans.ts'
@@ -23,6 +26,7 @@ import { commit } from './commit.ts'
 import { correct } from './correct.ts'
 import { listCostRecords } from './cost-records.ts'
 import { readCosts } from './costs.ts'
+import { exportCosts } from './export-costs.ts'
 import { listDeliveries, redeliver, testEndpoint } from './deliveries.ts'
 import { estimate } from './estimate.ts'
 import { listEvents } from './events.ts'
@@ -64,12 +68,16 @@ export type ServiceDeps = {
   /** Null: keys only. */
   tokens: TokenSettings | null
   priceFeed?: PriceSyncDeps['priceFeed']
+  retention: Retention
   targets: EndpointDeps['targets']
   hasMail: EndpointDeps['hasMail']
 }
 
 /** Several at once, so that one that waits for a lock doesn't hold up the others; few, so that connections are left. */
 const ONE_BY_ONE = { itemsMax: 1, batchesMax: 4 }
+
+/** So many months have their partitions before they begin. */
+const PARTITIONS_AHEAD_MONTHS = 3
 
 /** The use cases, each with what it needs; decisions of the same kind that wait together share a transaction. */
 export function createServices(deps: ServiceDeps) {
@@ -153,6 +161,8 @@ export function createServices(deps: ServiceDeps) {
     correct: (...request: Rest<typeof correct>) => correct(deps, ...request),
     listCostRecords: (principal: Principal, ...request: Tail<typeof listCostRecords>) =>
       listCostRecords(deps, principal, ...request),
+    exportCosts: (principal: Principal, ...request: Tail<typeof exportCosts>) =>
+      exportCosts(deps, principal, ...request),
     readCosts: (principal: Principal, ...request: Tail<typeof readCosts>) => readCosts(deps, principal, ...request),
     setQuota: (actor: Actor, ...request: Tail<typeof setQuota>) => setQuota(deps, actor, ...request),
     setQuotas: (actor: Actor, ...request: Tail<typeof setQuotas>) => setQuotas(deps, actor, ...request),
@@ -183,6 +193,9 @@ export function createServices(deps: ServiceDeps) {
     readIntegrity: (principal: Principal) => readIntegrity(deps, principal),
     revokeKey: (actor: Actor, keyId: string) => revokeKey(deps, actor, keyId),
     rotateKey: (actor: Actor, ...request: Tail<typeof rotateKey>) => rotateKey(deps, actor, ...request),
+    keepRetention: (signal: AbortSignal) => keepRetention(deps.retention, signal),
+    rollUp: (signal: AbortSignal) => rollUp(deps, signal),
+    preparePartitions: () => prepareCostPartitions(db, PARTITIONS_AHEAD_MONTHS),
     listEndpoints: (...request: Rest<typeof listEndpoints>) => listEndpoints(deps, ...request),
     readEndpoint: (...request: Rest<typeof readEndpoint>) => readEndpoint(deps, ...request),
     createEndpoint: (...request: Rest<typeof createEndpoint>) => createEndpoint(deps, ...request),

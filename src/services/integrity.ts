@@ -10,6 +10,7 @@ const REMEDIES: Record<string, string> = {
   I2: 'A balance is above its limit and no cause is noted. Nothing is lost: new reservations are refused there. Look at what was granted last in that period; raise the limit where the spending was meant.',
   I3: 'A hold was not settled in time. See that an instance of the service runs: it settles lapsed holds once a second, and its log tells where it cannot.',
   I4: 'A reservation and its lines of cost disagree. Compare GET /v1/reservations/{id} with GET /v1/cost-records?reservation_id=…: book what is missing, correct what is too much.',
+  I7: 'A rollup is not the sum of its records. The records are right: GET /v1/costs grouped by user or path reads them. Somebody wrote to the tables by hand, or restored a part of them; select copilot_internal.rebuild_cost_rollups(month) makes the rollups of a month anew.',
   I10: 'A threshold that a balance has reached was not told of, an event was told twice, or its delivery was lost. No money is concerned. Tell who waits for that event yourself: the next cost of the period tells what is still due. A delivery that is missing, or was given up in silence, was changed by hand: POST /v1/deliveries/{id}/redeliver.',
   I11: 'An entry of the audit log was changed or removed. npm run audit -- verify names it; compare with the last export or backup, and find out who can write to that table.',
   keys: 'One idempotency key had two effects: its unique index is gone or damaged. Make the index anew (reindex), and release or correct the later one of the reservations.',

@@ -13,10 +13,11 @@ import { findProvider, modelNotPriced, sandboxNotPriced, type PriceDeps } from '
 import { tenantOf, type Principal } from './principal.ts'
 import { sandboxSize } from './reserve-estimate.ts'
 
-export type RecordDeps = PriceDeps & { status: StatusCache }
-
-/** How long records are kept. What is older counts in no period, and only an administrator may bring it in. */
-const RETENTION_DAYS = 90
+export type RecordDeps = PriceDeps & {
+  status: StatusCache
+  /** How long records are kept. What is older counts in no period, and only an administrator may bring it in. */
+  retention: { retentionDays: number }
+}
 
 /**
  * Books spend that had no reservation, all records or none; counted against quotas and never refused for them.
@@ -45,7 +46,7 @@ export async function record(deps: RecordDeps, principal: Principal, body: Recor
 }
 
 async function book(deps: RecordDeps, principal: Principal, items: RecordItem[]) {
-  const options = { retentionDays: RETENTION_DAYS, imports: principal.role === 'admin' }
+  const options = { retentionDays: deps.retention.retentionDays, imports: principal.role === 'admin' }
   try {
     const recording = await sendAgain(() => recordSpend(deps.db, items, options))
     deps.clock.observe(recording.now)
@@ -131,9 +132,9 @@ async function refusal(deps: RecordDeps, items: RecordItem[], faults: RecordFaul
       .map(({ index }) => ({ pointer: `/records/${index}/${field}`, message }))
   const ahead = places('ahead', 'occurred_at', 'must not be more than 5 minutes ahead')
   if (ahead.length > 0) return invalidRequest(ahead)
-  const old = places('old', 'occurred_at', `is more than ${RETENTION_DAYS} days ago`)
+  const old = places('old', 'occurred_at', `is more than ${deps.retention.retentionDays} days ago`)
   if (old.length > 0) {
-    const detail = `Only an administrator may record what is more than ${RETENTION_DAYS} days ago. Nothing was recorded.`
+    const detail = `Only an administrator may record what is more than ${deps.retention.retentionDays} days ago. Nothing was recorded.`
     return new Problem('forbidden', detail, { members: { errors: old } })
   }
   const mismatches = places('mismatch', 'idempotency_key', 'was used with another record before')

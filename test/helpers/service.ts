@@ -113,6 +113,6 @@ async function call(
     ...(body === undefined ? {} : { body: typeof body === 'string' ? body : JSON.stringify(body) }),
   })
   const text = await response.text()
-  const json: unknown = /json/.test(response.headers.get('content-type') ?? '') ? JSON.parse(text) : {}
+  const json: unknown = /[/+]json\b/.test(response.headers.get('content-type') ?? '') ? JSON.parse(text) : {}
   return { status: response.status, headers: response.headers, text, json }
 }

@@ -111,6 +111,10 @@ const ROUTES: Record<string, Row> = {
       query: `?group_by=tenant,user,conversation${tenant === undefined ? '' : `&tenant_id=${tenant}`}`,
     }),
   },
+  'GET /v1/costs/export': {
+    ...{ roles: ALL, tenant: 'query', status: 200 },
+    request: ({ tenant }) => ({ query: `?format=jsonl${tenant === undefined ? '' : `&tenant_id=${tenant}`}` }),
+  },
   'GET /v1/events': { roles: ALL, tenant: 'query', status: 200, request: listOf },
   'GET /v1/quotas': { roles: ALL, tenant: 'query', status: 200, request: listOf },
   'PUT /v1/quotas': { roles: ADMINS, tenant: 'body', status: 200, request: (subject) => ({ body: quota(subject) }) },
@@ -277,12 +281,15 @@ function nothing(): Subject {
   }
 }
 
-/** All that is stored, but for when a key was last used; or all of the other tenant. Prices by their edition. */
+/**
+ * All that is stored, but for when a key was last used, and for sums, which a job makes of lines meanwhile; or all of the
+ * other tenant. Prices by their edition.
+ */
 const STORED = await (async () => {
   const { rows } = await database.pool.query<{ name: string; has_tenant: boolean }>(`
     select c.relname as name, exists (select from pg_attribute a where a.attrelid = c.oid and a.attname = 'tenant_id') as has_tenant
     from pg_class c where c.relnamespace = 'copilot_internal'::regnamespace and c.relkind in ('r', 'p')
-      and c.relname not in ('model_pricing', 'e2b_pricing', 'model_aliases') order by 1`)
+      and c.relname not in ('model_pricing', 'e2b_pricing', 'model_aliases', 'cost_tail', 'cost_rollups') order by 1`)
   const part = (what: string, name: string, where: string) =>
     `select '${what}' as what, md5(string_agg(r.row::text, ',' order by r.row::text)) as sum
      from (select to_jsonb(t) - 'last_used_at' as row from copilot_internal.${name} t ${where}) r`
@@ -374,6 +381,7 @@ t.test('reads of a bound key are narrowed by Postgres itself, not only by what t
   const ask = async (path: string) =>
     service.call('GET', path, undefined, { ...viewer.headers, 'cache-control': 'no-cache' })
   const sums = async () => (await ask(`/v1/costs?tenant_id=${MINE}`)).json.total.records
+  const exported = async () => (await ask(`/v1/costs/export?format=jsonl&tenant_id=${MINE}`)).text
   const scopes = async () =>
     (await ask(`/v1/quotas/status?tenant_id=${MINE}`)).json.data.map(({ scope }: { scope: string }) => scope)
 
@@ -381,6 +389,7 @@ t.test('reads of a bound key are narrowed by Postgres itself, not only by what t
     t.not((await ask(path)).json.data.length, 0, path)
   for (const path of things) t.equal((await ask(path)).status, 200, path)
   t.ok((await sums()) > 0)
+  t.not(await exported(), '')
   t.ok((await scopes()).includes('tenant'))
 
   // With the policies shut, the same statements find nothing.
@@ -391,5 +400,6 @@ t.test('reads of a bound key are narrowed by Postgres itself, not only by what t
   for (const path of lists) t.match(await ask(path), { status: 200, json: { data: { length: 0 } } }, path)
   for (const path of things) t.equal((await ask(path)).status, 404, path)
   t.equal(await sums(), 0)
+  t.equal(await exported(), '')
   t.notOk((await scopes()).includes('tenant'))
 })

@@ -76,6 +76,7 @@ const aTime = fc
     fc.integer({ min: -43_200_000, max: 129_600_000 }),
   )
   .map(([date, ms]) => new Date(Date.parse(`${date}T00:00:00Z`) + ms).toISOString())
+const cutTime = (time: string, digits: number) => `${time.slice(0, digits)}${'YYYY-01-01T00:00:00.000Z'.slice(digits)}`
 const aLine = fc.record({
   resource_type: aName('llm', 'e2b') as fc.Arbitrary<'llm' | 'e2b'>,
   tenant_id: aName('t-1', 't-2', ODD_TENANT),
@@ -132,13 +133,19 @@ const aQuestion = fc.record({
     { tenant_id: aName('t-1', ODD_TENANT), late: fc.boolean(), resource_type: aName('llm', 'e2b') },
     { requiredKeys: [] },
   ),
-  range: fc.tuple(aTime, aTime).map(([one, other]) => [one, other].sort() as [string, string]),
+  // Some begin and end with a quarter of an hour, a day or a month.
+  range: fc
+    .tuple(aTime, aTime, fc.constantFrom(24, 19, 13, 10, 7))
+    .map(([one, other, digits]) => [one, other].map((time) => cutTime(time, digits)).sort() as [string, string]),
   comparesPrevious: fc.boolean(),
+  // So many lines leave the tail for the rollups before the question.
+  rolledUp: fc.nat(20),
 })
 
 t.test('random records, random groupings: every group is a plain sum, and their sum is the total', async (t) => {
   await fc.assert(
-    fc.asyncProperty(aQuestion, async ({ names, filter, range: [from, to], comparesPrevious, ...rest }) => {
+    fc.asyncProperty(aQuestion, async ({ names, filter, range: [from, to], comparesPrevious, rolledUp, ...rest }) => {
+      await database.pool.query('select copilot_internal.roll_up_costs($1)', [rolledUp])
       const span = Date.parse(to) - Date.parse(from)
       const within = (line: CostLine) => line.occurred_at >= from && line.occurred_at < to
       const later = (line: CostLine) => ({

@@ -42,6 +42,7 @@ const services = createServices({
   status: openStatusCache(shared),
   enforcement: 'enforce',
   tokens: null,
+  retention: { db, archiveDir: '/nowhere', retentionDays: 90, archiveYears: 7, reservationDays: 30, eventDays: 90 },
   targets: openTargets(undefined),
   hasMail: false,
   priceFeed: feed,

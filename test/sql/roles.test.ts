@@ -1,10 +1,17 @@
 import pg from 'pg'
 import t, { type Test } from 'tap'
 import { createDatabase } from '../helpers/database.ts'
+import { insertCostLines } from '../helpers/cost-lines.ts'
 import { fillTenants } from '../helpers/two-tenants.ts'
 
 const database = await createDatabase(t)
 const ids = await fillTenants(t, database, ['acme', 'other'])
+// Sums of what there is, and lines that are not rolled up yet.
+await database.pool.query('select copilot_internal.roll_up_costs()')
+await insertCostLines(
+  database.pool,
+  ['acme', 'other'].map((tenant) => ({ tenant_id: tenant, cost_usd: '1', occurred_at: new Date().toISOString() })),
+)
 
 type RoleName = 'purser_service' | 'purser_reader' | 'stranger'
 const STRANGER = `stranger_${database.name}`
@@ -21,14 +28,26 @@ t.teardown(async () => {
 type Rights = { read?: true; add?: true; change?: true | string[]; delete?: true }
 const READ: Rights = { read: true }
 
+/** The views of sums that the first system's callers know, and those of the same by day. */
+const SUMMARIES = [
+  ...['tenant', 'user', 'conversation', 'path', 'tier'].map((key) => `e2b_cost_summary_by_${key}`),
+  ...['tenant', 'user', 'conversation', 'path', 'model'].map((key) => `cost_summary_by_${key}`),
+  'combined_cost_summary_by_tenant',
+].flatMap((name) => [name, `${name}_daily`])
+
 /** Every table and view of the schema. A new one belongs here, with what each role may do to it. */
 const RELATIONS: Record<string, { service: Rights; reader: Rights }> = {
   api_key_hashes: { service: { read: true, add: true, change: ['valid_until'] }, reader: {} },
   api_keys: { service: { read: true, add: true, change: ['prefix', 'last_used_at', 'revoked_at'] }, reader: {} },
+  archived_costs: { service: READ, reader: {} },
+  archived_periods: { service: READ, reader: {} },
   audit_head: { service: READ, reader: {} },
   audit_log: { service: READ, reader: {} },
+  cost_archives: { service: READ, reader: {} },
   cost_quota_status: { service: READ, reader: READ },
   cost_quotas: { service: READ, reader: READ },
+  cost_rollups: { service: READ, reader: READ },
+  cost_tail: { service: READ, reader: READ },
   e2b_cost_records: { service: READ, reader: READ },
   e2b_pricing: { service: READ, reader: READ },
   llm_cost_records: { service: READ, reader: READ },
@@ -42,6 +61,7 @@ const RELATIONS: Record<string, { service: Rights; reader: Rights }> = {
   record_corrections: { service: READ, reader: READ },
   record_keys: { service: READ, reader: {} },
   reservations: { service: READ, reader: READ },
+  rolled_costs: { service: READ, reader: READ },
   schema_functions: { service: READ, reader: {} },
   schema_migrations: { service: READ, reader: {} },
   schema_migrations_lock: { service: READ, reader: {} },
@@ -50,6 +70,7 @@ const RELATIONS: Record<string, { service: Rights; reader: Rights }> = {
   webhook_deliveries: { service: { read: true, add: true, change: true, delete: true }, reader: {} },
   webhook_endpoints: { service: { read: true, add: true, change: true, delete: true }, reader: {} },
   webhook_secrets: { service: { read: true, add: true, change: true, delete: true }, reader: {} },
+  ...Object.fromEntries(SUMMARIES.map((name) => [name, { service: READ, reader: READ }])),
 }
 
 /** Tables without anything of a tenant; the others have row-level security, also for their owner. */
@@ -72,6 +93,16 @@ const WITH_OWNERS_RIGHTS = [
   ...['record_spend', 'correct_record', 'increment_e2b_quota_spend', 'tell_missing_price', 'tell_stale_prices'],
   ...['tell_anomalies', 'tell_broken_integrity', 'fan_out_events', 'settle_deliveries'],
   ...['set_quotas', 'patch_quota', 'delete_quota', 'set_quota_defaults', 'put_quota_default', 'delete_quota_default'],
+  ...[
+    'append_cost_tail',
+    'roll_up_costs',
+    'ensure_cost_partitions',
+    'archived_between',
+    'delete_settled',
+    'delete_told_events',
+  ],
+  ...['close_cost_partition', 'verify_archive', 'drop_cost_partition', 'forget_archive'],
+  ...['prepare_restore', 'load_archived_records', 'finish_restore'],
   ...['publish_model_prices', 'publish_e2b_prices', 'add_model_price', 'add_e2b_price', 'lock_prices', 'write_audit'],
 ]
 
@@ -80,6 +111,7 @@ const READERS_FUNCTIONS = [
   ...['get_current_model_pricing', 'find_model_price', 'price_llm_usage', 'price_e2b_usage'],
   ...['calculate_llm_cost', 'calculate_e2b_cost', 'get_quota_status', 'clock_now', 'period_bounds', 'billing_date'],
   ...['local_midnight', 'quota_json', 'reservation_json', 'cost_record_json'],
+  ...['cost_segments', 'nearest_cost_grain', 'cost_grain_floor', 'archived_between'],
 ]
 
 /** One connection in one transaction that is rolled back; each statement is tried for itself. */
@@ -260,6 +292,13 @@ t.test('the reader sees the rows of its tenant, and no others, in every table an
     t.same(await unknown.rows(`select * from copilot_internal.${name}`), [], `${name} of an unknown tenant`)
     if (name === 'record_corrections') {
       t.same(await acme.rows(`select corrects from copilot_internal.${name}`), [{ corrects: ids.acme.correctedId }])
+      continue
+    }
+    if (/_by_(?:tier|model)(?:_daily)?$/.test(name)) {
+      const column = name.startsWith('e2b') ? 'execution_time_seconds' : 'total_cost_usd'
+      const own = await acme.rows(`select sum(${column})::text as sum from copilot_internal.${name}`)
+      const of = name.replace(/_by_(?:tier|model)/, '_by_tenant')
+      t.same(own, await acme.rows(`select sum(${column})::text as sum from copilot_internal.${of}`), name)
       continue
     }
     const tenants = await acme.rows(`select distinct tenant_id from copilot_internal.${name}`)

@@ -1,9 +1,12 @@
+import { Readable } from 'node:stream'
+import { createGzip } from 'node:zlib'
+import { Type } from 'typebox'
 import type { App } from '../app-type.ts'
 import type { Services } from '../../services/index.ts'
 import type { RecordPosition } from '../../db/cost-records.ts'
 import type { CostsPosition } from '../../services/costs.ts'
 import { Page } from '../../schemas/common.ts'
-import { CostRecord, CostRecordsQuery, Costs, CostsQuery } from '../../schemas/costs.ts'
+import { CostExportQuery, CostRecord, CostRecordsQuery, Costs, CostsQuery } from '../../schemas/costs.ts'
 import { isUuid, makeCursor, readCursor } from '../cursor.ts'
 import { ALL_ROLES } from '../plugins/auth.ts'
 import { answers } from '../problem-responses.ts'
@@ -54,6 +57,37 @@ export function costRoutes(app: App, services: Services): void {
       const { cursor, ...query } = request.query
       const { answer, next } = await services.readCosts(request.principal, query, readCursor(cursor, isCostsPosition))
       return reply.send({ ...answer, next_cursor: next === null ? null : makeCursor(next) })
+    },
+  )
+
+  app.get(
+    '/v1/costs/export',
+    {
+      config: { roles: ALL_ROLES, limit: 'reads', report: true },
+      schema: {
+        tags: ['costs'],
+        operationId: 'exportCosts',
+        summary: 'Stream records of cost as CSV, JSON lines or FOCUS, one row each',
+        description:
+          'In the order of occurred_at, then cost_record_id; from is inclusive, to exclusive; without them, the last 30 days. ' +
+          'A label is filtered by a parameter of its name: label.feature=chat. With accept-encoding: gzip the answer is compressed. ' +
+          'Where the connection breaks, ask again with the same filter and cursor, the cost_record_id (x_CostRecordId) of the last whole row: the rest follows, without a header. ' +
+          'An answer that is not whole ends without the end of its transfer.',
+        querystring: CostExportQuery,
+        response: answers({ 200: Type.String({ description: 'Lines; their form is that of format' }) }),
+      },
+    },
+    async (request, reply) => {
+      const { contentType, chunks } = await services.exportCosts(request.principal, request.query)
+      // One chunk waits at most: a caller that reads slowly makes the database wait, not the memory grow.
+      const lines = Readable.from(chunks, { highWaterMark: 1 })
+      void reply.type(contentType).header('vary', 'accept-encoding')
+      if (!/\bgzip\b(?!;\s*q=0(?:\.0*)?(?:,|$))/i.test(request.headers['accept-encoding'] ?? ''))
+        return reply.send(lines)
+      const zip = createGzip()
+      lines.on('error', (error) => zip.destroy(error))
+      zip.on('close', () => lines.destroy())
+      return reply.header('content-encoding', 'gzip').send(lines.pipe(zip))
     },
   )
 }

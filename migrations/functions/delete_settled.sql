@@ -1,0 +1,31 @@
+-- delete_settled: deletes reservations that were settled, and keys of direct records, before p_before, the oldest first; answers how
+-- many. Their costs stay. Bound: p_rows_max of each a call. Locks: (0) shared -> (1) with skip locked.
+create or replace function copilot_internal.delete_settled(p_before timestamptz, p_rows_max integer)
+returns integer
+language plpgsql volatile security definer
+set search_path = pg_catalog, pg_temp
+set lock_timeout = '1500ms'
+as $$
+declare
+  v_reservations integer;
+  v_keys integer;
+begin
+  perform pg_advisory_xact_lock_shared(copilot_internal.quota_lock());
+  delete from copilot_internal.reservations r
+    where r.reservation_id in (
+      select o.reservation_id from copilot_internal.reservations o
+      -- Ids begin with the time at which they were made: what is younger is not looked at.
+      where o.reservation_id < copilot_internal.uuid_v7_floor(p_before) and o.settled_at < p_before
+      order by o.reservation_id
+      limit p_rows_max
+      for update skip locked);
+  get diagnostics v_reservations = row_count;
+  delete from copilot_internal.record_keys k
+    where k.ctid = any (array(
+      select o.ctid from copilot_internal.record_keys o where o.recorded_at < p_before
+      limit p_rows_max
+      for update skip locked));
+  get diagnostics v_keys = row_count;
+  return v_reservations + v_keys;
+end $$;
+comment on function copilot_internal.delete_settled(timestamptz, integer) is 'Deletes reservations and keys that were settled long ago.';

@@ -1,0 +1,42 @@
+-- finish_restore: makes a restored month one of the partitions again, unchangeable as it was; answers how many records. Refused where
+-- the table does not have what the archive says. What it has in each balance leaves archived_usd in the same transaction (I1).
+-- Locks: (0) exclusively -> (2) quota_periods by id -> the tables of records.
+create or replace function copilot_internal.finish_restore(p_partition text, p_keep_until timestamptz)
+returns bigint
+language plpgsql volatile security definer
+set search_path = pg_catalog, pg_temp
+set lock_timeout = '1500ms'
+set timezone = 'UTC'
+as $$
+declare
+  v_archive copilot_internal.cost_archives;
+  v_records bigint;
+  v_cost_usd numeric;
+begin
+  execute format('select count(*), coalesce(sum(total_cost_usd), 0) from copilot_partitions.%I', p_partition) into v_records, v_cost_usd;
+  perform pg_advisory_xact_lock(copilot_internal.quota_lock());
+  select * into v_archive from copilot_internal.cost_archives a where a.partition = p_partition for update;
+  if v_archive.state is distinct from 'archived' or (v_archive.records, v_archive.cost_usd) is distinct from (v_records, v_cost_usd) then
+    raise exception '% is not what its archive says: % records, % USD', p_partition, v_records, v_cost_usd
+      using errcode = 'object_not_in_prerequisite_state';
+  end if;
+  perform from copilot_internal.quota_periods p
+    where p.quota_period_id in (select a.quota_period_id from copilot_internal.archived_periods a where a.partition = p_partition)
+    order by p.quota_period_id
+    for update;
+  update copilot_internal.quota_periods p
+    set archived_usd = p.archived_usd - a.cost_usd
+    from copilot_internal.archived_periods a
+    where a.partition = p_partition and a.quota_period_id = p.quota_period_id;
+  perform copilot_internal.guard_partition(p_partition);
+  -- Readers too: a question that has been planned without the month must not find its archive restored.
+  execute format('lock table copilot_internal.%I in access exclusive mode', v_archive.resource_type || '_cost_records');
+  execute format('alter table copilot_internal.%I attach partition copilot_partitions.%I for values from (%L) to (%L)',
+    v_archive.resource_type || '_cost_records', p_partition, v_archive.starts_at, v_archive.ends_at);
+  execute format('alter table copilot_partitions.%I drop constraint restored_bounds', p_partition);
+  update copilot_internal.cost_archives a
+    set state = 'restored', keep_until = p_keep_until
+    where a.partition = p_partition;
+  return v_records;
+end $$;
+comment on function copilot_internal.finish_restore(text, timestamptz) is 'Makes a restored month of records a partition again.';

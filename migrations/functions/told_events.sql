@@ -1,0 +1,18 @@
+-- told_events: the events of before p_before that nothing needs any more, as delete_told_events() says.
+create or replace function copilot_internal.told_events(p_before timestamptz, p_now timestamptz)
+returns table (event_id uuid)
+language sql stable
+set search_path = pg_catalog, pg_temp
+as $$
+  select e.event_id from copilot_internal.quota_events e
+  where e.event_id < copilot_internal.uuid_v7_floor(p_before) and e.endpoint_ids is not null
+    and not exists (
+      select from copilot_internal.webhook_deliveries d
+      where d.event_id = e.event_id and (d.settled_at is null or d.settled_at >= p_before))
+    and not exists (
+      select from copilot_internal.quota_periods p
+      where p.quota_period_id = e.quota_period_id and p.closed_at is null and p.ends_at > p_now)
+    and not (e.type = 'delivery.failed' and exists (
+      select from copilot_internal.webhook_deliveries d where d.delivery_id::text = split_part(e.once_key, ':', 1)))
+$$;
+comment on function copilot_internal.told_events(timestamptz, timestamptz) is 'The events of before a moment that nothing needs any more.';

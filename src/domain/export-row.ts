@@ -1,0 +1,30 @@
+/** A record of cost as exports write it: numerics are decimal text, `usage` and `labels` JSON text, times RFC 3339 in UTC. */
+export type ExportRow = {
+  cost_record_id: string
+  reservation_id: string | null
+  resource_type: 'llm' | 'e2b'
+  tenant_id: string
+  user_id: string | null
+  conversation_id: string | null
+  path_id: string | null
+  labels: string
+  provider: string | null
+  model: string | null
+  tier: string | null
+  usage: string
+  cost_usd: string
+  price_id: string | null
+  occurred_at: string
+  recorded_at: string
+  late: boolean
+  overrun: boolean
+  estimated: boolean
+  corrects: string | null
+  region: string | null
+  sandbox_id: string | null
+  total_tokens: string | null
+  seconds: string | null
+}
+
+/** A form of export: what stands before the rows, and rows as text, each with its end of line. */
+export type ExportForm = { contentType: string; header: string; write: (rows: ExportRow[]) => string }

@@ -1,0 +1,37 @@
+import type { Dimension } from './grouping.ts'
+
+/** What the rollups have sums of: a quarter of an hour, a day or a month of UTC. */
+export type RollupGrain = 'quarter' | 'day' | 'month'
+
+const QUARTER_MICROS = 900_000_000n
+const DAY_MICROS = 86_400_000_000n
+/**
+ * Before this, clocks of some zones changed within a quarter of an hour (the last ones at one minute past midnight); since
+ * then a bucket of any zone begins with a quarter of an hour of UTC.
+ */
+const WHOLE_QUARTERS_SINCE_MICROS = BigInt(Date.UTC(2013, 0, 1)) * 1_000n
+
+/**
+ * The coarsest rollups that can answer a grouping, so that each of them lies in one bucket of time; null where none can.
+ *
+ * @param shiftMicros by how much lines of the span before are moved to stand in the buckets of the span.
+ * @param fromMicros the earliest moment that is asked about.
+ */
+export function coarsestGrain(
+  dimensions: Dimension[],
+  timeZone: string,
+  shiftMicros: bigint,
+  fromMicros: bigint,
+): RollupGrain | null {
+  if (dimensions.some(({ kind, name }) => kind === 'label' || ['user', 'conversation', 'path'].includes(name)))
+    return null
+  const bucket = dimensions.find(({ kind }) => kind === 'time')
+  if (bucket === undefined) return 'month'
+  const isUtc = /^(?:etc\/)?utc$/i.test(timeZone)
+  if (!isUtc && fromMicros < WHOLE_QUARTERS_SINCE_MICROS) return null
+  if (isUtc && bucket.name !== 'hour') {
+    if (bucket.name === 'month' && shiftMicros === 0n) return 'month'
+    if (shiftMicros % DAY_MICROS === 0n) return 'day'
+  }
+  return shiftMicros % QUARTER_MICROS === 0n ? 'quarter' : null
+}

@@ -1,0 +1,34 @@
+import { stringify } from 'csv-stringify/sync'
+import type { ExportForm } from '../domain/export-row.ts'
+
+const COLUMNS = [
+  ...[
+    'cost_record_id',
+    'reservation_id',
+    'resource_type',
+    'tenant_id',
+    'user_id',
+    'conversation_id',
+    'path_id',
+    'labels',
+  ],
+  ...['provider', 'model', 'tier', 'usage', 'cost_usd', 'price_id', 'occurred_at', 'recorded_at'],
+  ...['late', 'overrun', 'estimated', 'corrects'],
+] as const
+
+/** Lines of CSV as RFC 4180 has them; null is empty, an empty text is quoted. */
+export function csvLines(rows: unknown[][]): string {
+  return stringify(rows, {
+    record_delimiter: 'windows',
+    quoted_empty: false,
+    quoted_match: /^$/,
+    cast: { boolean: String },
+  })
+}
+
+/** The fields of a record as GET /v1/cost-records names them; labels and usage are JSON. */
+export const CSV: ExportForm = {
+  contentType: 'text/csv; charset=utf-8; header=present',
+  header: csvLines([[...COLUMNS]]),
+  write: (rows) => csvLines(rows.map((row) => COLUMNS.map((column) => row[column]))),
+}

@@ -1,0 +1,19 @@
+import { exactJson } from '../domain/exact-json.ts'
+import type { ExportForm, ExportRow } from '../domain/export-row.ts'
+
+/** One JSON object a line, as GET /v1/cost-records answers a record. */
+export const JSON_LINES: ExportForm = {
+  contentType: 'application/x-ndjson; charset=utf-8',
+  header: '',
+  write: (rows) => rows.map((row) => `${JSON.stringify(recordOf(row))}\n`).join(''),
+}
+
+function recordOf({ region: _, sandbox_id: __, total_tokens: ___, seconds: ____, ...row }: ExportRow): object {
+  return {
+    ...row,
+    labels: exactJson(row.labels),
+    usage: exactJson(row.usage),
+    cost_usd: JSON.rawJSON(row.cost_usd),
+    price_id: row.price_id === null ? null : JSON.rawJSON(row.price_id),
+  }
+}

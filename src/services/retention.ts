@@ -1,0 +1,141 @@
+import { rm } from 'node:fs/promises'
+import { join } from 'node:path'
+import {
+  closePartition,
+  countSettled,
+  countToldEvents,
+  deleteSettled,
+  deleteToldEvents,
+  dropPartition,
+  findArchive,
+  finishRestore,
+  listExpiredPartitions,
+  listOutdatedArchives,
+  loadArchivedRows,
+  markDeleted,
+  markVerified,
+  prepareRestore,
+  readPartitionRows,
+  type Archive,
+} from '../db/archives.ts'
+import type { Db } from '../db/connection.ts'
+import { readArchive, writeArchive, writeManifest, type Content } from './archive-file.ts'
+
+export type Retention = {
+  /** A connection whose statements may take minutes: a month of records is read at once. */
+  db: Db
+  archiveDir: string
+  retentionDays: number
+  archiveYears: number
+  reservationDays: number
+  eventDays: number
+}
+
+/** How long a statement over a month of records may take. */
+export const RETENTION_STATEMENT_MS = 1_800_000
+const ROWS_MAX = 1_000
+const SETTLED_ROWS_MAX = 5_000
+/** A restored month is left alone so long, unless it is asked for otherwise. */
+export const KEEP_DAYS = 7
+
+/** What a run did, or would do: months that leave the database, files that go, settled reservations and keys, and events. */
+export type RetentionReport = {
+  archived: { partition: string; records: number }[]
+  deleted_files: string[]
+  deleted_settled: number
+  deleted_events: number
+}
+
+/** What a run would do now. The records of a month that is not closed yet are Postgres's estimate. Changes nothing. */
+export async function planRetention(retention: Retention): Promise<RetentionReport> {
+  const { db } = retention
+  const outdated = await listOutdatedArchives(db, retention.archiveYears)
+  return {
+    archived: await listExpiredPartitions(db, retention.retentionDays),
+    deleted_files: outdated.map(({ partition }) => partition),
+    deleted_settled: await countSettled(db, retention.reservationDays),
+    deleted_events: await countToldEvents(db, retention.eventDays),
+  }
+}
+
+/**
+ * Deletes settled reservations and keys, and events that were told; moves months of records that are older than the retention into files, and deletes files
+ * that are older than their years. It can be broken off anywhere and goes on the next time: a month leaves the database
+ * only once its file has been read back and has its records, its sum and its hash.
+ */
+export async function keepRetention(retention: Retention, signal: AbortSignal): Promise<RetentionReport> {
+  const report: RetentionReport = { archived: [], deleted_files: [], deleted_settled: 0, deleted_events: 0 }
+  for (let deleted = 1; deleted > 0 && !signal.aborted;) {
+    deleted = await deleteSettled(retention.db, retention.reservationDays, SETTLED_ROWS_MAX)
+    report.deleted_settled += deleted
+  }
+  for (let deleted = 1; deleted > 0 && !signal.aborted;) {
+    deleted = await deleteToldEvents(retention.db, retention.eventDays, ROWS_MAX)
+    report.deleted_events += deleted
+  }
+  for (const { partition } of await listExpiredPartitions(retention.db, retention.retentionDays)) {
+    if (signal.aborted) return report
+    report.archived.push({ partition, records: await archivePartition(retention, partition) })
+  }
+  for (const { partition, file } of await listOutdatedArchives(retention.db, retention.archiveYears)) {
+    const path = join(retention.archiveDir, file!)
+    await rm(path, { force: true })
+    await rm(path.replace(/\.jsonl\.gz$/, '.manifest.json'), { force: true })
+    await markDeleted(retention.db, partition)
+    report.deleted_files.push(partition)
+  }
+  return report
+}
+
+/** Moves one month into a file; answers how many records. @throws Error, with the month as it was, where the file is not right. */
+async function archivePartition({ db, archiveDir }: Retention, partition: string): Promise<number> {
+  await closePartition(db, partition)
+  const expected = (await findArchive(db, partition))!
+  const file = await writeArchive(archiveDir, partition, rowsOf(db, expected))
+  const found = await readArchive(file, ROWS_MAX, async () => {})
+  verify(partition, expected, found)
+  await writeManifest(file, { partition, ...found })
+  await markVerified(db, partition, found.content_sha256, `${partition}.jsonl.gz`)
+  return dropPartition(db, partition)
+}
+
+async function* rowsOf(db: Db, archive: Archive): AsyncGenerator<string> {
+  for (let after: { recordedAt: string; recordId: string } | null = null; ;) {
+    const rows = await readPartitionRows(db, archive, after, ROWS_MAX)
+    for (const { row } of rows) yield row
+    const last = rows.at(-1)
+    if (last === undefined || rows.length < ROWS_MAX) return
+    after = { recordedAt: last.recorded_at, recordId: last.cost_record_id }
+  }
+}
+
+function verify(partition: string, expected: Omit<Content, 'content_sha256'>, found: Content): void {
+  if (found.records !== expected.records || found.cost_usd !== expected.cost_usd) {
+    throw new Error(
+      `The file of ${partition} has ${found.records} records and ${found.cost_usd} USD instead of ${expected.records} and ${expected.cost_usd}`,
+    )
+  }
+}
+
+/**
+ * Brings an archived month back from its file, for `keepDays`; answers how many records. One that breaks off leaves everything
+ * as it was, and is begun anew.
+ * @throws Error where the month is not archived, or its file is not the one that was verified.
+ */
+export async function restorePartition(
+  { db, archiveDir }: Pick<Retention, 'db' | 'archiveDir'>,
+  partition: string,
+  keepDays: number,
+): Promise<number> {
+  const archive = await findArchive(db, partition)
+  if (archive?.state !== 'archived')
+    throw new Error(`${partition} is ${archive?.state ?? 'not in the list of archives'}`)
+  const file = join(archiveDir, archive.file!)
+  const found = await readArchive(file, ROWS_MAX, async () => {})
+  if (found.content_sha256 !== archive.content_sha256)
+    throw new Error(`${file} is not the file that was archived: its hash differs`)
+  verify(partition, archive, found)
+  await prepareRestore(db, partition)
+  await readArchive(file, ROWS_MAX, (rows) => loadArchivedRows(db, partition, rows))
+  return finishRestore(db, partition, keepDays)
+}

@@ -1,0 +1,284 @@
+import { readFileSync, readdirSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { gunzipSync } from 'node:zlib'
+import t from 'tap'
+import { connect } from '../../src/db/connection.ts'
+import { fanOutEvents } from '../../src/db/deliveries.ts'
+import { setQuotas } from '../../src/db/quotas.ts'
+import { keepRetention, planRetention, restorePartition, type Retention } from '../../src/services/retention.ts'
+import { insertCostLines } from '../helpers/cost-lines.ts'
+import { costsReader } from '../helpers/costs.ts'
+import { createDatabase } from '../helpers/database.ts'
+import { startService } from '../helpers/service.ts'
+import { booking, hold, openSession, spending } from '../helpers/spend.ts'
+
+const database = await createDatabase(t)
+const { pool } = database
+const archiveDir = join(t.testdir(), 'archive')
+// As the service works: its role has to do for all of it.
+const roles = { service: true, reader: true }
+const db = connect(database.url, { connectionsMax: 1, statementMs: 60_000, roles })
+t.teardown(() => db.destroy())
+const retention: Retention = { db, archiveDir, retentionDays: 90, archiveYears: 7, reservationDays: 30, eventDays: 90 }
+const { signal } = new AbortController()
+
+const LLM = 'llm_cost_records_2026_06'
+const E2B = 'e2b_cost_records_2026_06'
+const broken = async () => (await pool.query('select * from copilot_internal.check_integrity()')).rows
+const rows = async (partition: string) =>
+  (await pool.query<{ row: string }>(`select c::text as row from copilot_partitions.${partition} c order by 1`)).rows
+const stateOf = async (partition: string) =>
+  (await pool.query(`select state from copilot_internal.cost_archives where partition = $1`, [partition])).rows[0]
+    ?.state
+const isThere = async (partition: string) =>
+  (await pool.query(`select to_regclass('copilot_partitions.' || $1) is not null as there`, [partition])).rows[0].there
+
+// In June: holds and direct records that quotas count, of which one runs for ever.
+const june = openSession(t, database.url)
+await june.moveTo('2026-06-10T00:00:00Z')
+await setQuotas(june.db, [
+  { scope: 'tenant', tenant_id: 'acme', period: 'total', limit_usd: '1000' },
+  { scope: 'tenant', tenant_id: 'acme', period: 'month', limit_usd: '1000' },
+])
+await june.moveTo('2026-06-15T10:00:00Z')
+// Ids begin with the time at which they were made.
+const madeAt = Date.parse('2026-06-15T10:00:00Z').toString(16).padStart(12, '0')
+const idOf = (last: string) => `${madeAt.slice(0, 8)}-${madeAt.slice(8)}-7000-8000-00000000000${last}`
+const held = hold('acme', '3', { idempotency_key: 'old', reservation_id: idOf('1') })
+await june.reserve(held, hold('acme', '1', { reservation_id: idOf('2') }))
+const committed = booking(held.reservation_id, '2.000000000001')
+await june.commit(committed)
+await june.record(
+  spending('acme', '4', { labels: { odd: `"\\\n'日本` } }),
+  spending('acme', '1', { resource_type: 'e2b' }),
+)
+await june.moveTo('2026-11-20T00:00:00Z')
+await june.pool.query('select copilot_internal.expire_reservations()')
+await june.record(spending('acme', '8'))
+await insertCostLines(pool, [
+  {
+    tenant_id: 'acme',
+    cost_usd: '0.5',
+    occurred_at: '2026-06-30T23:59:00.000001Z',
+    usage: '{"big": 12345678901234567890.5}',
+  },
+  { tenant_id: 'acme', cost_usd: '0.25', occurred_at: '2026-06-20T00:00:00Z', labels: { a: 'b' } },
+])
+
+t.test('a dry run says what would go, and changes nothing', async (t) => {
+  const plan = await planRetention(retention)
+  t.same(plan.archived.map(({ partition }) => partition).toSorted(), [E2B, LLM])
+  t.equal(plan.deleted_settled, 1)
+  t.notOk(await stateOf(LLM))
+  t.same(await broken(), [])
+})
+
+t.test('archive, drop, restore: equal to the byte of each row, and the books hold at every step', async (t) => {
+  const before = { llm: await rows(LLM), e2b: await rows(E2B) }
+  const report = await keepRetention(retention, signal)
+  t.match(report, {
+    archived: [
+      { partition: E2B, records: 1 },
+      { partition: LLM, records: 4 },
+    ],
+    deleted_files: [],
+  })
+  t.notOk(await isThere(LLM))
+  t.notOk(await isThere(E2B))
+  t.same(await broken(), [])
+  t.same(
+    readdirSync(archiveDir).toSorted(),
+    [E2B, LLM].flatMap((name) => [`${name}.jsonl.gz`, `${name}.manifest.json`]),
+  )
+  t.match(JSON.parse(readFileSync(join(archiveDir, `${LLM}.manifest.json`), 'utf8')), {
+    partition: LLM,
+    records: 4,
+    cost_usd: '6.750000000001',
+    content_sha256: /^[0-9a-f]{64}$/,
+  })
+  t.match(gunzipSync(readFileSync(join(archiveDir, `${LLM}.jsonl.gz`))).toString(), '12345678901234567890.5')
+  t.equal(await restorePartition(retention, LLM, 7), 4)
+  t.equal(await restorePartition(retention, E2B, 7), 1)
+  t.same({ llm: await rows(LLM), e2b: await rows(E2B) }, before)
+  t.same(await broken(), [])
+  t.same((await keepRetention(retention, signal)).archived, [], 'what was restored is left alone for a while')
+  await t.rejects(
+    pool.query(`delete from copilot_internal.llm_cost_records where recorded_at < '2026-07-01'`),
+    /closed/,
+  )
+  await pool.query('update copilot_internal.cost_archives set keep_until = null')
+  t.equal((await keepRetention(retention, signal)).archived.length, 2, 'and archived again')
+  t.same(await broken(), [])
+})
+
+t.test('costs of an archived month: totals stay, what needs its records is refused, others are answered', async (t) => {
+  const service = await startService(t, database.url)
+  const { costs, get } = costsReader(service)
+  const span = { from: '2026-06-01T00:00:00Z', to: '2026-07-01T00:00:00Z' }
+  t.match((await costs({ ...span, group_by: 'tenant,model' })).total, { cost_usd: '7.750000000001', records: '5' })
+  for (const query of [
+    { ...span, group_by: 'user' },
+    { ...span, from: '2026-06-15T10:00:00.5Z' },
+  ]) {
+    t.match(await get(query), { status: 409, json: { code: 'archived', months: ['2026-06'] } })
+  }
+  t.match(await service.call('GET', `/v1/costs/export?format=csv&from=${span.from}&to=${span.to}`), { status: 409 })
+  t.equal((await get({ group_by: 'user', from: '2026-07-01T00:00:00Z' })).status, 200)
+  const opened = await service.call('PUT', '/v1/quotas', {
+    ...{ scope: 'platform', period: 'total', resource_type: 'llm', limit_usd: 100 },
+  })
+  t.equal(opened.status, 201)
+  const status = await service.call('GET', '/v1/quotas/status?resource_type=llm')
+  t.match(
+    status.json.data.find((one: { scope: string }) => one.scope === 'platform'),
+    { spent_usd: 14.750000000001 },
+    'a new balance opens with what is archived and counted',
+  )
+  t.same(await broken(), [])
+})
+
+t.test('a record of an archived month is corrected once its month is restored, and stays as it was', async (t) => {
+  const service = await startService(t, database.url)
+  const { costs } = costsReader(service)
+  const june2026 = { from: '2026-06-01T00:00:00Z', to: '2026-07-01T00:00:00Z', group_by: 'tenant' }
+  const correct = () =>
+    service.call('POST', `/v1/cost-records/${committed.cost_record_id}/correct`, { cost_usd: 5, reason: 'test' })
+  t.equal((await correct()).status, 404)
+  t.equal(await restorePartition(retention, LLM, 1), 4)
+  const before = await rows(LLM)
+  t.equal((await correct()).status, 201)
+  t.same(await rows(LLM), before)
+  t.same(await broken(), [])
+  t.match((await costs(june2026)).total, { cost_usd: '10.75', records: '7' })
+  await pool.query('update copilot_internal.cost_archives set keep_until = null')
+  t.same((await keepRetention(retention, signal)).archived, [{ partition: LLM, records: 4 }])
+  t.match((await costs(june2026)).total, { cost_usd: '10.75', records: '7' })
+  await pool.query('select copilot_internal.roll_up_costs()')
+  t.match((await costs(june2026)).total, { cost_usd: '10.75', records: '7' })
+  t.same(await broken(), [])
+})
+
+t.test('a crash in the middle of an archive or a restore loses and doubles nothing', async (t) => {
+  // As if it broke off while the rows were loaded.
+  await pool.query(`select copilot_internal.prepare_restore('${E2B}')`)
+  t.same(await broken(), [])
+  t.equal(await restorePartition(retention, E2B, 1), 1)
+  t.same(await broken(), [])
+  // Closed and written, but not dropped; with half a file beside it.
+  await pool.query('update copilot_internal.cost_archives set keep_until = null')
+  writeFileSync(join(archiveDir, `${E2B}.jsonl.gz.part`), 'half')
+  await pool.query(`select copilot_internal.close_cost_partition('${E2B}')`)
+  t.same(await broken(), [])
+  t.equal((await keepRetention(retention, signal)).archived.length, 1)
+  t.same(await broken(), [])
+})
+
+t.test('wherever an archive or a restore breaks off, the books hold, and the next run ends it', async (t) => {
+  /** A connection that ends with its n-th statement, as in a crash before it. */
+  const breakingAt = (n: number) => {
+    let statements = 0
+    return db.withPlugin({
+      transformQuery: ({ node }) => {
+        statements += 1
+        if (statements === n) throw new Error('broken off')
+        return node
+      },
+      transformResult: async ({ result }) => result,
+    })
+  }
+  const all = async () => {
+    const { rows: sums } = await pool.query(`
+      select sum(records)::text as records, sum(cost_usd)::text as cost_usd from (
+        select count(*) as records, sum(total_cost_usd) as cost_usd from copilot_internal.e2b_cost_records
+        union all select records, cost_usd from copilot_internal.cost_archives where state = 'archived' and resource_type = 'e2b') s`)
+    return sums[0]
+  }
+  const whole = await all()
+  const untilDone = async (work: (broken: Retention) => Promise<unknown>) => {
+    for (let n = 1; ; n += 1) {
+      try {
+        await work({ ...retention, db: breakingAt(n) })
+        return n
+      } catch (error) {
+        t.match(error, { message: 'broken off' })
+      }
+      t.same(await broken(), [], `before statement ${n}`)
+      t.same(await all(), whole, `before statement ${n}`)
+    }
+  }
+  t.ok((await untilDone((breaking) => restorePartition(breaking, E2B, 1))) > 3)
+  t.ok(await isThere(E2B))
+  await pool.query('update copilot_internal.cost_archives set keep_until = null')
+  t.ok((await untilDone((breaking) => keepRetention(breaking, signal))) > 5)
+  t.notOk(await isThere(E2B))
+  t.same(await broken(), [])
+  t.same(await all(), whole)
+})
+
+t.test('a file that is not the one that was verified is not restored', async (t) => {
+  const file = join(archiveDir, `${E2B}.jsonl.gz`)
+  const whole = readFileSync(file)
+  writeFileSync(file, readFileSync(join(archiveDir, `${LLM}.jsonl.gz`)))
+  await t.rejects(restorePartition(retention, E2B, 1), /hash/)
+  writeFileSync(file, whole.subarray(0, whole.length - 9))
+  await t.rejects(restorePartition(retention, E2B, 1))
+  writeFileSync(file, whole)
+  t.notOk(await isThere(E2B))
+  t.equal(await restorePartition(retention, E2B, 1), 1)
+})
+
+t.test('the functions of the first system drop what is verified, and nothing else', async (t) => {
+  const cleanUp = async () =>
+    (
+      await pool.query(
+        `select copilot_internal.cleanup_old_cost_records() as e2b, copilot_internal.cleanup_old_llm_cost_records() as llm`,
+      )
+    ).rows[0]
+  t.same(await cleanUp(), { e2b: '0', llm: '0' })
+  await pool.query(`update copilot_internal.cost_archives set state = 'verified' where partition = '${E2B}'`)
+  t.same(await cleanUp(), { e2b: '1', llm: '0' })
+  t.same(await cleanUp(), { e2b: '0', llm: '0' })
+  t.same(await broken(), [])
+})
+
+t.test('files go after their years, totals stay', async (t) => {
+  const report = await keepRetention({ ...retention, archiveYears: 0 }, signal)
+  t.same(report.deleted_files, [E2B, LLM])
+  t.same(
+    readdirSync(archiveDir).filter((name) => !name.endsWith('.part')),
+    [],
+  )
+  t.same(await broken(), [])
+})
+
+t.test('events go once they are told, but for those that keep something from being told twice', async (t) => {
+  const endpointId = '00000000-0000-4000-8000-00000000000e'
+  await pool.query(
+    `insert into copilot_internal.webhook_endpoints (endpoint_id, kind, url, types, enabled, created_at, updated_at)
+     values ($1, 'webhook', 'https://hooks.example.com', '{}', true, '2026-06-01', '2026-06-01')`,
+    [endpointId],
+  )
+  await pool.query(`
+    insert into copilot_internal.quota_events (event_id, type, created_at, quota_period_id, once_key, data)
+    select copilot_internal.uuid_v7_floor(e.at), e.type, e.at, p.quota_period_id, e.key, '{}'
+    from (values ('price.missing', timestamptz '2026-06-10 00:00Z', 'told'), ('price.missing', '2026-06-11', 'pending'),
+                 ('quota.warning', '2026-06-12', 'of a balance that runs'), ('price.missing', '2026-11-19', 'young')) e(type, at, key)
+    left join copilot_internal.quota_periods p on e.type = 'quota.warning' and p.closed_at is null and p.ends_at > '9999-01-01'
+      and p.quota_period_id = (select max(quota_period_id) from copilot_internal.quota_periods where ends_at > '9999-01-01')`)
+  const left = async () => {
+    const { rows } = await pool.query<{ key: string }>(
+      `select once_key as key from copilot_internal.quota_events where once_key ~ '^[a-z ]+$' order by event_id`,
+    )
+    return rows.map(({ key }) => key)
+  }
+  t.equal((await planRetention(retention)).deleted_events, 0, 'nothing is queued yet')
+  await fanOutEvents(db, 200)
+  await pool.query(`
+    update copilot_internal.webhook_deliveries d set status = 'delivered', next_attempt_at = null, settled_at = '2026-06-10'
+    from copilot_internal.quota_events e where e.event_id = d.event_id and e.once_key <> 'pending'`)
+  t.equal((await planRetention(retention)).deleted_events, 1)
+  t.equal((await left()).length, 4)
+  t.equal((await keepRetention(retention, signal)).deleted_events, 1)
+  t.same(await left(), ['pending', 'of a balance that runs', 'young'])
+  t.same(await broken(), [])
+})
