@@ -23,7 +23,9 @@ async function reportAfter(...statements: string[]): Promise<{ invariant: string
   await session.pool.query('begin')
   try {
     for (const statement of statements) await session.pool.query(statement)
-    const { rows } = await session.pool.query('select * from copilot_internal.check_integrity()')
+    const { rows } = await session.pool.query(
+      'select * from copilot_internal.check_integrity() order by invariant, subject, detail',
+    )
     return rows
   } finally {
     await session.pool.query('rollback')
@@ -83,8 +85,8 @@ const BREAKS: { name: string; statements: string[]; expected: object[] }[] = [
     name: 'I2: a balance above its limit, and nothing says why',
     statements: ['update copilot_internal.quota_periods set limit_usd = 8.999999999999'],
     expected: [
-      { invariant: 'I2', subject: balance, detail: /^spent 8 \+ reserved 1 is above the limit 8\.999999999999/ },
       { invariant: 'I10', subject: balance, detail: /^spent 8 has reached 0\.8 of the limit 8\.999999999999/ },
+      { invariant: 'I2', subject: balance, detail: /^spent 8 \+ reserved 1 is above the limit 8\.999999999999/ },
     ],
   },
   {
