@@ -99,6 +99,7 @@ async function openServices(db: Db, redisUrl: string | undefined) {
     tokens: null,
     targets: openTargets(undefined),
     hasMail: false,
+    retention: { db, archiveDir: '/nowhere', retentionDays: 90, archiveYears: 7, reservationDays: 30, eventDays: 90 },
   })
   return { shared, services }
 }

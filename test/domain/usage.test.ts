@@ -11,6 +11,7 @@ import type {
   Interactions,
   UsageMetadata,
 } from '@google/genai'
+import type { LanguageModelUsage, TextStreamPart, ToolSet } from 'ai'
 import type { ChatCompletionChunk as GroqChunk } from 'groq-sdk/resources/chat/completions'
 import type { CompletionUsage as GroqUsage } from 'groq-sdk/resources/completions'
 import type { ChatCompletionChunk } from 'openai/resources/chat/completions'
@@ -408,6 +409,8 @@ t.test('Gemini interactions: thoughts and tool use on top, unless the total has 
   t.same(normalizeProviderUsage(inside), { input_tokens: 10, output_tokens: 50, reasoning_tokens: 40 })
 })
 
+type Finish = Extract<TextStreamPart<ToolSet>, { type: 'finish' }>
+
 t.test('Vercel: input includes the cache, output includes reasoning, in all its versions', async (t) => {
   const expected: Usage = {
     input_tokens: 1_000,
@@ -422,11 +425,12 @@ t.test('Vercel: input includes the cache, output includes reasoning, in all its 
     outputTokens: 80,
     outputTokenDetails: { textTokens: 50, reasoningTokens: 30 },
     totalTokens: 1_080,
-    cachedInputTokens: 300,
-    reasoningTokens: 30,
-  }
+    // What the provider itself said, in whatever form: not counted again.
+    raw: { prompt_tokens: 1_000, completion_tokens: 80 },
+  } satisfies LanguageModelUsage
   t.same(normalizeProviderUsage(usage), expected)
-  t.same(normalizeProviderUsage({ type: 'finish', finishReason: 'stop', totalUsage: usage }), expected)
+  const finish = { type: 'finish', finishReason: 'stop', rawFinishReason: 'stop', totalUsage: usage } satisfies Finish
+  t.same(normalizeProviderUsage(finish), expected)
   const lastStep = { inputTokens: 1, outputTokens: 1 }
   t.same(normalizeProviderUsage({ usage: lastStep, totalUsage: usage }), expected, 'the total of all steps')
   t.same(normalizeProviderUsage({ type: 'finish-step', finishReason: 'stop', usage }), expected, 'one step of a stream')
@@ -436,7 +440,7 @@ t.test('Vercel: input includes the cache, output includes reasoning, in all its 
     outputTokens: 3,
     outputTokenDetails: { textTokens: undefined, reasoningTokens: undefined },
     totalTokens: 13,
-  }
+  } satisfies LanguageModelUsage
   t.same(normalizeProviderUsage(unsaid), { input_tokens: 10, output_tokens: 3 }, 'what the provider does not say')
   const inner = {
     inputTokens: { total: 1_000, noCache: 500, cacheRead: 300, cacheWrite: 200 },
