@@ -1,7 +1,7 @@
 import { UsageError, type Usage } from './normal-form.ts'
 import { child, isObject, quantity, Reading, requiredQuantity, type Node, type Quantity } from './reading.ts'
 
-/** Usage of Vercel's AI SDK: versions 5 and 6, and the form of version 6 between SDK and providers. */
+/** Usage of Vercel's AI SDK: versions 5 to 7, and the form between SDK and providers since 6. */
 export function isVercel(node: Node): boolean {
   return 'inputTokens' in node.value
 }
