@@ -4,16 +4,13 @@ import { cpus, tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { parseArgs } from 'node:util'
 import pg from 'pg'
-import { openPriceCache } from '../src/cache/prices.ts'
-import { openStatusCache } from '../src/cache/quota-status.ts'
 import { openSharedCache } from '../src/cache/shared.ts'
-import { DatabaseClock, readClock } from '../src/db/clock.ts'
 import { connect, type Db } from '../src/db/connection.ts'
 import { migrateUp } from '../src/db/migrations.ts'
-import { openTargets } from '../src/delivery/targets.ts'
 import { startEmbeddedPostgres } from '../src/embedded/postgres.ts'
-import { createServices, type Services } from '../src/services/index.ts'
+import type { Services } from '../src/services/index.ts'
 import type { Principal } from '../src/services/principal.ts'
+import { openServices } from '../test/helpers/services.ts'
 
 const help = `Usage: npm run bench:quotas -- [options]
 
@@ -87,29 +84,15 @@ async function makeQuotas(pool: pg.Pool): Promise<void> {
   await pool.query('analyze')
 }
 
-async function openServices(db: Db, redisUrl: string | undefined) {
-  const shared = openSharedCache(redisUrl, 'bench', () => {})
-  const services = createServices({
-    db,
-    clock: new DatabaseClock(await readClock(db)),
-    prices: openPriceCache(db, shared),
-    shared,
-    status: openStatusCache(shared),
-    enforcement: 'enforce',
-    tokens: null,
-    targets: openTargets(undefined),
-    hasMail: false,
-    retention: { db, archiveDir: '/nowhere', retentionDays: 90, archiveYears: 7, reservationDays: 30, eventDays: 90 },
-  })
-  return { shared, services }
-}
-
 /**
  * The one place where thresholds cost something while none is reached: what changes balances compares each with its next
  * event. It runs as it is and without that, call by call in turn, with the balances of a batch.
  */
 async function compareThresholds(db: Db, pool: pg.Pool): Promise<Omit<Figures, 'statusMs'>> {
-  const { services } = await openServices(db, undefined)
+  const services = await openServices(
+    db,
+    openSharedCache(undefined, 'bench', () => {}),
+  )
   await reserveAndCommit(services, CALLS / 10)
   const startedAt = performance.now()
   await reserveAndCommit(services, CALLS)
@@ -181,7 +164,8 @@ async function reserveAndCommit(services: Services, calls: number): Promise<void
 
 async function readStatus(db: Db, redisUrl: string | undefined): Promise<Pick<Figures, 'statusMs'>> {
   if (redisUrl === undefined) return { statusMs: null }
-  const { shared, services } = await openServices(db, redisUrl)
+  const shared = openSharedCache(redisUrl, 'bench', () => {})
+  const services = await openServices(db, shared)
   try {
     while (shared.status() !== 'up') await new Promise((resolve) => setTimeout(resolve, 10))
     const read = () => services.quotaStatus(CALLER, { tenant_id: 't-1', user_id: 'u-1' }, false)

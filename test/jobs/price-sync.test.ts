@@ -3,18 +3,14 @@ import { mkdtempSync, rmSync, utimesSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import t from 'tap'
-import { openPriceCache } from '../../src/cache/prices.ts'
-import { openStatusCache } from '../../src/cache/quota-status.ts'
 import { openSharedCache } from '../../src/cache/shared.ts'
-import { DatabaseClock, readClock } from '../../src/db/clock.ts'
 import { connect } from '../../src/db/connection.ts'
 import { openJobQueue } from '../../src/db/job-queue.ts'
 import { listJobs } from '../../src/jobs/list.ts'
 import { toTaskList } from '../../src/jobs/worker.ts'
-import { openTargets } from '../../src/delivery/targets.ts'
-import { createServices } from '../../src/services/index.ts'
 import { createDatabase } from '../helpers/database.ts'
 import { setNow } from '../helpers/fake-clock.ts'
+import { openServices } from '../helpers/services.ts'
 
 const database = await createDatabase(t)
 const { pool } = database
@@ -34,24 +30,11 @@ const log = {
   info: (fields: object, message: string) => void logged.push(`info ${message} ${JSON.stringify(fields)}`),
   warn: (fields: object, message: string) => void logged.push(`warn ${message} ${JSON.stringify(fields)}`),
 }
-const services = createServices({
-  db,
-  clock: new DatabaseClock(await readClock(db)),
-  prices: openPriceCache(db, shared),
-  shared,
-  status: openStatusCache(shared),
-  enforcement: 'enforce',
-  tokens: null,
-  retention: { db, archiveDir: '/nowhere', retentionDays: 90, archiveYears: 7, reservationDays: 30, eventDays: 90 },
-  targets: openTargets(undefined),
-  hasMail: false,
-  priceFeed: feed,
-})
+const services = await openServices(db, shared, { priceFeed: feed })
 
 /** Puts the job into the queue and works on it, as the worker does; answers what it logged. */
 async function runJob(): Promise<string[]> {
   logged.length = 0
-  // Connections of its own: to move the clock closes those that stand.
   const queue = openJobQueue(database.url, 2)
   const options = {
     pgPool: queue.pool,
