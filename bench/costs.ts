@@ -1,5 +1,4 @@
-// What questions about costs take, beside the plain sum over the records, and what roll-ups add to booking.
-// npm run bench:costs [-- --records 10000000]: on a Postgres of its own, which is gone afterwards. A million takes some minutes.
+// What questions about costs take, beside the plain sum over the records: npm run bench:costs. It prints; it never fails for a time.
 import { mkdtempSync, rmSync } from 'node:fs'
 import { cpus, tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -25,7 +24,23 @@ const BATCH = 20
 const BATCHES = 100
 const TURNS = 6
 
-const { values } = parseArgs({ options: { records: { type: 'string', default: '1000000' } } })
+const help = `Usage: npm run bench:costs -- [options]
+
+Fills ${DAYS} days of ${TENANTS} tenants, asks about costs as the service does, and beside it sums up the records by hand-written SQL;
+then what roll-ups add to booking, and how much memory an export takes. On an embedded Postgres, which is gone afterwards.
+
+Options
+  --records N  records (default 1000000, which takes some minutes)
+  --help       this text
+`
+
+const { values } = parseArgs({
+  options: { records: { type: 'string', default: '1000000' }, help: { type: 'boolean', default: false } },
+})
+if (values.help) {
+  process.stdout.write(help)
+  process.exit(0)
+}
 const records = Number(values.records)
 
 const dataDir = mkdtempSync(join(tmpdir(), 'purser-bench-costs-'))
