@@ -99,10 +99,14 @@ async function runIn(folder: string, files: string[]): Promise<Outcome> {
     cwd: folder,
     env: { ...SIZES, ...process.env },
     stdio: ['ignore', 'pipe', 'pipe'],
+    // A group of its own: a signal reaches the tests, as Ctrl-C does. The run itself only waits for them, puts its servers
+    // away, and counts the files that did not come to their end as failed.
+    detached: true,
   })
   child.stderr.resume()
-  // SIGTERM has the run put its servers away; it counts the files that did not come to their end as failed.
-  const timer = setTimeout(() => child.kill('SIGTERM'), SECONDS_MAX * 1000)
+  const stop = () => process.kill(-child.pid!, 'SIGTERM')
+  const timer = setTimeout(stop, SECONDS_MAX * 1000)
+  process.once('SIGINT', stop)
   const outcome = { passed: 0, failed: 0, first: '' }
   const gone = once(child, 'close')
   let named = false
@@ -116,6 +120,7 @@ async function runIn(folder: string, files: string[]): Promise<Outcome> {
   }
   await gone
   clearTimeout(timer)
+  process.off('SIGINT', stop)
   if (outcome.passed + outcome.failed === 0) outcome.failed = 1
   if (outcome.failed > 0 && outcome.first === '') outcome.first = 'the run did not come to its end'
   return { ...outcome, seconds: Math.round((performance.now() - begun) / 1000) }
