@@ -79,7 +79,8 @@ async function start(): Promise<number> {
     const { madeKey, publishedPrices } = await prepareDatabase(config, databaseUrl)
     const db = connect(databaseUrl, { roles })
     closing.push(() => db.destroy())
-    const patientDb = connect(databaseUrl, { connectionsMax: 1, statementMs: RETENTION_STATEMENT_MS, roles })
+    // One for retention, one for roll-ups: neither waits for the other.
+    const patientDb = connect(databaseUrl, { connectionsMax: 2, statementMs: RETENTION_STATEMENT_MS, roles })
     closing.push(() => patientDb.destroy())
 
     // Who may write to Redis does not know the way into the database; another release may store other forms.

@@ -194,7 +194,7 @@ export function createServices(deps: ServiceDeps) {
     revokeKey: (actor: Actor, keyId: string) => revokeKey(deps, actor, keyId),
     rotateKey: (actor: Actor, ...request: Tail<typeof rotateKey>) => rotateKey(deps, actor, ...request),
     keepRetention: (signal: AbortSignal) => keepRetention(deps.retention, signal),
-    rollUp: (signal: AbortSignal) => rollUp(deps, signal),
+    rollUp: (signal: AbortSignal) => rollUp(deps.retention, signal),
     preparePartitions: () => prepareCostPartitions(db, PARTITIONS_AHEAD_MONTHS),
     listEndpoints: (...request: Rest<typeof listEndpoints>) => listEndpoints(deps, ...request),
     readEndpoint: (...request: Rest<typeof readEndpoint>) => readEndpoint(deps, ...request),
