@@ -1,4 +1,3 @@
-import helmet from '@fastify/helmet'
 import Fastify, { type FastifyBaseLogger } from 'fastify'
 import { randomUUID } from 'node:crypto'
 import { apiKeyRoutes } from './http/routes/api-keys.ts'
@@ -65,18 +64,6 @@ export async function buildApp(options: AppOptions): Promise<App> {
     return503OnClosing: false,
   })
 
-  await app.register(helmet, {
-    // It would build the policy anew for each request: see the request context.
-    contentSecurityPolicy: false,
-    crossOriginEmbedderPolicy: false,
-    crossOriginOpenerPolicy: false,
-    crossOriginResourcePolicy: false,
-    originAgentCluster: false,
-    xDnsPrefetchControl: false,
-    xDownloadOptions: false,
-    xPermittedCrossDomainPolicies: false,
-    xXssProtection: false,
-  })
   registerRequestContext(app)
   registerDrain(app)
   registerJson(app)

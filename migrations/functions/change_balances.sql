@@ -2,7 +2,8 @@
 -- path. An id may come several times (its amounts are summed) or with nothing to add (then it is read, not locked).
 -- p_cause: why, for a balance that comes to stand above its limit (over_cause); it is cleared when it falls back.
 -- Answers whether one that was changed, and is enforced or warned of, stands above its limit now; and the balances as they stand
--- now, as one object of parallel arrays, amounts as text so that no client floats them. A cost that brings spent to where an
+-- now, as one object of parallel arrays: amounts as text, so that no client floats them, without trailing zeros; remaining_usd is
+-- what is left of the limit, not below 0. A cost that brings spent to where an
 -- event is due writes it; holds alone don't.
 --
 -- The update's order is that of the sorted subquery only while the join is a nested loop, so that plan is pinned here:
@@ -51,13 +52,17 @@ begin
            'quota_period_id', array_agg(p.quota_period_id), 'quota_id', array_agg(p.quota_id),
            'scope', array_agg(p.scope), 'tenant_id', array_agg(p.tenant_id), 'user_id', array_agg(p.user_id),
            'period', array_agg(p.period), 'enforcement', array_agg(p.enforcement),
-           'limit_usd', array_agg((case when p.raise_until > p_now then p.raise_limit_usd else p.limit_usd end)::text),
-           'spent_usd', array_agg(p.spent::text), 'reserved_usd', array_agg(p.reserved::text),
+           'limit_usd', array_agg(trim_scale(p.running_limit_usd)::text),
+           'spent_usd', array_agg(trim_scale(p.spent)::text), 'reserved_usd', array_agg(trim_scale(p.reserved)::text),
+           'remaining_usd', array_agg(trim_scale(greatest(p.running_limit_usd - p.spent - p.reserved, 0))::text),
            'starts_at', array_agg(p.starts_at), 'ends_at', array_agg(p.ends_at)),
          -- The end of a raise moves the thresholds without anybody's doing.
          array_agg(p.quota_period_id) filter (where p.added > 0 and (p.spent >= p.next_event_usd or p.raise_until is not null))
     into over, balances, v_due
-    from (select c.*, true as changed from changed c union all select u.*, false from unchanged u) p;
+    from (
+      select b.*, case when b.raise_until > p_now then b.raise_limit_usd else b.limit_usd end as running_limit_usd
+      from (select c.*, true as changed from changed c union all select u.*, false from unchanged u) b
+    ) p;
   if v_due is not null then
     perform copilot_internal.tell_quotas(v_due, false, p_now);
   end if;

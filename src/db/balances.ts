@@ -1,3 +1,5 @@
+import { decimal, usdText } from '../domain/money.ts'
+
 /** Balances as change_balances() answers them: parallel arrays, amounts as decimal text; null where there are none. */
 export type BalanceColumns = {
   quota_period_id: number[] | null
@@ -10,11 +12,12 @@ export type BalanceColumns = {
   limit_usd: string[]
   spent_usd: string[]
   reserved_usd: string[]
+  remaining_usd: string[]
   starts_at: string[]
   ends_at: string[]
 }
 
-/** One quota in one period: limit, spent and reserved in USD as decimal text, times as Postgres writes them. */
+/** One quota in one period: amounts in USD as decimal text, times as Postgres writes them. */
 export type Balance = {
   quotaPeriodId: number
   quotaId: number
@@ -25,6 +28,8 @@ export type Balance = {
   limitUsd: string
   spentUsd: string
   reservedUsd: string
+  /** Of the limit; not below 0. */
+  remainingUsd: string
   startsAt: string
   endsAt: string
 }
@@ -41,8 +46,20 @@ export function readBalances(columns: BalanceColumns): Map<number, Balance> {
     limitUsd: columns.limit_usd[i]!,
     spentUsd: columns.spent_usd[i]!,
     reservedUsd: columns.reserved_usd[i]!,
+    remainingUsd: columns.remaining_usd[i]!,
     startsAt: columns.starts_at[i]!,
     endsAt: columns.ends_at[i]!,
   }))
   return new Map(balances.map((balance) => [balance.quotaPeriodId, balance]))
+}
+
+/** The balance as it stood with these amounts. */
+export function balanceWith(balance: Balance, spentUsd: string, reservedUsd: string): Balance {
+  return { ...balance, spentUsd, reservedUsd, remainingUsd: remainingUsd(balance.limitUsd, spentUsd, reservedUsd) }
+}
+
+/** What is left of a limit, not below 0. */
+export function remainingUsd(limitUsd: string, spentUsd: string, reservedUsd: string): string {
+  const room = decimal(limitUsd).minus(decimal(spentUsd)).minus(decimal(reservedUsd))
+  return room.lt(0) ? '0' : usdText(room)
 }

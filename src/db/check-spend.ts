@@ -1,5 +1,5 @@
 import { sql } from 'kysely'
-import { readBalances, type Balance, type BalanceColumns } from './balances.ts'
+import { balanceWith, readBalances, type Balance, type BalanceColumns } from './balances.ts'
 import type { Db } from './connection.ts'
 import type { Granted, Refusal, ReserveItem } from './reserve-spend.ts'
 
@@ -29,10 +29,6 @@ export async function checkSpend(db: Db, item: ReserveItem, enforcement: string)
     ${item.per_unit_usd}::numeric, ${enforcement}) as answer`.execute(db)
   const { answer } = rows[0]!
   const byId = readBalances(answer.balances)
-  const all = answer.ids.map((id, i) => ({
-    ...byId.get(id)!,
-    spentUsd: answer.spent![i]!,
-    reservedUsd: answer.reserved![i]!,
-  }))
+  const all = answer.ids.map((id, i) => balanceWith(byId.get(id)!, answer.spent![i]!, answer.reserved![i]!))
   return { outcome: answer.outcome, now: new Date(answer.now), all, largestAllowedUsd: answer.largest_allowed_usd }
 }

@@ -3,17 +3,26 @@ const PLAIN = /^[\w.:@/+-]+$/
 const QUOTED = /["\\]/g
 
 /**
- * A row in the text form of a composite type, its fields in the type's order; null and undefined are NULL, objects JSON.
- * Measured: arrays of these are read by Postgres twice as fast as json_populate_recordset() reads JSON.
+ * Rows as the text of an array of a composite type, their fields in the type's order; null and undefined are NULL, objects
+ * JSON. Measured: Postgres reads these twice as fast as json_populate_recordset() reads JSON.
  */
-export function compositeText<Row extends object>(row: Row, columns: readonly (keyof Row)[]): string {
-  let text = '('
-  for (const [i, column] of columns.entries()) {
-    if (i > 0) text += ','
-    const value = row[column]
-    if (value === null || value === undefined) continue
-    const field = typeof value === 'object' ? JSON.stringify(value) : String(value)
-    text += PLAIN.test(field) ? field : `"${field.replace(QUOTED, '$&$&')}"`
+export function compositeArrayText<Row extends object>(rows: Row[], columns: readonly (keyof Row)[]): string {
+  let text = '{'
+  for (let r = 0; r < rows.length; r += 1) {
+    text += r === 0 ? '"(' : ',"('
+    for (let c = 0; c < columns.length; c += 1) {
+      if (c > 0) text += ','
+      const value = rows[r]![columns[c]!]
+      if (value === null || value === undefined) continue
+      const field = typeof value === 'object' ? JSON.stringify(value) : String(value)
+      text += PLAIN.test(field) ? field : quoted(field)
+    }
+    text += ')"'
   }
-  return `${text})`
+  return `${text}}`
+}
+
+/** A quote or backslash is doubled for the row, and each of the two, as the row's own quotes, escaped for the array. */
+function quoted(field: string): string {
+  return `\\"${field.replace(QUOTED, '\\$&\\$&')}\\"`
 }

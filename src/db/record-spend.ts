@@ -1,5 +1,5 @@
 import { sql } from 'kysely'
-import { compositeText } from './composite.ts'
+import { compositeArrayText } from './composite.ts'
 import type { Db } from './connection.ts'
 
 /** One item for record_spend(), in the names of the SQL type record_item; amounts as decimal text. */
@@ -73,9 +73,8 @@ export async function recordSpend(
   items: RecordItem[],
   { retentionDays, imports }: { retentionDays: number; imports: boolean },
 ): Promise<Recording> {
-  const texts = items.map((item) => compositeText(item, ITEM_COLUMNS))
   const { rows } = await sql<{ answer: { now: string; faults?: RecordFault[]; records: Recorded[] } }>`
-    select copilot_internal.record_spend(${texts}::copilot_internal.record_item[], ${retentionDays}, ${imports}) as answer`.execute(
+    select copilot_internal.record_spend(${compositeArrayText(items, ITEM_COLUMNS)}::copilot_internal.record_item[], ${retentionDays}, ${imports}) as answer`.execute(
     db,
   )
   const { now, faults, records } = rows[0]!.answer

@@ -1,6 +1,6 @@
 import { sql } from 'kysely'
 import { readBalances, type Balance, type BalanceColumns } from './balances.ts'
-import { compositeText } from './composite.ts'
+import { compositeArrayText } from './composite.ts'
 import type { Db } from './connection.ts'
 import type { StoredReservation } from './reservation.ts'
 
@@ -118,7 +118,7 @@ export async function reserveSpend(
   const { rows } = await sql<{ answer: Answer }>`select copilot_internal.reserve_spend(
     ${scopes.map(([type]) => type)}::copilot_internal.resource_type[], ${scopes.map(([, tenant]) => tenant)}::text[],
     ${scopes.map(([, , user]) => user)}::text[], ${items.map((item) => item.amount_usd)}::numeric[],
-    ${scopesOf.flat()}::integer[], ${items.map((item) => compositeText(item, ITEM_COLUMNS))}::copilot_internal.reserve_item[], ${enforcement}, ${lookFirst}) as answer`.execute(
+    ${scopesOf.flat()}::integer[], ${compositeArrayText(items, ITEM_COLUMNS)}::copilot_internal.reserve_item[], ${enforcement}, ${lookFirst}) as answer`.execute(
     db,
   )
   const { answer } = rows[0]!

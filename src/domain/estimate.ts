@@ -3,6 +3,7 @@ import {
   costLine,
   feeLines,
   modifierOf,
+  namedModifiers,
   ratesFor,
   usdPerToken,
   type CostLine,
@@ -37,25 +38,43 @@ export type LlmEstimate = {
  * Quantities are whole numbers ≥ 0, at most 1e12.
  */
 export function estimateLlm(price: ModelPrice, request: LlmEstimateInput): LlmEstimate {
-  const rates = ratesFor(price, request.inputTokens)
-  const factor = modifierOf(price, request)
-  const [outputBucket, outputRate] = dearest(rates, 'output', ['reasoning'])
-  const usdPerOutputToken = usdPerToken(outputRate, factor)
-  const [inputBucket, inputRate] = dearest(rates, 'input', INPUT_BUCKETS)
-  const fixed = [
-    costLine(inputBucket, request.inputTokens, usdPerToken(inputRate, factor)),
-    ...feeLines(price, { webSearches: request.maxWebSearches ?? 0, requests: 1 }),
-  ]
-  const output = costLine(outputBucket, request.maxOutputTokens, usdPerOutputToken)
-  const fixedUsd = fixed.reduce((sum, line) => sum.plus(line.costUsd), decimal(0))
-  const breakdown = [...fixed, output].filter((line) => line.quantity > 0)
+  const { longContext, input, output } = tokenPrices(price, request)
+  const inputLine = costLine(input.bucket, request.inputTokens, input.usdPerToken)
+  const fees = feeLines(price, { webSearches: request.maxWebSearches ?? 0, requests: 1 })
+  const outputLine = costLine(output.bucket, request.maxOutputTokens, output.usdPerToken)
+  const fixedUsd = fees.reduce((sum, line) => sum.plus(line.costUsd), inputLine.costUsd)
   return {
-    totalUsd: roundUsd(fixedUsd.plus(output.costUsd)),
+    totalUsd: roundUsd(fixedUsd.plus(outputLine.costUsd)),
     fixedUsd,
-    usdPerOutputToken,
-    longContext: rates.longContext,
-    breakdown,
+    usdPerOutputToken: output.usdPerToken,
+    longContext,
+    breakdown: [inputLine, ...fees, outputLine].filter((line) => line.quantity > 0),
   }
+}
+
+type TokenPrice = { bucket: Bucket; usdPerToken: Usd }
+type TokenPrices = { longContext: boolean; input: TokenPrice; output: TokenPrice }
+
+// Most of the work of an estimate, and the same for every request of a card, context length, tier and region.
+const known = new WeakMap<ModelPrice, Map<string, TokenPrices>>()
+
+function tokenPrices(price: ModelPrice, request: LlmEstimateInput): TokenPrices {
+  const rates = ratesFor(price, request.inputTokens)
+  const { serviceTier, region } = namedModifiers(price, request)
+  const name = `${rates.longContext} ${serviceTier} ${region}`
+  let ofCard = known.get(price)
+  if (ofCard === undefined) known.set(price, (ofCard = new Map<string, TokenPrices>()))
+  let prices = ofCard.get(name)
+  if (prices === undefined) {
+    const factor = modifierOf(price, request)
+    prices = {
+      longContext: rates.longContext,
+      input: dearest(rates, factor, 'input', INPUT_BUCKETS),
+      output: dearest(rates, factor, 'output', ['reasoning']),
+    }
+    ofCard.set(name, prices)
+  }
+  return prices
 }
 
 /**
@@ -74,13 +93,14 @@ const INPUT_BUCKETS = ['cache_read', 'cache_write', 'cache_write_1h', 'cache_wri
 /** The bucket or, where the card has a dearer rate for one of the others, that one. */
 function dearest(
   rates: ReturnType<typeof ratesFor>,
+  factor: Usd,
   bucket: Bucket,
   others: readonly Bucket[],
-): [bucket: Bucket, usdPerMtok: string] {
-  let found: [Bucket, string] = [bucket, rates.of(bucket)]
+): TokenPrice {
+  let found = { bucket, rate: rates.of(bucket) }
   for (const other of others) {
     const rate = rates.own(other)
-    if (rate !== undefined && decimal(rate).gt(decimal(found[1]))) found = [other, rate]
+    if (rate !== undefined && decimal(rate).gt(decimal(found.rate))) found = { bucket: other, rate }
   }
-  return found
+  return { bucket: found.bucket, usdPerToken: usdPerToken(found.rate, factor) }
 }

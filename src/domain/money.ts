@@ -44,7 +44,12 @@ export function decimal(value: string | number | bigint): Usd {
  * @throws AmountError
  */
 export function parseAmountUsd(value: string | number): Usd {
-  const amount = roundUsd(decimal(value))
+  return boundAmountUsd(decimal(value))
+}
+
+/** An amount that was worked out, rounded and within the bounds of parseAmountUsd(). @throws AmountError */
+export function boundAmountUsd(exact: Usd): Usd {
+  const amount = roundUsd(exact)
   if (amount.lt(0)) throw new AmountError('must not be negative')
   if (amount.gte(AMOUNT_USD_BELOW)) throw new AmountError(`must be below ${AMOUNT_USD_BELOW}`)
   return amount

@@ -141,11 +141,21 @@ const FALLBACK: Record<Bucket, Bucket | null> = {
 }
 
 /** The factor on token rates: the tier's times the region's; 1 for one that the card does not name. */
-export function modifierOf(price: ModelPrice, { serviceTier, region }: Asked): Usd {
-  let factor = decimal(1)
-  if (serviceTier) factor = factor.times(decimal(ownModifier(price, serviceTier)))
-  if (region) factor = factor.times(decimal(ownModifier(price, `region:${region}`)))
-  return factor
+export function modifierOf(price: ModelPrice, asked: Asked): Usd {
+  const { serviceTier, region } = namedModifiers(price, asked)
+  return [serviceTier, region].reduce(
+    (factor, name) => (name === null ? factor : factor.times(decimal(price.modifiers[name]!))),
+    decimal(1),
+  )
+}
+
+/** The names of the card's modifiers for a tier and a region; null where it has none. */
+export function namedModifiers(
+  price: ModelPrice,
+  { serviceTier, region }: Asked,
+): { serviceTier: string | null; region: string | null } {
+  const own = (name: string) => (Object.hasOwn(price.modifiers, name) ? name : null)
+  return { serviceTier: serviceTier ? own(serviceTier) : null, region: region ? own(`region:${region}`) : null }
 }
 
 /** Fees by the piece; no modifier touches them. */
@@ -177,7 +187,3 @@ function billedTier(served: string | undefined, asked: string | null | undefined
 }
 
 const PLAIN_TIERS: ReadonlySet<string> = new Set(['standard', 'default', 'auto'])
-
-function ownModifier(price: ModelPrice, name: string): string {
-  return Object.hasOwn(price.modifiers, name) ? (price.modifiers[name] ?? '1') : '1'
-}

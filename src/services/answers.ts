@@ -1,14 +1,18 @@
 import type { Balance } from '../db/balances.ts'
-import { decimal, usdText, type Usd } from '../domain/money.ts'
+import { decimal, usdText } from '../domain/money.ts'
 import type { Principal } from './principal.ts'
 
 /** A USD amount as a JSON number in plain digits, all of them; it never passes through binary floating point. */
 export function usdJson(text: string): RawJson {
-  return JSON.rawJSON(text.includes('.') ? text.replace(/\.?0+$/, '') : text)
+  return JSON.rawJSON(text.endsWith('0') && text.includes('.') ? text.replace(/\.?0+$/, '') : text)
 }
+
+const WHOLE_SECOND = '2026-01-01T00:00:00+00:00'
 
 /** RFC 3339 in UTC, without a fraction where it is zero. */
 export function timeText(at: string | Date): string {
+  // As Postgres writes a whole second: no date has to be made of it.
+  if (typeof at === 'string' && at.length === WHOLE_SECOND.length && at.endsWith('+00:00')) return `${at.slice(0, 19)}Z`
   return new Date(at).toISOString().replace('.000Z', 'Z')
 }
 
@@ -26,19 +30,7 @@ export type QuotaAnswer = {
 }
 
 // The items of a batch share their balances, so what is made of each is made once.
-const remaining = new WeakMap<Balance, Usd>()
 const written = new WeakMap<Balance, QuotaAnswer>()
-
-/** What is left of a quota, not below 0. */
-export function remainingUsd(balance: Balance): Usd {
-  let left = remaining.get(balance)
-  if (left === undefined) {
-    const room = decimal(balance.limitUsd).minus(decimal(balance.spentUsd)).minus(decimal(balance.reservedUsd))
-    left = room.lt(0) ? decimal(0) : room
-    remaining.set(balance, left)
-  }
-  return left
-}
 
 /** A platform quota shows no amounts to a principal that is bound to a tenant: they would tell of the others. */
 export function seesAmounts(principal: Principal, balance: Pick<Balance, 'scope'>): boolean {
@@ -57,7 +49,7 @@ export function quotaAnswer(principal: Principal, balance: Balance): QuotaAnswer
       limit_usd: usdJson(balance.limitUsd),
       spent_usd: usdJson(balance.spentUsd),
       reserved_usd: usdJson(balance.reservedUsd),
-      remaining_usd: usdJson(usdText(remainingUsd(balance))),
+      remaining_usd: usdJson(balance.remainingUsd),
       reset_at: timeText(balance.endsAt),
     }
     written.set(balance, answer)

@@ -1,7 +1,7 @@
 import type { ExtendItem } from '../db/extend-reservation.ts'
 import type { StoredReservation } from '../db/reservation.ts'
 import { estimateLlm } from '../domain/estimate.ts'
-import { decimal, roundUsd, usdText } from '../domain/money.ts'
+import { decimal, usdText } from '../domain/money.ts'
 import { invalidRequest } from '../errors.ts'
 import type { ExtendBody } from '../schemas/reservations.ts'
 import { amountOf } from './amount.ts'
@@ -62,7 +62,7 @@ async function totalOfModelCall(deps: PriceDeps, stored: StoredReservation, toke
     serviceTier: stored.service_tier,
     region: stored.region,
   })
-  const amountUsd = amountOf(usdText(totalUsd), '/estimate/max_output_tokens')
+  const amountUsd = amountOf(totalUsd, '/estimate/max_output_tokens')
   return { estimate: { max_output_tokens: tokens }, amount_usd: usdText(amountUsd) }
 }
 
@@ -73,6 +73,6 @@ async function totalOfSandbox(deps: PriceDeps, stored: StoredReservation, second
     price,
     stored.vcpu === null ? {} : { vcpu: stored.vcpu, memoryMib: stored.memory_mib! },
   )
-  const amountUsd = amountOf(usdText(roundUsd(perSecond.times(decimal(seconds)))), '/estimate/max_seconds')
+  const amountUsd = amountOf(perSecond.times(decimal(seconds)), '/estimate/max_seconds')
   return { estimate: { seconds }, amount_usd: usdText(amountUsd) }
 }

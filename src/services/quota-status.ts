@@ -1,6 +1,6 @@
 import type { HoldersCache } from '../cache/holders.ts'
 import type { StatusCache, StatusScope } from '../cache/quota-status.ts'
-import type { Balance } from '../db/balances.ts'
+import { remainingUsd, type Balance } from '../db/balances.ts'
 import type { Db } from '../db/connection.ts'
 import { readScopeStatus, type Holder, type QuotaStatusRow } from '../db/quota-status.ts'
 import { decimal, roundUsd, usdText } from '../domain/money.ts'
@@ -92,6 +92,7 @@ function statusAnswer(principal: Principal, row: QuotaStatusRow, holders: Holder
     limitUsd: row.limit_usd,
     spentUsd: row.spent_usd,
     reservedUsd: row.reserved_usd,
+    remainingUsd: remainingUsd(row.limit_usd, row.spent_usd, row.reserved_usd),
     startsAt: row.starts_at,
     endsAt: row.ends_at,
   }

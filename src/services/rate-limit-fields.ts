@@ -1,6 +1,5 @@
 import type { Balance } from '../db/balances.ts'
-import { decimal, usdText, type Usd } from '../domain/money.ts'
-import { remainingUsd, seesAmounts, timeText } from './answers.ts'
+import { seesAmounts, timeText } from './answers.ts'
 import type { Principal } from './principal.ts'
 
 /** When a total resets: never. */
@@ -22,8 +21,8 @@ export function rateLimitFields(balance: Balance, now: Date): Record<string, str
     const seconds = { hour: 3_600, day: 86_400, week: 604_800 }[balance.period]
     const reset = timeText(balance.endsAt) === NEVER ? '' : `;t=${resetSeconds(balance, now)}`
     fields = {
-      'ratelimit-policy': `${name};q=${micros(decimal(balance.limitUsd))}${seconds ? `;w=${seconds}` : ''};qu="usd-micros"`,
-      ratelimit: `${name};r=${micros(remainingUsd(balance))}${reset}`,
+      'ratelimit-policy': `${name};q=${micros(balance.limitUsd)}${seconds ? `;w=${seconds}` : ''};qu="usd-micros"`,
+      ratelimit: `${name};r=${micros(balance.remainingUsd)}${reset}`,
     }
     written.set(balance, fields)
   }
@@ -35,12 +34,14 @@ export function tightestFields(principal: Principal, quotas: Balance[], now: Dat
   let tightest: Balance | undefined
   for (const balance of quotas) {
     if (balance.enforcement !== 'enforce' || !seesAmounts(principal, balance)) continue
-    if (tightest === undefined || remainingUsd(balance).lt(remainingUsd(tightest))) tightest = balance
+    // As doubles, which tell two apart by less than a micro.
+    if (tightest === undefined || Number(balance.remainingUsd) < Number(tightest.remainingUsd)) tightest = balance
   }
   return tightest === undefined ? {} : rateLimitFields(tightest, now)
 }
 
-/** Whole micros, rounded down: what is promised is there. */
-function micros(usd: Usd): string {
-  return usdText(usd.times(1_000_000).round(0, 0))
+/** Whole micros of an amount that is not negative, rounded down: what is promised is there. */
+function micros(usd: string): string {
+  const [whole = '', fraction = ''] = usd.split('.')
+  return `${whole}${fraction.slice(0, 6).padEnd(6, '0')}`.replace(/^0+(?=\d)/, '')
 }

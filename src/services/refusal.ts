@@ -1,8 +1,8 @@
-import type { Balance } from '../db/balances.ts'
+import { balanceWith, type Balance } from '../db/balances.ts'
 import type { BalanceThen, Refusal } from '../db/reserve-spend.ts'
 import { decimal, usdText, type Usd } from '../domain/money.ts'
 import { Problem } from '../errors.ts'
-import { ownerOf, periodText, quotaAnswer, remainingUsd, seesAmounts, showUsd, timeText, usdJson } from './answers.ts'
+import { ownerOf, periodText, quotaAnswer, seesAmounts, showUsd, timeText, usdJson } from './answers.ts'
 import type { Principal } from './principal.ts'
 import { NEVER, rateLimitFields, resetSeconds } from './rate-limit-fields.ts'
 
@@ -35,7 +35,7 @@ export function quotaExceeded(
     .minus(decimal(last.limitUsd))
   const asked = `${showUsd(usdText(requestedUsd))} ${whole ? 'in all ' : ''}was asked for`
   const detail = shown
-    ? `${ownerOf(last)} has ${showUsd(usdText(remainingUsd(last)))} of ${showUsd(last.limitUsd)} USD left ${periodText(last.period)}${whole ? ' for the whole of this hold' : ''}; ${asked}`
+    ? `${ownerOf(last)} has ${showUsd(last.remainingUsd)} of ${showUsd(last.limitUsd)} USD left ${periodText(last.period)}${whole ? ' for the whole of this hold' : ''}; ${asked}`
     : `the platform's quota ${periodText(last.period)} does not allow it; ${asked}`
   return new Problem('quota_exceeded', detail, {
     members: {
@@ -68,7 +68,7 @@ export function violationAnswers(principal: Principal, refused: Refusal, decisio
 }
 
 function balanceThen({ all }: Decided, [place, spentUsd, reservedUsd]: BalanceThen): Balance {
-  return { ...all[place]!, spentUsd, reservedUsd }
+  return balanceWith(all[place]!, spentUsd, reservedUsd)
 }
 
 /** RateLimit fields of the quota on top; Retry-After only where waiting for the reset can help. */

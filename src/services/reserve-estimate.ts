@@ -1,7 +1,7 @@
 import { tellMissingPrice } from '../db/events.ts'
 import { E2B_STANDARD_TIER, usdPerSecond, type E2bPrice } from '../domain/e2b.ts'
 import { estimateLlm } from '../domain/estimate.ts'
-import { decimal, roundUsd, usdText, type Usd } from '../domain/money.ts'
+import { decimal, usdText, type Usd } from '../domain/money.ts'
 import { Problem, invalidRequest, type FieldError } from '../errors.ts'
 import { countTokens } from '../prices/tokenizer.ts'
 import type { ReserveBody } from '../schemas/reservations.ts'
@@ -87,7 +87,7 @@ async function estimateModelCall(deps: PriceDeps, llm: LlmRequest): Promise<Rese
     region: llm.region ?? null,
   })
   return {
-    amountUsd: amountOf(usdText(estimate.totalUsd), '/llm'),
+    amountUsd: amountOf(estimate.totalUsd, '/llm'),
     fixedUsd: estimate.fixedUsd,
     perUnitUsd: estimate.usdPerOutputToken,
     capsName: 'max_output_tokens',
@@ -129,7 +129,7 @@ async function estimateSandbox(deps: PriceDeps, e2b: E2bRequest): Promise<Reserv
   const { price } = await findSandboxPrice(deps, size)
   const perSecond = perSecondUsd(price, size)
   return {
-    amountUsd: amountOf(usdText(roundUsd(perSecond.times(decimal(e2b.max_seconds)))), '/e2b'),
+    amountUsd: amountOf(perSecond.times(decimal(e2b.max_seconds)), '/e2b'),
     fixedUsd: ZERO,
     perUnitUsd: perSecond,
     capsName: 'max_runtime_seconds',

@@ -1,7 +1,7 @@
 import stringify from 'safe-stable-stringify'
 import { hash } from 'node:crypto'
 import { uuidv7 } from 'uuidv7'
-import type { Balance } from '../db/balances.ts'
+import { balanceWith, type Balance } from '../db/balances.ts'
 import type { BalanceThen, Decision, ReserveItem } from '../db/reserve-spend.ts'
 import type { StoredReservation } from '../db/reservation.ts'
 import { usdText } from '../domain/money.ts'
@@ -123,7 +123,7 @@ export function itemOf(
     ...estimate.about,
     price_id: estimate.priceId,
     amount_usd: usdText(estimate.amountUsd),
-    fixed_usd: usdText(estimate.fixedUsd),
+    fixed_usd: capped ? usdText(estimate.fixedUsd) : '0',
     per_unit_usd: capped ? usdText(estimate.perUnitUsd) : '0',
     caps_name: estimate.capsName,
     on_expiry: body.on_expiry ?? (body.resource_type === 'llm' ? 'release' : 'charge'),
@@ -148,6 +148,6 @@ function storedAnswer(stored: StoredReservation) {
 
 export function warningsOf(principal: Principal, { all }: { all: Balance[] }, warned: BalanceThen[]): WarningAnswer[] {
   return warned.map(([place, spentUsd, reservedUsd]) =>
-    quotaWarning(principal, { ...all[place]!, spentUsd, reservedUsd }),
+    quotaWarning(principal, balanceWith(all[place]!, spentUsd, reservedUsd)),
   )
 }

@@ -1,6 +1,6 @@
 import fc from 'fast-check'
 import t from 'tap'
-import { compositeText } from '../../src/db/composite.ts'
+import { compositeArrayText } from '../../src/db/composite.ts'
 import { createDatabase } from '../helpers/database.ts'
 
 const { pool } = await createDatabase(t)
@@ -21,14 +21,14 @@ const item = fc.record({
   labels: fc.option(fc.dictionary(name, text)),
 })
 
-t.test('Postgres reads back what a composite text was made of', async (t) => {
+t.test('Postgres reads back what an array of composites was made of', async (t) => {
   await fc.assert(
     fc.asyncProperty(fc.array(item, { minLength: 1, maxLength: 5 }), async (items) => {
       await pool.query(
         'drop type if exists pg_temp.odd; create type pg_temp.odd as (tenant_id text, user_id text, labels jsonb)',
       )
       const { rows } = await pool.query('select tenant_id, user_id, labels from unnest($1::pg_temp.odd[])', [
-        items.map((one) => compositeText(one, ['tenant_id', 'user_id', 'labels'])),
+        compositeArrayText(items, ['tenant_id', 'user_id', 'labels']),
       ])
       t.same(rows, JSON.parse(JSON.stringify(items)))
     }),
