@@ -2,7 +2,7 @@ import type { Check } from '../db/check-spend.ts'
 import type { ReserveItem } from '../db/reserve-spend.ts'
 import type { ReserveBody } from '../schemas/reservations.ts'
 import { inSpan } from '../telemetry/spans.ts'
-import { quotaAnswer, usdJson } from './answers.ts'
+import { decisionJson, usdJson } from './answers.ts'
 import type { PriceDeps } from './price-lookup.ts'
 import { tenantOf, type Principal } from './principal.ts'
 import { violationAnswers } from './refusal.ts'
@@ -29,16 +29,19 @@ export async function check(deps: CheckDeps, principal: Principal, body: Reserve
     const warnings = warningsOf(principal, looked, granted?.warned ?? [])
     const units = granted?.units ?? null
     return {
-      body: {
-        allowed: granted !== null,
-        requested_usd: usdJson(requestedUsd),
-        largest_allowed_usd: largestAllowedUsd === null ? null : usdJson(largestAllowedUsd),
-        price_id: estimate.priceId,
-        caps: units === null ? null : { [item.caps_name!]: units },
-        quotas: all.map((balance) => quotaAnswer(principal, balance)),
+      body: decisionJson(
+        principal,
+        {
+          allowed: granted !== null,
+          requested_usd: usdJson(requestedUsd),
+          largest_allowed_usd: largestAllowedUsd === null ? null : usdJson(largestAllowedUsd),
+          price_id: estimate.priceId,
+          caps: units === null ? null : { [item.caps_name!]: units },
+          violations: 'refused' in outcome ? violationAnswers(principal, outcome.refused, looked) : [],
+        },
+        all,
         warnings,
-        violations: 'refused' in outcome ? violationAnswers(principal, outcome.refused, looked) : [],
-      },
+      ),
       headers: warnings.length > 0 ? { 'x-purser-enforcement': 'warn' } : {},
     }
   })

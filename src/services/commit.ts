@@ -1,25 +1,26 @@
 import stringify from 'safe-stable-stringify'
 import { hash } from 'node:crypto'
 import { uuidv7 } from 'uuidv7'
+import type { Balance } from '../db/balances.ts'
 import type { CommitItem, Settlement } from '../db/commit-spend.ts'
 import { decimal, usdText } from '../domain/money.ts'
 import type { Usage } from '../domain/usage/index.ts'
 import { Problem, invalidRequest, type FieldError } from '../errors.ts'
 import type { CommitBody } from '../schemas/reservations.ts'
 import { inSpan, type WorkSpan } from '../telemetry/spans.ts'
-import { quotaAnswer, quotaWarning, usdJson } from './answers.ts'
+import { decisionJson, quotaWarning, usdJson } from './answers.ts'
 import { measureOf } from './measure.ts'
 import type { Principal } from './principal.ts'
 
 export type CommitDeps = { settle: (item: CommitItem) => Promise<Settlement> }
 
 /**
- * Books what a reservation really cost, and gives its hold back. Never refused for lack of quota: late and larger commits
+ * Books what a reservation really cost, and gives its hold back; answers JSON text. Never refused for lack of quota: late and larger commits
  * are booked and marked. The same commit again answers the same.
  *
  * @throws not_found; reservation_committed for a different commit; invalidRequest.
  */
-export async function commit(deps: CommitDeps, principal: Principal, id: string, body: CommitBody): Promise<object> {
+export async function commit(deps: CommitDeps, principal: Principal, id: string, body: CommitBody): Promise<string> {
   const item: CommitItem = {
     reservation_id: id.toLowerCase(),
     tenant_id: principal.tenantId,
@@ -53,7 +54,7 @@ async function settleItem(
   item: CommitItem,
   body: CommitBody,
   span: WorkSpan,
-): Promise<object> {
+): Promise<string> {
   const id = item.reservation_id
   const settlement = await deps.settle(item)
   const { outcome } = settlement
@@ -71,7 +72,7 @@ async function settleItem(
   span.rename(`${committed.resource_type}.cost.calculate`)
   const costUsd = decimal(committed.cost_usd!)
   const reservedUsd = decimal(committed.reserved_usd)
-  return {
+  const fields = {
     reservation_id: committed.reservation_id,
     status: 'committed',
     cost_usd: usdJson(committed.cost_usd!),
@@ -82,14 +83,14 @@ async function settleItem(
     estimated: committed.estimated,
     cost_record_id: committed.cost_record_id,
     price_id: committed.commit_price_id,
-    quotas: settlement.quotas.map((balance) => quotaAnswer(principal, balance)),
-    warnings: settlement.quotas
-      .filter(
-        ({ enforcement, limitUsd, spentUsd, reservedUsd: held }) =>
-          enforcement !== 'off' && decimal(spentUsd).plus(decimal(held)).gt(decimal(limitUsd)),
-      )
-      .map((balance) => quotaWarning(principal, balance)),
   }
+  const warnings = settlement.quotas.filter(isExceeded).map((balance) => quotaWarning(principal, balance))
+  return decisionJson(principal, fields, settlement.quotas, warnings)
+}
+
+function isExceeded({ enforcement, limitUsd, spentUsd, reservedUsd, remainingUsd }: Balance): boolean {
+  if (enforcement === 'off' || remainingUsd !== '0') return false
+  return decimal(spentUsd).plus(decimal(reservedUsd)).gt(decimal(limitUsd))
 }
 
 function unfit(measure: 'tokens' | 'seconds' | 'model', body: CommitBody): FieldError {

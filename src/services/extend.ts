@@ -6,7 +6,7 @@ import { decimal } from '../domain/money.ts'
 import { invalidRequest, Problem } from '../errors.ts'
 import type { ExtendBody } from '../schemas/reservations.ts'
 import { inSpan } from '../telemetry/spans.ts'
-import { quotaAnswer, quotaWarning } from './answers.ts'
+import { decisionJson, quotaWarning } from './answers.ts'
 import { estimateTotal, measureOf } from './extend-estimate.ts'
 import type { PriceDeps } from './price-lookup.ts'
 import type { Principal } from './principal.ts'
@@ -53,10 +53,14 @@ export async function extend(deps: ExtendDeps, principal: Principal, id: string,
       const whole = asked.gt(held) ? asked : held
       throw quotaExceeded(principal, stored.resource_type, whole, extension.refused, extension, { whole: true })
     }
-    const quotas = extension.all.map((balance) => quotaAnswer(principal, balance))
     const warnings = (extension.warned ?? []).map(([place]) => quotaWarning(principal, extension.all[place]!))
     return {
-      body: { ...reservationAnswer({ ...extension.extended, cost_record_ids: [] }), quotas, warnings },
+      body: decisionJson(
+        principal,
+        reservationAnswer({ ...extension.extended, cost_record_ids: [] }),
+        extension.all,
+        warnings,
+      ),
       headers: warnings.length > 0 ? { 'x-purser-enforcement': 'warn' } : {},
     }
   })

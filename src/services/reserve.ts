@@ -8,7 +8,7 @@ import { usdText } from '../domain/money.ts'
 import { Problem } from '../errors.ts'
 import type { ReserveBody } from '../schemas/reservations.ts'
 import { inSpan, type WorkSpan } from '../telemetry/spans.ts'
-import { quotaAnswer, quotaWarning, timeText, usdJson, type WarningAnswer } from './answers.ts'
+import { decisionJson, quotaWarning, timeText, usdJson, type WarningAnswer } from './answers.ts'
 import type { PriceDeps } from './price-lookup.ts'
 import { tenantOf, type Principal } from './principal.ts'
 import { tightestFields } from './rate-limit-fields.ts'
@@ -19,7 +19,8 @@ export type ReserveDeps = PriceDeps & {
   decide: (item: ReserveItem) => Promise<Decision>
 }
 
-export type Answered = { body: object; headers: Record<string, string> }
+/** The body is JSON text. */
+export type Answered = { body: string; headers: Record<string, string> }
 export type Reserved = Answered & { reservationId: string }
 
 const LLM_TTL_SECONDS = 120
@@ -63,13 +64,12 @@ async function decideItem(
   if ('refused' in outcome) {
     throw quotaExceeded(principal, item.resource_type, estimate.amountUsd, outcome.refused, decision)
   }
-  const quotas = decision.quotas.map((balance) => quotaAnswer(principal, balance))
   const fields = tightestFields(principal, decision.quotas, decision.now)
   if ('replayed' in outcome) {
     span.set({ reservationId: outcome.replayed.reservation_id, replayed: true })
     return {
       reservationId: outcome.replayed.reservation_id,
-      body: { ...storedAnswer(outcome.replayed), quotas, warnings: [] },
+      body: decisionJson(principal, storedAnswer(outcome.replayed), decision.quotas, []),
       headers: { ...fields, 'idempotency-replayed': 'true' },
     }
   }
@@ -81,19 +81,22 @@ async function decideItem(
       : item.ttl_seconds
   return {
     reservationId: item.reservation_id,
-    body: {
-      reservation_id: item.reservation_id,
-      status: 'reserved',
-      resource_type: item.resource_type,
-      tenant_id: item.tenant_id,
-      reserved_usd: usdJson(outcome.granted),
-      price_id: estimate.priceId,
-      created_at: timeText(decision.now),
-      expires_at: timeText(new Date(decision.now.getTime() + ttlSeconds * 1000)),
-      caps: outcome.units === null ? null : { [item.caps_name!]: outcome.units },
-      quotas,
+    body: decisionJson(
+      principal,
+      {
+        reservation_id: item.reservation_id,
+        status: 'reserved',
+        resource_type: item.resource_type,
+        tenant_id: item.tenant_id,
+        reserved_usd: usdJson(outcome.granted),
+        price_id: estimate.priceId,
+        created_at: timeText(decision.now),
+        expires_at: timeText(new Date(decision.now.getTime() + ttlSeconds * 1000)),
+        caps: outcome.units === null ? null : { [item.caps_name!]: outcome.units },
+      },
+      decision.quotas,
       warnings,
-    },
+    ),
     headers: warnings.length > 0 ? { ...fields, 'x-purser-enforcement': 'warn' } : fields,
   }
 }

@@ -21,6 +21,9 @@ import { idempotencyKeyOf } from '../idempotency-key.ts'
 import { ALL_ROLES, CALLERS } from '../plugins/auth.ts'
 import { answers } from '../problem-responses.ts'
 
+/** Of answers that are JSON text already. */
+const JSON_TYPE = 'application/json; charset=utf-8'
+
 export function reservationRoutes(app: App, services: Services): void {
   const whenGone = goneCallers(app)
 
@@ -46,7 +49,7 @@ export function reservationRoutes(app: App, services: Services): void {
       // Nobody else knows of a hold without a key; one with a key waits for its retry.
       if (key === null) whenGone(reply, () => services.giveUp(principal, held))
       const { body, headers } = await held
-      return reply.code(201).headers(headers).send(body)
+      return reply.code(201).headers(headers).type(JSON_TYPE).send(body)
     },
   )
 
@@ -95,7 +98,7 @@ export function reservationRoutes(app: App, services: Services): void {
     },
     async (request, reply) => {
       const { body, headers } = await services.check(request.principal, request.body)
-      return reply.headers(headers).send(body)
+      return reply.headers(headers).type(JSON_TYPE).send(body)
     },
   )
 
@@ -128,7 +131,8 @@ export function reservationRoutes(app: App, services: Services): void {
         response: answers({ 200: CommitAnswer }),
       },
     },
-    async (request, reply) => reply.send(await services.commit(request.principal, request.params.id, request.body)),
+    async (request, reply) =>
+      reply.type(JSON_TYPE).send(await services.commit(request.principal, request.params.id, request.body)),
   )
 
   app.post(
@@ -150,7 +154,7 @@ export function reservationRoutes(app: App, services: Services): void {
     },
     async (request, reply) => {
       const { body, headers } = await services.extend(request.principal, request.params.id, request.body)
-      return reply.headers(headers).send(body)
+      return reply.headers(headers).type(JSON_TYPE).send(body)
     },
   )
 
