@@ -11,8 +11,12 @@ export type GroupCommitOptions<Item, Answer> = {
   onLate?: (item: Item, answer: Answer) => void
   /** At most so many items a batch. */
   itemsMax?: number
+  /** Whether nobody waits for the answer any more: then an item that has not been sent is not decided. */
+  isGone?: (item: Item) => boolean
   /** At most so many wait; one more is refused at once. */
   waitingMax?: number
+  /** One that would wait longer than this before it is sent, as batches last just now, is refused at once. */
+  queueMsMax?: number
   /** At most so many batches are with Postgres. One makes the largest batches: measured, two at once were slower. */
   batchesMax?: number
   /** No caller waits longer, whether its item is with Postgres or not. */
@@ -29,6 +33,9 @@ type Entry<Item, Answer> = {
   reject: (reason: unknown) => void
 }
 
+/** A batch that is with Postgres, since when, and what lets the next one go. */
+type Out<Item, Answer> = { entries: Entry<Item, Answer>[]; sentAt: number; makeRoom: () => void }
+
 /** Callers that have waited too long are looked for this often. */
 const LOOK_MS = 50
 
@@ -38,16 +45,20 @@ const LOOK_MS = 50
  *
  * A batch that fails by deadlock or a lost connection is sent once more with the same ids, so that a repeat can't
  * double; one that fails by an item is halved until the item stands alone. Neither goes on for items whose callers have
- * waited waitMsMax: they have been told. Answers reject with a Problem: `unavailable`, or `overloaded` beyond waitingMax.
+ * waited waitMsMax: they have been told, and once all of a batch have, the next one does not wait for it. Answers reject
+ * with a Problem: `unavailable`, or `overloaded` where the queue is longer than can be decided in time.
  */
 export function groupCommit<Item, Answer>(options: GroupCommitOptions<Item, Answer>): (item: Item) => Promise<Answer> {
-  const { run, keyOf, onLate, itemsMax = 250, waitingMax = 20_000, batchesMax = 1, waitMsMax = 1_800 } = options
+  const { run, keyOf, onLate, isGone, itemsMax = 250, batchesMax = 1, waitMsMax = 1_800 } = options
+  const { waitingMax = 20_000, queueMsMax = 500 } = options
   let waiting: Entry<Item, Answer>[] = []
   /** Every entry that may not be settled yet, in the order of arrival; at most waitingMax and what is with Postgres. */
   let unsettled: Entry<Item, Answer>[] = []
   let looking = false
-  let batches = 0
+  const out = new Set<Out<Item, Answer>>()
   let leaving = false
+  /** How long the last batch and the one before it were with Postgres. */
+  let lastMs: [number, number] = [0, 0]
 
   async function settle(batch: Entry<Item, Answer>[], makeRoom: () => void, tries = 2): Promise<void> {
     const entries = batch.filter(({ settled }) => !settled)
@@ -93,6 +104,7 @@ export function groupCommit<Item, Answer>(options: GroupCommitOptions<Item, Answ
       )
     }
     unsettled = unsettled.filter(({ settled }) => !settled)
+    for (const { entries, makeRoom } of out) if (entries.every(({ settled }) => settled)) makeRoom()
     looking = unsettled.length > 0
     if (looking) setTimeout(look, LOOK_MS)
   }
@@ -103,6 +115,10 @@ export function groupCommit<Item, Answer>(options: GroupCommitOptions<Item, Answ
     const keys = new Set<string>()
     for (const entry of waiting) {
       if (entry.settled) continue
+      if (isGone?.(entry.item) === true) {
+        refuse(entry, undecided('its caller has gone'))
+        continue
+      }
       const key = keyOf(entry.item)
       if (batch.length >= itemsMax || (key !== null && keys.has(key))) later.push(entry)
       else {
@@ -116,27 +132,39 @@ export function groupCommit<Item, Answer>(options: GroupCommitOptions<Item, Answ
 
   function leave(): void {
     leaving = false
-    while (batches < batchesMax && waiting.length > 0) {
-      batches += 1
-      void send(takeBatch())
+    while (out.size < batchesMax && waiting.length > 0) {
+      const entries = takeBatch()
+      if (entries.length > 0) void send(entries)
     }
   }
 
-  async function send(batch: Entry<Item, Answer>[]): Promise<void> {
-    let there = true
+  async function send(entries: Entry<Item, Answer>[]): Promise<void> {
+    const sentAt = performance.now()
     const makeRoom = () => {
-      if (!there) return
-      there = false
-      batches -= 1
+      if (!out.delete(batch)) return
+      lastMs = [performance.now() - sentAt, lastMs[0]]
       leave()
     }
-    await settle(batch, makeRoom)
+    const batch = { entries, sentAt, makeRoom }
+    out.add(batch)
+    await settle(entries, makeRoom)
     makeRoom()
+  }
+
+  /**
+   * How long one more would wait: for the batches before it, each as long as the shorter of the last two, which one that
+   * met a lock or a slow disk does not spoil, or as the one that is out where that takes longer already.
+   */
+  function expectedMs(): number {
+    if (out.size < batchesMax) return 0
+    const [oldest] = out
+    const batchMs = Math.max(Math.min(...lastMs), performance.now() - oldest!.sentAt)
+    return Math.ceil((waiting.length + 1) / (itemsMax * batchesMax)) * batchMs
   }
 
   return (item) =>
     new Promise((resolve, reject) => {
-      if (waiting.length >= waitingMax) {
+      if (waiting.length >= waitingMax || expectedMs() > queueMsMax) {
         reject(
           new Problem('overloaded', 'More requests wait than can be decided in time. Try again later.', {
             headers: { 'retry-after': '1' },
@@ -151,7 +179,7 @@ export function groupCommit<Item, Answer>(options: GroupCommitOptions<Item, Answ
         looking = true
         setTimeout(look, LOOK_MS)
       }
-      if (leaving || batches >= batchesMax) return
+      if (leaving || out.size >= batchesMax) return
       leaving = true
       // After the sockets that are readable now have been read, so that simultaneous arrivals share a batch.
       setImmediate(leave)

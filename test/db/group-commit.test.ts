@@ -1,5 +1,5 @@
 import { EventEmitter, on } from 'node:events'
-import t from 'tap'
+import t, { type Test } from 'tap'
 import { groupCommit, type GroupCommitOptions } from '../../src/db/group-commit.ts'
 
 type Batch = { items: string[]; answer: (fault?: Error) => void }
@@ -193,4 +193,109 @@ t.test('beyond waitingMax an arrival is refused at once as overloaded, and those
   t.same(next.items, ['a', 'b'])
   next.answer()
   t.same(await Promise.all([out, ...waiting]), ['out!', 'a!', 'b!'])
+})
+
+/** A clock of the test's own in place of the process's, until `t` is done. */
+function stopTheClock(t: Test) {
+  const clock = { ms: 1_000 }
+  t.intercept(performance, 'now', { value: () => clock.ms })
+  return clock
+}
+
+const OVERLOADED = { code: 'overloaded', headers: { 'retry-after': '1' } }
+
+t.test('who would wait longer than queueMsMax, by how long batches last, is refused at once', async (t) => {
+  const clock = stopTheClock(t)
+  const queue = openQueue({ itemsMax: 2, queueMsMax: 250 })
+  const decided: Promise<string>[] = []
+  const goesOut = async (lastsMs: number, ...items: string[]) => {
+    decided.push(...items.map(queue.decide))
+    const batch = await queue.next()
+    clock.ms += lastsMs
+    batch.answer()
+    await Promise.all(decided)
+  }
+  await goesOut(100, 'a')
+  await goesOut(900, 'b')
+  decided.push(queue.decide('c'))
+  const out = await queue.next()
+  // One batch took long, which tells nothing yet: the one before it took 100 ms.
+  decided.push(...['d', 'e', 'f', 'g'].map(queue.decide))
+  await t.rejects(queue.decide('h'), OVERLOADED, 'three batches would come before its own is back')
+  clock.ms += 100
+  out.answer()
+  const next = await queue.next()
+  t.same(next.items, ['d', 'e'])
+  decided.push(queue.decide('i'))
+  clock.ms += 126
+  await t.rejects(queue.decide('j'), OVERLOADED, 'batches take longer now')
+  next.answer()
+  ;(await queue.next()).answer()
+  ;(await queue.next()).answer()
+  t.same(await Promise.all(decided), ['a!', 'b!', 'c!', 'd!', 'e!', 'f!', 'g!', 'i!'])
+})
+
+t.test('beside a batch that is stuck an arrival is refused, and taken again as soon as it has returned', async (t) => {
+  const clock = stopTheClock(t)
+  const queue = openQueue({ queueMsMax: 250 })
+  const stuck = queue.decide('stuck')
+  const out = await queue.next()
+  clock.ms += 251
+  await t.rejects(queue.decide('a'), OVERLOADED)
+  out.answer()
+  t.equal(await stuck, 'stuck!')
+  const after = queue.decide('b')
+  const next = await queue.next()
+  const beside = queue.decide('c')
+  next.answer()
+  ;(await queue.next()).answer()
+  t.same([await after, await beside], ['b!', 'c!'])
+})
+
+t.test('a batch that is stuck longer than anybody waits does not hold up the next one', async (t) => {
+  const late: string[] = []
+  const queue = openQueue({ waitMsMax: 0, onLate: (item, answer) => void late.push(`${item} ${answer}`) })
+  const stuck = queue.decide('stuck')
+  const out = await queue.next()
+  await t.rejects(stuck, { code: 'unavailable', message: /whether this was done is not known/ })
+  const after = openAnswer(queue.decide('b'))
+  const next = await queue.next()
+  t.same(next.items, ['b'])
+  next.answer()
+  await after
+  out.answer()
+  const last = openAnswer(queue.decide('c'))
+  ;(await queue.next()).answer()
+  await last
+  t.ok(late.includes('stuck stuck!'), 'its answer is for whoever cleans up')
+})
+
+/** Whatever becomes of it. */
+const openAnswer = (answer: Promise<string>) => answer.then(String, String)
+
+t.test('one whose caller has gone before it was sent is not decided; one that was sent is', async (t) => {
+  const gone = new Set<string>()
+  const queue = openQueue({ isGone: (item) => gone.has(item) })
+  const sent = queue.decide('sent')
+  const out = await queue.next()
+  const waiting = ['a', 'b', 'c'].map(queue.decide)
+  gone.add('sent').add('a').add('c')
+  out.answer()
+  const next = await queue.next()
+  t.same(next.items, ['b'])
+  next.answer()
+  t.equal(await sent, 'sent!')
+  t.match(await Promise.allSettled(waiting), [
+    { status: 'rejected', reason: { code: 'unavailable', message: /^Nothing was decided/ } },
+    { status: 'fulfilled', value: 'b!' },
+    { status: 'rejected' },
+  ])
+  const none = queue.decide('d')
+  const last = await queue.next()
+  const alone = queue.decide('e')
+  gone.add('e')
+  last.answer()
+  t.equal(await none, 'd!')
+  await t.rejects(alone)
+  t.same(queue.seen, [['sent'], ['b'], ['d']], 'a batch of nobody is not sent')
 })
