@@ -155,6 +155,7 @@ async function reserveAndCommit(services: Services, calls: number): Promise<void
         CALLER,
         { resource_type: 'llm', tenant_id: `t-${(next % TENANTS) + 1}`, user_id: 'u-1', estimated_cost_usd: '0.01' },
         null,
+        () => false,
       )
       await services.commit(CALLER, held.reservationId, { actual_cost_usd: '0.009' })
     }

@@ -31,6 +31,8 @@ import { openLog } from './telemetry/log.ts'
 import { stopTelemetry } from './telemetry/stop.ts'
 
 const DRAIN_MS_MAX = 15_000
+const CONNECTIONS_MAX = 6
+const KEPT_CONNECTIONS_MAX = 4
 /** Publishing prices is one statement over all of them. */
 const PREPARE_MS = 60_000
 
@@ -77,8 +79,10 @@ async function start(): Promise<number> {
     for (const what of unprotected) log.warn(`not protected: ${what}; see SECURITY.md`)
 
     const { madeKey, publishedPrices } = await prepareDatabase(config, databaseUrl)
-    const db = connect(databaseUrl, { roles })
+    const db = connect(databaseUrl, { connectionsMax: CONNECTIONS_MAX, roles })
     closing.push(() => db.destroy())
+    const keptDb = connect(databaseUrl, { connectionsMax: KEPT_CONNECTIONS_MAX, roles })
+    closing.push(() => keptDb.destroy())
     // One for retention, one for roll-ups: neither waits for the other.
     const patientDb = connect(databaseUrl, { connectionsMax: 2, statementMs: RETENTION_STATEMENT_MS, roles })
     closing.push(() => patientDb.destroy())
@@ -96,6 +100,7 @@ async function start(): Promise<number> {
     const mailer = smtpUrl === undefined || mailFrom === undefined ? null : openMailer(smtpUrl, mailFrom)
     const services = createServices({
       db,
+      keptDb,
       clock: new DatabaseClock(await readClock(db)),
       prices,
       shared,

@@ -17,6 +17,7 @@ import { rollUp } from './roll-up.ts'
 import { prepareCostPartitions } from '../db/rollups.ts'
 import { releaseSpend, type ReleaseItem } from '../db/release-spend.ts'
 import { reserveSpend, type ReserveItem } from '../db/reserve-spend.ts'
+import type { ReserveBody } from '../schemas/reservations.ts'
 import { inBatch, joinBatch } from '../telemetry/spans.ts'
 import { createKey, hashKey, listKeys, revokeKey, rotateKey } from './api-keys.ts'
 import { check } from './check.ts'
@@ -60,6 +61,8 @@ import { isToken, tokenReader, type TokenSettings } from './tokens.ts'
 
 export type ServiceDeps = {
   db: Db
+  /** Connections that reservations and reads never take: for keys, commits, releases and readiness. */
+  keptDb: Db
   clock: DatabaseClock
   prices: PriceCache
   shared: SharedCache
@@ -74,21 +77,27 @@ export type ServiceDeps = {
 }
 
 /** Several at once, so that one that waits for a lock doesn't hold up the others; few, so that connections are left. */
-const ONE_BY_ONE = { itemsMax: 1, batchesMax: 4 }
+const ONE_BY_ONE = { itemsMax: 1, batchesMax: 2 }
+
+/** What settles a hold may wait longer than what makes one: its money is spent, and the hold binds others. */
+const SETTLING_QUEUE_MS = 1_500
+
+/** A request for a decision, and whether its caller has gone. */
+type Asked = ReserveItem & { isGone: () => boolean }
 
 /** So many months have their partitions before they begin. */
 const PARTITIONS_AHEAD_MONTHS = 3
 
 /** The use cases, each with what it needs; decisions of the same kind that wait together share a transaction. */
 export function createServices(deps: ServiceDeps) {
-  const { db, clock, status, enforcement } = deps
+  const { db, keptDb, clock, status, enforcement } = deps
   const holders = openHoldersCache(db)
   const readToken = deps.tokens === null ? null : tokenReader(deps.tokens)
 
   // After a refusal the next one is likely: in a storm of refusals a look comes before any write.
   let refusing = false
   const decide = groupCommit({
-    run: async (items: ReserveItem[]) => {
+    run: async (items: Asked[]) => {
       const decisions = await inBatch(items, () => reserveSpend(db, items, enforcement, refusing))
       refusing = decisions.some(({ outcome }) => 'refused' in outcome)
       clock.observe(decisions[0]!.now)
@@ -96,6 +105,7 @@ export function createServices(deps: ServiceDeps) {
       return decisions
     },
     keyOf: ({ principal, idempotency_key: key }) => (key === null ? null : `${principal}\u0000${key}`),
+    isGone: (item) => item.isGone(),
     onLate: (item, { outcome }) => {
       // With a key its caller will ask for it again; without one nobody ever does.
       if (item.idempotency_key !== null || !('granted' in outcome)) return
@@ -107,20 +117,22 @@ export function createServices(deps: ServiceDeps) {
   })
   const settle = groupCommit({
     run: async (items: CommitItem[]) => {
-      const settlements = await inBatch(items, () => commitSpend(db, items))
+      const settlements = await inBatch(items, () => commitSpend(keptDb, items))
       clock.observe(settlements[0]!.now)
       status.dropTouched(settlements.flatMap(({ outcome }) => ('committed' in outcome ? [outcome.committed] : [])))
       return settlements
     },
     keyOf: ({ reservation_id: id }) => id,
+    queueMsMax: SETTLING_QUEUE_MS,
   })
   const giveBack = groupCommit({
     run: async (items: ReleaseItem[]) => {
-      const releases = await inBatch(items, () => releaseSpend(db, items))
+      const releases = await inBatch(items, () => releaseSpend(keptDb, items))
       status.dropTouched(releases.flatMap((release) => ('settled' in release ? [release.settled] : [])))
       return releases
     },
     keyOf: ({ reservation_id: id }) => id,
+    queueMsMax: SETTLING_QUEUE_MS,
   })
   // One at a time each: what is rare needs no batches, but the same bounds and retries.
   const prolong = groupCommit({
@@ -140,8 +152,8 @@ export function createServices(deps: ServiceDeps) {
   })
 
   return {
-    reserve: (principal: Principal, ...request: Tail<typeof reserve>) =>
-      reserve({ ...deps, decide: (item) => decide(joinBatch(item)) }, principal, ...request),
+    reserve: (principal: Principal, body: ReserveBody, key: string | null, isGone: () => boolean) =>
+      reserve({ ...deps, decide: (item) => decide(joinBatch({ ...item, isGone })) }, principal, body, key),
     commit: (principal: Principal, ...request: Tail<typeof commit>) =>
       commit({ settle: (item) => settle(joinBatch(item)) }, principal, ...request),
     release: (principal: Principal, ...request: Tail<typeof release>) =>
@@ -205,14 +217,14 @@ export function createServices(deps: ServiceDeps) {
     testEndpoint: (...request: Rest<typeof testEndpoint>) => testEndpoint(deps, ...request),
     listDeliveries: (...request: Rest<typeof listDeliveries>) => listDeliveries(deps, ...request),
     redeliver: (...request: Rest<typeof redeliver>) => redeliver(deps, ...request),
-    readiness: () => readiness(deps),
+    readiness: () => readiness({ db: keptDb, shared: deps.shared }),
     hashKey,
     counters: { here: countHere(), together: countTogether(deps.shared) },
     /** Whose key or token this is; null where it is not valid. */
     findPrincipal: async (bearer: string): Promise<Principal | null> => {
       if (readToken !== null && isToken(bearer)) return readToken(bearer)
       try {
-        const owner = await findKeyOwner(db, hashKey(bearer))
+        const owner = await findKeyOwner(keptDb, hashKey(bearer))
         return owner === null ? null : { id: `key:${owner.keyId}`, role: owner.role, tenantId: owner.tenantId }
       } catch (error) {
         throw toProblem(error)

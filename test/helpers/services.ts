@@ -14,6 +14,7 @@ export async function openServices(
 ): Promise<Services> {
   return createServices({
     db,
+    keptDb: db,
     clock: new DatabaseClock(await readClock(db)),
     prices: openPriceCache(db, shared),
     shared,

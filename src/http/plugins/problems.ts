@@ -53,7 +53,9 @@ export function registerProblems(app: FastifyInstance): void {
 export function answerError(error: FastifyError, request: FastifyRequest, reply: FastifyReply): void {
   const problem = toProblem(error)
   if (problem.code === 'payload_too_large') readOn(request, reply)
-  if (ERRORS[problem.code].status >= 500) request.log.error({ err: error }, 'request failed')
+  // In an overload the line of the request says enough: a stack for each would make it worse.
+  if (ERRORS[problem.code].status >= 500 && problem.code !== 'overloaded')
+    request.log.error({ err: error }, 'request failed')
   void sendProblem(request, reply, problem)
 }
 

@@ -36,7 +36,7 @@ export function reservationRoutes(app: App, services: Services): void {
         operationId: 'reserve',
         summary: 'Hold the estimated money in every quota that applies, or in none',
         description:
-          'With an Idempotency-Key a repeat answers the stored decision; keys live 7 days. Without one, a hold whose caller has gone is released. A refusal is 429 with every violated quota. ' +
+          'With an Idempotency-Key a repeat answers the stored decision; keys live 7 days. Without one, a hold whose caller has gone is released; a request whose caller has gone before it was decided never is. A refusal is 429 with every violated quota. ' +
           'The RateLimit fields tell of the enforced quota that has least left, in micros of a USD.',
         body: ReserveBody,
         response: answers({ 201: ReserveAnswer }),
@@ -45,7 +45,7 @@ export function reservationRoutes(app: App, services: Services): void {
     async (request, reply) => {
       const key = idempotencyKeyOf(request.headers['idempotency-key'])
       const { principal } = request
-      const held = services.reserve(principal, request.body, key)
+      const held = services.reserve(principal, request.body, key, () => reply.raw.destroyed)
       // Nobody else knows of a hold without a key; one with a key waits for its retry.
       if (key === null) whenGone(reply, () => services.giveUp(principal, held))
       const { body, headers } = await held
