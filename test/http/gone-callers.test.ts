@@ -147,6 +147,24 @@ t.test('a refusal whose caller went away leaves nothing, and the service goes on
   await assertHealthy(t, database.pool)
 })
 
+t.test('a reservation whose caller went away while it waited for its turn is never decided', async (t) => {
+  const { client, untilAwaited } = await lockBalances(t, 'before')
+  const first = await send({ tenant_id: 'before', estimated_cost_usd: 5 }, caller)
+  await untilAwaited()
+  const keyed = { ...caller, 'idempotency-key': 'k-never' }
+  for (const headers of [caller, keyed]) await leave(await send({ tenant_id: 'never', estimated_cost_usd: 5 }, headers))
+  const body = { resource_type: 'llm', tenant_id: 'after', estimated_cost_usd: 5 }
+  const after = service.call('POST', '/v1/reservations', body, caller)
+  await client.query('commit')
+  t.equal((await after).status, 201)
+  t.same(await listed('never'), [])
+  const retried = await service.call('POST', '/v1/reservations', { ...body, tenant_id: 'never' }, keyed)
+  t.match(retried, { status: 201, json: { status: 'reserved' } })
+  t.equal(retried.headers.get('idempotency-replayed'), null, 'a retry is the first to be decided')
+  await leave(first)
+  await assertHealthy(t, database.pool)
+})
+
 t.test('a stop gives back what callers that have gone hold, and ends in order', async (t) => {
   const { client, untilAwaited } = await lockBalances(t, 'stopped')
   const socket = await send({ tenant_id: 'stopped', estimated_cost_usd: 5 }, caller)
