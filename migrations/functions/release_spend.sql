@@ -6,7 +6,8 @@ create or replace function copilot_internal.release_spend(p_items json)
 returns json
 language plpgsql volatile security definer
 set search_path = pg_catalog, pg_temp
-set lock_timeout = '1500ms'
+-- Leaves time for the other items, whose locks are free.
+set lock_timeout = '1000ms'
 set plan_cache_mode = force_generic_plan
 set enable_hashjoin = off
 set enable_mergejoin = off

@@ -5,7 +5,7 @@ import { NO_ROLES, READER_ROLE, type Roles } from './roles.ts'
 
 export type Db = Kysely<DB>
 
-/** Postgres ends a statement after this; a decision's own lock_timeout (1.5 s) comes first. */
+/** Postgres ends a statement after this; the lock_timeout of what decides (1 or 1.5 s) comes first. */
 const STATEMENT_MS = 1_700
 /** The same for a report, which reads much. */
 const REPORT_MS = 8_000

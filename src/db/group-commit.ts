@@ -1,12 +1,22 @@
 import { setImmediate } from 'node:timers'
 import { Problem } from '../errors.ts'
-import { isConnectionFault, isItemFault, isRetryable, toProblem, unanswered, undecided } from './faults.ts'
+import {
+  isConnectionFault,
+  isItemFault,
+  isLockTimeout,
+  isRetryable,
+  toProblem,
+  unanswered,
+  undecided,
+} from './faults.ts'
 
 export type GroupCommitOptions<Item, Answer> = {
   /** Runs one batch in one transaction; answers[i] is for items[i]. */
   run: (items: Item[]) => Promise<Answer[]>
   /** Items of one key never share a batch: the later one goes with another and finds what the first did. */
   keyOf: (item: Item) => string | null
+  /** Items that may wait for the same lock: who did not get one in time goes on without the others. By default each its own. */
+  lockOf?: (item: Item) => string
   /** What to do with an answer that comes after its caller has been told that it did not. */
   onLate?: (item: Item, answer: Answer) => void
   /** At most so many items a batch. */
@@ -33,6 +43,9 @@ type Entry<Item, Answer> = {
   reject: (reason: unknown) => void
 }
 
+/** So many parts of a batch that met a lock are sent at once: one that waits for it doesn't hold up the others. */
+const PARTS_MAX = 3
+
 /** A batch that is with Postgres, since when, and what lets the next one go. */
 type Out<Item, Answer> = { entries: Entry<Item, Answer>[]; sentAt: number; makeRoom: () => void }
 
@@ -44,12 +57,13 @@ const LOOK_MS = 50
  * and leave together when one returns. An idle service sends at once, without a timer.
  *
  * A batch that fails by deadlock or a lost connection is sent once more with the same ids, so that a repeat can't
- * double; one that fails by an item is halved until the item stands alone. Neither goes on for items whose callers have
+ * double; one that fails by an item is halved until the item stands alone, and one that did not get a lock in time is sent
+ * by lockOf in parts, because halves would wait for it as long again. None of this goes on for items whose callers have
  * waited waitMsMax: they have been told, and once all of a batch have, the next one does not wait for it. Answers reject
  * with a Problem: `unavailable`, or `overloaded` where the queue is longer than can be decided in time.
  */
 export function groupCommit<Item, Answer>(options: GroupCommitOptions<Item, Answer>): (item: Item) => Promise<Answer> {
-  const { run, keyOf, onLate, isGone, itemsMax = 250, batchesMax = 1, waitMsMax = 1_800 } = options
+  const { run, keyOf, lockOf, onLate, isGone, itemsMax = 250, batchesMax = 1, waitMsMax = 1_800 } = options
   const { waitingMax = 20_000, queueMsMax = 500 } = options
   let waiting: Entry<Item, Answer>[] = []
   /** Every entry that may not be settled yet, in the order of arrival; at most waitingMax and what is with Postgres. */
@@ -78,6 +92,14 @@ export function groupCommit<Item, Answer>(options: GroupCommitOptions<Item, Answ
       }
     } catch (error) {
       if (tries > 1 && (isRetryable(error) || isConnectionFault(error))) return settle(entries, makeRoom, tries - 1)
+      const parts = isLockTimeout(error) ? partsOf(entries) : []
+      if (parts.length > 1) {
+        const sendOn = async () => {
+          for (let part = parts.shift(); part !== undefined; part = parts.shift()) await settle(part, () => {}, tries)
+        }
+        await Promise.all(Array.from({ length: PARTS_MAX }, sendOn))
+        return
+      }
       if (entries.length > 1 && isItemFault(error)) {
         const middle = entries.length >> 1
         await settle(entries.slice(0, middle), () => {})
@@ -85,6 +107,12 @@ export function groupCommit<Item, Answer>(options: GroupCommitOptions<Item, Answ
       }
       for (const entry of entries) refuse(entry, toProblem(error))
     }
+  }
+
+  function partsOf(entries: Entry<Item, Answer>[]): Entry<Item, Answer>[][] {
+    return lockOf === undefined
+      ? entries.map((entry) => [entry])
+      : [...Map.groupBy(entries, ({ item }) => lockOf(item)).values()]
   }
 
   function refuse(entry: Entry<Item, Answer>, reason: unknown): void {

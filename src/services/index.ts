@@ -105,6 +105,7 @@ export function createServices(deps: ServiceDeps) {
       return decisions
     },
     keyOf: ({ principal, idempotency_key: key }) => (key === null ? null : `${principal}\u0000${key}`),
+    lockOf: ({ tenant_id: tenantId }) => tenantId,
     isGone: (item) => item.isGone(),
     onLate: (item, { outcome }) => {
       // With a key its caller will ask for it again; without one nobody ever does.

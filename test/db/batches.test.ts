@@ -1,0 +1,107 @@
+import t from 'tap'
+import { connect } from '../../src/db/connection.ts'
+import { commitSpend, type CommitItem } from '../../src/db/commit-spend.ts'
+import { groupCommit } from '../../src/db/group-commit.ts'
+import { setEnvironmentDefaults } from '../../src/db/quotas.ts'
+import { reserveSpend, type ReserveItem } from '../../src/db/reserve-spend.ts'
+import { createDatabase } from '../helpers/database.ts'
+import { assertHealthy } from '../helpers/integrity.ts'
+import { booking, hold } from '../helpers/spend.ts'
+
+const database = await createDatabase(t)
+const db = connect(database.url)
+t.teardown(() => db.destroy())
+
+/** Sizes of the batches that Postgres was sent. */
+const sizes: number[] = []
+const decide = groupCommit({
+  run: (items: ReserveItem[]) => {
+    sizes.push(items.length)
+    return reserveSpend(db, items, 'enforce')
+  },
+  keyOf: ({ idempotency_key: key }) => key,
+  lockOf: ({ tenant_id: tenantId }) => tenantId,
+})
+const settle = groupCommit({
+  run: (items: CommitItem[]) => {
+    sizes.push(items.length)
+    return commitSpend(db, items)
+  },
+  keyOf: ({ reservation_id: id }) => id,
+})
+
+await setEnvironmentDefaults(db, [{ scope: 'tenant', resource_type: 'llm', period: 'day', limit_usd: '50' }])
+
+/** Keeps the balances of a tenant locked while the work is done. */
+async function whileLocked(tenantId: string, work: () => Promise<void>): Promise<void> {
+  const client = await database.pool.connect()
+  try {
+    await client.query('begin')
+    await client.query('select from copilot_internal.quota_periods where tenant_id = $1 for update', [tenantId])
+    await work()
+    await client.query('rollback')
+  } finally {
+    client.release()
+  }
+}
+
+t.test('in a batch of many tenants a lock on one of them fails its items alone, and says so', async (t) => {
+  const tenants = Array.from({ length: 12 }, (_, n) => `t-${n}`)
+  await Promise.all(tenants.map((tenant) => decide(hold(tenant, '1'))))
+  const items = tenants.flatMap((tenant) => [hold(tenant, '1'), hold(tenant, '2')])
+  await whileLocked('t-5', async () => {
+    sizes.length = 0
+    const outcomes = await Promise.allSettled(items.map(decide))
+    t.equal(sizes[0], 24, 'all of them are in one batch at first')
+    for (const [n, outcome] of outcomes.entries()) {
+      const tenant = items[n]!.tenant_id
+      if (tenant !== 't-5') t.match(outcome, { status: 'fulfilled', value: { outcome: { granted: /^[12]$/ } } }, tenant)
+      else t.match(outcome, { status: 'rejected', reason: { code: 'unavailable', headers: { 'retry-after': '1' } } })
+    }
+  })
+  // The last try may have been let in as the lock went.
+  await Promise.all(items.slice(10, 12).map(decide))
+  const { rows } = await database.pool.query(
+    `select count(*)::integer as holds from copilot_internal.reservations where tenant_id = 't-5'`,
+  )
+  t.same(rows, [{ holds: 3 }], 'sent again each is held once')
+  await assertHealthy(t, database.pool)
+})
+
+t.test('a commit whose balance is locked fails alone, and books once when it is sent again', async (t) => {
+  const items = Array.from({ length: 8 }, (_, n) => hold(`c-${n}`, '1'))
+  await Promise.all(items.map(decide))
+  const bookings = items.map(({ reservation_id: id }) => booking(id, '0.5'))
+  await whileLocked('c-3', async () => {
+    sizes.length = 0
+    const outcomes = await Promise.allSettled(bookings.map(settle))
+    t.equal(sizes[0], 8)
+    t.same(
+      outcomes.map(({ status }) => status),
+      items.map((_, n) => (n === 3 ? 'rejected' : 'fulfilled')),
+    )
+  })
+  t.match(await settle(bookings[3]!), { outcome: { committed: { cost_usd: /^0\.50*$/ } } })
+  const { rows } = await database.pool.query(
+    `select count(*)::integer as lines from copilot_internal.llm_cost_records where tenant_id like 'c-%'`,
+  )
+  t.same(rows, [{ lines: 8 }])
+  await assertHealthy(t, database.pool)
+})
+
+t.test('an item that Postgres does not take fails alone in a batch of others, some of them refused', async (t) => {
+  const good = Array.from({ length: 6 }, (_, n) => hold(`p-${n}`, '1'))
+  const refused = [hold('p-0', '60'), hold('p-1', '60')]
+  const poisonous = hold('p-2', '1', { on_expiry: 'never' as 'release' })
+  sizes.length = 0
+  const outcomes = await Promise.allSettled([...good, poisonous, ...refused].map(decide))
+  t.equal(sizes[0], 9)
+  for (const outcome of outcomes.slice(0, 6)) t.match(outcome, { value: { outcome: { granted: '1' } } })
+  t.match(outcomes[6], { status: 'rejected', reason: { code: /^2[23]/ } })
+  for (const outcome of outcomes.slice(7)) t.match(outcome, { value: { outcome: { refused: {} } } })
+  const { rows } = await database.pool.query(
+    `select count(*)::integer as holds from copilot_internal.reservations where tenant_id like 'p-%'`,
+  )
+  t.same(rows, [{ holds: 6 }])
+  await assertHealthy(t, database.pool)
+})
