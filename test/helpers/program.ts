@@ -26,7 +26,7 @@ export async function findProgram(program: string, packages: string[]): Promise<
   const folder = join(cacheFolder, program)
   try {
     if (!existsSync(folder)) await unpackPackages(folder, packages)
-    const path = join(folder, 'usr', 'bin', program)
+    const path = ['bin', 'sbin'].map((bin) => join(folder, 'usr', bin, program)).find(isExecutable) ?? ''
     return { path, env: { ...process.env, LD_LIBRARY_PATH: libraryFolders(folder).join(delimiter) } }
   } catch (cause) {
     throw new Error(`${program} is needed: put one on the PATH (${(cause as Error).message})`, { cause })
