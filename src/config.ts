@@ -12,7 +12,7 @@ export const ConfigSchema = Type.Object({
   PORT: Type.Integer({ minimum: 0, maximum: 65_535, default: 8080 }),
   DATABASE_URL: Type.Optional(Type.String({ pattern: '^postgres(ql)?://' })),
   PURSER_DATA_DIR: Type.Optional(Type.String({ minLength: 1 })),
-  REDIS_URL: Type.Optional(Type.String({ pattern: '^rediss?://' })),
+  REDIS_URL: Type.Optional(Type.String({ pattern: '^rediss?://[^,]+(, *rediss?://[^,]+)*$' })),
   PURSER_ADMIN_KEY: Type.Optional(Type.String({ minLength: 24, maxLength: 512 })),
   PURSER_ENFORCEMENT: Type.Union([Type.Literal('enforce'), Type.Literal('warn'), Type.Literal('off')], {
     default: 'enforce',

@@ -154,7 +154,7 @@ function secretsOf(config: Config): (string | undefined)[] {
     config.PURSER_ADMIN_KEY,
     config.PURSER_JWT_SECRET,
     passwordOf(config.DATABASE_URL),
-    passwordOf(config.REDIS_URL),
+    ...(config.REDIS_URL ?? '').split(',').map((url) => passwordOf(url.trim())),
     passwordOf(config.PURSER_SMTP_URL),
   ]
 }

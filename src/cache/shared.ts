@@ -1,4 +1,4 @@
-import { Redis } from 'ioredis'
+import { Cluster, Redis, type RedisOptions } from 'ioredis'
 import { sealWith } from './seal.ts'
 
 /**
@@ -29,17 +29,48 @@ const COMMAND_MS = 50
 const CONNECT_MS = 1_000
 const RECONNECT_MS_MAX = 2_000
 
+const OPTIONS = {
+  connectTimeout: CONNECT_MS,
+  commandTimeout: COMMAND_MS,
+  maxRetriesPerRequest: 1,
+  // While Redis is away a command fails at once instead of queueing: that is the circuit breaker.
+  enableOfflineQueue: false,
+  retryStrategy: (attempt) => Math.min(attempt * 100, RECONNECT_MS_MAX),
+} satisfies RedisOptions
+
+/** The nodes that are not named are found by asking those that are; all take the credentials of the first. */
+function openCluster(urls: string[]): Cluster {
+  const { protocol, username, password } = new URL(urls[0]!)
+  return new Cluster(urls, {
+    enableOfflineQueue: false,
+    clusterRetryStrategy: OPTIONS.retryStrategy,
+    // A slot whose node is away is a miss at once.
+    retryDelayOnClusterDown: 0,
+    retryDelayOnFailover: 0,
+    slotsRefreshTimeout: CONNECT_MS,
+    redisOptions: {
+      connectTimeout: CONNECT_MS,
+      commandTimeout: COMMAND_MS,
+      maxRetriesPerRequest: 1,
+      ...(username === '' ? {} : { username: decodeURIComponent(username) }),
+      ...(password === '' ? {} : { password: decodeURIComponent(password) }),
+      ...(protocol === 'rediss:' ? { tls: {} } : {}),
+    },
+  })
+}
+
 /**
  * Opens the shared cache on Redis (7 or later), or one that holds nothing where no URL is given.
  *
+ * @param redisUrls of one server; or of some nodes of a cluster, separated by commas, with one user, password and scheme.
  * @param secret of the instances that believe each other: equal for those of one release on one database.
  */
 export function openSharedCache(
-  redisUrl: string | undefined,
+  redisUrls: string | undefined,
   secret: string,
   onError: (error: Error) => void,
 ): SharedCache {
-  if (redisUrl === undefined) {
+  if (redisUrls === undefined) {
     return {
       get: async () => null,
       set: async () => {},
@@ -51,14 +82,8 @@ export function openSharedCache(
       close: async () => {},
     }
   }
-  const redis = new Redis(redisUrl, {
-    connectTimeout: CONNECT_MS,
-    commandTimeout: COMMAND_MS,
-    maxRetriesPerRequest: 1,
-    // While Redis is away a command fails at once instead of queueing: that is the circuit breaker.
-    enableOfflineQueue: false,
-    retryStrategy: (attempt) => Math.min(attempt * 100, RECONNECT_MS_MAX),
-  })
+  const urls = redisUrls.split(',').map((url) => url.trim())
+  const redis = urls.length > 1 ? openCluster(urls) : new Redis(redisUrls, OPTIONS)
   const ears: Redis[] = []
   const seal = sealWith(secret)
   let failing = false
@@ -96,31 +121,40 @@ export function openSharedCache(
       await redis.publish(channel, message).catch(() => null)
     },
     subscribe: (channel, onMessage) => {
-      // A connection of its own: one that has subscribed takes no other commands.
-      const ear = redis.duplicate({ commandTimeout: CONNECT_MS, autoResubscribe: false })
-      ears.push(ear)
-      let hears = false
-      // The other connection tells of a Redis that is away.
-      ear.on('error', () => {})
-      ear.on('ready', () => {
-        ear.subscribe(channel).then(
-          () => {
-            hears = true
-            onMessage()
-          },
-          () => ear.disconnect(true),
-        )
+      // Connections of their own: one that has subscribed takes no other commands. Each node of a cluster tells all.
+      const heard = urls.map((url) => {
+        let hears = false
+        const ear = new Redis(url, { ...OPTIONS, commandTimeout: CONNECT_MS, autoResubscribe: false })
+        ears.push(ear)
+        // The other connection tells of a Redis that is away.
+        ear.on('error', () => {})
+        ear.on('ready', () => {
+          ear.subscribe(channel).then(
+            () => {
+              hears = true
+              onMessage()
+            },
+            () => ear.disconnect(true),
+          )
+        })
+        ear.on('close', () => {
+          hears = false
+        })
+        ear.on('message', onMessage)
+        return () => hears
       })
-      ear.on('close', () => {
-        hears = false
-      })
-      ear.on('message', onMessage)
-      return () => hears
+      return () => heard.some((hears) => hears())
     },
-    status: () => (redis.status === 'ready' ? 'up' : 'down'),
+    status: () => (isUp(redis) ? 'up' : 'down'),
     close: async () => {
       redis.disconnect()
       for (const ear of ears) ear.disconnect()
     },
   }
+}
+
+/** A cluster takes itself to be ready for as long as it has nodes to try; some node has to be connected. */
+function isUp(redis: Redis | Cluster): boolean {
+  if (redis.status !== 'ready') return false
+  return redis instanceof Redis || redis.nodes().some(({ status }) => status === 'ready')
 }

@@ -17,8 +17,8 @@ export async function findRedisServer(): Promise<Command> {
   return findProgram('redis-server', ['redis-server', 'redis-tools'])
 }
 
-/** Starts a redis-server that keeps nothing on disk, on 127.0.0.1 at a free port, or at `port`. */
-export async function startRedisServer(port?: number): Promise<RedisProcess> {
+/** Starts a redis-server that keeps nothing on disk, on 127.0.0.1 at a free port, or at `port`, with more settings. */
+export async function startRedisServer(port?: number, more: string[] = []): Promise<RedisProcess> {
   const command = await findRedisServer()
   const chosen = port ?? (await findFreePort())
   const settings = [
@@ -32,6 +32,7 @@ export async function startRedisServer(port?: number): Promise<RedisProcess> {
     'no',
     '--daemonize',
     'no',
+    ...more,
   ]
   const child = spawn(command.path, settings, { env: command.env, cwd: tmpdir(), stdio: ['ignore', 'pipe', 'inherit'] })
   await waitUntilReady(child)
