@@ -87,7 +87,7 @@ export function openSharedCache(
   const ears: Redis[] = []
   const seal = sealWith(secret)
   let failing = false
-  redis.on('error', (error) => {
+  redis.on('error', (error: Error) => {
     if (!failing) onError(error)
     failing = true
   })

@@ -9,8 +9,8 @@ const pooler = await startPgBouncer(database.url, 3)
 t.teardown(() => pooler.stop())
 const url = pooler.through(database.url)
 const [one, two] = await Promise.all([startService(t, url), startService(t, url)])
-const services = [one!, two!]
-const caller = await one!.keyFor('service')
+const services = [one, two]
+const caller = await one.keyFor('service')
 
 const CLIENTS = 64
 
@@ -44,7 +44,7 @@ t.test('two instances share the three connections of a pooler in transaction mod
 })
 
 t.test('through it 64 clients never exceed a limit of 1.00 USD by cents, and each key has one answer', async (t) => {
-  await one!.call('PUT', '/v1/quotas', { scope: 'tenant', tenant_id: 'pooled', period: 'day', limit_usd: 1 })
+  await one.call('PUT', '/v1/quotas', { scope: 'tenant', tenant_id: 'pooled', period: 'day', limit_usd: 1 })
   const answers = await storm(400, reserve)
   const granted = answers.filter(({ status }) => status === 201)
   t.equal(granted.length, 100)
@@ -62,14 +62,14 @@ t.test('through it 64 clients never exceed a limit of 1.00 USD by cents, and eac
     ),
   )
   t.equal(commits.filter(({ status }) => status === 200).length, 100)
-  const status = await one!.call('GET', '/v1/quotas/status?tenant_id=pooled')
+  const status = await one.call('GET', '/v1/quotas/status?tenant_id=pooled')
   t.match(status.json.data, [{ limit_usd: 1, reserved_usd: 0, spent_usd: 0.5 }])
   await assertHealthy(t, database.pool)
 })
 
 t.test('reads of one tenant, sums of costs and the check of the books work through it', async (t) => {
-  const bound = await one!.keyFor('viewer', 'pooled')
-  const other = await one!.keyFor('viewer', 'another')
+  const bound = await one.keyFor('viewer', 'pooled')
+  const other = await one.keyFor('viewer', 'another')
   const seen = await Promise.all(
     Array.from({ length: 40 }, (_, n) =>
       services[n % 2]!.call('GET', '/v1/costs?group_by=tenant', undefined, n % 4 < 2 ? bound : other),
@@ -79,5 +79,5 @@ t.test('reads of one tenant, sums of costs and the check of the books work throu
     t.equal(status, 200)
     t.same(json.total.records, n % 4 < 2 ? 100 : 0)
   }
-  t.match(await two!.call('GET', '/v1/integrity'), { status: 200, json: { healthy: true } })
+  t.match(await two.call('GET', '/v1/integrity'), { status: 200, json: { healthy: true } })
 })
