@@ -390,6 +390,62 @@ for (const [s, { name, base, spoil, rounds }] of SPOILERS.entries()) {
   })
 }
 
+t.test(
+  'a Postgres that is restarted between a batch and its answer: asked again, everything is done once',
+  async (t) => {
+    const tenant = { ...HOLD, tenant_id: 'between' }
+    /** Sends at once, restarts Postgres once all is done there and no answer has come, and asks until all are answered. */
+    async function restartBetween(sql: string, isDone: string, deeds: (() => Promise<Sent>)[], success: number) {
+      toPostgres.keepBackAnswersTo(`copilot_internal.${sql}`)
+      const first = deeds.map((deed) => deed())
+      for (;;) {
+        const [row] = await query<{ done: boolean }>(`select (${isDone}) as done`)
+        if (row!.done && toPostgres.keptBack() > 0) break
+      }
+      process.kill(postgres.pid, 'SIGQUIT')
+      await startAgain()
+      toPostgres.keepBackAnswersTo(null)
+      const answers = await Promise.all(first)
+      for (const { status } of answers) t.ok([success, 503].includes(status), `${sql} ${status}`)
+      await untilWell()
+      return Promise.all(
+        deeds.map(async (deed) => {
+          let answer = await deed()
+          while (answer.status === 503) answer = await deed()
+          t.equal(answer.status, success)
+          return answer
+        }),
+      )
+    }
+    await send(service.url, 'POST', '/v1/reservations', { ...tenant, tenant_id: 'between-before' })
+    const count = 6
+    const holds = await restartBetween(
+      'reserve_spend',
+      `select count(*) > 0 from copilot_internal.reservations where tenant_id = 'between'`,
+      Array.from(
+        { length: count },
+        (_, n) => () => send(service.url, 'POST', '/v1/reservations', tenant, `between-${n}`),
+      ),
+      201,
+    )
+    const ids = holds.map(({ json }) => String(json['reservation_id']))
+    t.equal(new Set(ids).size, count)
+    await restartBetween(
+      'commit_spend',
+      `select count(*) > 0 from copilot_internal.llm_cost_records where tenant_id = 'between'`,
+      ids.map((id) => () => send(service.url, 'POST', `/v1/reservations/${id}/commit`, { actual_cost_usd: '0.02' })),
+      200,
+    )
+    const rows = await query<{ holds: number; lines: number; usd: string }>(
+      `select (select count(*)::integer from copilot_internal.reservations where tenant_id = 'between') as holds,
+            count(*)::integer as lines, trim_scale(sum(total_cost_usd))::text as usd
+     from copilot_internal.llm_cost_records where tenant_id = 'between'`,
+    )
+    t.same(rows, [{ holds: count, lines: count, usd: '0.12' }])
+    t.same(await query('select * from copilot_internal.check_integrity()'), [])
+  },
+)
+
 t.test('answers were lost, or the tests above showed nothing', async (t) => {
   t.ok(spoiled.answers > 0, `${spoiled.answers} answers`)
 })
