@@ -64,7 +64,7 @@ export async function setUp(say: (line: string) => void, closing: (() => unknown
 }
 
 /** Platform, tenant by day and by month, user by day: all wide enough never to bind, but for one tenant that has nothing. */
-async function makeQuotas(pool: pg.Pool): Promise<void> {
+export async function makeQuotas(pool: pg.Pool): Promise<void> {
   await pool.query(
     `select count(*) from (
        select json_agg(w) as q from (
