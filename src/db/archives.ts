@@ -96,7 +96,30 @@ export async function markDeleted(db: Db, partition: string): Promise<void> {
   await sql`select copilot_internal.forget_archive(${partition})`.execute(db)
 }
 
-/** Takes a verified month out of the database; answers how many records. */
+/** Deletes keys of direct records of before the end of an archive's month, at most so many; answers how many. */
+export async function deleteArchivedKeys(db: Db, { ends_at: endsAt }: Archive, rowsMax: number): Promise<number> {
+  const { rows } = await sql<{ deleted: number }>`
+    select copilot_internal.delete_record_keys(${endsAt}::timestamptz, ${rowsMax}) as deleted`.execute(db)
+  return rows[0]!.deleted
+}
+
+/** The archives whose costs `archived_usd` of some balance still lacks, or has too much. */
+export async function listUncarriedArchives(db: Db): Promise<string[]> {
+  const { rows } = await sql<{ partition: string }>`
+    select a.partition from copilot_internal.cost_archives a
+    where a.carried_to <> case when a.state in ('archived', 'deleted') then 9223372036854775807 else 0 end
+    order by a.partition`.execute(db)
+  return rows.map(({ partition }) => partition)
+}
+
+/** Brings `archived_usd` of at most so many balances into step with where a month is; answers how many, 0 where all is done. */
+export async function carryArchive(db: Db, partition: string, rowsMax: number): Promise<number> {
+  const { rows } = await sql<{ carried: number }>`
+    select copilot_internal.carry_archive(${partition}, ${rowsMax}) as carried`.execute(db)
+  return rows[0]!.carried
+}
+
+/** Takes a verified month out of the database; answers how many records. @throws 55P03 where others have its tables. */
 export async function dropPartition(db: Db, partition: string): Promise<number> {
   const { rows } = await sql<{ records: string }>`
     select copilot_internal.drop_cost_partition(${partition}) as records`.execute(db)
@@ -112,7 +135,10 @@ export async function loadArchivedRows(db: Db, partition: string, rows: string[]
   await sql`select copilot_internal.load_archived_records(${partition}, ${`[${rows.join(',')}]`}::json)`.execute(db)
 }
 
-/** Makes a restored month a partition again, which is left alone for so many days; answers how many records. */
+/**
+ * Makes a restored month a partition again, which is left alone for so many days; answers how many records.
+ * @throws 55P03 where others have the tables.
+ */
 export async function finishRestore(db: Db, partition: string, keepDays: number): Promise<number> {
   const { rows } = await sql<{ records: string }>`
     select copilot_internal.finish_restore(

@@ -99,9 +99,10 @@ const WITH_OWNERS_RIGHTS = [
     'ensure_cost_partitions',
     'archived_between',
     'delete_settled',
+    'delete_record_keys',
     'delete_told_events',
   ],
-  ...['close_cost_partition', 'verify_archive', 'drop_cost_partition', 'forget_archive'],
+  ...['close_cost_partition', 'verify_archive', 'drop_cost_partition', 'carry_archive', 'forget_archive'],
   ...['prepare_restore', 'load_archived_records', 'finish_restore'],
   ...['publish_model_prices', 'publish_e2b_prices', 'add_model_price', 'add_e2b_price', 'lock_prices', 'write_audit'],
 ]
