@@ -9,19 +9,17 @@ import { commitSpend } from '../src/db/commit-spend.ts'
 import { connect, readReport } from '../src/db/connection.ts'
 import { sumCosts, type CostQuestion } from '../src/db/costs.ts'
 import { migrateUp } from '../src/db/migrations.ts'
-import { rollUpCosts } from '../src/db/rollups.ts'
 import { reserveSpend, type ReserveItem } from '../src/db/reserve-spend.ts'
 import { parseGrouping } from '../src/domain/grouping.ts'
 import { startEmbeddedPostgres } from '../src/embedded/postgres.ts'
 import { exportCosts } from '../src/services/export-costs.ts'
+import { rollUp } from '../src/services/roll-up.ts'
 
 const DAYS = 90
 const TENANTS = 500
 const ROUNDS = 40
 const PLAIN_ROUNDS = 5
 const LOAD = 100_000
-/** As the service rolls up. */
-const ROLL_UP_LINES_MAX = 10_000
 /** Commits of a transaction, and how many of these with the tail and without it, in turn. */
 const BATCH = 20
 const BATCHES = 100
@@ -131,8 +129,8 @@ async function fill(): Promise<void> {
   await pool.query('analyze copilot_internal.llm_cost_records')
 }
 
-async function rollUpAll(): Promise<void> {
-  while ((await rollUpCosts(db, ROLL_UP_LINES_MAX)) > 0);
+function rollUpAll(): Promise<void> {
+  return rollUp({ db }, new AbortController().signal)
 }
 
 async function count(relation: string): Promise<number> {

@@ -95,7 +95,7 @@ const WITH_OWNERS_RIGHTS = [
   ...['set_quotas', 'patch_quota', 'delete_quota', 'set_quota_defaults', 'put_quota_default', 'delete_quota_default'],
   ...[
     'append_cost_tail',
-    'roll_up_costs',
+    'roll_up_tail',
     'ensure_cost_partitions',
     'archived_between',
     'delete_settled',
