@@ -4,6 +4,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import {
   carryArchive,
   closePartition,
+  countPartition,
   countSettled,
   countToldEvents,
   deleteArchivedKeys,
@@ -54,12 +55,16 @@ export type RetentionReport = {
   deleted_events: number
 }
 
-/** What a run would do now. The records of a month that is not closed yet are Postgres's estimate. Changes nothing. */
+/** What a run would do now. Reads the months that would leave; changes nothing. */
 export async function planRetention(retention: Retention): Promise<RetentionReport> {
   const { db } = retention
   const outdated = await listOutdatedArchives(db, retention.archiveYears)
+  const archived: RetentionReport['archived'] = []
+  for (const partition of await listExpiredPartitions(db, retention.retentionDays)) {
+    archived.push({ partition, records: await countPartition(db, partition) })
+  }
   return {
-    archived: await listExpiredPartitions(db, retention.retentionDays),
+    archived,
     deleted_files: outdated.map(({ partition }) => partition),
     deleted_settled: await countSettled(db, retention.reservationDays),
     deleted_events: await countToldEvents(db, retention.eventDays),
@@ -82,7 +87,7 @@ export async function keepRetention(retention: Retention, signal: AbortSignal): 
     deleted = await deleteToldEvents(retention.db, retention.eventDays, ROWS_MAX)
     report.deleted_events += deleted
   }
-  for (const { partition } of await listExpiredPartitions(retention.db, retention.retentionDays)) {
+  for (const partition of await listExpiredPartitions(retention.db, retention.retentionDays)) {
     if (signal.aborted) return report
     report.archived.push({ partition, records: await archivePartition(retention, partition) })
   }
