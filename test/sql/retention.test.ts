@@ -182,6 +182,22 @@ t.test(
       `select count(*)::integer as balances from copilot_internal.archived_periods where partition = $1`,
       [LLM],
     )
+    /** As the release before it had it: nothing on its way. */
+    const canBeTakenBack = async () => {
+      const client = await pool.connect()
+      await client.query('begin')
+      await client.query(readFileSync('migrations/0016_archives_in_steps.down.sql', 'utf8'))
+      const { rows: wrong } = await client.query(`
+      with records as (
+        select total_cost_usd, quota_period_ids from copilot_internal.llm_cost_records
+        union all select total_cost_usd, quota_period_ids from copilot_internal.e2b_cost_records)
+      select p.* from copilot_internal.quota_periods p
+      where p.spent <> p.opening_usd + p.archived_usd
+        + (select coalesce(sum(r.total_cost_usd), 0) from records r where p.quota_period_id = any (r.quota_period_ids))`)
+      await client.query('rollback')
+      client.release()
+      t.same(wrong, [])
+    }
     const carriesInSteps = async () => {
       t.same(await broken(), [])
       let steps = 0
