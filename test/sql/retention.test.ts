@@ -209,12 +209,14 @@ t.test(
     t.ok(named[0]!.balances > 1)
     await whileBalancesAreTaken(() => restorePartition(retention, LLM, 1))
     t.equal(await stateOf(LLM), 'restored')
+    await canBeTakenBack()
     await carriesInSteps()
     await pool.query('update copilot_internal.cost_archives set keep_until = null')
     await whileBalancesAreTaken(() => keepRetention(retention, signal))
     t.equal(await stateOf(LLM), 'archived')
     t.notOk(await isThere(LLM))
     t.equal(await carryArchive(db, LLM, 1), 1)
+    await canBeTakenBack()
     await keepRetention(retention, signal)
     t.same((await pool.query('select * from copilot_internal.uncarried_costs()')).rows, [], 'the next run ends it')
     t.same(await broken(), [])
@@ -277,6 +279,28 @@ t.test('wherever an archive or a restore breaks off, the books hold, and the nex
   t.notOk(await isThere(E2B))
   t.same(await broken(), [])
   t.same(await all(), whole)
+})
+
+t.test('a drop that has to wait for a reader lets the others through, and is tried again', async (t) => {
+  t.equal(await restorePartition(retention, E2B, 1), 1)
+  await pool.query('update copilot_internal.cost_archives set keep_until = null')
+  const reader = await pool.connect()
+  await reader.query('begin')
+  await reader.query('select from copilot_internal.e2b_cost_records')
+  const kept = keepRetention(retention, signal)
+  const isWaiting = async () =>
+    (
+      await pool.query(
+        `select from pg_locks where not granted and relation = 'copilot_internal.e2b_cost_records'::regclass`,
+      )
+    ).rowCount !== 0
+  while (!(await isWaiting()));
+  while (await isWaiting());
+  t.ok(await isThere(E2B), 'the first try gave up')
+  await reader.query('rollback')
+  reader.release()
+  t.same((await kept).archived, [{ partition: E2B, records: 1 }])
+  t.same(await broken(), [])
 })
 
 t.test('a file that is not the one that was verified is not restored', async (t) => {
