@@ -29,6 +29,11 @@ export function isRetryable(error: unknown): boolean {
   return RETRYABLE.has(faultCode(error))
 }
 
+/** A lock was not got in time: nothing was done, and the same may work once others are done. */
+export function isLockTimeout(error: unknown): boolean {
+  return faultCode(error) === LOCK_TIMEOUT
+}
+
 /** Postgres is out of reach, or went away before it answered: whether the statement was done is not known. */
 export function isConnectionFault(error: unknown): boolean {
   const code = faultCode(error)
@@ -38,7 +43,7 @@ export function isConnectionFault(error: unknown): boolean {
 /** An item of a batch may have caused it: a lock not got in time, or data that Postgres does not take. */
 export function isItemFault(error: unknown): boolean {
   const code = faultCode(error)
-  return code === LOCK_TIMEOUT || code.startsWith('22') || code.startsWith('23') || code === CANCELED
+  return isLockTimeout(error) || code.startsWith('22') || code.startsWith('23') || code === CANCELED
 }
 
 /** The problem to answer for an error of the database: 503 where the same request can work later, else the error itself. */
@@ -47,7 +52,7 @@ export function toProblem(error: unknown): unknown {
   if (isConnectionFault(error)) return unanswered('The database is out of reach', error)
   const code = faultCode(error)
   if (isRetryable(error)) return undecided('the decision met a conflict twice', error)
-  if (code === LOCK_TIMEOUT) return undecided('a lock on a quota or reservation was not got in time', error)
+  if (isLockTimeout(error)) return undecided('a lock on a quota or reservation was not got in time', error)
   if (code === CANCELED) return undecided('the database took too long', error)
   return error
 }
