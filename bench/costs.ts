@@ -13,10 +13,11 @@ import { reserveSpend, type ReserveItem } from '../src/db/reserve-spend.ts'
 import { parseGrouping } from '../src/domain/grouping.ts'
 import { startEmbeddedPostgres } from '../src/embedded/postgres.ts'
 import { exportCosts } from '../src/services/export-costs.ts'
+import { rollUp } from '../src/services/roll-up.ts'
 
 const DAYS = 90
 const TENANTS = 500
-const ROUNDS = 20
+const ROUNDS = 40
 const PLAIN_ROUNDS = 5
 const LOAD = 100_000
 /** Commits of a transaction, and how many of these with the tail and without it, in turn. */
@@ -27,15 +28,21 @@ const TURNS = 6
 const help = `Usage: npm run bench:costs -- [options]
 
 Fills ${DAYS} days of ${TENANTS} tenants, asks about costs as the service does, and beside it sums up the records by hand-written SQL;
-then what roll-ups add to booking, and how much memory an export takes. On an embedded Postgres, which is gone afterwards.
+then what roll-ups add to booking, and how much memory an export takes. On an embedded Postgres, which is gone afterwards
+unless a folder keeps it.
 
 Options
-  --records N  records (default 1000000, which takes some minutes)
+  --records N  records (default 1000000, which takes some minutes; 10000000 take about half an hour and 20 GB)
+  --data DIR   a folder that keeps the database; the next run with it fills nothing. It should be for this alone
   --help       this text
 `
 
 const { values } = parseArgs({
-  options: { records: { type: 'string', default: '1000000' }, help: { type: 'boolean', default: false } },
+  options: {
+    records: { type: 'string', default: '1000000' },
+    data: { type: 'string' },
+    help: { type: 'boolean', default: false },
+  },
 })
 if (values.help) {
   process.stdout.write(help)
@@ -43,7 +50,7 @@ if (values.help) {
 }
 const records = Number(values.records)
 
-const dataDir = mkdtempSync(join(tmpdir(), 'purser-bench-costs-'))
+const dataDir = values.data ?? mkdtempSync(join(tmpdir(), 'purser-bench-costs-'))
 const postgres = await startEmbeddedPostgres({ dataDir })
 const pool = new pg.Pool({ connectionString: postgres.databaseUrl, max: 2 })
 // As the service works.
@@ -51,7 +58,7 @@ const db = connect(postgres.databaseUrl, { statementMs: 60_000, roles: { service
 try {
   await migrateUp(postgres.databaseUrl, () => {})
   console.log(`${cpus().length} cores, ${cpus()[0]?.model}; ${records} records over ${DAYS} days, ${TENANTS} tenants`)
-  await fill()
+  if ((await count('copilot_internal.cost_rollups')) === 0) await fill()
   const spanOf = (from: string, to: string) => ({
     fromMicros: BigInt(Date.parse(from)) * 1_000n,
     toMicros: BigInt(Date.parse(to)) * 1_000n,
@@ -86,7 +93,7 @@ try {
   await db.destroy()
   await pool.end()
   await postgres.stop()
-  rmSync(dataDir, { recursive: true, force: true })
+  if (values.data === undefined) rmSync(dataDir, { recursive: true, force: true })
 }
 
 function question(
@@ -110,7 +117,8 @@ async function fill(): Promise<void> {
   let rolledMs = 0
   for (let from = 0; from < records; from += LOAD) {
     bookedMs += await timed(() => insert(from, Math.min(from + LOAD, records)))
-    rolledMs += await timed(() => pool.query('select copilot_internal.roll_up_costs(1000000)'))
+    rolledMs += await timed(rollUpAll)
+    if ((from / LOAD) % 10 === 9) console.log(`  ${from + LOAD} filled after ${seconds(bookedMs + rolledMs)}`)
   }
   const per = (ms: number) => `${((ms * 1_000) / records).toFixed(2)} µs`
   console.log(
@@ -121,11 +129,20 @@ async function fill(): Promise<void> {
   await pool.query('analyze copilot_internal.llm_cost_records')
 }
 
+function rollUpAll(): Promise<void> {
+  return rollUp({ db }, new AbortController().signal)
+}
+
+async function count(relation: string): Promise<number> {
+  const { rows } = await pool.query<{ rows: number }>(`select count(*)::integer as rows from ${relation}`)
+  return rows[0]!.rows
+}
+
 function insert(from: number, to: number) {
   return pool.query(
     `insert into copilot_internal.llm_cost_records (cost_record_id, tenant_id, user_id, conversation_id, provider, model, usage,
        input_tokens, output_tokens, total_cost_usd, quota_period_ids, occurred_at, booked_at, recorded_at)
-     select gen_random_uuid(), 't-' || (hashint4(n) & 2147483647) % ${TENANTS}, 'u-' || n % 977, 'c-' || n / 5, 'openai', 'm-' || n % 10,
+     select uuidv7(), 't-' || (hashint4(n) & 2147483647) % ${TENANTS}, 'u-' || n % 977, 'c-' || n / 5, 'openai', 'm-' || n % 10,
             '{"input_tokens": 1200, "output_tokens": 300}', 1200, 300, (n % 9973) * 0.000001, '{}', at, at, at
      from generate_series($1::integer, $2::integer) n
      cross join lateral (select timestamptz '2026-08-03T00:00:00Z' + n * interval '${DAYS} days' / $3::integer as at) t`,
@@ -174,14 +191,12 @@ async function measureCommits(): Promise<void> {
     }
   }
   await trigger('enable')
-  const { rows } = await pool.query<{ lines: number }>(
-    'select count(*)::integer as lines from copilot_internal.cost_tail',
-  )
-  const rolledMs = await timed(() => pool.query('select copilot_internal.roll_up_costs(1000000)'))
+  const lines = await count('copilot_internal.cost_tail')
+  const rolledMs = await timed(rollUpAll)
   const each = (times: number[]) => (times.toSorted((a, b) => a - b)[times.length / 2]! * 1_000) / BATCH
   console.log(
     `a hold and its commit, ${BATCH} at once: ${each(ms.enable).toFixed(0)} µs each with the tail, ${each(ms.disable).toFixed(0)} µs without it; ` +
-      `rolled up later at ${((rolledMs * 1_000) / rows[0]!.lines).toFixed(1)} µs a line`,
+      `rolled up later at ${((rolledMs * 1_000) / lines).toFixed(1)} µs a line`,
   )
 }
 
@@ -214,7 +229,7 @@ async function measureExport(): Promise<void> {
     })
   })
   console.log(
-    `an export of ${lines} lines: ${(ms / 1_000).toFixed(1)} s, memory grew from ${(before / 1e6).toFixed(0)} MB by at most ${((most - before) / 1e6).toFixed(0)} MB`,
+    `an export of ${lines} lines: ${seconds(ms)}, memory grew from ${(before / 1e6).toFixed(0)} MB by at most ${((most - before) / 1e6).toFixed(0)} MB`,
   )
 }
 
@@ -229,6 +244,10 @@ async function exportLines(linesMax: number, onChunk = () => {}): Promise<number
     if (lines > linesMax) break
   }
   return lines
+}
+
+function seconds(ms: number): string {
+  return `${(ms / 1_000).toFixed(1)} s`
 }
 
 async function timed(work: () => Promise<unknown>): Promise<number> {

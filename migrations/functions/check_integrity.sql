@@ -38,9 +38,11 @@ as $$
   where p.reserved <> coalesce(h.usd, 0)
   union all
   select 'I1', 'quota_period ' || p.quota_period_id,
-         format('spent is %s, opening %s + archived %s + records %s', p.spent, p.opening_usd, p.archived_usd, coalesce(b.usd, 0))
-  from copilot_internal.quota_periods p left join booked b on b.id = p.quota_period_id
-  where p.spent <> p.opening_usd + p.archived_usd + coalesce(b.usd, 0)
+         format('spent is %s, opening %s + archived %s + records %s', p.spent, p.opening_usd, p.archived_usd + coalesce(u.cost_usd, 0), coalesce(b.usd, 0))
+  from copilot_internal.quota_periods p
+  left join booked b on b.id = p.quota_period_id
+  left join copilot_internal.uncarried_costs() u on u.quota_period_id = p.quota_period_id
+  where p.spent <> p.opening_usd + p.archived_usd + coalesce(u.cost_usd, 0) + coalesce(b.usd, 0)
   union all
   select 'I2', 'quota_period ' || p.quota_period_id,
          format('spent %s + reserved %s is above the limit %s and no cause is known', p.spent, p.reserved, p.limit_usd)

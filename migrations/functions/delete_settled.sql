@@ -8,7 +8,6 @@ set lock_timeout = '1500ms'
 as $$
 declare
   v_reservations integer;
-  v_keys integer;
 begin
   perform pg_advisory_xact_lock_shared(copilot_internal.quota_lock());
   delete from copilot_internal.reservations r
@@ -20,12 +19,6 @@ begin
       limit p_rows_max
       for update skip locked);
   get diagnostics v_reservations = row_count;
-  delete from copilot_internal.record_keys k
-    where k.ctid = any (array(
-      select o.ctid from copilot_internal.record_keys o where o.recorded_at < p_before
-      limit p_rows_max
-      for update skip locked));
-  get diagnostics v_keys = row_count;
-  return v_reservations + v_keys;
+  return v_reservations + copilot_internal.delete_record_keys(p_before, p_rows_max);
 end $$;
 comment on function copilot_internal.delete_settled(timestamptz, integer) is 'Deletes reservations and keys that were settled long ago.';

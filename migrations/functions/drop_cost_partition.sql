@@ -1,46 +1,35 @@
 -- drop_cost_partition: takes a month of records out of the database, whose file was verified; answers how many records.
--- What it has in each balance goes to archived_usd in the same transaction (I1). Refused while a reservation names a record
--- of it: those go first.
--- Locks: (0) exclusively -> (2) quota_periods by id -> the tables of records. Decisions wait meanwhile.
+-- What it has in each balance goes to archived_usd in steps afterwards: carry_archive(). Refused while a reservation names
+-- a record of it, or a key of a direct record is as old, whose repeat could not be answered: those go first.
+-- Locks: (0) exclusively -> the archive -> the tables of records. Decisions wait meanwhile, but not for balances, which may be many; where
+-- somebody reads the tables for longer than lock_timeout nothing is done, and the caller tries again.
 create or replace function copilot_internal.drop_cost_partition(p_partition text)
 returns bigint
 language plpgsql volatile security definer
 set search_path = pg_catalog, pg_temp
-set lock_timeout = '1500ms'
+set lock_timeout = '500ms'
 as $$
 declare
   v_archive copilot_internal.cost_archives;
   v_named boolean;
 begin
-  -- No new reservation comes to name a record of a past month, so this may be asked before the lock.
+  -- No new reservation comes to name a record of a past month, and no new key has its date: so this may be asked before the lock.
   execute format('select exists (select from copilot_internal.reservations r join copilot_partitions.%I c using (cost_record_id))', p_partition)
     into v_named;
   if v_named then
     raise exception 'reservations name records of %: they have to be deleted first', p_partition using errcode = 'object_not_in_prerequisite_state';
+  end if;
+  if exists (
+    select from copilot_internal.record_keys k join copilot_internal.cost_archives a on k.recorded_at >= a.starts_at and k.recorded_at < a.ends_at
+    where a.partition = p_partition)
+  then
+    raise exception 'keys of records are as old as %: they have to be deleted first', p_partition using errcode = 'object_not_in_prerequisite_state';
   end if;
   perform pg_advisory_xact_lock(copilot_internal.quota_lock());
   select * into v_archive from copilot_internal.cost_archives a where a.partition = p_partition for update;
   if v_archive.state is distinct from 'verified' then
     raise exception 'the file of % is not verified', p_partition using errcode = 'object_not_in_prerequisite_state';
   end if;
-  perform from copilot_internal.quota_periods p
-    where p.quota_period_id in (select a.quota_period_id from copilot_internal.archived_periods a where a.partition = p_partition)
-    order by p.quota_period_id
-    for update;
-  update copilot_internal.quota_periods p
-    set archived_usd = p.archived_usd + a.cost_usd
-    from copilot_internal.archived_periods a
-    where a.partition = p_partition and a.quota_period_id = p.quota_period_id;
-  -- A repeat of a record whose key goes here could no longer be answered.
-  delete from copilot_internal.record_keys k
-    using copilot_internal.cost_archives a
-    where a.partition = p_partition and k.recorded_at >= a.starts_at and k.recorded_at < a.ends_at
-      and not exists (
-        select from copilot_internal.llm_cost_records c
-        where v_archive.resource_type = 'e2b' and c.cost_record_id = k.cost_record_id and c.recorded_at = k.recorded_at)
-      and not exists (
-        select from copilot_internal.e2b_cost_records c
-        where v_archive.resource_type = 'llm' and c.cost_record_id = k.cost_record_id and c.recorded_at = k.recorded_at);
   execute format('alter table copilot_internal.%I detach partition copilot_partitions.%I', v_archive.resource_type || '_cost_records', p_partition);
   execute format('drop table copilot_partitions.%I', p_partition);
   update copilot_internal.cost_archives a

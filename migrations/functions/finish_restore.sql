@@ -1,11 +1,11 @@
 -- finish_restore: makes a restored month one of the partitions again, unchangeable as it was; answers how many records. Refused where
--- the table does not have what the archive says. What it has in each balance leaves archived_usd in the same transaction (I1).
--- Locks: (0) exclusively -> (2) quota_periods by id -> the tables of records.
+-- the table does not have what the archive says. What it has in each balance leaves archived_usd in steps afterwards: carry_archive().
+-- Locks: (0) exclusively -> the archive -> the tables of records; for so short a time as drop_cost_partition().
 create or replace function copilot_internal.finish_restore(p_partition text, p_keep_until timestamptz)
 returns bigint
 language plpgsql volatile security definer
 set search_path = pg_catalog, pg_temp
-set lock_timeout = '1500ms'
+set lock_timeout = '500ms'
 set timezone = 'UTC'
 as $$
 declare
@@ -20,14 +20,6 @@ begin
     raise exception '% is not what its archive says: % records, % USD', p_partition, v_records, v_cost_usd
       using errcode = 'object_not_in_prerequisite_state';
   end if;
-  perform from copilot_internal.quota_periods p
-    where p.quota_period_id in (select a.quota_period_id from copilot_internal.archived_periods a where a.partition = p_partition)
-    order by p.quota_period_id
-    for update;
-  update copilot_internal.quota_periods p
-    set archived_usd = p.archived_usd - a.cost_usd
-    from copilot_internal.archived_periods a
-    where a.partition = p_partition and a.quota_period_id = p.quota_period_id;
   perform copilot_internal.guard_partition(p_partition);
   -- Readers too: a question that has been planned without the month must not find its archive restored.
   execute format('lock table copilot_internal.%I in access exclusive mode', v_archive.resource_type || '_cost_records');

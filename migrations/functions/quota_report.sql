@@ -32,7 +32,9 @@ begin
       group by p.id, coalesce(l.reservation_id, l.cost_record_id)
     )
     select p.*, c.call_id, c.decided, c.cost_usd, c.booked_at, coalesce(r.reserved_usd, c.cost_usd) as asked_usd,
-           case when p.raise_until >= least(p.ends_at, p_to) then p.raise_limit_usd else p.limit_usd end as in_force_usd
+           case when p.raise_until >= least(p.ends_at, p_to) then p.raise_limit_usd else p.limit_usd end as in_force_usd,
+           -- Its opening, and what is archived of it (I1).
+           p.spent - sum(c.cost_usd) over (partition by p.quota_period_id) as before_usd
     from copilot_internal.quota_periods p
     join calls c on c.quota_period_id = p.quota_period_id
     left join copilot_internal.reservations r on c.decided and r.reservation_id = c.call_id
@@ -55,7 +57,7 @@ begin
       period_ends_at := v_line.ends_at;
       limit_usd := v_line.in_force_usd;
       spent_usd := v_line.spent;
-      v_left := limit_usd - v_line.opening_usd - v_line.archived_usd;
+      v_left := limit_usd - v_line.before_usd;
       calls := 0;
       refused_calls := 0;
       refused_usd := 0;

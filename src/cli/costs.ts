@@ -143,9 +143,7 @@ async function archive(db: Db, dryRun: boolean, json: boolean): Promise<number> 
   const report = dryRun ? await planRetention(retention) : await keepRetention(retention, new AbortController().signal)
   const would = dryRun ? 'would be ' : ''
   const lines = [
-    ...report.archived.map(
-      ({ partition, records }) => `${partition}: ${dryRun ? 'about ' : ''}${records} records ${would}archived`,
-    ),
+    ...report.archived.map(({ partition, records }) => `${partition}: ${records} records ${would}archived`),
     ...report.deleted_files.map((partition) => `${partition}: its file ${would}deleted`),
     `${report.deleted_settled} settled reservations${dryRun ? '' : ' and keys'} ${would}deleted`,
     `${report.deleted_events} events ${would}deleted`,

@@ -31,14 +31,11 @@ export async function findArchive(db: Db, partition: string): Promise<Archive | 
 }
 
 /** The partitions whose months ended before the retention, the oldest first; not what was restored to be kept for a while. */
-export async function listExpiredPartitions(
-  db: Db,
-  retentionDays: number,
-): Promise<{ partition: string; records: number }[]> {
-  const { rows } = await sql<{ partition: string; records: number }>`
-    select p.partition, coalesce(a.records, p.records)::integer as records
+export async function listExpiredPartitions(db: Db, retentionDays: number): Promise<string[]> {
+  const { rows } = await sql<{ partition: string }>`
+    select p.partition
     from (
-      select c.relname as partition, greatest(c.reltuples, 0)::bigint as records, substring(c.relname from '[0-9]+_[0-9]+$') as month
+      select c.relname as partition, substring(c.relname from '[0-9]+_[0-9]+$') as month
       from pg_class c
       where c.relnamespace = 'copilot_partitions'::regnamespace and c.relispartition and c.relkind = 'r'
         and c.relname ~ '^(llm|e2b)_cost_records_[0-9]+_[0-9]{2}$'
@@ -48,8 +45,22 @@ export async function listExpiredPartitions(
             <= copilot_internal.clock_now() - make_interval(days => ${retentionDays})
       and coalesce(a.keep_until, '-infinity') <= copilot_internal.clock_now()
     order by p.month, p.partition`.execute(db)
-  return rows
+  return rows.map(({ partition }) => partition)
 }
+
+/** How many records a partition has. Reads its month. */
+export async function countPartition(db: Db, partition: string): Promise<number> {
+  const month = sql`to_date(${partition.replace(/^.*?_records_/, '')}, 'YYYY_MM')`
+  const { rows } = await sql<{ records: number }>`
+    select count(*)::integer as records from ${recordTable(partition)} c
+    where c.recorded_at >= ${month} at time zone 'UTC' and c.recorded_at < (${month} + interval '1 month') at time zone 'UTC'`.execute(
+    db,
+  )
+  return rows[0]!.records
+}
+
+/** The table that a partition is of. */
+const recordTable = (partition: string) => sql.table(`copilot_internal.${partition.replace(/_[0-9_]+$/, '')}`)
 
 /** The archives whose files are older than their years. */
 export async function listOutdatedArchives(db: Db, years: number): Promise<Archive[]> {
@@ -80,7 +91,7 @@ export async function readPartitionRows(
       : sql`(c.recorded_at, c.cost_record_id) > (${after.recordedAt}::timestamptz, ${after.recordId}::uuid)`
   const { rows } = await sql<{ row: string; recorded_at: string; cost_record_id: string }>`
     select row_to_json(c)::text as row, to_json(c.recorded_at) #>> '{}' as recorded_at, c.cost_record_id
-    from ${sql.table(`copilot_internal.${partition.replace(/_[0-9_]+$/, '')}`)} c
+    from ${recordTable(partition)} c
     where c.recorded_at >= ${startsAt}::timestamptz and c.recorded_at < ${endsAt}::timestamptz and ${behind}
     order by c.recorded_at, c.cost_record_id
     limit ${rowsMax}`.execute(db)
@@ -96,7 +107,30 @@ export async function markDeleted(db: Db, partition: string): Promise<void> {
   await sql`select copilot_internal.forget_archive(${partition})`.execute(db)
 }
 
-/** Takes a verified month out of the database; answers how many records. */
+/** Deletes keys of direct records of before the end of an archive's month, at most so many; answers how many. */
+export async function deleteArchivedKeys(db: Db, { ends_at: endsAt }: Archive, rowsMax: number): Promise<number> {
+  const { rows } = await sql<{ deleted: number }>`
+    select copilot_internal.delete_record_keys(${endsAt}::timestamptz, ${rowsMax}) as deleted`.execute(db)
+  return rows[0]!.deleted
+}
+
+/** The archives whose costs `archived_usd` of some balance still lacks, or has too much. */
+export async function listUncarriedArchives(db: Db): Promise<string[]> {
+  const { rows } = await sql<{ partition: string }>`
+    select a.partition from copilot_internal.cost_archives a
+    where a.carried_to <> case when a.state in ('archived', 'deleted') then 9223372036854775807 else 0 end
+    order by a.partition`.execute(db)
+  return rows.map(({ partition }) => partition)
+}
+
+/** Brings `archived_usd` of at most so many balances into step with where a month is; answers how many, 0 where all is done. */
+export async function carryArchive(db: Db, partition: string, rowsMax: number): Promise<number> {
+  const { rows } = await sql<{ carried: number }>`
+    select copilot_internal.carry_archive(${partition}, ${rowsMax}) as carried`.execute(db)
+  return rows[0]!.carried
+}
+
+/** Takes a verified month out of the database; answers how many records. @throws 55P03 where others have its tables. */
 export async function dropPartition(db: Db, partition: string): Promise<number> {
   const { rows } = await sql<{ records: string }>`
     select copilot_internal.drop_cost_partition(${partition}) as records`.execute(db)
@@ -112,7 +146,10 @@ export async function loadArchivedRows(db: Db, partition: string, rows: string[]
   await sql`select copilot_internal.load_archived_records(${partition}, ${`[${rows.join(',')}]`}::json)`.execute(db)
 }
 
-/** Makes a restored month a partition again, which is left alone for so many days; answers how many records. */
+/**
+ * Makes a restored month a partition again, which is left alone for so many days; answers how many records.
+ * @throws 55P03 where others have the tables.
+ */
 export async function finishRestore(db: Db, partition: string, keepDays: number): Promise<number> {
   const { rows } = await sql<{ records: string }>`
     select copilot_internal.finish_restore(

@@ -29,15 +29,15 @@ export function isRetryable(error: unknown): boolean {
   return RETRYABLE.has(faultCode(error))
 }
 
+/** A lock was not got in time: nothing was done, and the same may work once others are done. */
+export function isLockTimeout(error: unknown): boolean {
+  return faultCode(error) === LOCK_TIMEOUT
+}
+
 /** Postgres is out of reach, or went away before it answered: whether the statement was done is not known. */
 export function isConnectionFault(error: unknown): boolean {
   const code = faultCode(error)
   return AWAY.test(code) || BROKEN.has(code) || (error instanceof Error && BROKEN_MESSAGE.test(error.message))
-}
-
-/** A lock was not got in time: nothing was done. */
-export function isLockTimeout(error: unknown): boolean {
-  return faultCode(error) === LOCK_TIMEOUT
 }
 
 /** An item of a batch may have caused it: data that Postgres does not take. */

@@ -114,6 +114,7 @@ export interface CopilotInternalCombinedCostSummaryByTenantDaily {
 
 export interface CopilotInternalCostArchives {
   archived_at: Timestamp | null
+  carried_to: Generated<Int8>
   closed_at: Timestamp
   content_sha256: string | null
   cost_usd: Numeric

@@ -166,14 +166,14 @@ export async function migrationStatus(
 
 async function withDatabase<T>(target: MigrationTarget, work: (db: Kysely<unknown>) => Promise<T>): Promise<T> {
   const pool = typeof target === 'string' ? new pg.Pool({ connectionString: target, max: 1 }) : target
-  // Errors of idle connections show in the next query; unheard they would end the process.
+  // Errors of idle connections show in the next query, or come while they close; unheard they would end the process.
   const ignore = () => {}
   pool.on('error', ignore)
   try {
     return await work(new Kysely<unknown>({ dialect: new PostgresDialect({ pool }) }))
   } finally {
-    pool.off('error', ignore)
     if (typeof target === 'string') await pool.end()
+    else pool.off('error', ignore)
   }
 }
 

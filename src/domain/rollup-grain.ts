@@ -5,6 +5,11 @@ export type RollupGrain = 'quarter' | 'day' | 'month'
 
 const QUARTER_MICROS = 900_000_000n
 const DAY_MICROS = 86_400_000_000n
+/** Whether a quarter of an hour of the rollups begins at this moment. */
+export function isWholeQuarter(micros: bigint): boolean {
+  return micros % QUARTER_MICROS === 0n
+}
+
 /**
  * Before this, clocks of some zones changed within a quarter of an hour (the last ones at one minute past midnight); since
  * then a bucket of any zone begins with a quarter of an hour of UTC.

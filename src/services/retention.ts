@@ -1,9 +1,13 @@
 import { rm } from 'node:fs/promises'
 import { join } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
 import {
+  carryArchive,
   closePartition,
+  countPartition,
   countSettled,
   countToldEvents,
+  deleteArchivedKeys,
   deleteSettled,
   deleteToldEvents,
   dropPartition,
@@ -11,6 +15,7 @@ import {
   finishRestore,
   listExpiredPartitions,
   listOutdatedArchives,
+  listUncarriedArchives,
   loadArchivedRows,
   markDeleted,
   markVerified,
@@ -19,6 +24,7 @@ import {
   type Archive,
 } from '../db/archives.ts'
 import type { Db } from '../db/connection.ts'
+import { isLockTimeout } from '../db/faults.ts'
 import { readArchive, writeArchive, writeManifest, type Content } from './archive-file.ts'
 
 export type Retention = {
@@ -35,6 +41,9 @@ export type Retention = {
 export const RETENTION_STATEMENT_MS = 1_800_000
 const ROWS_MAX = 1_000
 const SETTLED_ROWS_MAX = 5_000
+/** What needs the tables of records alone is tried so often, so far apart: each try has all who read or book wait for half a second at most. */
+const LOCK_TRIES_MAX = 30
+const LOCK_PAUSE_MS = 1_000
 /** A restored month is left alone so long, unless it is asked for otherwise. */
 export const KEEP_DAYS = 7
 
@@ -46,12 +55,16 @@ export type RetentionReport = {
   deleted_events: number
 }
 
-/** What a run would do now. The records of a month that is not closed yet are Postgres's estimate. Changes nothing. */
+/** What a run would do now. Reads the months that would leave; changes nothing. */
 export async function planRetention(retention: Retention): Promise<RetentionReport> {
   const { db } = retention
   const outdated = await listOutdatedArchives(db, retention.archiveYears)
+  const archived: RetentionReport['archived'] = []
+  for (const partition of await listExpiredPartitions(db, retention.retentionDays)) {
+    archived.push({ partition, records: await countPartition(db, partition) })
+  }
   return {
-    archived: await listExpiredPartitions(db, retention.retentionDays),
+    archived,
     deleted_files: outdated.map(({ partition }) => partition),
     deleted_settled: await countSettled(db, retention.reservationDays),
     deleted_events: await countToldEvents(db, retention.eventDays),
@@ -65,6 +78,7 @@ export async function planRetention(retention: Retention): Promise<RetentionRepo
  */
 export async function keepRetention(retention: Retention, signal: AbortSignal): Promise<RetentionReport> {
   const report: RetentionReport = { archived: [], deleted_files: [], deleted_settled: 0, deleted_events: 0 }
+  await carryArchives(retention.db)
   for (let deleted = 1; deleted > 0 && !signal.aborted;) {
     deleted = await deleteSettled(retention.db, retention.reservationDays, SETTLED_ROWS_MAX)
     report.deleted_settled += deleted
@@ -73,7 +87,7 @@ export async function keepRetention(retention: Retention, signal: AbortSignal): 
     deleted = await deleteToldEvents(retention.db, retention.eventDays, ROWS_MAX)
     report.deleted_events += deleted
   }
-  for (const { partition } of await listExpiredPartitions(retention.db, retention.retentionDays)) {
+  for (const partition of await listExpiredPartitions(retention.db, retention.retentionDays)) {
     if (signal.aborted) return report
     report.archived.push({ partition, records: await archivePartition(retention, partition) })
   }
@@ -95,8 +109,32 @@ async function archivePartition({ db, archiveDir }: Retention, partition: string
   const found = await readArchive(file, ROWS_MAX, async () => {})
   verify(partition, expected, found)
   await writeManifest(file, { partition, ...found })
+  while ((await deleteArchivedKeys(db, expected, SETTLED_ROWS_MAX)) > 0);
   await markVerified(db, partition, found.content_sha256, `${partition}.jsonl.gz`)
-  return dropPartition(db, partition)
+  const records = await onceFree(() => dropPartition(db, partition))
+  await carryArchives(db)
+  return records
+}
+
+/** Brings the balances into step with where the months are, also after a run that broke off; answers of which months. */
+async function carryArchives(db: Db): Promise<string[]> {
+  const partitions = await listUncarriedArchives(db)
+  for (const partition of partitions) {
+    while ((await carryArchive(db, partition, ROWS_MAX)) > 0);
+  }
+  return partitions
+}
+
+/** Does what needs the tables alone, as soon as nobody reads them for long. */
+async function onceFree<Answer>(work: () => Promise<Answer>): Promise<Answer> {
+  for (let tries = 1; ; tries += 1) {
+    try {
+      return await work()
+    } catch (error) {
+      if (!isLockTimeout(error) || tries === LOCK_TRIES_MAX) throw error
+    }
+    await sleep(LOCK_PAUSE_MS)
+  }
 }
 
 async function* rowsOf(db: Db, archive: Archive): AsyncGenerator<string> {
@@ -128,6 +166,8 @@ export async function restorePartition(
   keepDays: number,
 ): Promise<number> {
   const archive = await findArchive(db, partition)
+  // One that broke off when only the balances were left.
+  if (archive?.state === 'restored' && (await carryArchives(db)).includes(partition)) return archive.records
   if (archive?.state !== 'archived')
     throw new Error(`${partition} is ${archive?.state ?? 'not in the list of archives'}`)
   const file = join(archiveDir, archive.file!)
@@ -137,5 +177,7 @@ export async function restorePartition(
   verify(partition, archive, found)
   await prepareRestore(db, partition)
   await readArchive(file, ROWS_MAX, (rows) => loadArchivedRows(db, partition, rows))
-  return finishRestore(db, partition, keepDays)
+  const records = await onceFree(() => finishRestore(db, partition, keepDays))
+  await carryArchives(db)
+  return records
 }

@@ -1,5 +1,5 @@
 import type { Db } from '../db/connection.ts'
-import { rollUpCosts } from '../db/rollups.ts'
+import { rollUpTail } from '../db/rollups.ts'
 
 /** So many lines a transaction. */
 const LINES_MAX = 10_000
@@ -11,5 +11,11 @@ const LINES_MAX = 10_000
  * would grow for ever.
  */
 export async function rollUp({ db }: { db: Db }, signal: AbortSignal): Promise<void> {
-  while (!signal.aborted && (await rollUpCosts(db, LINES_MAX)) > 0);
+  for (let block = 0; !signal.aborted;) {
+    const rolled = await rollUpTail(db, LINES_MAX, block)
+    if (rolled.lines === LINES_MAX) block = rolled.block
+    else if (block === 0) return
+    // What came meanwhile may stand before it.
+    else block = 0
+  }
 }

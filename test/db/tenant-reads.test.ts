@@ -46,6 +46,16 @@ t.test('the reads of a tenant run as the reader, for that tenant, for that trans
   }
 })
 
+t.test('no report is compiled, whatever the server would do', async (t) => {
+  const compiles = async (of: Db) => (await sql<{ jit: string }>`show jit`.execute(of)).rows[0]!.jit
+  await database.pool.query(`alter database ${database.name} set jit = on`)
+  const fresh = connect(database.url, { roles })
+  t.teardown(() => fresh.destroy())
+  t.equal(await compiles(fresh), 'on')
+  t.equal(await readReport(fresh, null, compiles), 'off')
+  t.equal(await readReport(fresh, 'acme', compiles), 'off')
+})
+
 t.test('nothing of it stays on a pooled connection: after an answer, an error, an end of the statement', async (t) => {
   for (const read of [readOf, readReport]) {
     const before = await read(db, null, state)

@@ -2,6 +2,7 @@ import { readFileSync, readdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { gunzipSync } from 'node:zlib'
 import t from 'tap'
+import { carryArchive } from '../../src/db/archives.ts'
 import { connect } from '../../src/db/connection.ts'
 import { fanOutEvents } from '../../src/db/deliveries.ts'
 import { setQuotas } from '../../src/db/quotas.ts'
@@ -67,7 +68,10 @@ await insertCostLines(pool, [
 
 t.test('a dry run says what would go, and changes nothing', async (t) => {
   const plan = await planRetention(retention)
-  t.same(plan.archived.map(({ partition }) => partition).toSorted(), [E2B, LLM])
+  t.same(plan.archived, [
+    { partition: E2B, records: 1 },
+    { partition: LLM, records: 4 },
+  ])
   t.equal(plan.deleted_settled, 1)
   t.notOk(await stateOf(LLM))
   t.same(await broken(), [])
@@ -107,7 +111,11 @@ t.test('archive, drop, restore: equal to the byte of each row, and the books hol
     /closed/,
   )
   await pool.query('update copilot_internal.cost_archives set keep_until = null')
-  t.equal((await keepRetention(retention, signal)).archived.length, 2, 'and archived again')
+  await pool.query(
+    `insert into copilot_internal.record_keys values ('p', 'k', '', gen_random_uuid(), '2026-06-30T23:59:59Z')`,
+  )
+  const keepsKeys = { ...retention, reservationDays: 3_650 }
+  t.equal((await keepRetention(keepsKeys, signal)).archived.length, 2, 'and archived again, its keys with it')
   t.same(await broken(), [])
 })
 
@@ -158,6 +166,63 @@ t.test('a record of an archived month is corrected once its month is restored, a
   t.same(await broken(), [])
 })
 
+t.test(
+  'a drop and a restore wait for no balance: those follow in steps, and the books hold between any two',
+  async (t) => {
+    /** While somebody else has every balance. */
+    const whileBalancesAreTaken = async (work: () => Promise<unknown>) => {
+      const other = await pool.connect()
+      await other.query('begin')
+      await other.query('select from copilot_internal.quota_periods for update')
+      await t.rejects(work(), { code: '55P03' }, 'only the balances had to wait')
+      await other.query('rollback')
+      other.release()
+    }
+    const { rows: named } = await pool.query<{ balances: number }>(
+      `select count(*)::integer as balances from copilot_internal.archived_periods where partition = $1`,
+      [LLM],
+    )
+    /** As the release before it had it: nothing on its way. */
+    const canBeTakenBack = async () => {
+      const client = await pool.connect()
+      await client.query('begin')
+      await client.query(readFileSync('migrations/0016_archives_in_steps.down.sql', 'utf8'))
+      const { rows: wrong } = await client.query(`
+      with records as (
+        select total_cost_usd, quota_period_ids from copilot_internal.llm_cost_records
+        union all select total_cost_usd, quota_period_ids from copilot_internal.e2b_cost_records)
+      select p.* from copilot_internal.quota_periods p
+      where p.spent <> p.opening_usd + p.archived_usd
+        + (select coalesce(sum(r.total_cost_usd), 0) from records r where p.quota_period_id = any (r.quota_period_ids))`)
+      await client.query('rollback')
+      client.release()
+      t.same(wrong, [])
+    }
+    const carriesInSteps = async () => {
+      t.same(await broken(), [])
+      let steps = 0
+      for (; (await carryArchive(db, LLM, 1)) > 0; steps += 1) t.same(await broken(), [], `after step ${steps + 1}`)
+      t.equal(steps, named[0]!.balances)
+      t.same((await pool.query('select * from copilot_internal.uncarried_costs()')).rows, [])
+      t.same(await broken(), [])
+    }
+    t.ok(named[0]!.balances > 1)
+    await whileBalancesAreTaken(() => restorePartition(retention, LLM, 1))
+    t.equal(await stateOf(LLM), 'restored')
+    await canBeTakenBack()
+    await carriesInSteps()
+    await pool.query('update copilot_internal.cost_archives set keep_until = null')
+    await whileBalancesAreTaken(() => keepRetention(retention, signal))
+    t.equal(await stateOf(LLM), 'archived')
+    t.notOk(await isThere(LLM))
+    t.equal(await carryArchive(db, LLM, 1), 1)
+    await canBeTakenBack()
+    await keepRetention(retention, signal)
+    t.same((await pool.query('select * from copilot_internal.uncarried_costs()')).rows, [], 'the next run ends it')
+    t.same(await broken(), [])
+  },
+)
+
 t.test('a crash in the middle of an archive or a restore loses and doubles nothing', async (t) => {
   // As if it broke off while the rows were loaded.
   await pool.query(`select copilot_internal.prepare_restore('${E2B}')`)
@@ -195,7 +260,7 @@ t.test('wherever an archive or a restore breaks off, the books hold, and the nex
   }
   const whole = await all()
   const untilDone = async (work: (broken: Retention) => Promise<unknown>) => {
-    for (let n = 1; ; n += 1) {
+    for (let n = 1; n < 100; n += 1) {
       try {
         await work({ ...retention, db: breakingAt(n) })
         return n
@@ -205,6 +270,7 @@ t.test('wherever an archive or a restore breaks off, the books hold, and the nex
       t.same(await broken(), [], `before statement ${n}`)
       t.same(await all(), whole, `before statement ${n}`)
     }
+    throw new Error('it never ends')
   }
   t.ok((await untilDone((breaking) => restorePartition(breaking, E2B, 1))) > 3)
   t.ok(await isThere(E2B))
@@ -213,6 +279,28 @@ t.test('wherever an archive or a restore breaks off, the books hold, and the nex
   t.notOk(await isThere(E2B))
   t.same(await broken(), [])
   t.same(await all(), whole)
+})
+
+t.test('a drop that has to wait for a reader lets the others through, and is tried again', async (t) => {
+  t.equal(await restorePartition(retention, E2B, 1), 1)
+  await pool.query('update copilot_internal.cost_archives set keep_until = null')
+  const reader = await pool.connect()
+  await reader.query('begin')
+  await reader.query('select from copilot_internal.e2b_cost_records')
+  const kept = keepRetention(retention, signal)
+  const isWaiting = async () =>
+    (
+      await pool.query(
+        `select from pg_locks where not granted and relation = 'copilot_internal.e2b_cost_records'::regclass`,
+      )
+    ).rowCount !== 0
+  while (!(await isWaiting()));
+  while (await isWaiting());
+  t.ok(await isThere(E2B), 'the first try gave up')
+  await reader.query('rollback')
+  reader.release()
+  t.same((await kept).archived, [{ partition: E2B, records: 1 }])
+  t.same(await broken(), [])
 })
 
 t.test('a file that is not the one that was verified is not restored', async (t) => {
@@ -236,6 +324,11 @@ t.test('the functions of the first system drop what is verified, and nothing els
     ).rows[0]
   t.same(await cleanUp(), { e2b: '0', llm: '0' })
   await pool.query(`update copilot_internal.cost_archives set state = 'verified' where partition = '${E2B}'`)
+  await pool.query(
+    `insert into copilot_internal.record_keys values ('p', 'k', '', gen_random_uuid(), '2026-06-30T23:59:59Z')`,
+  )
+  await t.rejects(cleanUp(), /keys of records are as old/)
+  await pool.query('select copilot_internal.delete_record_keys($1, 10)', ['2026-07-01T00:00:00Z'])
   t.same(await cleanUp(), { e2b: '1', llm: '0' })
   t.same(await cleanUp(), { e2b: '0', llm: '0' })
   t.same(await broken(), [])

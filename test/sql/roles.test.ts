@@ -95,13 +95,14 @@ const WITH_OWNERS_RIGHTS = [
   ...['set_quotas', 'patch_quota', 'delete_quota', 'set_quota_defaults', 'put_quota_default', 'delete_quota_default'],
   ...[
     'append_cost_tail',
-    'roll_up_costs',
+    'roll_up_tail',
     'ensure_cost_partitions',
     'archived_between',
     'delete_settled',
+    'delete_record_keys',
     'delete_told_events',
   ],
-  ...['close_cost_partition', 'verify_archive', 'drop_cost_partition', 'forget_archive'],
+  ...['close_cost_partition', 'verify_archive', 'drop_cost_partition', 'carry_archive', 'forget_archive'],
   ...['prepare_restore', 'load_archived_records', 'finish_restore'],
   ...['publish_model_prices', 'publish_e2b_prices', 'add_model_price', 'add_e2b_price', 'lock_prices', 'write_audit'],
 ]

@@ -4,8 +4,9 @@ import t from 'tap'
 import { sql } from 'kysely'
 import { connect } from '../../src/db/connection.ts'
 import { sumCosts, type CostQuestion } from '../../src/db/costs.ts'
-import { prepareCostPartitions } from '../../src/db/rollups.ts'
+import { prepareCostPartitions, rollUpTail } from '../../src/db/rollups.ts'
 import { parseGrouping } from '../../src/domain/grouping.ts'
+import { rollUp as rollUpAll } from '../../src/services/roll-up.ts'
 import { insertCostLines, type CostLine } from '../helpers/cost-lines.ts'
 import { createDatabase } from '../helpers/database.ts'
 import { printedSeed } from '../helpers/seed.ts'
@@ -208,6 +209,34 @@ t.test('a crash in the middle of a roll-up loses and doubles nothing', async (t)
   t.match((await ask()).groups.get('["crash",null]'), { cost_usd: '3' })
   t.same(await healthy(), [])
 })
+
+t.test(
+  'a long tail is rolled up in loads, each from where the one before ended, and nothing before that is forgotten',
+  async (t) => {
+    const book = (lines: number) =>
+      pool.query(
+        `insert into copilot_internal.llm_cost_records (cost_record_id, tenant_id, model, total_cost_usd, occurred_at, booked_at, recorded_at, quota_period_ids)
+       select gen_random_uuid(), 'long', 'm', 0.000000000001, at, at, at, '{}'
+       from generate_series(1, $1) n cross join lateral (select timestamptz '2026-11-02T00:00:00Z' + n * interval '1 second' as at) a`,
+        [lines],
+      )
+    await book(25_000)
+    const { lines, block } = await rollUpTail(db, 10_000, 0)
+    t.equal(lines, 10_000)
+    t.ok(block > 0)
+    t.equal((await rollUpTail(db, 10_000, 1_000_000)).lines, 0, 'nothing stands so far behind')
+    // The room of the first load is free again: what comes now stands before the place that was reached.
+    await pool.query('vacuum copilot_internal.cost_tail')
+    await book(50)
+    const { rows } = await pool.query('select from copilot_internal.cost_tail where ctid < $1::tid limit 1', [
+      `(${block},0)`,
+    ])
+    t.equal(rows.length, 1)
+    await rollUpAll({ db }, new AbortController().signal)
+    t.equal((await pool.query('select from copilot_internal.cost_tail')).rowCount, 0)
+    t.same(await healthy(), [])
+  },
+)
 
 t.test('a rollup that is not the sum of its lines is told', async (t) => {
   const client = await pool.connect()

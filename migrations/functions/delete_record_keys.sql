@@ -1,0 +1,21 @@
+-- delete_record_keys: deletes keys of direct records from before p_before; answers how many. Their costs stay; a repeat is a new record.
+-- Bound: p_rows_max a call. Locks: (0) shared -> (1) with skip locked.
+create or replace function copilot_internal.delete_record_keys(p_before timestamptz, p_rows_max integer)
+returns integer
+language plpgsql volatile security definer
+set search_path = pg_catalog, pg_temp
+set lock_timeout = '1500ms'
+as $$
+declare
+  v_keys integer;
+begin
+  perform pg_advisory_xact_lock_shared(copilot_internal.quota_lock());
+  delete from copilot_internal.record_keys k
+    where k.ctid = any (array(
+      select o.ctid from copilot_internal.record_keys o where o.recorded_at < p_before
+      limit p_rows_max
+      for update skip locked));
+  get diagnostics v_keys = row_count;
+  return v_keys;
+end $$;
+comment on function copilot_internal.delete_record_keys(timestamptz, integer) is 'Deletes keys of direct records that are old.';
