@@ -64,7 +64,7 @@ const LOOK_MS = 50
  */
 export function groupCommit<Item, Answer>(options: GroupCommitOptions<Item, Answer>): (item: Item) => Promise<Answer> {
   const { run, keyOf, lockOf, onLate, isGone, itemsMax = 250, batchesMax = 1, waitMsMax = 1_800 } = options
-  const { waitingMax = 20_000, queueMsMax = 500 } = options
+  const { waitingMax = 20_000, queueMsMax = 1_000 } = options
   let waiting: Entry<Item, Answer>[] = []
   /** Every entry that may not be settled yet, in the order of arrival; at most waitingMax and what is with Postgres. */
   let unsettled: Entry<Item, Answer>[] = []

@@ -22,9 +22,13 @@ export function remedyOf(invariant: string): string {
   return REMEDIES[invariant] ?? OTHERWISE
 }
 
-/** Checks the books, and tells of it where they are broken: integrity.broken, once a day. Answers how many rows break them. */
+/**
+ * Checks the books, and tells of it where they are broken: integrity.broken, once a day. Answers how many rows break them.
+ *
+ * @param deps.db a connection whose statements may take minutes: every record is read.
+ */
 export async function watchIntegrity({ db }: { db: Db }): Promise<number> {
-  const broken = await readReport(db, null, checkIntegrity)
+  const broken = await checkIntegrity(db)
   if (broken.length > 0) await tellBrokenIntegrity(db, broken)
   return broken.length
 }

@@ -19,7 +19,7 @@ async function spyOn(name: string, signature: string, nothing: string): Promise<
 }
 
 t.test(
-  'roll-ups and retention run where a statement may take minutes, also in the process that the jobs run in',
+  'what reads much by the clock runs where a statement may take minutes, also in the process that the jobs run in',
   async (t) => {
     await pool.query('create table public.calls (name text, statement_ms integer)')
     await spyOn(
@@ -28,8 +28,13 @@ t.test(
       'lines := 0; block := 0;',
     )
     await spyOn('retention', 'delete_settled(p_before timestamptz, p_rows_max integer) returns integer', 'return 0;')
+    await spyOn(
+      'integrity-watch',
+      'check_integrity() returns table (invariant text, subject text, detail text)',
+      'return;',
+    )
     await startService(t, database.url)
-    for (const name of ['roll-up', 'retention']) {
+    for (const name of ['roll-up', 'retention', 'integrity-watch']) {
       // The queue's own way to have a job done now instead of by the clock.
       await pool.query('select copilot_jobs.add_job($1)', [name])
       let calls: { statement_ms: number }[] = []
