@@ -154,7 +154,7 @@ export function createServices(deps: ServiceDeps) {
 
   return {
     reserve: (principal: Principal, body: ReserveBody, key: string | null, isGone: () => boolean) =>
-      reserve({ ...deps, decide: (item) => decide(joinBatch({ ...item, isGone })) }, principal, body, key),
+      reserve({ ...deps, decide: (item) => decide(joinBatch(Object.assign(item, { isGone }))) }, principal, body, key),
     commit: (principal: Principal, ...request: Tail<typeof commit>) =>
       commit({ settle: (item) => settle(joinBatch(item)) }, principal, ...request),
     release: (principal: Principal, ...request: Tail<typeof release>) =>
