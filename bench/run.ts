@@ -35,6 +35,10 @@ const { values } = parseArgs({
   },
 })
 
+/** A process is as fast as it gets after about so many requests of a kind: all of them get as many, the quick and the slow. */
+const WARM_REQUESTS = 20_000
+const WARM_PARTS_MAX = 6
+
 const closing: (() => unknown)[] = []
 process.on('SIGINT', () => void close().then(() => process.exit(130)))
 if (values.help) process.stdout.write(help)
@@ -71,10 +75,6 @@ async function bench(): Promise<Report> {
     brokenInvariants: broken.length,
   }
 }
-
-/** A process is as fast as it gets after about so many requests of a kind: all of them get as many, the quick and the slow. */
-const WARM_REQUESTS = 20_000
-const WARM_PARTS_MAX = 6
 
 /** Each load in turn, so that what the machine does meanwhile meets all of them; before the first round all are warmed up. */
 async function rounds(setup: Setup, connections: number): Promise<Measured[]> {
