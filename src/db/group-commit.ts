@@ -21,8 +21,6 @@ export type GroupCommitOptions<Item, Answer> = {
   onLate?: (item: Item, answer: Answer) => void
   /** At most so many items a batch. */
   itemsMax?: number
-  /** Whether nobody waits for the answer any more: then an item that has not been sent is not decided. */
-  isGone?: (item: Item) => boolean
   /** At most so many wait; one more is refused at once. */
   waitingMax?: number
   /** One that would wait longer than this before it is sent, as batches last just now, is refused at once. */
@@ -33,11 +31,14 @@ export type GroupCommitOptions<Item, Answer> = {
   waitMsMax?: number
 }
 
+/** Takes an item in; isGone tells whether nobody waits for its answer any more: unless it has been sent, it is not decided then. */
+export type Decide<Item, Answer> = (item: Item, isGone?: () => boolean) => Promise<Answer>
+
 type Entry<Item, Answer> = {
   item: Item
+  isGone: (() => boolean) | undefined
   /** By performance.now(). */
   until: number
-  sent: boolean
   settled: boolean
   resolve: (answer: Answer) => void
   reject: (reason: unknown) => void
@@ -62,12 +63,10 @@ const LOOK_MS = 50
  * waited waitMsMax: they have been told, and once all of a batch have, the next one does not wait for it. Answers reject
  * with a Problem: `unavailable`, or `overloaded` where the queue is longer than can be decided in time.
  */
-export function groupCommit<Item, Answer>(options: GroupCommitOptions<Item, Answer>): (item: Item) => Promise<Answer> {
-  const { run, keyOf, lockOf, onLate, isGone, itemsMax = 250, batchesMax = 1, waitMsMax = 1_800 } = options
+export function groupCommit<Item, Answer>(options: GroupCommitOptions<Item, Answer>): Decide<Item, Answer> {
+  const { run, keyOf, lockOf, onLate, itemsMax = 250, batchesMax = 1, waitMsMax = 1_800 } = options
   const { waitingMax = 20_000, queueMsMax = 1_000 } = options
   let waiting: Entry<Item, Answer>[] = []
-  /** Every entry that may not be settled yet, in the order of arrival; at most waitingMax and what is with Postgres. */
-  let unsettled: Entry<Item, Answer>[] = []
   let looking = false
   const out = new Set<Out<Item, Answer>>()
   let leaving = false
@@ -77,7 +76,6 @@ export function groupCommit<Item, Answer>(options: GroupCommitOptions<Item, Answ
   async function settle(batch: Entry<Item, Answer>[], makeRoom: () => void, tries = 2): Promise<void> {
     const entries = batch.filter(({ settled }) => !settled)
     if (entries.length === 0) return
-    for (const entry of entries) entry.sent = true
     try {
       const answers = await run(entries.map(({ item }) => item))
       // Before the answers are made: Postgres decides the next batch meanwhile.
@@ -124,16 +122,15 @@ export function groupCommit<Item, Answer>(options: GroupCommitOptions<Item, Answ
   /** Tells those who have waited too long, and looks again as long as anybody waits. */
   function look(): void {
     const now = performance.now()
-    for (const entry of unsettled) {
-      if (entry.until > now) break
-      refuse(
-        entry,
-        entry.sent ? unanswered('The database did not answer in time') : undecided('too many requests were before it'),
-      )
+    const waitedTooLong = ({ until }: Entry<Item, Answer>) => until <= now
+    for (const { entries, makeRoom } of [...out]) {
+      for (const entry of entries.filter(waitedTooLong))
+        refuse(entry, unanswered('The database did not answer in time'))
+      if (entries.every(({ settled }) => settled)) makeRoom()
     }
-    unsettled = unsettled.filter(({ settled }) => !settled)
-    for (const { entries, makeRoom } of out) if (entries.every(({ settled }) => settled)) makeRoom()
-    looking = unsettled.length > 0
+    for (const entry of waiting.filter(waitedTooLong)) refuse(entry, undecided('too many requests were before it'))
+    waiting = waiting.filter(({ settled }) => !settled)
+    looking = waiting.length > 0 || out.size > 0
     if (looking) setTimeout(look, LOOK_MS)
   }
 
@@ -143,13 +140,15 @@ export function groupCommit<Item, Answer>(options: GroupCommitOptions<Item, Answ
     const keys = new Set<string>()
     for (const entry of waiting) {
       if (entry.settled) continue
-      if (isGone?.(entry.item) === true) {
+      if (entry.isGone?.() === true) {
         refuse(entry, undecided('its caller has gone'))
         continue
       }
       const key = keyOf(entry.item)
       if (batch.length >= itemsMax || (key !== null && keys.has(key))) later.push(entry)
       else {
+        // It refers to the whole request, which is not to live as long as this entry: garbage that grows old is dear.
+        entry.isGone = undefined
         batch.push(entry)
         if (key !== null) keys.add(key)
       }
@@ -190,7 +189,7 @@ export function groupCommit<Item, Answer>(options: GroupCommitOptions<Item, Answ
     return Math.ceil((waiting.length + 1) / (itemsMax * batchesMax)) * batchMs
   }
 
-  return (item) =>
+  return (item, isGone) =>
     new Promise((resolve, reject) => {
       if (waiting.length >= waitingMax || expectedMs() > queueMsMax) {
         reject(
@@ -200,9 +199,8 @@ export function groupCommit<Item, Answer>(options: GroupCommitOptions<Item, Answ
         )
         return
       }
-      const entry = { item, until: performance.now() + waitMsMax, sent: false, settled: false, resolve, reject }
+      const entry = { item, isGone, until: performance.now() + waitMsMax, settled: false, resolve, reject }
       waiting.push(entry)
-      unsettled.push(entry)
       if (!looking) {
         looking = true
         setTimeout(look, LOOK_MS)

@@ -82,9 +82,6 @@ const ONE_BY_ONE = { itemsMax: 1, batchesMax: 2 }
 /** What settles a hold may wait longer than what makes one: its money is spent, and the hold binds others. */
 const SETTLING_QUEUE_MS = 1_500
 
-/** A request for a decision, and whether its caller has gone. */
-type Asked = ReserveItem & { isGone: () => boolean }
-
 /** So many months have their partitions before they begin. */
 const PARTITIONS_AHEAD_MONTHS = 3
 
@@ -97,7 +94,7 @@ export function createServices(deps: ServiceDeps) {
   // After a refusal the next one is likely: in a storm of refusals a look comes before any write.
   let refusing = false
   const decide = groupCommit({
-    run: async (items: Asked[]) => {
+    run: async (items: ReserveItem[]) => {
       const decisions = await inBatch(items, () => reserveSpend(db, items, enforcement, refusing))
       refusing = decisions.some(({ outcome }) => 'refused' in outcome)
       clock.observe(decisions[0]!.now)
@@ -106,7 +103,6 @@ export function createServices(deps: ServiceDeps) {
     },
     keyOf: ({ principal, idempotency_key: key }) => (key === null ? null : `${principal}\u0000${key}`),
     lockOf: ({ tenant_id: tenantId }) => tenantId,
-    isGone: (item) => item.isGone(),
     onLate: (item, { outcome }) => {
       // With a key its caller will ask for it again; without one nobody ever does.
       if (item.idempotency_key !== null || !('granted' in outcome)) return
@@ -154,7 +150,7 @@ export function createServices(deps: ServiceDeps) {
 
   return {
     reserve: (principal: Principal, body: ReserveBody, key: string | null, isGone: () => boolean) =>
-      reserve({ ...deps, decide: (item) => decide(joinBatch(Object.assign(item, { isGone }))) }, principal, body, key),
+      reserve({ ...deps, decide: (item) => decide(joinBatch(item), isGone) }, principal, body, key),
     commit: (principal: Principal, ...request: Tail<typeof commit>) =>
       commit({ settle: (item) => settle(joinBatch(item)) }, principal, ...request),
     release: (principal: Principal, ...request: Tail<typeof release>) =>

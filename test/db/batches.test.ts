@@ -51,7 +51,7 @@ t.test('in a batch of many tenants a lock on one of them fails its items alone, 
   const items = tenants.flatMap((tenant) => [hold(tenant, '1'), hold(tenant, '2')])
   await whileLocked('t-5', async () => {
     sizes.length = 0
-    const outcomes = await Promise.allSettled(items.map(decide))
+    const outcomes = await Promise.allSettled(items.map((item) => decide(item)))
     t.equal(sizes[0], 24, 'all of them are in one batch at first')
     for (const [n, outcome] of outcomes.entries()) {
       const tenant = items[n]!.tenant_id
@@ -60,7 +60,7 @@ t.test('in a batch of many tenants a lock on one of them fails its items alone, 
     }
   })
   // The last try may have been let in as the lock went.
-  await Promise.all(items.slice(10, 12).map(decide))
+  await Promise.all(items.slice(10, 12).map((item) => decide(item)))
   const { rows } = await database.pool.query(
     `select count(*)::integer as holds from copilot_internal.reservations where tenant_id = 't-5'`,
   )
@@ -70,11 +70,11 @@ t.test('in a batch of many tenants a lock on one of them fails its items alone, 
 
 t.test('a commit whose balance is locked fails alone, and books once when it is sent again', async (t) => {
   const items = Array.from({ length: 8 }, (_, n) => hold(`c-${n}`, '1'))
-  await Promise.all(items.map(decide))
+  await Promise.all(items.map((item) => decide(item)))
   const bookings = items.map(({ reservation_id: id }) => booking(id, '0.5'))
   await whileLocked('c-3', async () => {
     sizes.length = 0
-    const outcomes = await Promise.allSettled(bookings.map(settle))
+    const outcomes = await Promise.allSettled(bookings.map((item) => settle(item)))
     t.equal(sizes[0], 8)
     t.same(
       outcomes.map(({ status }) => status),
@@ -94,7 +94,7 @@ t.test('an item that Postgres does not take fails alone in a batch of others, so
   const refused = [hold('p-0', '60'), hold('p-1', '60')]
   const poisonous = hold('p-2', '1', { on_expiry: 'never' as 'release' })
   sizes.length = 0
-  const outcomes = await Promise.allSettled([...good, poisonous, ...refused].map(decide))
+  const outcomes = await Promise.allSettled([...good, poisonous, ...refused].map((item) => decide(item)))
   t.equal(sizes[0], 9)
   for (const outcome of outcomes.slice(0, 6)) t.match(outcome, { value: { outcome: { granted: '1' } } })
   t.match(outcomes[6], { status: 'rejected', reason: { code: /^2[23]/ } })

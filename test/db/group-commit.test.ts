@@ -7,6 +7,7 @@ type Batch = { items: string[]; answer: (fault?: Error) => void }
 /** A queue of texts, each its own key up to a '#', whose batches wait until the test answers them. */
 function openQueue(options: Partial<GroupCommitOptions<string, string>> = {}) {
   const seen: string[][] = []
+  const gone = new Set<string>()
   const gates = new EventEmitter()
   const begins = on(gates, 'begin')
   const decide = groupCommit<string, string>({
@@ -23,7 +24,9 @@ function openQueue(options: Partial<GroupCommitOptions<string, string>> = {}) {
     ...options,
   })
   return {
-    decide,
+    decide: (item: string) => decide(item, () => gone.has(item)),
+    /** Those whose callers have gone. */
+    gone,
     /** Every batch that was sent, in order. */
     seen,
     /** Waits for the next batch. */
@@ -119,7 +122,7 @@ t.test(
       },
       keyOf: String,
     })
-    const outcomes = await Promise.allSettled([0, 1, 2, 3, 4, 5, 6, 7].map(decide))
+    const outcomes = await Promise.allSettled([0, 1, 2, 3, 4, 5, 6, 7].map((item) => decide(item)))
     t.match(outcomes[5], { status: 'rejected', reason: { code: '23505' } })
     t.same(
       outcomes.flatMap((outcome) => (outcome.status === 'fulfilled' ? [outcome.value] : [])),
@@ -134,7 +137,7 @@ t.test('a lock that one item did not get in time fails that item alone, as unava
     run: (items) => (items.includes('locked') ? Promise.reject(LOCK_TIMEOUT) : Promise.resolve(items)),
     keyOf: String,
   })
-  const outcomes = await Promise.allSettled(['a', 'locked', 'b'].map(decide))
+  const outcomes = await Promise.allSettled(['a', 'locked', 'b'].map((item) => decide(item)))
   t.match(outcomes, [
     { status: 'fulfilled', value: 'a' },
     { status: 'rejected', reason: { code: 'unavailable' } },
@@ -274,12 +277,11 @@ t.test('a batch that is stuck longer than anybody waits does not hold up the nex
 const openAnswer = (answer: Promise<string>) => answer.then(String, String)
 
 t.test('one whose caller has gone before it was sent is not decided; one that was sent is', async (t) => {
-  const gone = new Set<string>()
-  const queue = openQueue({ isGone: (item) => gone.has(item) })
+  const queue = openQueue()
   const sent = queue.decide('sent')
   const out = await queue.next()
   const waiting = ['a', 'b', 'c'].map(queue.decide)
-  gone.add('sent').add('a').add('c')
+  queue.gone.add('sent').add('a').add('c')
   out.answer()
   const next = await queue.next()
   t.same(next.items, ['b'])
@@ -293,7 +295,7 @@ t.test('one whose caller has gone before it was sent is not decided; one that wa
   const none = queue.decide('d')
   const last = await queue.next()
   const alone = queue.decide('e')
-  gone.add('e')
+  queue.gone.add('e')
   last.answer()
   t.equal(await none, 'd!')
   await t.rejects(alone)
