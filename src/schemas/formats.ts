@@ -32,8 +32,12 @@ export function formatsOf(options: { allowEmailIds: boolean }): Record<string, (
   }
 }
 
+/** In UTC, and rounded as Postgres does, a time keeps its four digits of a year: what it writes otherwise nobody reads back. */
+const LAST_MS = Date.parse('9999-12-31T23:59:59Z')
+
 function isTime(text: string): boolean {
-  return RFC_3339.test(text) && !Number.isNaN(Date.parse(text)) && isCalendarDay(text.slice(0, 10))
+  const millis = Date.parse(text)
+  return RFC_3339.test(text) && millis <= LAST_MS && isCalendarDay(text.slice(0, 10))
 }
 
 /** JavaScript rolls the 30th of February over into March; a caller's slip must not. */

@@ -214,6 +214,8 @@ const bad: Record<string, [body: unknown, pointer: string][]> = {
     [{ role: 'service' }, '/name'],
     [{ name: 'x', role: 'service', expires_at: '0000-01-01T00:00:00Z' }, '/expires_at'],
     [{ name: 'x', role: 'service', expires_at: '2030-01-01T00:00:00+23:59' }, '/expires_at'],
+    [{ name: 'x', role: 'service', expires_at: '9999-12-31T23:59:59.999999999Z' }, '/expires_at'],
+    [{ name: 'x', role: 'service', expires_at: '9999-12-31T23:59:59-14:00' }, '/expires_at'],
     [{ name: 'x', role: 'root' }, '/role'],
     [{ name: 'x', role: 'admin', tenant_id: 'acme' }, '/tenant_id'],
     [{ name: 'x', role: 'service', expires_at: 'never' }, '/expires_at'],
