@@ -7,7 +7,11 @@ const HOUR_MS = 3_600_000
 const HOURS = 3
 const TENANTS_MAX = 200
 
-/** Tells of tenants that spent far more in an hour than in the same hours before (cost.anomaly), once a tenant and hour. */
+/**
+ * Tells of tenants that spent far more in an hour than in the same hours before (cost.anomaly), once a tenant and hour.
+ *
+ * @param deps.db a connection whose statements may take minutes.
+ */
 export async function watchCosts({ db }: { db: Db }): Promise<void> {
   const now = (await readClock(db)).getTime()
   const running = now - (now % HOUR_MS)
