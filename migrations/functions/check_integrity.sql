@@ -21,11 +21,13 @@ as $$
     select p.id, sum(c.total_cost_usd) as usd
     from records c cross join lateral unnest(c.quota_period_ids) p(id) group by p.id
   ),
-  -- Lines that stand: neither reversed nor a reversal.
+  -- Lines that stand: neither reversed nor a reversal. One look-up for each of the two: with an "or" between them the planner
+  -- compares every line with every correction.
   current_lines as (
     select c.reservation_id, count(*) as lines, max(c.cost_record_id::text) as cost_record_id
     from records c
-    where not exists (select from copilot_internal.record_corrections k where c.cost_record_id in (k.corrects, k.reversal_id))
+    where not exists (select from copilot_internal.record_corrections k where k.corrects = c.cost_record_id)
+      and not exists (select from copilot_internal.record_corrections k where k.reversal_id = c.cost_record_id)
     group by c.reservation_id
   )
   select 'I1', 'quota_period ' || h.id, format('open holds of %s name it, but it is not there', h.usd)

@@ -108,7 +108,7 @@ t.test('an empty range, a range without records and a future one are zero', asyn
 
 t.test('the widest range that can be said is summed up, with the one before it', async (t) => {
   await linesAt('wide', ['1969-12-31T23:59:59Z', '2026-11-01T00:00:00Z'])
-  const range = { from: '1000-01-01T00:00:00+14:00', to: '9999-12-31T23:59:59-14:00' }
+  const range = { from: '1000-01-01T00:00:00+14:00', to: '9999-12-31T23:59:59Z' }
   const answer = await costs({
     tenant_id: 'wide',
     ...range,
