@@ -14,6 +14,7 @@ import { parseGrouping } from '../src/domain/grouping.ts'
 import { startEmbeddedPostgres } from '../src/embedded/postgres.ts'
 import { exportCosts } from '../src/services/export-costs.ts'
 import { rollUp } from '../src/services/roll-up.ts'
+import { median, quantile } from './stage.ts'
 
 const DAYS = 90
 const TENANTS = 500
@@ -151,8 +152,8 @@ function insert(from: number, to: number) {
 }
 
 /** A question as GET /v1/costs asks it, beside a group by over the records, written by hand, for the same sums. */
-async function compare(name: string, asked: CostQuestion, plain: { key: string; where: string }): Promise<void> {
-  const ask = () => readReport(db, asked.filter.tenantId ?? null, (transaction) => sumCosts(transaction, asked))
+async function compare(name: string, question: CostQuestion, plain: { key: string; where: string }): Promise<void> {
+  const ask = () => readReport(db, question.filter.tenantId ?? null, (transaction) => sumCosts(transaction, question))
   const sumUp = () =>
     pool.query(
       `select ${plain.key}, count(*), sum(total_cost_usd), sum(input_tokens), sum(output_tokens)
@@ -160,7 +161,7 @@ async function compare(name: string, asked: CostQuestion, plain: { key: string; 
        where ${plain.where} and occurred_at >= timestamptz 'epoch' + $1::bigint * interval '1 microsecond'
          and occurred_at < timestamptz 'epoch' + $2::bigint * interval '1 microsecond'
        group by ${plain.key}`,
-      [String(asked.fromMicros), String(asked.toMicros)],
+      [String(question.fromMicros), String(question.toMicros)],
     )
   await ask()
   await sumUp()
@@ -168,12 +169,10 @@ async function compare(name: string, asked: CostQuestion, plain: { key: string; 
   for (let n = 0; n < ROUNDS; n++) times.push(await timed(ask))
   const plainTimes: number[] = []
   for (let n = 0; n < PLAIN_ROUNDS; n++) plainTimes.push(await timed(sumUp))
-  times.sort((a, b) => a - b)
-  const [median, p95] = [times[ROUNDS / 2]!, times[Math.ceil(ROUNDS * 0.95) - 1]!]
-  const plainMedian = plainTimes.toSorted((a, b) => a - b)[Math.floor(PLAIN_ROUNDS / 2)]!
+  const [asked, plainly] = [median(times), median(plainTimes)]
   console.log(
-    `${name}: median ${median.toFixed(1)} ms, p95 ${p95.toFixed(1)} ms; the plain sum ${plainMedian.toFixed(0)} ms, ` +
-      `${(plainMedian / median).toFixed(1)} times the median`,
+    `${name}: median ${asked.toFixed(1)} ms, p95 ${quantile(times, 0.95).toFixed(1)} ms; the plain sum ${plainly.toFixed(0)} ms, ` +
+      `${(plainly / asked).toFixed(1)} times the median`,
   )
 }
 

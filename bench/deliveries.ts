@@ -1,14 +1,12 @@
 // How fast events are delivered: npm run bench:deliveries. It prints; it never fails for a time.
 import { once } from 'node:events'
-import { chmodSync, mkdtempSync, rmSync } from 'node:fs'
 import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
-import { cpus, tmpdir } from 'node:os'
-import { join } from 'node:path'
+import { cpus } from 'node:os'
 import { parseArgs } from 'node:util'
 import pg from 'pg'
-import { startEmbeddedPostgres } from '../src/embedded/postgres.ts'
 import { startService } from './processes.ts'
+import { onStage, startPostgres } from './stage.ts'
 
 const help = `Usage: npm run bench:deliveries -- [options]
 
@@ -35,18 +33,7 @@ const { values } = parseArgs({
 })
 
 if (values.help) process.stdout.write(help)
-else {
-  const folder = mkdtempSync(join(tmpdir(), 'purser-bench-'))
-  // As root, Postgres runs as another user, who has to pass through.
-  chmodSync(folder, 0o711)
-  const postgres = await startEmbeddedPostgres({ dataDir: join(folder, 'postgres') })
-  try {
-    report(await measure(postgres.databaseUrl, Number(values.events), Number(values.endpoints)))
-  } finally {
-    await postgres.stop()
-    rmSync(folder, { recursive: true, force: true })
-  }
-}
+else report(await onStage(measure))
 
 type Figures = {
   events: number
@@ -56,50 +43,51 @@ type Figures = {
   brokenInvariants: number
 }
 
-async function measure(databaseUrl: string, events: number, endpoints: number): Promise<Figures> {
+async function measure(stack: AsyncDisposableStack): Promise<Figures> {
+  const [events, endpoints] = [Number(values.events), Number(values.endpoints)]
+  const { databaseUrl } = await startPostgres(stack)
   const service = await startService({
     DATABASE_URL: databaseUrl,
     PURSER_ADMIN_KEY: ADMIN_KEY,
     PURSER_WEBHOOK_PRIVATE_TARGETS: '127.0.0.1',
   })
+  stack.defer(() => service.stop())
   const pool = new pg.Pool({ connectionString: databaseUrl })
+  stack.defer(() => pool.end())
   const server = createServer((request, response) => {
     request.resume()
     if (request.url !== '/dead') request.on('end', () => response.end())
   })
-  try {
-    server.listen(0, '127.0.0.1')
-    await once(server, 'listening')
-    const { port } = server.address() as AddressInfo
-    const paths = [...Array.from({ length: endpoints }, (_, n) => `/${n}`), ...(values.dead ? ['/dead'] : [])]
-    for (const path of paths) {
-      const made = await fetch(`${service.url}/v1/webhook-endpoints`, {
-        method: 'POST',
-        headers: { authorization: `Bearer ${ADMIN_KEY}`, 'content-type': 'application/json' },
-        body: JSON.stringify({ kind: 'webhook', url: `http://127.0.0.1:${port}${path}`, types: [] }),
-      })
-      if (made.status !== 201) throw new Error(await made.text())
-    }
-    const begun = performance.now()
-    await pool.query(
-      `select copilot_internal.tell_missing_price('bench', 'model-' || n) from generate_series(1, $1::integer) n`,
-      [events],
-    )
-    while ((await delivered(pool)) < events * endpoints) await new Promise((resolve) => setTimeout(resolve, 50))
-    const seconds = (performance.now() - begun) / 1_000
-    const { rows: broken } = await pool.query('select from copilot_internal.check_integrity()')
-    return {
-      events,
-      endpoints,
-      seconds,
-      deliveriesASecond: (events * endpoints) / seconds,
-      brokenInvariants: broken.length,
-    }
-  } finally {
+  stack.defer(() => {
     server.closeAllConnections()
     server.close()
-    await pool.end()
-    await service.stop()
+  })
+  server.listen(0, '127.0.0.1')
+  await once(server, 'listening')
+  const { port } = server.address() as AddressInfo
+  const paths = [...Array.from({ length: endpoints }, (_, n) => `/${n}`), ...(values.dead ? ['/dead'] : [])]
+  for (const path of paths) {
+    const made = await fetch(`${service.url}/v1/webhook-endpoints`, {
+      method: 'POST',
+      headers: { authorization: `Bearer ${ADMIN_KEY}`, 'content-type': 'application/json' },
+      body: JSON.stringify({ kind: 'webhook', url: `http://127.0.0.1:${port}${path}`, types: [] }),
+    })
+    if (made.status !== 201) throw new Error(await made.text())
+  }
+  const begun = performance.now()
+  await pool.query(
+    `select copilot_internal.tell_missing_price('bench', 'model-' || n) from generate_series(1, $1::integer) n`,
+    [events],
+  )
+  while ((await delivered(pool)) < events * endpoints) await new Promise((resolve) => setTimeout(resolve, 50))
+  const seconds = (performance.now() - begun) / 1_000
+  const { rows: broken } = await pool.query('select from copilot_internal.check_integrity()')
+  return {
+    events,
+    endpoints,
+    seconds,
+    deliveriesASecond: (events * endpoints) / seconds,
+    brokenInvariants: broken.length,
   }
 }
 

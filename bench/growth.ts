@@ -1,18 +1,16 @@
 // Whether a full database is as fast as an empty one: npm run bench:growth. It prints; it never fails for a time.
-import { chmodSync, mkdtempSync, rmSync } from 'node:fs'
-import { cpus, tmpdir } from 'node:os'
-import { join } from 'node:path'
+import { cpus } from 'node:os'
 import { parseArgs } from 'node:util'
 import pg from 'pg'
 import { uuidv7 } from 'uuidv7'
 import { connect } from '../src/db/connection.ts'
 import { migrateDown, migrateUp } from '../src/db/migrations.ts'
 import { reserveSpend, type ReserveItem } from '../src/db/reserve-spend.ts'
-import { startEmbeddedPostgres } from '../src/embedded/postgres.ts'
 import { rollUp } from '../src/services/roll-up.ts'
 import { sendLoad } from './load.ts'
 import { startService, type Running } from './processes.ts'
 import { KEY, makeQuotas, TENANTS, USERS_PER_TENANT } from './setup.ts'
+import { median, onStage, say, startPostgres } from './stage.ts'
 
 const help = `Usage: npm run bench:growth -- [options]
 
@@ -55,38 +53,19 @@ const LOADS = ['reserve', 'hot', 'pairs'] as const
 
 type Side = { name: 'begin' | 'full'; url: string; pool: pg.Pool }
 
-const closing: (() => unknown)[] = []
-process.on('SIGINT', () => void close().then(() => process.exit(130)))
 if (values.help) process.stdout.write(help)
-else {
-  try {
-    await bench()
-  } finally {
-    await close()
-  }
-}
+else await onStage(bench)
 
-async function close(): Promise<void> {
-  for (const one of closing.splice(0).toReversed()) await one()
-}
-
-async function bench(): Promise<void> {
-  const folder = mkdtempSync(join(tmpdir(), 'purser-bench-'))
-  closing.push(() => rmSync(folder, { recursive: true, force: true }))
-  // As root, Postgres runs as another user, who has to pass through.
-  chmodSync(folder, 0o711)
-  const postgres = await startEmbeddedPostgres({
-    dataDir: join(folder, 'data'),
-    settings: { shared_buffers: '2GB', max_wal_size: '8GB' },
-  })
-  closing.push(() => postgres.stop())
-  const full = await openSide('full', postgres.databaseUrl)
+async function bench(stack: AsyncDisposableStack): Promise<void> {
+  console.log(`${cpus().length} x ${cpus()[0]?.model}, Node ${process.version}`)
+  const postgres = await startPostgres(stack, { shared_buffers: '2GB', max_wal_size: '8GB' })
+  const full = await openSide(stack, 'full', postgres.databaseUrl)
   await full.pool.query('create database beginning')
   const beginning = new URL(postgres.databaseUrl)
   beginning.pathname = '/beginning'
-  const begin = await openSide('begin', beginning.href)
+  const begin = await openSide(stack, 'begin', beginning.href)
   await fill(full)
-  await measure(begin, full)
+  await measure(stack, begin, full)
   for (const { name, pool } of [begin, full]) {
     const { rows } = await pool.query('select * from copilot_internal.check_integrity()')
     console.log(`broken invariants, ${name}: ${rows.length}`)
@@ -94,14 +73,14 @@ async function bench(): Promise<void> {
   await migrate(full)
 }
 
-async function openSide(name: Side['name'], url: string): Promise<Side> {
+async function openSide(stack: AsyncDisposableStack, name: Side['name'], url: string): Promise<Side> {
   await migrateUp(url, () => {})
   // Seeds prices and default quotas.
   await (await start(url)).stop()
   const pool = new pg.Pool({ connectionString: url, max: 2 })
   // Postgres is stopped while a connection is still closing.
   pool.on('error', () => {})
-  closing.push(() => pool.end())
+  stack.defer(() => pool.end())
   await makeQuotas(pool)
   return { name, url, pool }
 }
@@ -191,9 +170,9 @@ function holdOf(n: number): ReserveItem {
   }
 }
 
-async function measure(...sides: [Side, Side]): Promise<void> {
+async function measure(stack: AsyncDisposableStack, ...sides: [Side, Side]): Promise<void> {
   const running = await Promise.all(sides.map(({ url }) => start(url)))
-  closing.push(() => Promise.all(running.map((one) => one.stop())))
+  for (const one of running) stack.defer(() => one.stop())
   for (const load of LOADS) {
     const rounds: [begin: number, full: number][] = []
     for (let round = 0; round <= Number(values.rounds); round += 1) {
@@ -260,13 +239,3 @@ async function inSteps(
     say(`${to} of ${total} ${what} after ${seconds.toFixed(0)} s`)
   }
 }
-
-function median(figures: number[]): number {
-  return figures.toSorted((a, b) => a - b)[figures.length >> 1]!
-}
-
-function say(line: string): void {
-  process.stderr.write(`${line}\n`)
-}
-
-console.log(`${cpus().length} x ${cpus()[0]?.model}, Node ${process.version}`)

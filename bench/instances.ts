@@ -1,16 +1,13 @@
 // Many service processes on one Postgres: npm run bench:instances. It prints; it never fails for a time.
-import { chmodSync, mkdtempSync, rmSync } from 'node:fs'
-import { tmpdir } from 'node:os'
-import { join } from 'node:path'
 import { parseArgs } from 'node:util'
 import pg from 'pg'
-import { startEmbeddedPostgres } from '../src/embedded/postgres.ts'
 import { startPgBouncer } from '../test/helpers/pgbouncer.ts'
 import { startRedisCluster } from '../test/helpers/redis-cluster.ts'
 import { startRedisServer } from '../test/helpers/redis-server.ts'
 import { sendLoad } from './load.ts'
 import { startService } from './processes.ts'
 import { KEY, makeQuotas, TENANTS, USERS_PER_TENANT } from './setup.ts'
+import { median, onStage, say, startPostgres } from './stage.ts'
 
 const WAYS = ['direct', 'pgbouncer', 'redis', 'redis-cluster'] as const
 
@@ -54,43 +51,25 @@ type Report = { measured: Measured[]; decisions: number; deadlocks: number; brok
 /** Of one PgBouncer: fewer than ten instances ask for. */
 const POOLED_CONNECTIONS = 20
 
-const closing: (() => unknown)[] = []
-process.on('SIGINT', () => void close(0).then(() => process.exit(130)))
 if (values.help) process.stdout.write(help)
-else {
-  try {
-    print(await bench())
-  } finally {
-    await close(0)
-  }
-}
+else print(await onStage(bench))
 
-/** Ends what was started after the first so many. */
-async function close(kept: number): Promise<void> {
-  for (const one of closing.splice(kept).toReversed()) await one()
-}
-
-async function bench(): Promise<Report> {
-  const folder = mkdtempSync(join(tmpdir(), 'purser-bench-'))
-  closing.push(() => rmSync(folder, { recursive: true, force: true }))
-  // As root, Postgres runs as another user, who has to pass through.
-  chmodSync(folder, 0o711)
+async function bench(stack: AsyncDisposableStack): Promise<Report> {
   const settings = { max_connections: '400', shared_buffers: '512MB', max_wal_size: '4GB' }
-  const postgres = await startEmbeddedPostgres({ dataDir: join(folder, 'postgres'), settings })
-  closing.push(() => postgres.stop())
+  const postgres = await startPostgres(stack, settings)
   const migrating = await startService({ DATABASE_URL: postgres.databaseUrl, PURSER_ADMIN_KEY: KEY })
   await migrating.stop()
   const pool = new pg.Pool({ connectionString: postgres.databaseUrl, max: 1 })
-  closing.push(() => pool.end())
+  stack.defer(() => pool.end())
   await makeQuotas(pool)
 
   const counts = values.counts.split(',').map(Number)
   const measured: Measured[] = []
   for (const way of values.ways.split(',') as Way[]) {
     if (!WAYS.includes(way)) throw new Error(`there is no way ${way}`)
-    measured.push(...(await measureWay(way, counts, postgres.databaseUrl)))
+    measured.push(...(await measureWay(stack, way, counts, postgres.databaseUrl)))
   }
-  await goOn(Math.max(...counts), postgres.databaseUrl, pool)
+  await goOn(stack, Math.max(...counts), postgres.databaseUrl, pool)
   say('looking for broken invariants')
   const { rows: broken } = await pool.query('select * from copilot_internal.check_integrity()')
   const { rows } = await pool.query<{ deadlocks: string }>(
@@ -104,55 +83,63 @@ async function bench(): Promise<Report> {
   }
 }
 
-async function measureWay(way: Way, counts: number[], databaseUrl: string): Promise<Measured[]> {
-  const kept = closing.length
-  const environment = await openWay(way, databaseUrl)
+async function measureWay(
+  stack: AsyncDisposableStack,
+  way: Way,
+  counts: number[],
+  databaseUrl: string,
+): Promise<Measured[]> {
+  await using own = stack.use(new AsyncDisposableStack())
+  const environment = await openWay(own, way, databaseUrl)
   const rounds = new Map<number, Round[]>(counts.map((count) => [count, []]))
   for (let round = 1; round <= Number(values.rounds); round += 1) {
     for (const count of counts) {
       say(`${way}, round ${round} of ${values.rounds}: ${count} ${count === 1 ? 'instance' : 'instances'}`)
-      const urls = await startInstances(count, environment)
+      await using running = stack.use(new AsyncDisposableStack())
+      const urls = await startInstances(running, count, environment)
       await load(urls, 1, `${way}-${round}-${count}-warm`)
       rounds.get(count)!.push(await load(urls, Number(values.seconds), `${way}-${round}-${count}`))
-      await close(kept + environment.started)
     }
   }
-  await close(kept)
   return counts.map((instances) => {
-    const own = rounds.get(instances)!
+    const turns = rounds.get(instances)!
     return {
       way,
       instances,
-      perSecond: median(own.map(({ perSecond }) => perSecond)),
+      perSecond: median(turns.map(({ perSecond }) => perSecond)),
       // Of the same round: what slows the machine for a while slows both.
-      ofOne: median(own.map(({ perSecond }, n) => perSecond / rounds.get(counts[0]!)![n]!.perSecond)),
-      fairness: median(own.map(({ fairness }) => fairness)),
-      failed: own.reduce((sum, { failed }) => sum + failed, 0),
+      ofOne: median(turns.map(({ perSecond }, n) => perSecond / rounds.get(counts[0]!)![n]!.perSecond)),
+      fairness: median(turns.map(({ fairness }) => fairness)),
+      failed: turns.reduce((sum, { failed }) => sum + failed, 0),
     }
   })
 }
 
-/** What the instances' environment has, and how many things were started for it. */
-type Environment = { databaseUrl: string; redisUrl: string | null; started: number }
+/** What the instances' environment has. */
+type Environment = { databaseUrl: string; redisUrl: string | null }
 
-async function openWay(way: Way, databaseUrl: string): Promise<Environment> {
-  if (way === 'direct') return { databaseUrl, redisUrl: null, started: 0 }
+async function openWay(stack: AsyncDisposableStack, way: Way, databaseUrl: string): Promise<Environment> {
+  if (way === 'direct') return { databaseUrl, redisUrl: null }
   if (way === 'pgbouncer') {
     const pooler = await startPgBouncer(databaseUrl, POOLED_CONNECTIONS)
-    closing.push(() => pooler.stop())
-    return { databaseUrl: pooler.through(databaseUrl), redisUrl: null, started: 1 }
+    stack.defer(() => pooler.stop())
+    return { databaseUrl: pooler.through(databaseUrl), redisUrl: null }
   }
   if (way === 'redis') {
     const redis = await startRedisServer()
-    closing.push(() => redis.kill())
-    return { databaseUrl, redisUrl: redis.url, started: 1 }
+    stack.defer(() => redis.kill())
+    return { databaseUrl, redisUrl: redis.url }
   }
   const cluster = await startRedisCluster()
-  closing.push(() => cluster.stop())
-  return { databaseUrl, redisUrl: cluster.url, started: 1 }
+  stack.defer(() => cluster.stop())
+  return { databaseUrl, redisUrl: cluster.url }
 }
 
-async function startInstances(count: number, { databaseUrl, redisUrl }: Environment): Promise<string[]> {
+async function startInstances(
+  stack: AsyncDisposableStack,
+  count: number,
+  { databaseUrl, redisUrl }: Environment,
+): Promise<string[]> {
   const urls: string[] = []
   // One after the other: ten that start at once have the cores to themselves for a while.
   for (let n = 0; n < count; n += 1) {
@@ -162,7 +149,7 @@ async function startInstances(count: number, { databaseUrl, redisUrl }: Environm
       PURSER_RATE_LIMIT_DECISIONS: '100000000',
       ...(redisUrl === null ? {} : { REDIS_URL: redisUrl }),
     })
-    closing.push(() => service.stop())
+    stack.defer(() => service.stop())
     urls.push(service.url)
   }
   return urls
@@ -193,11 +180,11 @@ async function load(urls: string[], seconds: number, run: string): Promise<Round
   }
 }
 
-async function goOn(count: number, databaseUrl: string, pool: pg.Pool): Promise<void> {
+async function goOn(stack: AsyncDisposableStack, count: number, databaseUrl: string, pool: pg.Pool): Promise<void> {
   const wanted = Number(values.decisions)
   let made = await countDecisions(pool)
   if (made >= wanted) return
-  const urls = await startInstances(count, { databaseUrl, redisUrl: null, started: 0 })
+  const urls = await startInstances(stack, count, { databaseUrl, redisUrl: null })
   for (let part = 1; made < wanted; part += 1) {
     say(`${made} of ${wanted} decisions`)
     await load(urls, 20, `more-${part}`)
@@ -208,10 +195,6 @@ async function goOn(count: number, databaseUrl: string, pool: pg.Pool): Promise<
 async function countDecisions(pool: pg.Pool): Promise<number> {
   const { rows } = await pool.query<{ n: string }>('select count(*) as n from copilot_internal.reservations')
   return Number(rows[0]!.n)
-}
-
-function median(numbers: number[]): number {
-  return numbers.toSorted((a, b) => a - b)[Math.floor(numbers.length / 2)] ?? 0
 }
 
 function print(report: Report): void {
@@ -229,8 +212,4 @@ function print(report: Report): void {
     '',
   ]
   process.stdout.write(lines.join('\n'))
-}
-
-function say(line: string): void {
-  process.stderr.write(`${line}\n`)
 }

@@ -1,11 +1,9 @@
 // Whether the time of a refusal tells how much of a wrong key is right: npm run bench:keys. It prints; it never fails for a time.
 import { randomBytes, randomInt } from 'node:crypto'
-import { chmodSync, mkdtempSync, rmSync } from 'node:fs'
-import { cpus, tmpdir } from 'node:os'
-import { join } from 'node:path'
+import { cpus } from 'node:os'
 import { parseArgs } from 'node:util'
-import { startEmbeddedPostgres } from '../src/embedded/postgres.ts'
 import { startService } from './processes.ts'
+import { onStage, startPostgres } from './stage.ts'
 
 const help = `Usage: npm run bench:keys -- [options]
 
@@ -34,29 +32,20 @@ const [FIRST, LAST] = [4, 46]
 const KEPT = 0.9
 
 if (values.help) process.stdout.write(help)
-else {
-  const folder = mkdtempSync(join(tmpdir(), 'purser-bench-'))
-  // As root, Postgres runs as another user, who has to pass through.
-  chmodSync(folder, 0o711)
-  const postgres = await startEmbeddedPostgres({ dataDir: join(folder, 'postgres') })
+else report(compare(await onStage(measure)))
+
+type Kind = 'shares nothing' | 'differs at the beginning' | 'differs at the end' | 'was revoked'
+type Row = { kind: Kind; medianMicros: number; differenceMicros: number; plusMinusMicros: number }
+
+async function measure(stack: AsyncDisposableStack): Promise<Map<Kind, number[]>> {
+  const postgres = await startPostgres(stack)
   const service = await startService({
     DATABASE_URL: postgres.databaseUrl,
     PURSER_ADMIN_KEY: ADMIN_KEY,
     PURSER_TRUSTED_PROXIES: 'loopback',
   })
-  try {
-    report(compare(await measure(service.url, Number(values.rounds))))
-  } finally {
-    await service.stop()
-    await postgres.stop()
-    rmSync(folder, { recursive: true, force: true })
-  }
-}
-
-type Kind = 'shares nothing' | 'differs at the beginning' | 'differs at the end' | 'was revoked'
-type Row = { kind: Kind; medianMicros: number; differenceMicros: number; plusMinusMicros: number }
-
-async function measure(url: string, rounds: number): Promise<Map<Kind, number[]>> {
+  stack.defer(() => service.stop())
+  const [url, rounds] = [service.url, Number(values.rounds)]
   const real = await makeKey(url)
   const revoked = await makeKey(url)
   await administer(url, 'DELETE', `/v1/api-keys/${revoked.key_id}`)

@@ -12,6 +12,8 @@ export type Load = {
   key: string
   tenants: number
   usersPerTenant: number
+  /** Milliseconds that a connection waits on average before each request; none: it asks as soon as it is answered. */
+  pauseMs?: number
   /** Makes the idempotency keys of this run its own. */
   run: string
 }
@@ -26,7 +28,7 @@ export type Answers = {
   failed: number
 }
 
-/** Sends requests with wrk on one thread, as fast as they are answered, and reads what it measured. */
+/** Sends requests with wrk on one thread and reads what it measured. */
 export async function sendLoad(load: Load): Promise<Answers> {
   const wrk = await findProgram('wrk', ['wrk'])
   const { stdout } = await promisify(execFile)(
@@ -43,6 +45,7 @@ export async function sendLoad(load: Load): Promise<Answers> {
         BENCH_TENANTS: String(load.tenants),
         BENCH_USERS: String(load.usersPerTenant),
         BENCH_RUN: load.run,
+        BENCH_PAUSE: String(load.pauseMs ?? 0),
       },
     },
   )

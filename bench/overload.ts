@@ -1,13 +1,10 @@
 // What is served while more is asked than can be decided: npm run bench:overload. It prints; it never fails for a time.
-import { chmodSync, mkdtempSync, rmSync } from 'node:fs'
-import { tmpdir } from 'node:os'
-import { join } from 'node:path'
 import { setTimeout as wait } from 'node:timers/promises'
 import { parseArgs } from 'node:util'
-import { startEmbeddedPostgres } from '../src/embedded/postgres.ts'
 import { sendLoad, type Answers } from './load.ts'
 import { startService } from './processes.ts'
 import { KEY, TENANTS, USERS_PER_TENANT } from './setup.ts'
+import { median, onStage, quantile, say, startPostgres } from './stage.ts'
 
 const help = `Usage: npm run bench:overload -- [options]
 
@@ -40,20 +37,8 @@ const SLICE_MS = 100
 /** One commit and one look at the probe each. */
 const PROBE_MS = 50
 
-const closing: (() => unknown)[] = []
-process.on('SIGINT', () => void close().then(() => process.exit(130)))
 if (values.help) process.stdout.write(help)
-else {
-  try {
-    print(await bench())
-  } finally {
-    await close()
-  }
-}
-
-async function close(): Promise<void> {
-  for (const one of closing.splice(0).toReversed()) await one()
-}
+else print(await onStage(bench))
 
 type Report = {
   connections: number
@@ -71,20 +56,15 @@ type Report = {
 
 type Probed = { calls: number; failed: number; p50Ms: number; p99Ms: number }
 
-async function bench(): Promise<Report> {
-  const folder = mkdtempSync(join(tmpdir(), 'purser-bench-'))
-  closing.push(() => rmSync(folder, { recursive: true, force: true }))
-  // As root, Postgres runs as another user, who has to pass through.
-  chmodSync(folder, 0o711)
-  const postgres = await startEmbeddedPostgres({ dataDir: join(folder, 'postgres'), settings: { max_wal_size: '4GB' } })
-  closing.push(() => postgres.stop())
+async function bench(stack: AsyncDisposableStack): Promise<Report> {
+  const postgres = await startPostgres(stack, { max_wal_size: '4GB' })
   const service = await startService({
     DATABASE_URL: postgres.databaseUrl,
     PURSER_ADMIN_KEY: KEY,
     PURSER_RATE_LIMIT_DECISIONS: '100000000',
     PURSER_DEFAULT_LLM_USD_PER_DAY: '900000000',
   })
-  closing.push(() => service.stop())
+  stack.defer(() => service.stop())
   const send = client(service.url)
   const seconds = Number(values.seconds)
 
@@ -184,17 +164,7 @@ async function watch(done: () => boolean, call: () => Promise<Response>): Promis
     if (!response.ok) failed += 1
     await wait(PROBE_MS)
   }
-  const sorted = took.toSorted((a, b) => a - b)
-  return {
-    calls: took.length,
-    failed,
-    p50Ms: sorted[Math.floor(took.length * 0.5)] ?? 0,
-    p99Ms: sorted[Math.floor(took.length * 0.99)] ?? 0,
-  }
-}
-
-function median(numbers: number[]): number {
-  return numbers.toSorted((a, b) => a - b)[Math.floor(numbers.length / 2)] ?? 0
+  return { calls: took.length, failed, p50Ms: median(took), p99Ms: quantile(took, 0.99) }
 }
 
 function print(report: Report): void {
@@ -213,8 +183,4 @@ function print(report: Report): void {
     '',
   ]
   process.stdout.write(lines.join('\n'))
-}
-
-function say(line: string): void {
-  process.stderr.write(`${line}\n`)
 }

@@ -1,20 +1,18 @@
 // The figures of pricing that anyone can repeat: npm run bench:pricing. It prints; it never fails for a time.
-import { chmodSync, mkdtempSync, rmSync } from 'node:fs'
-import { cpus, tmpdir } from 'node:os'
-import { join } from 'node:path'
+import { cpus } from 'node:os'
 import { parseArgs } from 'node:util'
 import { openPriceCache } from '../src/cache/prices.ts'
 import { openSharedCache } from '../src/cache/shared.ts'
-import { connect, type Db } from '../src/db/connection.ts'
+import { connect } from '../src/db/connection.ts'
 import { migrateUp } from '../src/db/migrations.ts'
 import { listPricedModels } from '../src/db/prices.ts'
 import { estimateLlm } from '../src/domain/estimate.ts'
 import { costOfUsage, type ModelPrice } from '../src/domain/price.ts'
-import { startEmbeddedPostgres } from '../src/embedded/postgres.ts'
 import { seedPrices } from '../src/prices/seed.ts'
 import { syncPrices } from '../src/prices/sync.ts'
 import { countTokens, TOKENIZED_BYTES_MAX } from '../src/prices/tokenizer.ts'
 import { versionAt } from '../src/services/price-lookup.ts'
+import { onStage, startPostgres } from './stage.ts'
 
 const help = `Usage: npm run bench:pricing -- [options]
 
@@ -38,21 +36,7 @@ const { values } = parseArgs({
 })
 
 if (values.help) process.stdout.write(help)
-else {
-  const folder = mkdtempSync(join(tmpdir(), 'purser-bench-'))
-  // As root, Postgres runs as another user, who has to pass through.
-  chmodSync(folder, 0o711)
-  const postgres = await startEmbeddedPostgres({ dataDir: join(folder, 'postgres') })
-  const db = connect(postgres.databaseUrl)
-  try {
-    await migrateUp(postgres.databaseUrl, () => {})
-    report(await measure(db))
-  } finally {
-    await db.destroy()
-    await postgres.stop()
-    rmSync(folder, { recursive: true, force: true })
-  }
-}
+else report(await onStage(measure))
 
 type Figures = Record<
   | 'microsecondsACall'
@@ -66,7 +50,12 @@ type Figures = Record<
   number
 >
 
-async function measure(db: Db): Promise<Figures> {
+async function measure(stack: AsyncDisposableStack): Promise<Figures> {
+  const { databaseUrl } = await startPostgres(stack)
+  await migrateUp(databaseUrl, () => {})
+  // As the service publishes prices.
+  const db = connect(databaseUrl, { statementMs: 60_000 })
+  stack.defer(() => db.destroy())
   const firstPublishMs = await timed(() => seedPrices(db))
   const syncMs = await timed(() =>
     syncPrices(db, { actor: { principal: 'bench', ip: null, reason: null }, dryRun: false, feed: 'none' }),

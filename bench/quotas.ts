@@ -1,16 +1,14 @@
 // What quotas cost beside deciding: npm run bench:quotas. It prints; it never fails for a time.
-import { chmodSync, mkdtempSync, rmSync } from 'node:fs'
-import { cpus, tmpdir } from 'node:os'
-import { join } from 'node:path'
+import { cpus } from 'node:os'
 import { parseArgs } from 'node:util'
 import pg from 'pg'
 import { openSharedCache } from '../src/cache/shared.ts'
 import { connect, type Db } from '../src/db/connection.ts'
 import { migrateUp } from '../src/db/migrations.ts'
-import { startEmbeddedPostgres } from '../src/embedded/postgres.ts'
 import type { Services } from '../src/services/index.ts'
 import type { Principal } from '../src/services/principal.ts'
 import { openServices } from '../test/helpers/services.ts'
+import { median, onStage, quantile, startPostgres } from './stage.ts'
 
 const help = `Usage: npm run bench:quotas -- [options]
 
@@ -40,24 +38,7 @@ const TENANTS = 100
 const READS = 5_000
 
 if (values.help) process.stdout.write(help)
-else {
-  const folder = mkdtempSync(join(tmpdir(), 'purser-bench-'))
-  // As root, Postgres runs as another user, who has to pass through.
-  chmodSync(folder, 0o711)
-  const postgres = await startEmbeddedPostgres({ dataDir: join(folder, 'postgres') })
-  const db = connect(postgres.databaseUrl)
-  const pool = new pg.Pool({ connectionString: postgres.databaseUrl })
-  try {
-    await migrateUp(postgres.databaseUrl, () => {})
-    await makeQuotas(pool)
-    report({ ...(await compareThresholds(db, pool)), ...(await readStatus(db, process.env['REDIS_URL'])) })
-  } finally {
-    await pool.end()
-    await db.destroy()
-    await postgres.stop()
-    rmSync(folder, { recursive: true, force: true })
-  }
-}
+else report(await onStage(bench))
 
 type Figures = {
   /** A reservation and its commit, of many at once. */
@@ -68,6 +49,17 @@ type Figures = {
   silentMicroseconds: number
   /** Null without REDIS_URL. */
   statusMs: { p50: number; p99: number } | null
+}
+
+async function bench(stack: AsyncDisposableStack): Promise<Figures> {
+  const { databaseUrl } = await startPostgres(stack)
+  await migrateUp(databaseUrl, () => {})
+  const db = connect(databaseUrl)
+  stack.defer(() => db.destroy())
+  const pool = new pg.Pool({ connectionString: databaseUrl })
+  stack.defer(() => pool.end())
+  await makeQuotas(pool)
+  return { ...(await compareThresholds(db, pool)), ...(await readStatus(db, process.env['REDIS_URL'])) }
 }
 
 /** Platform, tenant by day and by month, user by day, with the usual thresholds; wide enough never to bind or warn. */
@@ -138,8 +130,8 @@ async function compareThresholds(db: Db, pool: pg.Pool): Promise<Omit<Figures, '
     return {
       pairMicroseconds,
       balances: rows[0]!.ids.length,
-      changeMicroseconds: quantile(withCheck, 0.5),
-      silentMicroseconds: quantile(without, 0.5),
+      changeMicroseconds: median(withCheck),
+      silentMicroseconds: median(without),
     }
   } finally {
     client.release()
@@ -177,14 +169,10 @@ async function readStatus(db: Db, redisUrl: string | undefined): Promise<Pick<Fi
       await read()
       times.push(performance.now() - startedAt)
     }
-    return { statusMs: { p50: quantile(times, 0.5), p99: quantile(times, 0.99) } }
+    return { statusMs: { p50: median(times), p99: quantile(times, 0.99) } }
   } finally {
     await shared.close()
   }
-}
-
-function quantile(numbers: number[], share: number): number {
-  return numbers.toSorted((a, b) => a - b)[Math.floor((numbers.length - 1) * share)]!
 }
 
 function report(figures: Figures): void {

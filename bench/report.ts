@@ -1,5 +1,6 @@
 import { cpus, totalmem } from 'node:os'
 import type { Answers } from './load.ts'
+import { median } from './stage.ts'
 
 /** One round: what was answered, and the processor time of a request in the measured process and in Postgres. */
 type Round = Answers & { nodeMicros: number; postgresMicros: number }
@@ -61,6 +62,11 @@ export function reportText(report: Report): string {
         ]),
       )
     }
+    const half = report.measured.find((one) => one.connections === connections && one.name === 'half')
+    if (half !== undefined) {
+      const goal = connections === 64 ? ' (aimed at: 15)' : connections === 16 ? ' (aimed at: 5)' : ''
+      lines.push(`p99 half loaded: ${median(half.rounds.map(({ p99Ms }) => p99Ms)).toFixed(1)} ms${goal}`)
+    }
     for (const ratio of ratios.filter((one) => one.connections === connections)) {
       const goal = ratio.goal > 0 ? ` (aimed at: ${ratio.goal})` : ''
       lines.push(`${ratio.name} of ${ratio.of}: ${ratio.ratio.toFixed(3)}${goal}`)
@@ -99,10 +105,6 @@ function ratiosOf({ measured }: Report) {
     )
     return [{ name, of: goal.of, connections, ratio: median(shares), goal: goal.atLeast }]
   })
-}
-
-function median(numbers: number[]): number {
-  return numbers.toSorted((a, b) => a - b)[Math.floor(numbers.length / 2)] ?? 0
 }
 
 function columns(name: string, values: string[]): string {

@@ -5,6 +5,8 @@ local key = os.getenv("BENCH_KEY")
 local tenants = tonumber(os.getenv("BENCH_TENANTS"))
 local users = tonumber(os.getenv("BENCH_USERS"))
 local run = os.getenv("BENCH_RUN")
+-- Milliseconds that a connection waits on average before each request; 0: it asks as soon as it is answered.
+local pause = tonumber(os.getenv("BENCH_PAUSE"))
 local sent = 0
 local held = {}
 
@@ -70,6 +72,13 @@ if load == "pairs" or load == "mix" then
     if status ~= 201 then return end
     local id = body:match('"reservation_id":"([^"]+)"')
     if id then held[#held + 1] = id end
+  end
+end
+
+-- Requests that know nothing of each other come at such distances. wrk does not count the pause as latency.
+if pause > 0 then
+  function delay()
+    return math.floor(-pause * math.log(1 - math.random()) + 0.5)
   end
 end
 

@@ -3,6 +3,7 @@ import { parseArgs } from 'node:util'
 import { sendLoad, type Load } from './load.ts'
 import { reportJson, reportText, type Measured, type Report } from './report.ts'
 import { KEY, setUp, TENANTS, USERS_PER_TENANT, type Setup } from './setup.ts'
+import { onStage, say } from './stage.ts'
 import { cpuSeconds, proportionalMib, residentMib } from './usage.ts'
 
 const help = `Usage: npm run bench -- [options]
@@ -15,7 +16,8 @@ Options
   --rounds N         rounds of each load, in turn (default 5); the medians are shown
   --seconds N        seconds of each load (default 6)
   --connections N,…  connections, one table for each (default 64)
-  --only a,b         some of the loads: ${'bare, reserve, hot, pairs, refused, mix, one-by-one'}
+  --only a,b         some of the loads: bare, reserve, half, hot, pairs, refused, mix, one-by-one; half is reserve at
+                     half of the rate that reserve had just before, with pauses between a connection's requests
   --reservations N   goes on with reserve until so many are made, and tells how much memory the service has then
   --json             the figures as JSON
   --help             this text
@@ -28,7 +30,7 @@ const { values } = parseArgs({
     rounds: { type: 'string', default: '5' },
     seconds: { type: 'string', default: '6' },
     connections: { type: 'string', default: '64' },
-    only: { type: 'string', default: 'bare,reserve,hot,pairs,refused,mix,one-by-one' },
+    only: { type: 'string', default: 'bare,reserve,half,hot,pairs,refused,mix,one-by-one' },
     reservations: { type: 'string', default: '0' },
     json: { type: 'boolean', default: false },
     help: { type: 'boolean', default: false },
@@ -39,24 +41,14 @@ const { values } = parseArgs({
 const WARM_REQUESTS = 20_000
 const WARM_PARTS_MAX = 6
 
-const closing: (() => unknown)[] = []
-process.on('SIGINT', () => void close().then(() => process.exit(130)))
 if (values.help) process.stdout.write(help)
 else {
-  try {
-    const report = await bench()
-    process.stdout.write(values.json ? reportJson(report) : reportText(report))
-  } finally {
-    await close()
-  }
+  const report = await onStage(bench)
+  process.stdout.write(values.json ? reportJson(report) : reportText(report))
 }
 
-async function close(): Promise<void> {
-  for (const one of closing.splice(0).toReversed()) await one()
-}
-
-async function bench(): Promise<Report> {
-  const setup = await setUp(say, closing)
+async function bench(stack: AsyncDisposableStack): Promise<Report> {
+  const setup = await setUp(stack)
   const measured: Measured[] = []
   for (const connections of values.connections.split(',').map(Number)) {
     measured.push(...(await rounds(setup, connections)))
@@ -83,6 +75,7 @@ async function rounds(setup: Setup, connections: number): Promise<Measured[]> {
     {
       bare: { of: bare, load: 'reserve' },
       reserve: { of: service, load: 'reserve' },
+      half: { of: service, load: 'reserve' },
       hot: { of: service, load: 'reserve', tenants: 1, usersPerTenant: 1 },
       pairs: { of: service, load: 'pairs' },
       refused: { of: service, load: 'refused' },
@@ -92,6 +85,9 @@ async function rounds(setup: Setup, connections: number): Promise<Measured[]> {
   const names = values.only.split(',')
   const unknown = names.filter((name) => !(name in loads))
   if (unknown.length > 0) throw new Error(`there is no load ${unknown.join(', ')}`)
+  if (names.includes('half') && !names.slice(0, names.indexOf('half')).includes('reserve')) {
+    throw new Error('half comes after reserve, whose rate it halves')
+  }
   const last = Number(values.rounds)
   const measured: Measured[] = names.map((name) => ({ name, connections, rounds: [] }))
   for (let round = 0; round <= last; round += 1) {
@@ -108,7 +104,10 @@ async function rounds(setup: Setup, connections: number): Promise<Measured[]> {
           usersPerTenant: USERS_PER_TENANT,
           run: `${round}.${part}-${one.name}-${connections}-${process.pid}`,
           ...load,
+          ...(one.name === 'half' && { pauseMs: pauseFor(connections, measured) }),
         })
+      // reserve warms up for half as well.
+      if (round === 0 && one.name === 'half') continue
       if (round === 0) {
         for (let part = 0, sent = 0; part < WARM_PARTS_MAX && sent < WARM_REQUESTS; part += 1) {
           sent += (await send(2, part)).requests
@@ -125,6 +124,12 @@ async function rounds(setup: Setup, connections: number): Promise<Measured[]> {
     }
   }
   return measured
+}
+
+/** The pause with which so many connections make half of the requests that they made of the last load `reserve`. */
+function pauseFor(connections: number, measured: Measured[]): number {
+  const full = measured.find(({ name }) => name === 'reserve')!.rounds.at(-1)!
+  return (connections * 2_000) / full.requestsPerSecond
 }
 
 /** Goes on until so many reservations are made, and looks at the memory then. */
@@ -147,8 +152,4 @@ async function fill({ pool, service, postgresPid }: Setup, reservations: number)
     made = await count()
   }
   return { reservations: made, serviceMib: residentMib(service.pid), postgresMib: proportionalMib(postgresPid) }
-}
-
-function say(line: string): void {
-  process.stderr.write(`${line}\n`)
 }

@@ -1,9 +1,7 @@
-import { chmodSync, mkdtempSync, rmSync } from 'node:fs'
-import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import pg from 'pg'
-import { startEmbeddedPostgres } from '../src/embedded/postgres.ts'
 import { startNode, startService, type Running } from './processes.ts'
+import { openFolder, say, startPostgres } from './stage.ts'
 
 export const KEY = 'bench-admin-key-0123456789abcdef'
 export const TENANTS = 1_000
@@ -19,28 +17,15 @@ export type Setup = {
   emptyMs: number
 }
 
-/**
- * The service on a Postgres of its own that flushes to disk, with quotas for every tenant and user, and both yardsticks.
- *
- * @param closing takes what puts all of it away, also where this fails half-way.
- */
-export async function setUp(say: (line: string) => void, closing: (() => unknown)[]): Promise<Setup> {
-  const folder = mkdtempSync(join(tmpdir(), 'purser-bench-'))
-  closing.push(() => rmSync(folder, { recursive: true, force: true }))
-  // As root, Postgres runs as another user, who has to pass through.
-  chmodSync(folder, 0o711)
-
+/** The service on a Postgres of its own that flushes to disk, with quotas for every tenant and user, and both yardsticks. */
+export async function setUp(stack: AsyncDisposableStack): Promise<Setup> {
   say('starting on an empty folder')
-  const first = await startService({ PURSER_DATA_DIR: join(folder, 'own'), PURSER_ADMIN_KEY: KEY })
-  closing.push(() => first.stop())
+  const first = await startService({ PURSER_DATA_DIR: join(openFolder(stack), 'own'), PURSER_ADMIN_KEY: KEY })
+  stack.defer(() => first.stop())
   await answers(first)
   await first.stop()
 
-  const postgres = await startEmbeddedPostgres({
-    dataDir: join(folder, 'given'),
-    settings: { shared_buffers: '512MB', max_wal_size: '4GB' },
-  })
-  closing.push(() => postgres.stop())
+  const postgres = await startPostgres(stack, { shared_buffers: '512MB', max_wal_size: '4GB' })
   const environment = {
     DATABASE_URL: postgres.databaseUrl,
     PURSER_ADMIN_KEY: KEY,
@@ -50,16 +35,16 @@ export async function setUp(say: (line: string) => void, closing: (() => unknown
   const migrating = await startService(environment)
   await migrating.stop()
   const pool = new pg.Pool({ connectionString: postgres.databaseUrl })
-  closing.push(() => pool.end())
+  stack.defer(() => pool.end())
   say(`making four quotas for each of ${TENANTS} tenants x ${USERS_PER_TENANT} users`)
   await makeQuotas(pool)
   const service = await startService(environment)
-  closing.push(() => service.stop())
+  stack.defer(() => service.stop())
   await answers(service)
   const bare = await startNode(['bench/bare.ts'], { BENCH_KEY: KEY })
-  closing.push(() => bare.stop())
+  stack.defer(() => bare.stop())
   const oneByOne = await startNode(['bench/one-by-one.ts'], { DATABASE_URL: postgres.databaseUrl })
-  closing.push(() => oneByOne.stop())
+  stack.defer(() => oneByOne.stop())
   return { pool, postgresPid: postgres.pid, service, bare, oneByOne, emptyMs: first.startedMs }
 }
 
