@@ -12,6 +12,7 @@ type Node = {
   Schema?: string
   'Relation Name'?: string
   'Index Cond'?: string
+  'Join Filter'?: string
   'CTE Name'?: string
   'Subplan Name'?: string
   'Sort Key'?: string[]
@@ -291,3 +292,23 @@ for (const [n, { state, prepare }] of STATES.entries()) {
     assertLockOrder(t, statements)
   })
 }
+
+t.test('the check of the books does not compare each line of cost with each correction', async (t) => {
+  const { pool } = await createDatabase(t)
+  await pool.query(`
+    insert into copilot_internal.record_corrections (corrects, reversal_id, successor_id, corrected_at, reason)
+    select gen_random_uuid(), gen_random_uuid(), gen_random_uuid(), now(), 'test' from generate_series(1, 5000)`)
+  await pool.query('vacuum analyze')
+  const { rows } = await pool.query<{ body: string }>(
+    `select prosrc as body from pg_proc where oid = 'copilot_internal.check_integrity'::regproc`,
+  )
+  const explained = await pool.query<{ 'QUERY PLAN': [{ Plan: Node }] }>(`explain (format json) ${rows[0]!.body}`)
+  const joins = [...walk(explained.rows[0]!['QUERY PLAN'][0].Plan)].filter((node) =>
+    node.Plans?.some((child) => [...walk(child)].some((one) => one['Relation Name'] === 'record_corrections')),
+  )
+  t.ok(joins.length > 0)
+  t.same(
+    joins.map((node) => node['Join Filter'] ?? '').filter((filter) => /corrects|reversal_id/.test(filter)),
+    [],
+  )
+})
