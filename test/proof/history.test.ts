@@ -11,7 +11,9 @@ import { openInstance } from './instance.ts'
 
 const INSTANCES = 10
 const CLIENTS = 60
-const REQUESTS = sizeFrom('PURSER_TEST_HISTORY_REQUESTS', 3_000)
+/** Of one run: after so many the limits of all quotas are used up. */
+const REQUESTS = 3_000
+const RUNS = sizeFrom('PURSER_TEST_HISTORY_RUNS', 1)
 const seed = printedSeed(t)
 
 /** Millionths of a USD. */
@@ -33,40 +35,45 @@ type Request = { key: string; body: Body; scopes: string[]; amount: number }
 /** How a hold is to be settled; commits of one hold may differ, then one of them wins. */
 type Plan = { id: string; amount: number; release: boolean; sent: number }
 
-class Client {
-  static readonly requests: Request[] = []
-  static readonly granted: Request[] = []
-  static readonly plans: Plan[] = []
-  static unavailable = 0
+/** What the clients of one run know of each other. */
+class Run {
+  readonly history: History = { quotas: [], reserves: [], settles: [] }
+  readonly requests: Request[] = []
+  readonly granted: Request[] = []
+  readonly plans: Plan[] = []
+  unavailable = 0
+}
 
+class Client {
   readonly #random: Random
-  readonly #history: History
+  readonly #run: Run
   readonly #urls: string[]
 
-  constructor(n: number, history: History, urls: string[]) {
-    this.#random = new Random(seed + n * 7919)
-    this.#history = history
+  constructor(seed: number, run: Run, urls: string[]) {
+    this.#random = new Random(seed)
+    this.#run = run
     this.#urls = urls
   }
 
   /** One request of any kind, to any instance. */
   async act(n: number): Promise<void> {
     const random = this.#random
+    const { requests, granted } = this.#run
     const dice = random.next()
     const plan = this.#somePlan()
     if (plan !== undefined && dice < 0.5) return plan.release ? this.#release(plan.id) : this.#commit(plan)
-    if (Client.requests.length > 0 && dice < 0.62) return this.#reserve(random.pick(Client.requests.slice(-80)))
-    if (Client.granted.length > 0 && dice < 0.65) {
-      const known = random.pick(Client.granted)
+    if (requests.length > 0 && dice < 0.62) return this.#reserve(random.pick(requests.slice(-80)))
+    if (granted.length > 0 && dice < 0.65) {
+      const known = random.pick(granted)
       return this.#reserve({ ...known, body: { ...known.body, estimated_cost_usd: 77 }, amount: units(77) })
     }
     const request = this.#newRequest(n)
-    Client.requests.push(request)
+    requests.push(request)
     return this.#reserve(request)
   }
 
   #somePlan(): Plan | undefined {
-    const { plans } = Client
+    const { plans } = this.#run
     if (plans.length === 0) return undefined
     // The oldest first, so that money comes back; each is settled up to three times.
     const place = this.#random.whole(0, Math.min(plans.length, 40) - 1)
@@ -95,6 +102,7 @@ class Client {
   }
 
   async #reserve(request: Request): Promise<void> {
+    const { history, granted, plans } = this.#run
     const { key, body, scopes, amount } = request
     const { status, json, sent, answered, replayed } = await this.#post('/v1/reservations', body, {
       'idempotency-key': key,
@@ -102,18 +110,18 @@ class Client {
     const about = { key, body: JSON.stringify(body), scopes, amount, sent, answered }
     if (status === 201) {
       const id: string = json.reservation_id
-      this.#history.reserves.push({
+      history.reserves.push({
         ...about,
         status: replayed ? 'replayed' : 'granted',
         id,
         balances: balancesOf(json.quotas),
       })
       if (replayed) return
-      Client.granted.push(request)
-      Client.plans.push({ id, amount, release: this.#random.chance(0.5), sent: 0 })
+      granted.push(request)
+      plans.push({ id, amount, release: this.#random.chance(0.5), sent: 0 })
     } else if (status === 429) {
-      this.#history.reserves.push({ ...about, status: 'refused', balances: balancesOf(json.violations) })
-    } else if (status === 422) this.#history.reserves.push({ ...about, status: 'mismatch' })
+      history.reserves.push({ ...about, status: 'refused', balances: balancesOf(json.violations) })
+    } else if (status === 422) history.reserves.push({ ...about, status: 'mismatch' })
     else throw new Error(`reserve answered ${status}: ${JSON.stringify(json)}`)
   }
 
@@ -124,15 +132,15 @@ class Client {
     })
     const about = { kind: 'commit' as const, id, cost, sent, answered }
     if (status === 200) {
-      this.#history.settles.push({ ...about, status: 'committed', recordId: json.cost_record_id })
-    } else if (status === 409) this.#history.settles.push({ ...about, status: 'conflict' })
+      this.#run.history.settles.push({ ...about, status: 'committed', recordId: json.cost_record_id })
+    } else if (status === 409) this.#run.history.settles.push({ ...about, status: 'conflict' })
     else throw new Error(`commit answered ${status}: ${JSON.stringify(json)}`)
   }
 
   async #release(id: string): Promise<void> {
     const { status, json, sent, answered } = await this.#post(`/v1/reservations/${id}/release`, {})
     if (status !== 200) throw new Error(`release answered ${status}: ${JSON.stringify(json)}`)
-    this.#history.settles.push({ kind: 'release', id, sent, answered, status: 'released' })
+    this.#run.history.settles.push({ kind: 'release', id, sent, answered, status: 'released' })
   }
 
   /** Sends until something was decided: a machine that is busy elsewhere may keep Postgres out of reach for a while. */
@@ -141,7 +149,7 @@ class Client {
     for (;;) {
       const answer = await this.#try(path, body, headers)
       if (answer.status !== 503) return { ...answer, sent, answered: performance.now() }
-      Client.unavailable += 1
+      this.#run.unavailable += 1
     }
   }
 
@@ -162,12 +170,20 @@ function balancesOf(quotas: { quota_id: number; spent_usd: number; reserved_usd:
   return quotas.map((one) => ({ quotaId: one.quota_id, usedAmount: units(one.spent_usd) + units(one.reserved_usd) }))
 }
 
-t.test('ten instances at once leave a history that can be: no limit exceeded, one effect a key', async (t) => {
+for (let n = 0; n < RUNS; n += 1) {
+  t.test(
+    `ten instances at once leave a history that can be: no limit exceeded, one effect a key (seed ${seed + n})`,
+    (t) => play(t, seed + n),
+  )
+}
+
+async function play(t: Test, seed: number): Promise<void> {
   const database = await createDatabase(t)
   // One after the other: building an app keeps this process busy for longer than a pool waits for a connection.
   const urls: string[] = []
   while (urls.length < INSTANCES) urls.push(await openInstance(t, database.url))
-  const history: History = { quotas: [], reserves: [], settles: [] }
+  const run = new Run()
+  const { history } = run
   for (const { name, ...quota } of QUOTAS) {
     const response = await fetch(`${urls[0]}/v1/quotas`, {
       method: 'PUT',
@@ -185,7 +201,7 @@ t.test('ten instances at once leave a history that can be: no limit exceeded, on
   const storm = async () => {
     await Promise.all(
       Array.from({ length: CLIENTS }, async (_, n) => {
-        const client = new Client(n, history, urls)
+        const client = new Client(seed + n * 7919, run, urls)
         while (next < REQUESTS) await client.act(next++)
       }),
     ).finally(() => (next = REQUESTS))
@@ -207,7 +223,7 @@ t.test('ten instances at once leave a history that can be: no limit exceeded, on
   t.same([...above], [], `${looks} looks at the balances meanwhile`)
   const counts = new Map<string, number>()
   for (const { status } of [...history.reserves, ...history.settles]) counts.set(status, (counts.get(status) ?? 0) + 1)
-  t.comment(JSON.stringify({ ...Object.fromEntries(counts), unavailable: Client.unavailable }))
+  t.comment(JSON.stringify({ ...Object.fromEntries(counts), unavailable: run.unavailable }))
   for (const status of ['granted', 'replayed', 'refused', 'mismatch', 'committed', 'conflict', 'released'])
     t.ok((counts.get(status) ?? 0) > REQUESTS / 1_000, `${status}: the history has some of each kind`)
   const bound = history.quotas.filter(({ quotaId }) =>
@@ -217,7 +233,7 @@ t.test('ten instances at once leave a history that can be: no limit exceeded, on
   t.same(impossibilities(history), [])
   await assertAsAnswered(t, database.pool, history)
   await assertHealthy(t, database.pool)
-})
+}
 
 /** That the tables hold what was answered and nothing else. */
 async function assertAsAnswered(t: Test, pool: pg.Pool, { reserves, settles }: History): Promise<void> {
