@@ -83,8 +83,8 @@ async function start(): Promise<number> {
     closing.push(() => db.destroy())
     const keptDb = connect(databaseUrl, { connectionsMax: KEPT_CONNECTIONS_MAX, roles })
     closing.push(() => keptDb.destroy())
-    // One for retention, one for roll-ups, one for what watches the books: none waits for another.
-    const patientDb = connect(databaseUrl, { connectionsMax: 3, statementMs: RETENTION_STATEMENT_MS, roles })
+    // For retention, for roll-ups, for what watches the books, and for who asks about them: none waits for another.
+    const patientDb = connect(databaseUrl, { connectionsMax: 4, statementMs: RETENTION_STATEMENT_MS, roles })
     closing.push(() => patientDb.destroy())
 
     // Who may write to Redis does not know the way into the database; another release may store other forms.

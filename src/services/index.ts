@@ -34,7 +34,7 @@ import { listEvents } from './events.ts'
 import { extend } from './extend.ts'
 import { giveUp } from './give-up.ts'
 import { listReservations } from './list-reservations.ts'
-import { readIntegrity, watchIntegrity } from './integrity.ts'
+import { integrityReader, watchIntegrity } from './integrity.ts'
 import { keepPricesCurrent, syncPrices, type PriceSyncDeps } from './price-sync.ts'
 import { listE2bPrices, listModelPrices, publishE2bPrice, publishModelPrice } from './pricing.ts'
 import type { Principal } from './principal.ts'
@@ -199,7 +199,7 @@ export function createServices(deps: ServiceDeps) {
     listKeys: (afterId: string | null, limit: number) => listKeys(deps, afterId, limit),
     watchIntegrity: () => watchIntegrity(deps.retention),
     watchCosts: () => watchCosts(deps.retention),
-    readIntegrity: (principal: Principal) => readIntegrity(deps, principal),
+    readIntegrity: integrityReader(deps.retention),
     revokeKey: (actor: Actor, keyId: string) => revokeKey(deps, actor, keyId),
     rotateKey: (actor: Actor, ...request: Tail<typeof rotateKey>) => rotateKey(deps, actor, ...request),
     keepRetention: (signal: AbortSignal) => keepRetention(deps.retention, signal),

@@ -1,5 +1,5 @@
 import { checkIntegrity, type BrokenInvariant } from '../db/check-integrity.ts'
-import { readReport, type Db } from '../db/connection.ts'
+import type { Db } from '../db/connection.ts'
 import { tellBrokenIntegrity } from '../db/events.ts'
 import { Problem } from '../errors.ts'
 import type { Principal } from './principal.ts'
@@ -22,11 +22,7 @@ export function remedyOf(invariant: string): string {
   return REMEDIES[invariant] ?? OTHERWISE
 }
 
-/**
- * Checks the books, and tells of it where they are broken: integrity.broken, once a day. Answers how many rows break them.
- *
- * @param deps.db a connection whose statements may take minutes: every record is read.
- */
+/** Checks the books, and tells of it where they are broken: integrity.broken, once a day. Answers how many rows break them. */
 export async function watchIntegrity({ db }: { db: Db }): Promise<number> {
   const broken = await checkIntegrity(db)
   if (broken.length > 0) await tellBrokenIntegrity(db, broken)
@@ -35,11 +31,27 @@ export async function watchIntegrity({ db }: { db: Db }): Promise<number> {
 
 export type Integrity = { healthy: boolean; broken: BrokenInvariant[] }
 
-/** Every broken invariant of the money, over all tenants. @throws forbidden for a principal that is bound to a tenant. */
-export async function readIntegrity({ db }: { db: Db }, principal: Principal): Promise<Integrity> {
-  if (principal.tenantId !== null) {
-    throw new Problem('forbidden', `This key is bound to tenant ${principal.tenantId}; the check is over all tenants`)
+/**
+ * Reads every broken invariant of the money, over all tenants; who asks while a check runs gets what the next one finds,
+ * together with all others who wait for it: the check reads every record, and never more than one runs for them.
+ *
+ * @param deps.db connections whose statements may take minutes. The reader throws forbidden for a principal that is bound
+ * to a tenant.
+ */
+export function integrityReader({ db }: { db: Db }): (principal: Principal) => Promise<Integrity> {
+  let running: Promise<unknown> = Promise.resolve()
+  let next: Promise<Integrity> | undefined
+  const check = async (): Promise<Integrity> => {
+    next = undefined
+    const broken = await checkIntegrity(db)
+    return { healthy: broken.length === 0, broken }
   }
-  const broken = await readReport(db, null, checkIntegrity)
-  return { healthy: broken.length === 0, broken }
+  return async (principal) => {
+    if (principal.tenantId !== null) {
+      throw new Problem('forbidden', `This key is bound to tenant ${principal.tenantId}; the check is over all tenants`)
+    }
+    next ??= running.then(check, check)
+    running = next
+    return next
+  }
 }
