@@ -43,7 +43,7 @@ begin
   select d.o_amounts[1]::text as amount, d.o_granted_units[1] as units, d.o_notes[1]::json as note into v_decision
     from copilot_internal.decide_spend(
       array[p_amount], array[p_fixed], array[p_per_unit], array[1, 0, 0], array[1], array[cardinality(v_periods.ids)],
-      v_balances.limits, v_balances.spent, v_balances.reserved, v_balances.modes) d;
+      v_balances.limits, v_balances.spent, v_balances.reserved, v_balances.modes, p_in_order => true) d;
   -- With nothing to add, the balances are read only. Their limits cannot change under lock (0); what is spent and held can.
   v_nothing := array_fill(0::numeric, array[cardinality(v_periods.ids)]);
   select * into v_change from copilot_internal.change_balances(v_periods.ids, v_nothing, v_nothing, 'warned', v_now);

@@ -2,13 +2,14 @@
 -- used + amount <= limit (rule 2). A pure function over arrays; reserve_spend() feeds it and writes the outcome.
 -- p_amounts[i]: what item i wants, null where it is not to be decided. Where it takes less: p_fixed[i] USD, and p_per_unit[i] USD
 -- for each unit that fits (0: all or nothing). p_item_scopes: three scope numbers an item, 0 for none.
+-- p_in_order: what an item gets is taken before the next one is decided; else each is decided as if it were the only one.
 -- Balances p_first[s] to p_last[s] are scope s's. p_modes[b]: 2 enforce, 1 warn, 0 off.
 -- o_amounts[i]: the amount granted, or null. o_granted_units[i]: set where less than asked was granted.
 -- o_notes[i]: json of the refusal (room over the enforced balances, the violated ones with what was held) or of the warnings.
 create or replace function copilot_internal.decide_spend(
   p_amounts numeric[], p_fixed numeric[], p_per_unit numeric[], p_item_scopes integer[],
   p_first integer[], p_last integer[],
-  p_limits numeric[], p_spent numeric[], p_reserved numeric[], p_modes integer[],
+  p_limits numeric[], p_spent numeric[], p_reserved numeric[], p_modes integer[], p_in_order boolean,
   out o_amounts numeric[], out o_granted_units numeric[], out o_notes text[]
 )
 language plpgsql immutable
@@ -59,7 +60,7 @@ begin
            and (p_modes[v_balance] = 2 or v_room is null or v_amount <= v_room) then
           v_list := v_list || ',[' || (v_balance - 1) || ',"' || p_spent[v_balance] || '","' || v_reserved[v_balance] || '"]';
         end if;
-        if v_room is null or v_amount <= v_room then
+        if p_in_order and (v_room is null or v_amount <= v_room) then
           v_reserved[v_balance] := v_reserved[v_balance] + v_amount;
         end if;
       end loop;
@@ -76,4 +77,4 @@ begin
     end if;
   end loop;
 end $$;
-comment on function copilot_internal.decide_spend(numeric[], numeric[], numeric[], integer[], integer[], integer[], numeric[], numeric[], numeric[], integer[]) is 'Yes or no by quota for items in order, over arrays.';
+comment on function copilot_internal.decide_spend(numeric[], numeric[], numeric[], integer[], integer[], integer[], numeric[], numeric[], numeric[], integer[], boolean) is 'Yes or no by quota for items in order or each alone, over arrays.';

@@ -118,7 +118,7 @@ begin
       ) b
       cross join lateral copilot_internal.decide_spend(
         array[v_new.reserved_usd], array[v_new.reserved_usd], array[0::numeric], array[1, 0, 0], array[1], array[cardinality(v_open)],
-        v_balances.limits, v_balances.spent, b.reserved, b.modes) d;
+        v_balances.limits, v_balances.spent, b.reserved, b.modes, p_in_order => true) d;
     if v_amount is null then
       select * into v_change from copilot_internal.change_balances(
         v_open, array_fill(0::numeric, array[cardinality(v_open)]), array_fill(0::numeric, array[cardinality(v_open)]), 'warned', v_now);

@@ -1,9 +1,10 @@
--- reserve_spend: hold each item's amount in every quota that applies, all or none per item, as if the items came in order.
+-- reserve_spend: hold each item's amount in every quota that applies, all or none per item, as if the items came one after the
+-- other: those that the look refuses first, then all others in order.
 --
 -- The distinct scopes of the batch are (p_types[s], p_tenants[s], p_users[s]), '' for none. Item i wants p_amounts[i] USD, in the
 -- scopes p_item_scopes[3i-2 .. 3i] (numbers from 1; 0 for none); p_items[i] is the rest of it.
 -- p_enforcement: the service's; the weaker of it and the quota's applies. p_look_first: read the balances before anything is
--- written, so that a refusal costs no write: worth its while where refusals are likely. It changes no answer.
+-- written, so that a refusal costs no write: worth its while where refusals are likely.
 -- Answers { now, ids, first, last, balances, outcomes }: balances as change_balances() answers them; those of scope s are
 -- ids[first[s]] to ids[last[s]], from 1. outcomes is null where each item is granted as asked; else outcomes[i] is one of
 --   { "granted": amount, "units": those granted where it is less than asked, "warned": [[balance, spent, reserved], ...] }
@@ -64,7 +65,8 @@ begin
   v_now := copilot_internal.clock_now();
   select * into v_periods from copilot_internal.scope_periods(p_types, p_tenants, p_users, v_now);
 
-  if p_look_first then
+  -- What adds nothing is decided by a look alone: it locks no balance.
+  if p_look_first or 0 = any (p_amounts) then
     select * into v_balances from copilot_internal.read_balances(v_periods.ids, v_now, v_service);
     v_deltas := copilot_internal.sum_by_balance(v_granted, p_item_scopes, v_periods.first, v_periods.last);
     -- Where everything fits together, no item needs a look of its own.
@@ -89,9 +91,11 @@ begin
           limit 1
         ) known on true
         order by i.n);
+      -- Refused here is what would not fit alone. What fits alone but not with others waits for the locks: nobody knows yet
+      -- which of them are granted, and what is refused in the end must not have taken another's room.
       select d.o_amounts, d.o_granted_units, d.o_notes into v_granted, v_units, v_notes
         from copilot_internal.decide_items(p_items, v_wanted, p_item_scopes, v_periods.first, v_periods.last,
-          v_balances.limits, v_balances.spent, v_balances.reserved, v_balances.modes) d;
+          v_balances.limits, v_balances.spent, v_balances.reserved, v_balances.modes, p_in_order => false) d;
     end if;
   end if;
 
@@ -136,7 +140,7 @@ begin
       p_items, array(select case when g.granted is not null then v_wanted[g.n] end from unnest(v_granted) with ordinality g(granted, n) order by g.n),
       p_item_scopes, v_periods.first, v_periods.last, v_balances.limits, v_balances.spent,
       array(select b.reserved - b.delta from unnest(v_balances.reserved, v_deltas) with ordinality b(reserved, delta, n) order by b.n),
-      v_balances.modes);
+      v_balances.modes, p_in_order => true);
     perform copilot_internal.amend_reservations(p_items, v_granted, v_again.o_amounts, v_again.o_granted_units, v_now);
     select * into v_change from copilot_internal.change_balances(v_periods.ids, v_nothing,
       array(select f.final - f.first from unnest(

@@ -89,9 +89,9 @@ type Answer = {
 }
 
 /**
- * Decides a batch of 1 to 500 items in order, in one round trip; decisions[i] is for items[i].
+ * Decides a batch of 1 to 500 items in one round trip, in order but for those that a look refuses; decisions[i] is for items[i].
  *
- * @param lookFirst where refusals are likely: a refusal then costs no write. It changes no answer.
+ * @param lookFirst where refusals are likely: what would not fit alone is refused first, which costs no write.
  * @throws errors of Postgres as they are; nothing is decided then.
  */
 export async function reserveSpend(

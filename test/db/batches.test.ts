@@ -6,7 +6,7 @@ import { setEnvironmentDefaults } from '../../src/db/quotas.ts'
 import { reserveSpend, type ReserveItem } from '../../src/db/reserve-spend.ts'
 import { createDatabase } from '../helpers/database.ts'
 import { assertHealthy } from '../helpers/integrity.ts'
-import { booking, hold } from '../helpers/spend.ts'
+import { booking, hold, openSession } from '../helpers/spend.ts'
 
 const database = await createDatabase(t)
 const db = connect(database.url)
@@ -103,5 +103,28 @@ t.test('an item that Postgres does not take fails alone in a batch of others, so
     `select count(*)::integer as holds from copilot_internal.reservations where tenant_id like 'p-%'`,
   )
   t.same(rows, [{ holds: 6 }])
+  await assertHealthy(t, database.pool)
+})
+
+t.test('what an item would have taken does not refuse the next where it is refused in the end', async (t) => {
+  const [other, batch] = [openSession(t, database.url), openSession(t, database.url)]
+  await reserveSpend(db, [hold('looked', '1')], 'enforce')
+  const { rows } = await batch.pool.query<{ pid: number }>('select pg_backend_pid() as pid')
+  await other.pool.query('begin')
+  t.match(await other.reserve(hold('looked', '10')), [{ outcome: { granted: '10' } }])
+  // Both fit where the batch looks, but not together; the first does not fit any more once the balance is free.
+  const deciding = batch.reserve(hold('looked', '45'), hold('looked', '8'), hold('looked', '60'))
+  for (;;) {
+    const { rows: waits } = await database.pool.query('select where cardinality(pg_blocking_pids($1)) > 0', [
+      rows[0]!.pid,
+    ])
+    if (waits.length > 0) break
+  }
+  await other.pool.query('commit')
+  t.match(await deciding, [
+    { outcome: { refused: { largest_allowed_usd: /^39/, violations: [[Number, /^0/, /^11/]] } } },
+    { outcome: { granted: '8' } },
+    { outcome: { refused: { largest_allowed_usd: /^49/, violations: [[Number, /^0/, /^1/]] } } },
+  ])
   await assertHealthy(t, database.pool)
 })

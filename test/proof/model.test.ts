@@ -8,6 +8,7 @@ import { uuidv7 } from 'uuidv7'
 import { expireReservations } from '../../src/db/expire-reservations.ts'
 import { extendReservation } from '../../src/db/extend-reservation.ts'
 import { deleteQuota, setQuotas } from '../../src/db/quotas.ts'
+import { reserveSpend } from '../../src/db/reserve-spend.ts'
 import { createDatabase } from '../helpers/database.ts'
 import { printedSeed, sizeFrom } from '../helpers/seed.ts'
 import { booking, hashOf, hold, openSession, spending, type Session } from '../helpers/spend.ts'
@@ -62,6 +63,7 @@ const wish = fc.oneof(
     weight: 6,
     arbitrary: fc.record({
       reserve: fc.array(fc.record({ n: one, other: fc.boolean() }), { minLength: 1, maxLength: 6 }),
+      looks: fc.boolean(),
     }),
   },
   {
@@ -132,7 +134,7 @@ function operationOf(wished: Wish, state: State, { requests }: Real): Operation 
       return { ...rest, id: uuidv7(), key: keyed ? `request ${n}` : null, hash }
     })
     holds.push(...items.map(({ id }) => id))
-    return { kind: 'reserve', items }
+    return { kind: 'reserve', items, looks: wished.looks }
   }
   if ('commit' in wished) {
     const items = wished.commit.map(({ n, cost }) => {
@@ -175,8 +177,9 @@ function operationOf(wished: Wish, state: State, { requests }: Real): Operation 
 async function perform(session: Session, todo: Operation): Promise<unknown> {
   switch (todo.kind) {
     case 'reserve': {
-      const decisions = await session.reserve(
-        ...todo.items.map((item) =>
+      const decisions = await reserveSpend(
+        session.db,
+        todo.items.map((item) =>
           hold(item.tenant, item.amount, {
             reservation_id: item.id,
             user_id: item.user,
@@ -188,6 +191,8 @@ async function perform(session: Session, todo: Operation): Promise<unknown> {
             ...(item.unit === null ? {} : { per_unit_usd: item.unit, caps_name: 'max_output_tokens' }),
           }),
         ),
+        'enforce',
+        todo.looks,
       )
       return decisions.map(({ outcome }) => {
         if ('granted' in outcome) {
@@ -439,7 +444,7 @@ const commands = fc.commands(
 
 /** At once only one item a call: a batch's answers say how its items stood to each other, not in which order it came. */
 function single(wished: Wish): Wish {
-  if ('reserve' in wished) return { reserve: wished.reserve.slice(0, 1) }
+  if ('reserve' in wished) return { ...wished, reserve: wished.reserve.slice(0, 1) }
   if ('commit' in wished) return { commit: wished.commit.slice(0, 1) }
   if ('release' in wished) return { release: wished.release.slice(0, 1) }
   if ('record' in wished) return { record: wished.record.slice(0, 1) }

@@ -9,7 +9,7 @@ export type QuotaName = { scope: string; period: string }
 
 /** One call; amounts in USD as decimal text, times in ms. */
 export type Operation =
-  | { kind: 'reserve'; items: ReserveWish[] }
+  | { kind: 'reserve'; items: ReserveWish[]; looks: boolean }
   | { kind: 'commit'; items: { id: string; cost: string; recordId: string; reversalId: string }[] }
   | { kind: 'release'; ids: string[] }
   | { kind: 'extend'; id: string; total: string | null; ttlSeconds: number | null }
@@ -111,7 +111,7 @@ export class Model {
   apply(one: Operation): unknown {
     switch (one.kind) {
       case 'reserve':
-        return this.#reserve(one.items)
+        return this.#reserve(one.items, one.looks)
       case 'commit':
         return one.items.map((item) => this.#commit(item))
       case 'release':
@@ -195,15 +195,31 @@ export class Model {
 
   // ---- Holds
 
-  /** A repeat in one batch shares the first one's answer, also where that is a refusal. */
-  #reserve(items: ReserveWish[]): unknown[] {
+  /**
+   * A look refuses first what would not fit alone; what adds nothing is always looked at. A repeat in one batch shares the
+   * first one's answer, also where that is a refusal.
+   */
+  #reserve(items: ReserveWish[], looks: boolean): unknown[] {
     for (const { tenant, user } of items) this.#running(scopesOf(tenant, user))
     const refusals = new Map<string, unknown>()
+    const refused = new Map<ReserveWish, unknown>()
+    const refuse = (item: ReserveWish, outcome: unknown) => {
+      refused.set(item, outcome)
+      if (item.key !== null) refusals.set(item.key, outcome)
+    }
+    if (looks || items.some(({ amount }) => new Big(amount).eq(0))) {
+      for (const item of items) {
+        if (item.key !== null && (this.keys.has(item.key) || items.find(({ key }) => key === item.key) !== item))
+          continue
+        const outcome = this.#offer(item)
+        if ('refused' in outcome) refuse(item, outcome)
+      }
+    }
     return items.map((item) => {
-      const known = refusals.get(item.key ?? '')
+      const known = refused.get(item) ?? refusals.get(item.key ?? '')
       if (known !== undefined) return known
       const outcome = this.#decide(item)
-      if (item.key !== null && 'refused' in outcome) refusals.set(item.key, outcome)
+      if ('refused' in outcome) refuse(item, outcome)
       return outcome
     })
   }
@@ -211,6 +227,23 @@ export class Model {
   #decide(item: ReserveWish): object {
     const known = item.key === null ? undefined : this.keys.get(item.key)
     if (known !== undefined) return known.hash === item.hash ? { replayed: known.id } : { mismatch: true }
+    const offer = this.#offer(item)
+    if ('refused' in offer) return offer
+    const { balances, until, amount, units } = offer
+    const warned = balances.filter((one) => one.enforcement === 'warn' && amount.gt(roomOf(one))).length
+    for (const balance of balances) balance.reserved = balance.reserved.plus(amount)
+    const made: Hold = {
+      ...{ id: item.id, hash: item.hash, tenant: item.tenant, user: item.user, amount, capped: units !== null },
+      ...{ status: 'reserved', cost: null, charged: null, charge: null, charges: item.charge, balances },
+      ...{ grantedAt: this.now, expiresAt: this.now + item.ttlSeconds * 1000, periodsEndAt: until },
+    }
+    this.holds.set(made.id, made)
+    if (item.key !== null) this.keys.set(item.key, made)
+    return { granted: plain(amount), units, warned }
+  }
+
+  /** What an item would get now. */
+  #offer(item: ReserveWish) {
     const { balances, until } = this.#running(scopesOf(item.tenant, item.user))
     const room = roomIn(balances)
     let amount = new Big(item.amount)
@@ -223,16 +256,7 @@ export class Model {
       }
     }
     if (room !== null && amount.gt(room)) return refusalOf(balances, amount, room)
-    const warned = balances.filter((one) => one.enforcement === 'warn' && amount.gt(roomOf(one))).length
-    for (const balance of balances) balance.reserved = balance.reserved.plus(amount)
-    const made: Hold = {
-      ...{ id: item.id, hash: item.hash, tenant: item.tenant, user: item.user, amount, capped: units !== null },
-      ...{ status: 'reserved', cost: null, charged: null, charge: null, charges: item.charge, balances },
-      ...{ grantedAt: this.now, expiresAt: this.now + item.ttlSeconds * 1000, periodsEndAt: until },
-    }
-    this.holds.set(made.id, made)
-    if (item.key !== null) this.keys.set(item.key, made)
-    return { granted: plain(amount), units, warned }
+    return { balances, until, amount, units }
   }
 
   #commit({ id, cost, recordId, reversalId }: { id: string; cost: string; recordId: string; reversalId: string }) {
