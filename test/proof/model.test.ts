@@ -334,11 +334,19 @@ const agree = (answer: unknown, expected: unknown) =>
 
 async function balancesIn({ pool }: Session): Promise<string[]> {
   const { rows } = await pool.query<
-    QuotaName & Record<'limit' | 'spent' | 'opening' | 'reserved' | 'startsAt' | 'endsAt', string> & { closed: boolean }
+    QuotaName &
+      Record<'limit' | 'spent' | 'opening' | 'reserved' | 'startsAt' | 'endsAt', string> & {
+        closed: boolean
+        named: number
+      }
   >(`
     select concat_ws('/', tenant_id, user_id) as scope, period, limit_usd as limit, spent, opening_usd as opening, reserved,
-           closed_at is not null as closed, extract(epoch from starts_at) * 1000 as "startsAt", extract(epoch from ends_at) * 1000 as "endsAt"
-    from copilot_internal.quota_periods`)
+           closed_at is not null as closed, extract(epoch from starts_at) * 1000 as "startsAt", extract(epoch from ends_at) * 1000 as "endsAt",
+           (select count(*)::integer from (
+              select quota_period_ids from copilot_internal.reservations
+              union all select quota_period_ids from copilot_internal.llm_cost_records) c
+            where p.quota_period_id = any (c.quota_period_ids)) as named
+    from copilot_internal.quota_periods p`)
   return rows
     .map((row) => balanceLine({ ...row, startsAt: Number(row.startsAt), endsAt: Number(row.endsAt) }))
     .toSorted()

@@ -136,9 +136,15 @@ export class Model {
   }
 
   /** Each balance as one line, in order. */
+  /** As text; by how many holds and lines count in each it is told, where something of 0 USD was, before or after a quota changed. */
   balances(): string[] {
+    const counting = [...this.holds.values(), ...this.lines.values()].flatMap(({ balances }) => balances)
     return this.quotas
-      .flatMap(({ name, balances }) => balances.map((one) => balanceLine({ ...name, ...one })))
+      .flatMap(({ name, balances }) =>
+        balances.map((one) =>
+          balanceLine({ ...name, ...one, named: counting.filter((other) => other === one).length }),
+        ),
+      )
       .toSorted()
   }
 
@@ -469,12 +475,13 @@ function refusalOf(balances: Balance[], amount: Big, room: Big) {
 export function balanceLine(
   one: Record<'limit' | 'spent' | 'opening' | 'reserved', Big | string> &
     Pick<Balance, 'startsAt' | 'endsAt' | 'closed'> &
-    QuotaName,
+    QuotaName & { named: number },
 ): string {
   const at = (ms: number) => new Date(ms).toISOString().slice(0, 16)
   return (
     `${one.scope || 'platform'} ${one.period} ${at(one.startsAt)} to ${at(one.endsAt)}${one.closed ? ' closed' : ''}: ` +
-    `spent ${plain(one.spent)}, opening ${plain(one.opening)}, reserved ${plain(one.reserved)}, limit ${plain(one.limit)}`
+    `spent ${plain(one.spent)}, opening ${plain(one.opening)}, reserved ${plain(one.reserved)}, limit ${plain(one.limit)}, ` +
+    `${one.named} holds and lines`
   )
 }
 
