@@ -170,6 +170,11 @@ t.test('the caller’s own figure is held exactly and committed by money', async
     status: 400,
     json: { errors: [{ pointer: '/model' }] },
   })
+  t.match(
+    await call('POST', `/v1/reservations/${id}/commit`, { usage: { input_tokens: 1 }, model: 'gpt-6.1-sol' }),
+    { status: 400, json: { errors: [{ pointer: '/provider' }] } },
+    'no card would ever be found for a model of nobody',
+  )
   t.match(await call('POST', `/v1/reservations/${id}/commit`, { usage: { seconds: 1 } }), {
     status: 400,
     json: { errors: [{ pointer: '/usage/seconds' }] },
