@@ -74,15 +74,23 @@ function shortenNumber(
   return true
 }
 
+/** Failures at the place of an object that are about a place below it; and a union within a union. */
+const TOLD_ELSEWHERE = new Set(['anyOf', 'required', 'additionalProperties'])
+
 /** The failures of a validation as pointers and what to do; a union's branches become one line. */
 export function fieldErrors(failures: FastifySchemaValidationError[], httpPart: string | undefined): FieldError[] {
   const errors = new Map<string, string>()
   for (const failure of failures) {
+    // Why a name is none: the failure of the name itself follows, with its place.
+    if (failure.schemaPath.includes('/propertyNames/')) continue
     const pointer = pointerOf(failure, httpPart)
-    const message = messageOf(failure)
-    const known = errors.get(pointer)
-    if (known === undefined) errors.set(pointer, message)
-    else if (failure.keyword === 'anyOf') errors.set(pointer, unionMessage(failures, failure))
+    if (failure.keyword !== 'anyOf') {
+      if (!errors.has(pointer)) errors.set(pointer, messageOf(failure))
+      continue
+    }
+    const message = unionMessage(failures, failure)
+    if (message === null) errors.delete(pointer)
+    else errors.set(pointer, message)
   }
   return [...errors].map(([pointer, message]) => ({ pointer, message }))
 }
@@ -111,9 +119,10 @@ function messageOf({ keyword, params, message }: FastifySchemaValidationError): 
   return message ?? 'is invalid'
 }
 
-function unionMessage(failures: FastifySchemaValidationError[], union: FastifySchemaValidationError): string {
+/** What a union wants; null where what is wrong lies below it, and is told there. */
+function unionMessage(failures: FastifySchemaValidationError[], union: FastifySchemaValidationError): string | null {
   const branches = failures.filter(
-    ({ instancePath, keyword }) => instancePath === union.instancePath && keyword !== 'anyOf' && keyword !== 'required',
+    ({ instancePath, keyword }) => instancePath === union.instancePath && !TOLD_ELSEWHERE.has(keyword),
   )
   const constants = branches
     .filter(({ keyword }) => keyword === 'const')
@@ -122,5 +131,5 @@ function unionMessage(failures: FastifySchemaValidationError[], union: FastifySc
   const notNull = branches.filter(({ keyword, params }) => !(keyword === 'type' && params['type'] === 'null'))
   const bounds = notNull.filter(({ keyword }) => keyword !== 'type')
   const told = (bounds.length > 0 ? bounds : notNull).map(messageOf)
-  return [...new Set(told)].join(', or ') || 'is invalid'
+  return told.length === 0 ? null : [...new Set(told)].join(', or ')
 }
