@@ -23,7 +23,7 @@ import { answerClientError, answerError, registerProblems } from './http/plugins
 import { registerRateLimit, type Limits } from './http/plugins/rate-limit.ts'
 import { registerRequestContext, requestIdOf } from './http/plugins/request-context.ts'
 import { registerValidation } from './http/plugins/validation.ts'
-import { ProblemSchema } from './http/problem-responses.ts'
+import { ProblemSchema, QuotaExceededSchema } from './http/problem-responses.ts'
 import type { Services } from './services/index.ts'
 
 export type AppOptions = {
@@ -73,6 +73,7 @@ export async function buildApp(options: AppOptions): Promise<App> {
   registerAuth(app, services)
   await registerRateLimit(app, options.limits, services.counters)
   app.addSchema(ProblemSchema)
+  app.addSchema(QuotaExceededSchema)
   await registerOpenApi(app, options.version)
 
   reservationRoutes(app, services)
