@@ -53,7 +53,13 @@ export async function buildApp(options: AppOptions): Promise<App> {
     bodyLimit: BODY_BYTES_MAX,
     requestTimeout: REQUEST_MS_MAX,
     connectionTimeout: IDLE_MS_MAX,
-    http: { headersTimeout: HEADERS_MS_MAX, requestTimeout: REQUEST_MS_MAX, connectionsCheckingInterval: LOOK_MS },
+    http: {
+      headersTimeout: HEADERS_MS_MAX,
+      requestTimeout: REQUEST_MS_MAX,
+      connectionsCheckingInterval: LOOK_MS,
+      // Node's own refusal has no body and no request id: see the request context.
+      requireHostHeader: false,
+    },
     trustProxy: options.trustedProxies ?? false,
     genReqId: (request) => requestIdOf(request.headers['x-request-id']) ?? randomUUID(),
     requestIdHeader: false,
