@@ -23,7 +23,7 @@ import { answerClientError, answerError, registerProblems } from './http/plugins
 import { registerRateLimit, type Limits } from './http/plugins/rate-limit.ts'
 import { registerRequestContext, requestIdOf } from './http/plugins/request-context.ts'
 import { registerValidation } from './http/plugins/validation.ts'
-import { ProblemSchema } from './http/problem-responses.ts'
+import { ProblemSchema, QuotaExceededSchema } from './http/problem-responses.ts'
 import type { Services } from './services/index.ts'
 
 export type AppOptions = {
@@ -53,7 +53,13 @@ export async function buildApp(options: AppOptions): Promise<App> {
     bodyLimit: BODY_BYTES_MAX,
     requestTimeout: REQUEST_MS_MAX,
     connectionTimeout: IDLE_MS_MAX,
-    http: { headersTimeout: HEADERS_MS_MAX, requestTimeout: REQUEST_MS_MAX, connectionsCheckingInterval: LOOK_MS },
+    http: {
+      headersTimeout: HEADERS_MS_MAX,
+      requestTimeout: REQUEST_MS_MAX,
+      connectionsCheckingInterval: LOOK_MS,
+      // Node's own refusal has no body and no request id: see the request context.
+      requireHostHeader: false,
+    },
     trustProxy: options.trustedProxies ?? false,
     genReqId: (request) => requestIdOf(request.headers['x-request-id']) ?? randomUUID(),
     requestIdHeader: false,
@@ -73,6 +79,7 @@ export async function buildApp(options: AppOptions): Promise<App> {
   registerAuth(app, services)
   await registerRateLimit(app, options.limits, services.counters)
   app.addSchema(ProblemSchema)
+  app.addSchema(QuotaExceededSchema)
   await registerOpenApi(app, options.version)
 
   reservationRoutes(app, services)

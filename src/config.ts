@@ -13,7 +13,8 @@ export const ConfigSchema = Type.Object({
   DATABASE_URL: Type.Optional(Type.String({ pattern: '^postgres(ql)?://' })),
   PURSER_DATA_DIR: Type.Optional(Type.String({ minLength: 1 })),
   REDIS_URL: Type.Optional(Type.String({ pattern: '^rediss?://[^,]+(, *rediss?://[^,]+)*$' })),
-  PURSER_ADMIN_KEY: Type.Optional(Type.String({ minLength: 24, maxLength: 512 })),
+  // What an Authorization header can hold.
+  PURSER_ADMIN_KEY: Type.Optional(Type.String({ minLength: 24, maxLength: 512, pattern: '^[!-~]*$' })),
   PURSER_ENFORCEMENT: Type.Union([Type.Literal('enforce'), Type.Literal('warn'), Type.Literal('off')], {
     default: 'enforce',
   }),
@@ -78,7 +79,10 @@ export function readConfig(environment: Record<string, string | undefined>): Con
       }
     } else if (name.startsWith('PURSER_')) problems.push(`${name} is not a setting of Purser`)
   }
-  const config = Value.Default(ConfigSchema, Value.Convert(ConfigSchema, found)) as Record<string, unknown>
+  for (const [name, schema] of Object.entries<TSchema>(ConfigSchema.properties)) {
+    if (Type.IsInteger(schema)) found[name] = wholeNumber(found[name])
+  }
+  const config = Value.Default(ConfigSchema, found) as Record<string, unknown>
   for (const [name, schema] of Object.entries<TSchema>(ConfigSchema.properties)) {
     const wrong = config[name] === undefined ? null : complaint(schema, config[name])
     if (wrong !== null) problems.push(`${name} ${wrong}`)
@@ -119,6 +123,11 @@ export function readSetting(environment: Record<string, string | undefined>, nam
   } catch {
     throw new ConfigError(`${name}_FILE: the file ${file} cannot be read`)
   }
+}
+
+/** A whole number by its digits; anything else as it is, for a complaint: 1.5, 0x5a and true are slips. */
+function wholeNumber(text: unknown): unknown {
+  return typeof text === 'string' && /^-?\d{1,15}$/.test(text) ? Number(text) : text
 }
 
 /** What is wrong with a value, never the value itself: it may be a secret. */

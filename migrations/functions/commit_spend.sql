@@ -7,7 +7,7 @@
 -- and marked estimated (rule 10).
 -- Answers { balances, outcomes }: balances as change_balances() answers them; outcomes[i] is one of
 --   { "committed": the reservation, "quota_period_ids" } | { "conflict": status } | { "unknown": true }
---   | { "unfit": "tokens" | "seconds" | "model" }: the measure doesn't fit the resource type, or no model is known.
+--   | { "unfit": "tokens" | "seconds" | "model" }: the measure doesn't fit the resource type, or no model is known, or not whose.
 -- Bound: 500 items a call.
 --
 -- Locks: (0) shared advisory -> (1) reservations by id -> (2) quota_periods by id -> (3) appends.
@@ -88,7 +88,7 @@ begin
     ) e2b on true
     where r.status <> 'committed' and r.reservation_id = any (v_ids) and (i.tenant_id is null or r.tenant_id = i.tenant_id)
       and (i.measure = 'cost' or i.measure = case r.resource_type when 'llm' then 'tokens' else 'seconds' end)
-      and (i.measure <> 'tokens' or coalesce(i.model, r.model) is not null)
+      and (i.measure <> 'tokens' or coalesce(i.model, r.model) is not null and coalesce(i.provider, r.provider) is not null)
     order by r.reservation_id, i.n);
 
   -- The balances of repeats change by nothing, but are answered too.

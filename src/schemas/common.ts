@@ -69,6 +69,9 @@ export const ProblemSchema = Type.Object(
     code: Type.String(),
     request_id: Type.String(),
     errors: Type.Optional(Type.Array(Type.Object({ pointer: Type.String(), message: Type.String() }))),
+    provider: Type.Optional(Nullable(Type.String({ description: 'Of price_not_found' }))),
+    model: Type.Optional(Type.String({ description: 'Of price_not_found' })),
+    near: Type.Optional(Type.Array(Type.String(), { description: 'Of price_not_found: names that have a price' })),
   },
   { $id: 'Problem', additionalProperties: true },
 )

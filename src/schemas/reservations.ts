@@ -7,7 +7,10 @@ import {
   Labels,
   Limit,
   Nullable,
+  Period,
+  ProblemSchema,
   ResourceType,
+  Scope,
   Time,
   Usd,
   UsdInput,
@@ -40,6 +43,13 @@ export const ReserveBody = Type.Object(
   Closed,
 )
 export type ReserveBody = Static<typeof ReserveBody>
+
+/** The key itself is read by its own rules: quoted or bare. */
+export const IdempotencyHeaders = Type.Object({
+  'idempotency-key': Type.Optional(
+    Type.String({ description: 'Quoted or bare, 1 to 255 printable characters; keys live 7 days' }),
+  ),
+})
 
 const Caps = Nullable(
   Type.Object({ max_output_tokens: Type.Optional(Type.Integer()), max_runtime_seconds: Type.Optional(Type.Integer()) }),
@@ -103,6 +113,33 @@ export const ReservationsQuery = Type.Object(
 )
 export type ReservationQuery = Omit<Static<typeof ReservationsQuery>, 'limit' | 'cursor'>
 
+const Violation = Type.Omit(QuotaBalance, ['enforcement'])
+
+const { errors: _errors, provider: _provider, model: _model, near: _near, ...problem } = ProblemSchema.properties
+
+/** A refusal by quota: the violated quota that resets last, and all of them. Amounts are null where the caller may not see them. */
+export const QuotaExceededSchema = Type.Object(
+  {
+    ...problem,
+    error: Type.Literal('quota_exceeded'),
+    resource_type: ResourceType,
+    scope: Scope,
+    scope_id: Type.String(),
+    period: Period,
+    current_spend_usd: Nullable(Usd),
+    reserved_usd: Nullable(Usd),
+    limit_usd: Nullable(Usd),
+    overage_usd: Nullable(Usd),
+    period_starts_at: Time,
+    period_ends_at: Time,
+    reset_at: Time,
+    requested_usd: Usd,
+    largest_allowed_usd: Usd,
+    violations: Type.Array(Violation),
+  },
+  { $id: 'QuotaExceeded', additionalProperties: true },
+)
+
 export const CheckAnswer = Type.Object({
   allowed: Type.Boolean(),
   requested_usd: Usd,
@@ -111,7 +148,7 @@ export const CheckAnswer = Type.Object({
   caps: Caps,
   quotas: Type.Array(QuotaBalance),
   warnings: Type.Array(Warning),
-  violations: Type.Array(Type.Omit(QuotaBalance, ['enforcement'])),
+  violations: Type.Array(Violation),
 })
 
 export const ExtendBody = Type.Object(

@@ -95,9 +95,10 @@ function isExceeded({ enforcement, limitUsd, spentUsd, reservedUsd, remainingUsd
 
 function unfit(measure: 'tokens' | 'seconds' | 'model', body: CommitBody): FieldError {
   if (measure === 'model') {
+    const [pointer, beside] = body.model === undefined ? ['/model', 'provider'] : ['/provider', 'model']
     return {
-      pointer: '/model',
-      message: 'is required with provider: the reservation named no model, so the usage has no price',
+      pointer,
+      message: `is required with ${beside}: the reservation named no model, so the usage has no price`,
     }
   }
   const pointer = body.provider_usage === undefined ? '/usage' : '/provider_usage'

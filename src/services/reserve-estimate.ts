@@ -112,8 +112,11 @@ export async function inputTokensOf(
   llm: { input_tokens?: number; cache_read_tokens?: number; text?: string },
   pointer: string,
 ): Promise<number> {
-  if ((llm.input_tokens === undefined) === (llm.text === undefined)) {
+  if (llm.input_tokens === undefined && llm.text === undefined) {
     throw invalidRequest([{ pointer: `${pointer}/input_tokens`, message: 'is required, or text instead of it' }])
+  }
+  if (llm.input_tokens !== undefined && llm.text !== undefined) {
+    throw invalidRequest([{ pointer: `${pointer}/text`, message: 'stands instead of input_tokens, not beside it' }])
   }
   const tokens = llm.input_tokens ?? (await countTokens(provider, llm.text!))
   if ((llm.cache_read_tokens ?? 0) > tokens) {

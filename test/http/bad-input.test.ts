@@ -79,7 +79,7 @@ const bad: Record<string, [body: unknown, pointer: string][]> = {
     [{ ...reserve, llm: { ...llm, model: undefined } }, '/llm/model'],
     [{ ...reserve, llm: { ...llm, max_output_tokens: undefined } }, '/llm/max_output_tokens'],
     [{ ...reserve, llm: { ...llm, input_tokens: undefined } }, '/llm/input_tokens'],
-    [{ ...reserve, llm: { ...llm, text: 'both' } }, '/llm/input_tokens'],
+    [{ ...reserve, llm: { ...llm, text: 'both' } }, '/llm/text'],
     [{ ...reserve, llm: { ...llm, input_tokens: -1 } }, '/llm/input_tokens'],
     [{ ...reserve, llm: { ...llm, input_tokens: 1.5 } }, '/llm/input_tokens'],
     [{ ...reserve, llm: { ...llm, input_tokens: 1e300 } }, '/llm/input_tokens'],
@@ -238,6 +238,48 @@ for (const [route, cases] of Object.entries(bad)) {
     }
   })
 }
+
+t.test('one slip is one line, at its own place', async (t) => {
+  const raise = { limit_usd: 2, until: '2030-01-01T00:00:00Z' }
+  const quota = { scope: 'platform', period: 'day', limit_usd: 1 }
+  const slips: [method: string, path: string, body: object, error: { pointer: string; message: string | RegExp }][] = [
+    [
+      ...(['POST', '/v1/reservations'] as const),
+      { ...reserve, labels: { Upper: 'x' } },
+      { pointer: '/labels/Upper', message: /^is not a valid name/ },
+    ],
+    [
+      ...(['POST', '/v1/reservations'] as const),
+      { ...reserve, llm: { ...llm, text: 'both' } },
+      { pointer: '/llm/text', message: /^stands instead of input_tokens/ },
+    ],
+    [
+      ...(['PUT', '/v1/quotas'] as const),
+      { ...quota, raise: { limit_usd: 2 } },
+      { pointer: '/raise/until', message: 'is required' },
+    ],
+    [
+      ...(['PUT', '/v1/quotas'] as const),
+      { ...quota, raise: { ...raise, colour: 'red' } },
+      { pointer: '/raise/colour', message: 'is not a known field' },
+    ],
+    [
+      ...(['PUT', '/v1/quotas'] as const),
+      { ...quota, raise: { ...raise, until: 'soon' } },
+      { pointer: '/raise/until', message: /^must be a time/ },
+    ],
+    [
+      ...(['PUT', '/v1/quotas'] as const),
+      { ...quota, raise: 'much' },
+      { pointer: '/raise', message: 'must be object' },
+    ],
+  ]
+  for (const [method, path, body, error] of slips) {
+    const { json } = await service.call(method, path, body)
+    t.match(json.errors, [error], nameOf(body))
+    t.equal(json.errors.length, 1, nameOf(json.errors))
+  }
+})
 
 t.test('bad query strings are refused by name', async (t) => {
   for (const [path, pointer] of [

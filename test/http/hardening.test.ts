@@ -45,6 +45,26 @@ t.test('a client that sends slowly, or nothing, is closed with a problem', async
   t.equal((await service.call('GET', '/healthz')).status, 200, 'others are served')
 })
 
+/** What is answered to bytes that end a request, up to the end of the connection. */
+async function say(bytes: string): Promise<string> {
+  const { hostname, port } = new URL(service.url)
+  const socket = connect(Number(port), hostname)
+  let said = ''
+  socket.on('data', (data) => (said += data.toString()))
+  socket.write(bytes)
+  await once(socket, 'close')
+  return said
+}
+
+t.test('what Node would refuse by itself is answered like everything else', async (t) => {
+  const hostless = await say('GET /healthz HTTP/1.1\r\nconnection: close\r\n\r\n')
+  t.match(hostless, /^HTTP\/1\.1 400 [^]*\r\nx-request-id: [0-9a-f-]{36}\r\n[^]*application\/problem\+json/)
+  t.match(hostless, '{"pointer":"host","message":"is required"}')
+  t.match(await say('GET /healthz HTTP/1.0\r\n\r\n'), /^HTTP\/1\.1 200 /, 'HTTP/1.0 knows no host')
+  const expectant = await say('GET /healthz HTTP/1.1\r\nhost: x\r\nexpect: wonders\r\nconnection: close\r\n\r\n')
+  t.match(expectant, /^HTTP\/1\.1 200 [^]*\r\nx-request-id: [0-9a-f-]{36}\r\n/)
+})
+
 t.test('sizes are bounded: the body, the headers, a part of the path', async (t) => {
   const cases: [string, Promise<{ status: number; json: { code: string } }>, number, string][] = [
     ['body', service.call('POST', '/v1/reservations', `"${'x'.repeat(1_048_577)}"`), 413, 'payload_too_large'],

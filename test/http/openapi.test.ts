@@ -5,11 +5,24 @@ import { buildApp } from '../../src/app.ts'
 import { ERROR_HELP, ERRORS, type ErrorCode } from '../../src/errors.ts'
 import type { Services } from '../../src/services/index.ts'
 import { createDatabase } from '../helpers/database.ts'
-import { startService } from '../helpers/service.ts'
+import { startService, type Answer } from '../helpers/service.ts'
+
+interface Schema {
+  properties: Record<string, Schema>
+  required: string[]
+  items: Schema
+}
+
+interface Operation {
+  operationId?: string
+  parameters?: { in: string; name: string; required: boolean }[]
+  responses: Record<string, { headers?: Record<string, object> }>
+}
 
 interface Contract {
   openapi: string
-  paths: Record<string, Record<string, { operationId?: string }>>
+  components: { schemas: Record<string, Schema> }
+  paths: Record<string, Record<string, Operation>>
 }
 
 const database = await createDatabase(t)
@@ -84,6 +97,40 @@ t.test('/problems/{code} explains every code, in both spellings and without a ke
       t.same(answer.json, expected, path)
     }
   }
+})
+
+t.test('the headers and members of a decision stand in the contract as they come', async (t) => {
+  const hold = (body: object, headers: Record<string, string> = {}) =>
+    service.call(
+      'POST',
+      '/v1/reservations',
+      { resource_type: 'llm', tenant_id: 'told', ...body },
+      { ...caller, ...headers },
+    )
+  const limit = { scope: 'tenant', tenant_id: 'told', period: 'day', limit_usd: 1 }
+  await service.call('PUT', '/v1/quotas', limit)
+  const granted = await hold({ estimated_cost_usd: 0.5 }, { 'idempotency-key': 'told' })
+  const replayed = await hold({ estimated_cost_usd: 0.5 }, { 'idempotency-key': 'told' })
+  const refused = await hold({ estimated_cost_usd: 0.6 })
+  const unpriced = await hold({ llm: { model: 'no-such-model', input_tokens: 1, max_output_tokens: 1 } })
+  await service.call('PUT', '/v1/quotas', { ...limit, enforcement: 'warn' })
+  const warned = await hold({ estimated_cost_usd: 0.6 })
+  t.same(
+    [granted, replayed, refused, unpriced, warned].map(({ status }) => status),
+    [201, 201, 429, 422, 201],
+  )
+
+  const { parameters, responses } = contract.paths['/v1/reservations']!['post']!
+  t.match(parameters, [{ in: 'header', name: 'idempotency-key', required: false }])
+  const ours = ['idempotency-replayed', 'ratelimit', 'ratelimit-policy', 'retry-after', 'x-purser-enforcement']
+  const come = (...answers: Answer[]) => ours.filter((name) => answers.some(({ headers }) => headers.has(name)))
+  t.same(Object.keys(responses['201']!.headers ?? {}).sort(), come(granted, replayed, warned))
+  t.same(Object.keys(responses['429']!.headers ?? {}).sort(), come(refused))
+
+  const { Problem, QuotaExceeded } = contract.components.schemas
+  t.same(Object.keys(refused.json).sort(), QuotaExceeded!.required.toSorted())
+  t.same(Object.keys(refused.json.violations[0]), QuotaExceeded!.properties['violations']!.items.required)
+  for (const name of Object.keys(unpriced.json)) t.ok(name in Problem!.properties, name)
 })
 
 t.test('an unknown problem is not found', async (t) => {

@@ -170,6 +170,11 @@ t.test('the caller’s own figure is held exactly and committed by money', async
     status: 400,
     json: { errors: [{ pointer: '/model' }] },
   })
+  t.match(
+    await call('POST', `/v1/reservations/${id}/commit`, { usage: { input_tokens: 1 }, model: 'gpt-6.1-sol' }),
+    { status: 400, json: { errors: [{ pointer: '/provider' }] } },
+    'no card would ever be found for a model of nobody',
+  )
   t.match(await call('POST', `/v1/reservations/${id}/commit`, { usage: { seconds: 1 } }), {
     status: 400,
     json: { errors: [{ pointer: '/usage/seconds' }] },
@@ -182,6 +187,26 @@ t.test('the caller’s own figure is held exactly and committed by money', async
   t.match(byModel.json, { cost_usd: 0.4, overrun_usd: 0.1, released_usd: 0 })
   const paid = await call('POST', `/v1/reservations/${text.json.reservation_id}/commit`, { actual_cost_usd: 0.03 })
   t.equal(paid.json.cost_usd, 0.03)
+})
+
+t.test('numbers are taken as other languages write their doubles', async (t) => {
+  const own = async (amount: string) =>
+    call('POST', '/v1/reservations', `{"resource_type":"llm","tenant_id":"doubles","estimated_cost_usd":${amount}}`)
+  t.match(await own('2.9999999999999997e-05'), { status: 201, json: { reserved_usd: 0.00003 } }, 'as Python')
+  t.match(await own('3.0000000000000004e-7'), { status: 201, json: { reserved_usd: 3e-7 } }, 'as JavaScript')
+  t.match(await own('0.10000000000000001'), { status: 201, json: { reserved_usd: 0.1 } }, 'as %.17g')
+  t.match((await own(`"2.9999999999999997e-05"`)).json.errors, [{ pointer: '/estimated_cost_usd' }])
+
+  const sandbox =
+    '{"resource_type":"e2b","tenant_id":"doubles","e2b":{"tier":"medium","max_seconds":412.60000000000002}}'
+  const held = await call('POST', '/v1/reservations', sandbox)
+  t.match(held, { status: 201, json: { reserved_usd: 0.0152662 } })
+  const id = held.json.reservation_id
+  const usage = (seconds: string) =>
+    call('POST', `/v1/reservations/${id}/commit`, `{"usage":{"seconds":${seconds}},"sandbox_id":"sbx_7"}`)
+  t.match(await usage('10000000.000000001'), { status: 400, json: { errors: [{ message: 'must be <= 10000000' }] } })
+  t.match(await usage('"412.6"'), { status: 400, json: { errors: [{ message: 'must be number' }] } })
+  t.match(await usage('4.1260000000000002e+02'), { status: 200, json: { cost_usd: 0.0152662 } })
 })
 
 t.test('a refusal explains itself, and changes nothing', async (t) => {

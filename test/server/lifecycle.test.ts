@@ -196,6 +196,9 @@ t.test('unknown names and bad values stop the start, one line each and never the
     PURSER_ENFORCEMENT: 'sometimes',
     PURSER_DEFAULT_LLM_USD_PER_DAY: 'plenty',
     PURSER_RATE_LIMIT_READS: '-1',
+    PURSER_RATE_LIMIT_ADMIN: 'true',
+    PURSER_ARCHIVE_YEARS: '1.5',
+    PURSER_EVENT_DAYS: '0x5a',
     PURSER_TRUSTED_PROXIES: '10.0.0.0/8, elsewhere',
     LOG_LEVEL: 'loud',
     DATABASE_URL: 'mysql://root:sesame@localhost/purser',
@@ -208,12 +211,17 @@ t.test('unknown names and bad values stop the start, one line each and never the
     [
       ...['DATABASE_URL', 'LOG_LEVEL', 'PORT', 'PURSER_ADMIN_KEY', 'PURSER_DEFAULT_LLM_USD_PER_DAY'],
       ...['PURSER_ENFORCEMENT', 'PURSER_NONSENSE', 'PURSER_RATE_LIMIT_READS', 'PURSER_TRUSTED_PROXIES'],
+      ...['PURSER_RATE_LIMIT_ADMIN', 'PURSER_ARCHIVE_YEARS', 'PURSER_EVENT_DAYS'],
       'REDIS_URL_FILE',
     ].sort(),
   )
   t.match(errors, ['PURSER_NONSENSE is not a setting of Purser'])
   t.ok(errors.includes('PURSER_ENFORCEMENT must be one of enforce, warn, off'))
   t.notMatch(errors.join('\n'), 'sesame')
+
+  const unspeakable = await startInVain({ PURSER_ADMIN_KEY: 'no header holds a sesame with blanks' })
+  t.match(unspeakable, { code: 1, output: '', errors: [/^PURSER_ADMIN_KEY must match/] })
+  t.notMatch(unspeakable.errors.join('\n'), 'sesame')
 })
 
 t.test('settings are read from files, and one that stands twice is refused', async (t) => {

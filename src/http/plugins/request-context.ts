@@ -1,4 +1,5 @@
 import type { FastifyInstance } from 'fastify'
+import { invalidRequest } from '../../errors.ts'
 
 const REQUEST_ID = /^[!-~]{1,200}$/
 
@@ -21,9 +22,14 @@ const SECURITY = {
 
 /** Every answer carries the id of its request, and what keeps browsers safe. */
 export function registerRequestContext(app: FastifyInstance): void {
+  // An expectation that nobody knows may be passed over (RFC 9110, 10.1.1); Node's own 417 has no body and no request id.
+  app.server.on('checkExpectation', (request, response) => app.server.emit('request', request, response))
   app.addHook('onRequest', async (request, reply) => {
     reply.header('x-request-id', request.id)
     reply.headers(SECURITY)
+    if (request.raw.headers.host === undefined && request.raw.httpVersion === '1.1') {
+      throw invalidRequest([{ pointer: 'host', message: 'is required' }])
+    }
     const reason = request.headers['x-purser-reason']
     if (typeof reason === 'string') request.headers['x-purser-reason'] = textOfHeader(reason)
   })

@@ -1,7 +1,9 @@
 import AjvCompiler from '@fastify/ajv-compiler'
-import type { FastifyInstance, FastifySchemaValidationError } from 'fastify'
+import type { FastifyInstance, FastifySchemaCompiler, FastifySchemaValidationError } from 'fastify'
 import type { FieldError } from '../../errors.ts'
 import { FORMAT_MESSAGES, formatsOf } from '../../schemas/formats.ts'
+
+type Validate = ReturnType<FastifySchemaCompiler<unknown>>
 
 const NO_QUERY = { type: 'object', properties: {}, additionalProperties: false }
 
@@ -30,18 +32,65 @@ export function registerValidation(app: FastifyInstance, options: { allowEmailId
   app.addHook('onRoute', ({ url: path, schema }) => {
     if (schema !== undefined && path.startsWith('/v1/')) schema.querystring ??= NO_QUERY
   })
-  app.setValidatorCompiler((route) => (route.httpPart === 'body' ? strict(route) : coercing(route)))
+  app.setValidatorCompiler((route) => (route.httpPart === 'body' ? withLongNumbers(strict(route)) : coercing(route)))
 }
+
+/**
+ * A number of more digits than a double holds comes as text, for the sake of amounts (see parseJson). Where it is no amount,
+ * the nearest double is meant; only a body that failed is looked at again.
+ */
+function withLongNumbers(validate: Validate): Validate {
+  const validateTwice: Validate = (body: unknown) => {
+    let valid = validate(body)
+    let shortened = false
+    if (valid === false) {
+      for (const failure of validate.errors ?? []) shortened = shortenNumber(body, failure) || shortened
+      if (shortened) valid = validate(body)
+    }
+    validateTwice.errors = validate.errors ?? null
+    return valid
+  }
+  return validateTwice
+}
+
+const LONG_NUMBER_TEXT = /^-?[0-9]+(\.[0-9]+)?$/
+
+/** Whether a failure was about such a text; if so, it is the number now. An amount is a union, which takes the text. */
+function shortenNumber(
+  body: unknown,
+  { keyword, params, instancePath, schemaPath }: FastifySchemaValidationError,
+): boolean {
+  if (keyword !== 'type' || !['number', 'integer'].includes(String(params['type']))) return false
+  if (schemaPath.includes('/anyOf/')) return false
+  const steps = instancePath.split('/').slice(1)
+  const last = steps.pop()
+  const holder = steps.reduce((value, step) => (value as Record<string, unknown>)[step], body) as Record<
+    string,
+    unknown
+  >
+  const text = last === undefined ? undefined : holder[last]
+  if (typeof text !== 'string' || text.length < 16 || !LONG_NUMBER_TEXT.test(text)) return false
+  holder[last!] = Number(text)
+  return true
+}
+
+/** Failures at the place of an object that are about a place below it; and a union within a union. */
+const TOLD_ELSEWHERE = new Set(['anyOf', 'required', 'additionalProperties'])
 
 /** The failures of a validation as pointers and what to do; a union's branches become one line. */
 export function fieldErrors(failures: FastifySchemaValidationError[], httpPart: string | undefined): FieldError[] {
   const errors = new Map<string, string>()
   for (const failure of failures) {
+    // Why a name is none: the failure of the name itself follows, with its place.
+    if (failure.schemaPath.includes('/propertyNames/')) continue
     const pointer = pointerOf(failure, httpPart)
-    const message = messageOf(failure)
-    const known = errors.get(pointer)
-    if (known === undefined) errors.set(pointer, message)
-    else if (failure.keyword === 'anyOf') errors.set(pointer, unionMessage(failures, failure))
+    if (failure.keyword !== 'anyOf') {
+      if (!errors.has(pointer)) errors.set(pointer, messageOf(failure))
+      continue
+    }
+    const message = unionMessage(failures, failure)
+    if (message === null) errors.delete(pointer)
+    else errors.set(pointer, message)
   }
   return [...errors].map(([pointer, message]) => ({ pointer, message }))
 }
@@ -70,9 +119,10 @@ function messageOf({ keyword, params, message }: FastifySchemaValidationError): 
   return message ?? 'is invalid'
 }
 
-function unionMessage(failures: FastifySchemaValidationError[], union: FastifySchemaValidationError): string {
+/** What a union wants; null where what is wrong lies below it, and is told there. */
+function unionMessage(failures: FastifySchemaValidationError[], union: FastifySchemaValidationError): string | null {
   const branches = failures.filter(
-    ({ instancePath, keyword }) => instancePath === union.instancePath && keyword !== 'anyOf' && keyword !== 'required',
+    ({ instancePath, keyword }) => instancePath === union.instancePath && !TOLD_ELSEWHERE.has(keyword),
   )
   const constants = branches
     .filter(({ keyword }) => keyword === 'const')
@@ -81,5 +131,5 @@ function unionMessage(failures: FastifySchemaValidationError[], union: FastifySc
   const notNull = branches.filter(({ keyword, params }) => !(keyword === 'type' && params['type'] === 'null'))
   const bounds = notNull.filter(({ keyword }) => keyword !== 'type')
   const told = (bounds.length > 0 ? bounds : notNull).map(messageOf)
-  return [...new Set(told)].join(', or ') || 'is invalid'
+  return told.length === 0 ? null : [...new Set(told)].join(', or ')
 }

@@ -6,6 +6,7 @@ import {
   CommitBody,
   ExtendAnswer,
   ExtendBody,
+  IdempotencyHeaders,
   ReleaseAnswer,
   ReleaseBody,
   Reservation,
@@ -19,7 +20,7 @@ import { isUuid, makeCursor, readCursor } from '../cursor.ts'
 import { goneCallers } from '../gone-callers.ts'
 import { idempotencyKeyOf } from '../idempotency-key.ts'
 import { ALL_ROLES, CALLERS } from '../plugins/auth.ts'
-import { answers } from '../problem-responses.ts'
+import { answers, heldAnswer, refusalAnswer, warnedAnswer } from '../problem-responses.ts'
 
 /** Of answers that are JSON text already. */
 const JSON_TYPE = 'application/json; charset=utf-8'
@@ -38,8 +39,9 @@ export function reservationRoutes(app: App, services: Services): void {
         description:
           'With an Idempotency-Key a repeat answers the stored decision; keys live 7 days. Without one, a hold whose caller has gone is released; a request whose caller has gone before it was decided never is. A refusal is 429 with every violated quota. ' +
           'The RateLimit fields tell of the enforced quota that has least left, in micros of a USD.',
+        headers: IdempotencyHeaders,
         body: ReserveBody,
-        response: answers({ 201: ReserveAnswer }),
+        response: answers({ 201: heldAnswer(ReserveAnswer), 429: refusalAnswer }),
       },
     },
     async (request, reply) => {
@@ -93,7 +95,7 @@ export function reservationRoutes(app: App, services: Services): void {
           'The body of a reservation. A refusal is an answer: allowed is false, and violations says why. ' +
           'largest_allowed_usd is the least room over the enforced quotas, null where none is enforced.',
         body: ReserveBody,
-        response: answers({ 200: CheckAnswer }),
+        response: answers({ 200: warnedAnswer(CheckAnswer) }),
       },
     },
     async (request, reply) => {
@@ -149,7 +151,7 @@ export function reservationRoutes(app: App, services: Services): void {
           'its amounts are about the whole of the new total, and reserved_usd is what others hold.',
         params: ReservationParams,
         body: ExtendBody,
-        response: answers({ 200: ExtendAnswer }),
+        response: answers({ 200: warnedAnswer(ExtendAnswer), 429: refusalAnswer }),
       },
     },
     async (request, reply) => {
