@@ -132,6 +132,13 @@ t.test('costs of an archived month: totals stay, what needs its records is refus
   }
   t.match(await service.call('GET', `/v1/costs/export?format=csv&from=${span.from}&to=${span.to}`), { status: 409 })
   t.equal((await get({ group_by: 'user', from: '2026-07-01T00:00:00Z' })).status, 200)
+  const list = (query: string) => service.call('GET', `/v1/cost-records?${query}`)
+  const archivedJune = { status: 409, json: { code: 'archived', months: ['2026-06'] } }
+  t.match(await list(`from=${span.from}&to=${span.to}`), archivedJune)
+  t.match(await list(`from=${span.from}&tenant_id=acme`), archivedJune)
+  t.match(await list(`from=${span.from}`), archivedJune)
+  t.match(await list('from=2026-07-01T00:00:00Z'), { status: 200 })
+  t.match(await list(`to=${span.to}`), { status: 200 }, 'without a begin, what is here is listed')
   const opened = await service.call('PUT', '/v1/quotas', {
     ...{ scope: 'platform', period: 'total', resource_type: 'llm', limit_usd: 100 },
   })

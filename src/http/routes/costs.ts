@@ -22,6 +22,7 @@ export function costRoutes(app: App, services: Services): void {
         summary: 'List records of cost, the last recorded first',
         description:
           'A label is filtered by a parameter of its name: label.feature=chat. from (inclusive) and to (exclusive) bound occurred_at. ' +
+          'Where records since from are archived, the answer is a 409 that names their months; without from, it lists what is here. ' +
           'The order is recorded_at, then cost_record_id, both descending: what is recorded while you walk over the pages stands before the first one, so that you see every other record once.',
         querystring: CostRecordsQuery,
         response: answers({ 200: Page(CostRecord) }),
