@@ -75,7 +75,15 @@ export function costRoutes(app: App, services: Services): void {
           'Where the connection breaks, ask again with the same filter and cursor, the cost_record_id (x_CostRecordId) of the last whole row: the rest follows, without a header. ' +
           'An answer that is not whole ends without the end of its transfer.',
         querystring: CostExportQuery,
-        response: answers({ 200: Type.String({ description: 'Lines; their form is that of format' }) }),
+        response: answers({
+          200: {
+            description: 'Lines; their form is that of format',
+            content: {
+              'text/csv': { schema: Type.String({ description: 'csv and focus' }) },
+              'application/x-ndjson': { schema: Type.String({ description: 'jsonl: a cost record a line' }) },
+            },
+          },
+        }),
       },
     },
     async (request, reply) => {
