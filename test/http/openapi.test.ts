@@ -58,6 +58,16 @@ t.test('what an export answers is described by its own content types', (t) => {
   t.end()
 })
 
+t.test('the contract says which bodies may be left out', (t) => {
+  const optional = Object.values(contract.paths).flatMap((operations) =>
+    Object.values(operations).filter(
+      (operation) => (operation as { requestBody?: { required: boolean } }).requestBody?.required === false,
+    ),
+  )
+  t.same(optional.map(({ operationId }) => operationId).toSorted(), ['release', 'rotateApiKey', 'rotateWebhookSecret'])
+  t.end()
+})
+
 t.test('/docs shows people the contract, without a key', async (t) => {
   const docs = await service.call('GET', '/docs', undefined, { authorization: '' })
   t.equal(docs.status, 200)

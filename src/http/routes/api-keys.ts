@@ -50,7 +50,7 @@ export function apiKeyRoutes(app: App, services: Services): void {
   app.post(
     '/v1/api-keys/:key_id/rotate',
     {
-      config: { roles: ADMINS, limit: 'admin' },
+      config: { roles: ADMINS, limit: 'admin', optionalBody: true },
       schema: {
         tags: ['keys'],
         operationId: 'rotateApiKey',
