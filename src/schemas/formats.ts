@@ -15,7 +15,7 @@ export const FORMAT_MESSAGES: Record<string, string> = {
   'date-time': 'must be a time as in RFC 3339, for instance 2026-11-24T00:00:00Z',
   address: 'must be an e-mail address',
   url: 'must be a URL, for instance https://example.com/hooks',
-  'time-zone': 'must be an IANA time zone, for instance Europe/Dublin',
+  'time-zone': 'must be an IANA time zone of a place, for instance Europe/Dublin',
 }
 
 /** The formats that the schemas name. */
@@ -45,10 +45,13 @@ function isCalendarDay(day: string): boolean {
   return new Date(`${day}T00:00:00Z`).toISOString().startsWith(day)
 }
 
+/** To Postgres these are offsets without a summer, and some are another place's: IST is India's here, and Israel's there. */
+const AMBIGUOUS_ZONE = /^(?:ACT|ART|AST|BST|CET|CST|EET|IST|MET|NST|PST|WET)$/i
+
 function isTimeZone(name: string): boolean {
   try {
     new Intl.DateTimeFormat('en', { timeZone: name })
-    return /^[A-Za-z][A-Za-z0-9_+\-/]*$/.test(name)
+    return /^[A-Za-z][A-Za-z0-9_+\-/]*$/.test(name) && !AMBIGUOUS_ZONE.test(name)
   } catch {
     return false
   }
