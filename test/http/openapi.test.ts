@@ -64,7 +64,10 @@ t.test('the contract says which bodies may be left out', (t) => {
       (operation) => (operation as { requestBody?: { required: boolean } }).requestBody?.required === false,
     ),
   )
-  t.same(optional.map(({ operationId }) => operationId).toSorted(), ['release', 'rotateApiKey', 'rotateWebhookSecret'])
+  t.same(
+    new Set(optional.map(({ operationId }) => operationId)),
+    new Set(['release', 'rotateApiKey', 'rotateWebhookSecret']),
+  )
   t.end()
 })
 
