@@ -19,6 +19,7 @@ import { registerDeadline } from './http/plugins/deadline.ts'
 import { registerDrain } from './http/plugins/drain.ts'
 import { registerJson } from './http/plugins/json.ts'
 import { registerOpenApi } from './http/plugins/openapi.ts'
+import { registerOptionalBody } from './http/plugins/optional-body.ts'
 import { answerClientError, answerError, registerProblems } from './http/plugins/problems.ts'
 import { registerRateLimit, type Limits } from './http/plugins/rate-limit.ts'
 import { registerRequestContext, requestIdOf } from './http/plugins/request-context.ts'
@@ -80,7 +81,7 @@ export async function buildApp(options: AppOptions): Promise<App> {
   await registerRateLimit(app, options.limits, services.counters)
   app.addSchema(ProblemSchema)
   app.addSchema(QuotaExceededSchema)
-  await registerOpenApi(app, options.version)
+  await registerOpenApi(app, options.version, registerOptionalBody(app))
 
   reservationRoutes(app, services)
   estimateRoutes(app, services)

@@ -1,5 +1,5 @@
 -- llm_costs_between: the sums of model calls in a span, of one tenant or (null) of all, by tenant, provider and model: from rollups, the
--- tail and, at the edges, records. Refused where the edges need records that are archived.
+-- tail and, at the edges, records. Refused where the edges need records that are archived. A span may have no begin or no end (infinity).
 create or replace function copilot_internal.llm_costs_between(p_tenant_id text, p_from timestamptz, p_to timestamptz)
 returns table (tenant_id text, provider text, model text, requests bigint, tokens numeric, total_cost_usd numeric)
 language plpgsql stable
@@ -7,6 +7,9 @@ set search_path = pg_catalog, pg_temp
 as $$
 #variable_conflict use_column
 begin
+  -- The calendar has no quarter of an hour at infinity; no cost lies beyond these.
+  p_from := case p_from when '-infinity' then timestamptz '0001-01-01 00:00Z' else p_from end;
+  p_to := case p_to when 'infinity' then timestamptz '10000-01-01 00:00Z' else p_to end;
   if exists (
     select from copilot_internal.cost_segments(p_from, p_to, 'month') s
     join copilot_internal.cost_archives a on s.starts_at <= a.last_occurred_at and s.ends_at > a.first_occurred_at

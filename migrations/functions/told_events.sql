@@ -12,7 +12,9 @@ as $$
     and not exists (
       select from copilot_internal.quota_periods p
       where p.quota_period_id = e.quota_period_id and p.closed_at is null and p.ends_at > p_now)
-    and not (e.type = 'delivery.failed' and exists (
-      select from copilot_internal.webhook_deliveries d where d.delivery_id::text = split_part(e.once_key, ':', 1)))
+    -- By its id, not by its text: looked up, instead of compared with every delivery.
+    and not exists (
+      select from copilot_internal.webhook_deliveries d
+      where d.delivery_id = case e.type when 'delivery.failed' then split_part(e.once_key, ':', 1)::uuid end)
 $$;
 comment on function copilot_internal.told_events(timestamptz, timestamptz) is 'The events of before a moment that nothing needs any more.';

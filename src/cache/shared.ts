@@ -38,9 +38,18 @@ const OPTIONS = {
   retryStrategy: (attempt) => Math.min(attempt * 100, RECONNECT_MS_MAX),
 } satisfies RedisOptions
 
+/** What a connection to any node of a cluster takes of the first URL. */
+function credentialsOf(url: string): Pick<RedisOptions, 'username' | 'password' | 'tls'> {
+  const { protocol, username, password } = new URL(url)
+  return {
+    ...(username === '' ? {} : { username: decodeURIComponent(username) }),
+    ...(password === '' ? {} : { password: decodeURIComponent(password) }),
+    ...(protocol === 'rediss:' ? { tls: {} } : {}),
+  }
+}
+
 /** The nodes that are not named are found by asking those that are; all take the credentials of the first. */
 function openCluster(urls: string[]): Cluster {
-  const { protocol, username, password } = new URL(urls[0]!)
   return new Cluster(urls, {
     enableOfflineQueue: false,
     clusterRetryStrategy: OPTIONS.retryStrategy,
@@ -52,9 +61,7 @@ function openCluster(urls: string[]): Cluster {
       connectTimeout: CONNECT_MS,
       commandTimeout: COMMAND_MS,
       maxRetriesPerRequest: 1,
-      ...(username === '' ? {} : { username: decodeURIComponent(username) }),
-      ...(password === '' ? {} : { password: decodeURIComponent(password) }),
-      ...(protocol === 'rediss:' ? { tls: {} } : {}),
+      ...credentialsOf(urls[0]!),
     },
   })
 }
@@ -124,7 +131,8 @@ export function openSharedCache(
       // Connections of their own: one that has subscribed takes no other commands. Each node of a cluster tells all.
       const heard = urls.map((url) => {
         let hears = false
-        const ear = new Redis(url, { ...OPTIONS, commandTimeout: CONNECT_MS, autoResubscribe: false })
+        const options = { ...OPTIONS, ...credentialsOf(urls[0]!), commandTimeout: CONNECT_MS, autoResubscribe: false }
+        const ear = new Redis(url, options)
         ears.push(ear)
         // The other connection tells of a Redis that is away.
         ear.on('error', () => {})

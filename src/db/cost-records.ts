@@ -100,14 +100,15 @@ export type RecordPosition = { recordedMicros: string; recordId: string }
 
 /**
  * Records behind `after`, at most `rowsMax`, the last recorded first. Records never change, so that a walk over the pages
- * sees each that was there at its begin once; what is recorded meanwhile stands before the first page.
+ * sees each that was there at its begin once; what is recorded meanwhile stands before the first page. `missing`: the archived
+ * months of which the span has records that are not here.
  */
 export function listRecords(
   db: Db,
   filter: RecordFilter,
   after: RecordPosition | null,
   rowsMax: number,
-): Promise<StoredRecord[]> {
+): Promise<{ rows: StoredRecord[]; missing: string[] }> {
   const behind =
     after === null
       ? sql`true`
@@ -126,8 +127,25 @@ export function listRecords(
         order by r.recorded_at desc, r.cost_record_id desc
         limit ${rowsMax}) r
       order by r.recorded_at desc, r.cost_record_id desc`.execute(transaction)
-    return rows
+    return { rows, missing: await readMissing(transaction, filter) }
   })
+}
+
+/**
+ * The archived months that have records of a span, in the transaction that has read it: ask after the rows, so that a month that
+ * leaves in between is told as missing, never passed over. None where the span has no begin: then what is here is asked for.
+ */
+export async function readMissing(
+  transaction: Db,
+  { fromMicros, toMicros }: Pick<RecordFilter, 'fromMicros' | 'toMicros'>,
+): Promise<string[]> {
+  if (fromMicros === undefined) return []
+  const to = toMicros === undefined ? sql`'infinity'` : instant(toMicros)
+  const { rows } = await sql<{ partition: string }>`
+    select a.partition from copilot_internal.archived_between(${instant(fromMicros)}, ${to}) a(partition)`.execute(
+    transaction,
+  )
+  return rows.map(({ partition }) => partition)
 }
 
 /** A record as cost_record_json() answers it: as a StoredRecord, but times as Postgres writes them. */

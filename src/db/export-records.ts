@@ -1,6 +1,6 @@
 import { sql } from 'kysely'
 import { readOf, readReport, type Db } from './connection.ts'
-import { costLines, instant, matches, type RecordFilter } from './cost-records.ts'
+import { costLines, matches, readMissing, type RecordFilter } from './cost-records.ts'
 import type { ExportRow } from '../domain/export-row.ts'
 
 /** A place in an export, behind a record. */
@@ -37,11 +37,7 @@ export function readExportRows(
         order by r.occurred_at, r.cost_record_id
         limit ${rowsMax}) r
       order by r.occurred_at, r.cost_record_id`.execute(transaction)
-    // Asked after the rows: a month that leaves in between is told as missing, never passed over.
-    const { rows: archives } = await sql<{ partition: string }>`
-      select a.partition from copilot_internal.archived_between(
-        ${instant(filter.fromMicros)}, ${instant(filter.toMicros)}) a(partition)`.execute(transaction)
-    return { rows, missing: archives.map(({ partition }) => partition) }
+    return { rows, missing: await readMissing(transaction, filter) }
   })
 }
 

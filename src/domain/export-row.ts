@@ -27,4 +27,10 @@ export type ExportRow = {
 }
 
 /** A form of export: what stands before the rows, and rows as text, each with its end of line. */
-export type ExportForm = { contentType: string; header: string; write: (rows: ExportRow[]) => string }
+export type ExportForm = {
+  contentType: string
+  /** Of what follows behind a row, without the header. */
+  restContentType: string
+  header: string
+  write: (rows: ExportRow[]) => string
+}

@@ -26,9 +26,15 @@ export function csvLines(rows: unknown[][]): string {
   })
 }
 
+/** As RFC 4180 registers it. */
+export const CSV_TYPES = {
+  contentType: 'text/csv; charset=utf-8; header=present',
+  restContentType: 'text/csv; charset=utf-8; header=absent',
+}
+
 /** The fields of a record as GET /v1/cost-records names them; labels and usage are JSON. */
 export const CSV: ExportForm = {
-  contentType: 'text/csv; charset=utf-8; header=present',
+  ...CSV_TYPES,
   header: csvLines([[...COLUMNS]]),
   write: (rows) => csvLines(rows.map((row) => COLUMNS.map((column) => row[column]))),
 }

@@ -1,4 +1,4 @@
-import { csvLines } from './csv.ts'
+import { CSV_TYPES, csvLines } from './csv.ts'
 import type { ExportForm, ExportRow } from '../domain/export-row.ts'
 
 /** What a record is in the terms of FOCUS 1.2, with the two columns of 1.3; null is empty. */
@@ -59,7 +59,7 @@ const COLUMNS: Record<string, (charge: Charge) => string | null> = {
 
 /** FOCUS, the FinOps cost and usage format, as CSV: one row a record, amounts in plain decimals, times to the second. */
 export const FOCUS: ExportForm = {
-  contentType: 'text/csv; charset=utf-8; header=present',
+  ...CSV_TYPES,
   header: csvLines([Object.keys(COLUMNS)]),
   write: (rows) => {
     const columns = Object.values(COLUMNS)

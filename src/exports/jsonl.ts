@@ -1,9 +1,12 @@
 import { exactJson } from '../domain/exact-json.ts'
 import type { ExportForm, ExportRow } from '../domain/export-row.ts'
 
+const TYPE = 'application/x-ndjson; charset=utf-8'
+
 /** One JSON object a line, as GET /v1/cost-records answers a record. */
 export const JSON_LINES: ExportForm = {
-  contentType: 'application/x-ndjson; charset=utf-8',
+  contentType: TYPE,
+  restContentType: TYPE,
   header: '',
   write: (rows) => rows.map((row) => `${JSON.stringify(recordOf(row))}\n`).join(''),
 }

@@ -4,8 +4,11 @@ import { QuotaExceededSchema } from '../schemas/reservations.ts'
 
 const PROBLEM = 'A problem in the form of RFC 9457'
 
+/** An answer that is not JSON, by its content type. */
+type OtherContent = { description: string; content: Record<string, { schema: TSchema }> }
+
 /** The answers of a route for its schema: its own, and every problem in one form. */
-export function answers(own: Record<number, object>): Record<string, unknown> {
+export function answers(own: Record<number, TSchema | OtherContent>): Record<string, unknown> {
   const problem = {
     description: PROBLEM,
     content: { 'application/problem+json': { schema: Type.Ref('Problem') } },

@@ -5,7 +5,7 @@ const EMAIL = /[^\s@]+@[^\s@]+\.[^\s@]+/
 const ADDRESS = /^[^\s@<>()[\]\\,;:"]{1,64}@[^\s@<>()[\]\\,;:"]{1,189}$/
 const UUID = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/i
 // Years and offsets that Postgres takes too.
-const RFC_3339 = /^[1-9]\d{3}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}(\.\d{1,9})?(Z|[+-](0\d|1[0-4]):[0-5]\d)$/i
+const RFC_3339 = /^[1-9]\d{3}-\d{2}-\d{2}T([01]\d|2[0-3]):\d{2}:\d{2}(\.\d{1,9})?(Z|[+-](0\d|1[0-4]):[0-5]\d)$/i
 
 /** What a format that is not met is answered with. */
 export const FORMAT_MESSAGES: Record<string, string> = {
@@ -15,7 +15,7 @@ export const FORMAT_MESSAGES: Record<string, string> = {
   'date-time': 'must be a time as in RFC 3339, for instance 2026-11-24T00:00:00Z',
   address: 'must be an e-mail address',
   url: 'must be a URL, for instance https://example.com/hooks',
-  'time-zone': 'must be an IANA time zone, for instance Europe/Dublin',
+  'time-zone': 'must be an IANA time zone of a place, for instance Europe/Dublin',
 }
 
 /** The formats that the schemas name. */
@@ -45,10 +45,13 @@ function isCalendarDay(day: string): boolean {
   return new Date(`${day}T00:00:00Z`).toISOString().startsWith(day)
 }
 
+/** To Postgres these are offsets without a summer, and some are another place's: IST is India's here, and Israel's there. */
+const AMBIGUOUS_ZONE = /^(?:ACT|ART|AST|BST|CET|CST|EET|IST|MET|NST|PST|WET)$/i
+
 function isTimeZone(name: string): boolean {
   try {
     new Intl.DateTimeFormat('en', { timeZone: name })
-    return /^[A-Za-z][A-Za-z0-9_+\-/]*$/.test(name)
+    return /^[A-Za-z][A-Za-z0-9_+\-/]*$/.test(name) && !AMBIGUOUS_ZONE.test(name)
   } catch {
     return false
   }

@@ -4,11 +4,16 @@ import { toProblem } from '../db/faults.ts'
 import { exactJson } from '../domain/exact-json.ts'
 import type { CostFilter } from '../schemas/costs.ts'
 import { timeText, usdJson } from './answers.ts'
+import { archivedProblem } from './archived.ts'
 import { pageOf, type PageOf } from './page.ts'
 import type { Principal } from './principal.ts'
 import { recordFilter } from './record-filter.ts'
 
-/** Records of cost, the last recorded first. @throws forbidden for another tenant; invalidRequest; unavailable. */
+/**
+ * Records of cost, the last recorded first. Without `from`, those that are here.
+ *
+ * @throws forbidden for another tenant; invalidRequest; archived; unavailable.
+ */
 export async function listCostRecords(
   { db }: { db: Db },
   principal: Principal,
@@ -18,8 +23,9 @@ export async function listCostRecords(
 ): Promise<PageOf<RecordPosition>> {
   const filter = recordFilter(principal, query)
   try {
-    const records = await listRecords(db, filter, after, limit + 1)
-    return pageOf(records, limit, listedAnswer, (last) => ({
+    const { rows, missing } = await listRecords(db, filter, after, limit + 1)
+    if (missing.length > 0) throw archivedProblem(missing)
+    return pageOf(rows, limit, listedAnswer, (last) => ({
       recordedMicros: last.recorded_micros,
       recordId: last.cost_record_id,
     }))

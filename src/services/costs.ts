@@ -32,7 +32,9 @@ export async function readCosts(
 ): Promise<{ answer: object; next: CostsPosition | null }> {
   const filter = recordFilter(principal, query)
   const dimensions = groupBy === undefined ? [] : readGrouping(groupBy)
-  if (after !== null && (top !== undefined || after.place.length !== dimensions.length)) {
+  // Without dimensions there is one page.
+  const isOther = dimensions.length === 0 || after?.place.length !== dimensions.length
+  if (after !== null && (top !== undefined || isOther)) {
     const message = top === undefined ? 'is of another group_by' : 'does not go with top, whose answer has one page'
     throw invalidRequest([{ pointer: 'cursor', message }])
   }

@@ -58,7 +58,7 @@ export async function exportCosts(
         rows = rows.length < PAGE_ROWS ? [] : await readPage(rows.at(-1)!)
       }
     }
-    return { contentType: form.contentType, chunks: write() }
+    return { contentType: start === null ? form.contentType : form.restContentType, chunks: write() }
   } catch (error) {
     throw toProblem(error)
   }

@@ -1,5 +1,5 @@
 import { rm } from 'node:fs/promises'
-import { join } from 'node:path'
+import { basename, join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import {
   carryArchive,
@@ -105,12 +105,13 @@ export async function keepRetention(retention: Retention, signal: AbortSignal): 
 async function archivePartition({ db, archiveDir }: Retention, partition: string): Promise<number> {
   await closePartition(db, partition)
   const expected = (await findArchive(db, partition))!
-  const file = await writeArchive(archiveDir, partition, rowsOf(db, expected))
-  const found = await readArchive(file, ROWS_MAX, async () => {})
-  verify(partition, expected, found)
+  const file = join(archiveDir, `${partition}.jsonl.gz`)
+  const found = await writeArchive(file, rowsOf(db, expected), ROWS_MAX, (content) =>
+    verify(partition, expected, content),
+  )
   await writeManifest(file, { partition, ...found })
   while ((await deleteArchivedKeys(db, expected, SETTLED_ROWS_MAX)) > 0);
-  await markVerified(db, partition, found.content_sha256, `${partition}.jsonl.gz`)
+  await markVerified(db, partition, found.content_sha256, basename(file))
   const records = await onceFree(() => dropPartition(db, partition))
   await carryArchives(db)
   return records

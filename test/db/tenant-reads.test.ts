@@ -116,7 +116,7 @@ t.test('each read of one tenant finds its own and not another’s, by any id', a
     t.not(rows.length, 0)
     t.ok(rows.every((row) => row.tenant_id === 'acme'))
   }
-  own(await listRecords(db, { tenantId: 'acme' }, null, 100))
+  own((await listRecords(db, { tenantId: 'acme' }, null, 100)).rows)
   own(await listEvents(db, { tenantId: 'acme' }, null, 100))
   own(await listQuotas(db, { tenantId: 'acme' }, 0, 100))
   own((await listReservations(db, { equal: { tenant_id: 'acme' }, labels: {} }, null, 100)).reservations)

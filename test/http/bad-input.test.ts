@@ -293,6 +293,7 @@ t.test('bad query strings are refused by name', async (t) => {
     ['/v1/quotas/status?tenant_id=%00', 'tenant_id'],
     ['/v1/reservations/not-a-uuid', 'id'],
     ['/v1/api-keys?cursor=x', 'cursor'],
+    [`/v1/api-keys?cursor=${Buffer.from(JSON.stringify('-'.repeat(36))).toString('base64url')}`, 'cursor'],
   ] as const) {
     const answer = await service.call('GET', path)
     t.match(answer, { status: 400, json: { code: 'invalid_request', errors: [{ pointer }] } }, path)

@@ -336,6 +336,7 @@ t.test('what the contract does not know is a 400 that names the place', async (t
     ['late=perhaps', 'late'],
     ['from=yesterday', 'from'],
     ['from=2026-02-30T00:00:00Z', 'from'],
+    ['from=2026-11-24T24:00:00Z', 'from'],
     ['from=2026-11-24', 'from'],
     ['from=2026-11-24T00:00:01Z&to=2026-11-24T00:00:00Z', 'from'],
     ['limit=0', 'limit'],

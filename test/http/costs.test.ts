@@ -442,6 +442,7 @@ t.test('what the contract does not know is a 400 that names the place, and what 
     [`cursor=${cursorOf({ ...range, place: [1] })}&group_by=user`, 'cursor'],
     [`cursor=${cursorOf({ ...range, toMicros: `1'`, place: ['a'] })}&group_by=user`, 'cursor'],
     [`cursor=${cursorOf({ ...range, place: ['a'] })}&group_by=user&top=3`, 'cursor'],
+    [`cursor=${cursorOf({ ...range, place: [] })}`, 'cursor'],
   ]
   for (const [query, pointer] of cases) {
     const { status, json } = await service.call('GET', `/v1/costs?${query}`)

@@ -65,6 +65,25 @@ t.test('/openapi.yaml is open to all, is YAML, and is the committed contract', a
   t.equal(published.text, readFileSync(new URL('../../openapi.yaml', import.meta.url), 'utf8'))
 })
 
+t.test('what an export answers is described by its own content types', (t) => {
+  const { responses } = contract.paths['/v1/costs/export']!['get'] as { responses: Record<string, { content: object }> }
+  t.same(Object.keys(responses['200']!.content), ['text/csv', 'application/x-ndjson'])
+  t.end()
+})
+
+t.test('the contract says which bodies may be left out', (t) => {
+  const optional = Object.values(contract.paths).flatMap((operations) =>
+    Object.values(operations).filter(
+      (operation) => (operation as { requestBody?: { required: boolean } }).requestBody?.required === false,
+    ),
+  )
+  t.same(
+    new Set(optional.map(({ operationId }) => operationId)),
+    new Set(['release', 'rotateApiKey', 'rotateWebhookSecret']),
+  )
+  t.end()
+})
+
 t.test('/docs shows people the contract, without a key', async (t) => {
   const docs = await service.call('GET', '/docs', undefined, { authorization: '' })
   t.equal(docs.status, 200)

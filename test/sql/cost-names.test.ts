@@ -113,3 +113,21 @@ t.test('get_llm_cost_by_tenant and get_llm_cost_by_model equal the records of an
     { seed, numRuns: 30 },
   )
 })
+
+t.test('the costs of a span without a begin or an end are those of all records', async (t) => {
+  const all = await rowsOf('select * from copilot_internal.get_llm_cost_by_model($1, $2)', [
+    '2000-01-01Z',
+    '2030-01-01Z',
+  ])
+  t.ok(all.length > 1)
+  t.same(await rowsOf('select * from copilot_internal.get_llm_cost_by_model($1, $2)', ['-infinity', 'infinity']), all)
+  t.same(await rowsOf('select * from copilot_internal.get_llm_cost_by_model($1, $2)', ['infinity', '-infinity']), [])
+  t.same(
+    await rowsOf('select * from copilot_internal.get_llm_cost_by_tenant($1, $2, $3)', ['a', '-infinity', 'infinity']),
+    await rowsOf('select * from copilot_internal.get_llm_cost_by_tenant($1, $2, $3)', [
+      'a',
+      '2000-01-01Z',
+      '2030-01-01Z',
+    ]),
+  )
+})

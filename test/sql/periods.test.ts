@@ -1,5 +1,6 @@
 import fc from 'fast-check'
 import t, { type Test } from 'tap'
+import { formatsOf } from '../../src/schemas/formats.ts'
 import { createDatabase } from '../helpers/database.ts'
 
 const { pool } = await createDatabase(t)
@@ -399,4 +400,25 @@ t.test('periods are half-open, without a gap and without an overlap, in any zone
     if (rows.length > 0) throw new Error(JSON.stringify(rows))
   })
   await t.resolves(fc.assert(property, { seed, numRuns: 40 }))
+})
+
+t.test('a time zone that is accepted is the same to Postgres, in winter and in summer', async (t) => {
+  const isZone = formatsOf({ allowEmailIds: false })['time-zone']!
+  const { rows } = await pool.query<{ name: string }>(
+    'select name from pg_timezone_names union select abbrev from pg_timezone_abbrevs',
+  )
+  const zones = rows.map(({ name }) => name).filter(isZone)
+  t.ok(zones.length > 400)
+  for (const at of ['2026-01-15T12:00:00Z', '2026-07-15T12:00:00Z']) {
+    const { rows: local } = await pool.query<{ zone: string; text: string }>(
+      `select z as zone, to_char($1::timestamptz at time zone z, 'YYYY-MM-DD HH24:MI:SS') as text from unnest($2::text[]) z`,
+      [at, zones],
+    )
+    const others = local.filter(({ zone, text }) => {
+      // Swedes write dates as ISO 8601 does.
+      const format = new Intl.DateTimeFormat('sv', { timeZone: zone, dateStyle: 'short', timeStyle: 'medium' })
+      return format.format(new Date(at)) !== text
+    })
+    t.same(others, [], at)
+  }
 })

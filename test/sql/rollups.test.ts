@@ -265,6 +265,28 @@ t.test('a rollup that is not the sum of its lines is told', async (t) => {
   }
 })
 
+t.test('the check of the rollups reads what is archived once, however much it is', async (t) => {
+  const client = await pool.connect()
+  await client.query('begin')
+  t.teardown(async () => {
+    await client.query('rollback')
+    client.release()
+  })
+  await client.query(`
+    insert into copilot_internal.cost_archives (partition, resource_type, starts_at, ends_at, state, records, cost_usd, closed_at, content_sha256, file)
+    values ('llm_cost_records_2020_01', 'llm', '2020-01-01Z', '2020-02-01Z', 'archived', 20000, 0, now(), repeat('0', 64), 'f')`)
+  await client.query(`
+    insert into copilot_internal.archived_costs (
+      partition, starts_at, resource_type, tenant_id, counted, records, cost_usd, input_tokens, output_tokens, seconds)
+    select 'llm_cost_records_2020_01', '2020-01-01Z', 'llm', 't' || n, true, 1, 0, 0, 0, 0 from generate_series(1, 20000) n`)
+  await client.query('analyze copilot_internal.archived_costs')
+  // As much more than fits into the memory of a hash as there is in years of many users.
+  await client.query(`set local work_mem = '64kB'`)
+  const { rows } = await client.query(`select prosrc from pg_proc where proname = 'rollup_integrity'`)
+  const plan = await client.query({ text: `explain ${rows[0].prosrc}`, rowMode: 'array' })
+  t.notMatch(plan.rows.join('\n'), 'SubPlan', 'nothing is looked up row by row')
+})
+
 t.test('the rollups of a month are made anew from its records', async (t) => {
   await insertCostLines(pool, [{ tenant_id: 'anew', cost_usd: '3', occurred_at: '2026-11-02T00:00:00Z' }])
   await pool.query(`update copilot_internal.cost_rollups set cost_usd = 0, records = 5 where starts_at >= '2026-11-01'`)

@@ -2,8 +2,16 @@ import swagger from '@fastify/swagger'
 import swaggerUi from '@fastify/swagger-ui'
 import type { FastifyInstance } from 'fastify'
 
-/** The contract, from the schemas of the routes: /openapi.yaml and, for people, /docs. Register before the routes. */
-export async function registerOpenApi(app: FastifyInstance, version: string): Promise<void> {
+/**
+ * The contract, from the schemas of the routes: /openapi.yaml and, for people, /docs. Register before the routes.
+ *
+ * @param optionalBodies the ids of the operations whose body may be left out.
+ */
+export async function registerOpenApi(
+  app: FastifyInstance,
+  version: string,
+  optionalBodies: ReadonlySet<string>,
+): Promise<void> {
   await app.register(swagger, {
     openapi: {
       openapi: '3.1.0',
@@ -33,6 +41,16 @@ export async function registerOpenApi(app: FastifyInstance, version: string): Pr
         { name: 'audit', description: 'What administrators changed' },
         { name: 'operations', description: 'Whether the service is well' },
       ],
+    },
+    transformObject: (document) => {
+      if (!('openapiObject' in document)) return document.swaggerObject
+      for (const path of Object.values(document.openapiObject.paths ?? {})) {
+        const { operationId, requestBody } = path?.post ?? {}
+        // The package takes every body to be required.
+        if (optionalBodies.has(operationId ?? '') && requestBody && 'required' in requestBody)
+          requestBody.required = false
+      }
+      return document.openapiObject
     },
     refResolver: {
       buildLocalReference: (json, _base, _fragment, i) => (typeof json['$id'] === 'string' ? json['$id'] : `def-${i}`),

@@ -5,13 +5,11 @@ import { ReasonHeaders } from '../../schemas/audit.ts'
 import { ApiKey, ApiKeyBody, NewApiKey, RotateBody } from '../../schemas/api-keys.ts'
 import { Closed, Cursor, Limit, Page, Uuid } from '../../schemas/common.ts'
 import { actorOf } from '../actor.ts'
-import { makeCursor, readCursor } from '../cursor.ts'
+import { isUuid, makeCursor, readCursor } from '../cursor.ts'
 import { ADMINS } from '../plugins/auth.ts'
 import { answers } from '../problem-responses.ts'
 
 const OVERLAP_SECONDS = 3_600
-
-const isKeyId = (value: unknown): value is string => typeof value === 'string' && /^[0-9a-f-]{36}$/.test(value)
 
 export function apiKeyRoutes(app: App, services: Services): void {
   app.post(
@@ -44,7 +42,7 @@ export function apiKeyRoutes(app: App, services: Services): void {
     },
     async (request, reply) => {
       const { limit = 100, cursor } = request.query
-      const { data, next } = await services.listKeys(readCursor(cursor, isKeyId), limit)
+      const { data, next } = await services.listKeys(readCursor(cursor, isUuid), limit)
       return reply.send({ data, next_cursor: next === null ? null : makeCursor(next) })
     },
   )
@@ -52,7 +50,7 @@ export function apiKeyRoutes(app: App, services: Services): void {
   app.post(
     '/v1/api-keys/:key_id/rotate',
     {
-      config: { roles: ADMINS, limit: 'admin' },
+      config: { roles: ADMINS, limit: 'admin', optionalBody: true },
       schema: {
         tags: ['keys'],
         operationId: 'rotateApiKey',

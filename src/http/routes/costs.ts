@@ -22,6 +22,7 @@ export function costRoutes(app: App, services: Services): void {
         summary: 'List records of cost, the last recorded first',
         description:
           'A label is filtered by a parameter of its name: label.feature=chat. from (inclusive) and to (exclusive) bound occurred_at. ' +
+          'Where records since from are archived, the answer is a 409 that names their months; without from, it lists what is here. ' +
           'The order is recorded_at, then cost_record_id, both descending: what is recorded while you walk over the pages stands before the first one, so that you see every other record once.',
         querystring: CostRecordsQuery,
         response: answers({ 200: Page(CostRecord) }),
@@ -74,7 +75,15 @@ export function costRoutes(app: App, services: Services): void {
           'Where the connection breaks, ask again with the same filter and cursor, the cost_record_id (x_CostRecordId) of the last whole row: the rest follows, without a header. ' +
           'An answer that is not whole ends without the end of its transfer.',
         querystring: CostExportQuery,
-        response: answers({ 200: Type.String({ description: 'Lines; their form is that of format' }) }),
+        response: answers({
+          200: {
+            description: 'Lines; their form is that of format',
+            content: {
+              'text/csv': { schema: Type.String({ description: 'csv and focus' }) },
+              'application/x-ndjson': { schema: Type.String({ description: 'jsonl: a cost record a line' }) },
+            },
+          },
+        }),
       },
     },
     async (request, reply) => {

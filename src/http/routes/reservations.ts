@@ -163,7 +163,7 @@ export function reservationRoutes(app: App, services: Services): void {
   app.post(
     '/v1/reservations/:id/release',
     {
-      config: { roles: CALLERS, limit: 'decisions' },
+      config: { roles: CALLERS, limit: 'decisions', optionalBody: true },
       schema: {
         tags: ['reservations'],
         operationId: 'release',
@@ -171,10 +171,6 @@ export function reservationRoutes(app: App, services: Services): void {
         params: ReservationParams,
         body: ReleaseBody,
         response: answers({ 200: ReleaseAnswer }),
-      },
-      // A release without a body gives no reason.
-      preValidation: async (request) => {
-        request.body ??= {}
       },
     },
     async (request, reply) => reply.send(await services.release(request.principal, request.params.id, request.body)),

@@ -116,7 +116,7 @@ export function webhookEndpointRoutes(app: App, services: Services): void {
   app.post(
     '/v1/webhook-endpoints/:endpoint_id/rotate-secret',
     {
-      config: { roles: ADMINS, limit: 'admin' },
+      config: { roles: ADMINS, limit: 'admin', optionalBody: true },
       schema: {
         tags: ['events'],
         operationId: 'rotateWebhookSecret',
