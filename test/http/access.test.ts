@@ -100,30 +100,30 @@ const ROUTES: Record<string, Row> = {
       body: { records: [{ resource_type: 'llm', tenant_id: tenant, cost_usd: 0.01 }] },
     }),
   },
-  'GET /v1/cost-records': { roles: ALL, tenant: 'query', status: 200, request: listOf },
+  'GET /v1/cost-records': { roles: READERS, tenant: 'query', status: 200, request: listOf },
   'POST /v1/cost-records/{cost_record_id}/correct': {
     ...{ roles: ADMINS, tenant: 'path', status: 201 },
     request: ({ recordId }) => ({ path: `/${recordId}`, body: { cost_usd: 0.02, reason: 'test' } }),
   },
   'GET /v1/costs': {
-    ...{ roles: ALL, tenant: 'query', status: 200 },
+    ...{ roles: READERS, tenant: 'query', status: 200 },
     request: ({ tenant }) => ({
       query: `?group_by=tenant,user,conversation${tenant === undefined ? '' : `&tenant_id=${tenant}`}`,
     }),
   },
   'GET /v1/costs/export': {
-    ...{ roles: ALL, tenant: 'query', status: 200 },
+    ...{ roles: READERS, tenant: 'query', status: 200 },
     request: ({ tenant }) => ({ query: `?format=jsonl${tenant === undefined ? '' : `&tenant_id=${tenant}`}` }),
   },
   'GET /v1/events': { roles: ALL, tenant: 'query', status: 200, request: listOf },
-  'GET /v1/quotas': { roles: ALL, tenant: 'query', status: 200, request: listOf },
+  'GET /v1/quotas': { roles: READERS, tenant: 'query', status: 200, request: listOf },
   'PUT /v1/quotas': { roles: ADMINS, tenant: 'body', status: 200, request: (subject) => ({ body: quota(subject) }) },
   'GET /v1/quotas/status': { roles: ALL, tenant: 'query', status: 200, request: listOf },
   'PUT /v1/quotas/bulk': {
     ...{ roles: ADMINS, tenant: 'body', status: 200, request: (subject) => ({ body: { quotas: [quota(subject)] } }) },
   },
   'GET /v1/quotas/{quota_id}': {
-    ...{ roles: ALL, tenant: 'path', status: 200, request: ({ quotaId }) => ({ path: `/${quotaId}` }) },
+    ...{ roles: READERS, tenant: 'path', status: 200, request: ({ quotaId }) => ({ path: `/${quotaId}` }) },
   },
   'PATCH /v1/quotas/{quota_id}': {
     ...{ roles: ADMINS, tenant: 'path', status: 200 },
@@ -133,9 +133,9 @@ const ROUTES: Record<string, Row> = {
     ...{ roles: ADMINS, tenant: 'path', status: 204, request: ({ quotaId }) => ({ path: `/${quotaId}` }) },
   },
   'GET /v1/quotas/{quota_id}/history': {
-    ...{ roles: ALL, tenant: 'path', status: 200, request: ({ quotaId }) => ({ path: `/${quotaId}` }) },
+    ...{ roles: READERS, tenant: 'path', status: 200, request: ({ quotaId }) => ({ path: `/${quotaId}` }) },
   },
-  'GET /v1/quota-defaults': { roles: ALL, tenant: 'nowhere', status: 200 },
+  'GET /v1/quota-defaults': { roles: READERS, tenant: 'nowhere', status: 200 },
   'PUT /v1/quota-defaults': {
     ...{ roles: ADMINS, tenant: 'nowhere', status: 200 },
     request: () => ({ body: { scope: 'user', resource_type: 'e2b', period: 'total', limit_usd: 9 } }),

@@ -386,7 +386,7 @@ t.test('a commit of ten times the hold is booked, and later reservations are ref
     estimated_cost_usd: 0.01,
   })
   t.match(refused.json, { code: 'quota_exceeded', current_spend_usd: 60, largest_allowed_usd: 0, overage_usd: 10.01 })
-  t.match(await call('GET', '/v1/cost-records?tenant_id=overrun'), {
+  t.match(await service.call('GET', '/v1/cost-records?tenant_id=overrun'), {
     json: { data: [{ overrun: true, cost_usd: 60 }] },
   })
 })

@@ -52,8 +52,8 @@ async function assertWorks(t: Test, url: string): Promise<string> {
   t.match(held, { status: 201, json: { tenant_id: 'acme' } }, held.text)
   const path = `/v1/reservations/${held.json.reservation_id}`
   t.equal((await service.call('POST', `${path}/commit`, { actual_cost_usd: 2 }, acme)).status, 200)
-  const other = await service.keyFor('viewer', 'other')
-  t.match((await service.call('GET', '/v1/cost-records', undefined, acme)).json.data, [{ cost_usd: 2 }])
+  const [own, other] = [await service.keyFor('viewer', 'acme'), await service.keyFor('viewer', 'other')]
+  t.match((await service.call('GET', '/v1/cost-records', undefined, own)).json.data, [{ cost_usd: 2 }])
   t.same((await service.call('GET', '/v1/cost-records', undefined, other)).json.data, [])
   t.equal((await service.call('GET', path, undefined, other)).status, 404)
   t.match((await service.call('GET', '/v1/quotas/status', undefined, acme)).json.data, [{ scope: 'tenant' }])

@@ -8,14 +8,14 @@ import type { CostsPosition } from '../../services/costs.ts'
 import { Page } from '../../schemas/common.ts'
 import { CostExportQuery, CostRecord, CostRecordsQuery, Costs, CostsQuery } from '../../schemas/costs.ts'
 import { isUuid, makeCursor, readCursor } from '../cursor.ts'
-import { ALL_ROLES } from '../plugins/auth.ts'
+import { READERS } from '../plugins/auth.ts'
 import { answers } from '../problem-responses.ts'
 
 export function costRoutes(app: App, services: Services): void {
   app.get(
     '/v1/cost-records',
     {
-      config: { roles: ALL_ROLES, limit: 'reads', report: true },
+      config: { roles: READERS, limit: 'reads', report: true },
       schema: {
         tags: ['costs'],
         operationId: 'listCostRecords',
@@ -39,7 +39,7 @@ export function costRoutes(app: App, services: Services): void {
   app.get(
     '/v1/costs',
     {
-      config: { roles: ALL_ROLES, limit: 'reads', report: true },
+      config: { roles: READERS, limit: 'reads', report: true },
       schema: {
         tags: ['costs'],
         operationId: 'readCosts',
@@ -64,7 +64,7 @@ export function costRoutes(app: App, services: Services): void {
   app.get(
     '/v1/costs/export',
     {
-      config: { roles: ALL_ROLES, limit: 'reads', report: true },
+      config: { roles: READERS, limit: 'reads', report: true },
       schema: {
         tags: ['costs'],
         operationId: 'exportCosts',

@@ -6,7 +6,7 @@ import { Closed, Cursor, Limit, Page } from '../../schemas/common.ts'
 import { QuotaDefault, QuotaDefaultBody, QuotaDefaultQuery } from '../../schemas/quotas.ts'
 import { actorOf } from '../actor.ts'
 import { makeCursor, readCursor } from '../cursor.ts'
-import { ADMINS, ALL_ROLES } from '../plugins/auth.ts'
+import { ADMINS, READERS } from '../plugins/auth.ts'
 import { answers } from '../problem-responses.ts'
 
 const isKey = (value: unknown): value is string => typeof value === 'string'
@@ -15,7 +15,7 @@ export function quotaDefaultRoutes(app: App, services: Services): void {
   app.get(
     '/v1/quota-defaults',
     {
-      config: { roles: ALL_ROLES, limit: 'reads' },
+      config: { roles: READERS, limit: 'reads' },
       schema: {
         tags: ['quotas'],
         operationId: 'listQuotaDefaults',

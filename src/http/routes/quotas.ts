@@ -15,7 +15,7 @@ import {
 } from '../../schemas/quotas.ts'
 import { actorOf } from '../actor.ts'
 import { makeCursor, readCursor } from '../cursor.ts'
-import { ADMINS, ALL_ROLES } from '../plugins/auth.ts'
+import { ADMINS, ALL_ROLES, READERS } from '../plugins/auth.ts'
 import { answers } from '../problem-responses.ts'
 
 const isMicros = (value: unknown): value is string => typeof value === 'string' && /^-?\d{1,18}$/.test(value)
@@ -25,7 +25,7 @@ export function quotaRoutes(app: App, services: Services): void {
   app.get(
     '/v1/quotas',
     {
-      config: { roles: ALL_ROLES, limit: 'reads' },
+      config: { roles: READERS, limit: 'reads' },
       schema: {
         tags: ['quotas'],
         operationId: 'listQuotas',
@@ -114,7 +114,7 @@ export function quotaRoutes(app: App, services: Services): void {
   app.get(
     '/v1/quotas/:quota_id',
     {
-      config: { roles: ALL_ROLES, limit: 'reads' },
+      config: { roles: READERS, limit: 'reads' },
       schema: {
         tags: ['quotas'],
         operationId: 'readQuota',
@@ -169,7 +169,7 @@ export function quotaRoutes(app: App, services: Services): void {
   app.get(
     '/v1/quotas/:quota_id/history',
     {
-      config: { roles: ALL_ROLES, limit: 'reads' },
+      config: { roles: READERS, limit: 'reads' },
       schema: {
         tags: ['quotas'],
         operationId: 'quotaHistory',
