@@ -1,5 +1,6 @@
 -- ensure_cost_partitions: the month of p_now has its partitions of both record tables. One catalog look-up where they exist,
 -- so that booking can call it: money that was spent must always find a partition, whatever a job did.
+-- Locks: where one is missing, an advisory lock of its own and the tables of records, right after (0) and before any row.
 create or replace function copilot_internal.ensure_cost_partitions(p_now timestamptz)
 returns void
 language plpgsql volatile security definer

@@ -17,6 +17,7 @@ declare
 begin
   perform pg_advisory_xact_lock_shared(copilot_internal.quota_lock());
   v_now := copilot_internal.clock_now();
+  perform copilot_internal.ensure_cost_partitions(v_now);
   v_ids := array(
     select r.reservation_id from copilot_internal.reservations r
     where r.status = 'reserved' and r.expires_at <= v_now

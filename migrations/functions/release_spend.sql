@@ -25,6 +25,7 @@ begin
   end if;
   perform pg_advisory_xact_lock_shared(copilot_internal.quota_lock());
   v_now := copilot_internal.clock_now();
+  perform copilot_internal.ensure_cost_partitions(v_now);
   -- A lateral look-up stays one by index, and what comes later stays unknown, as in commit_spend().
   v_known := array(
     select r.reservation_id from (select distinct i.reservation_id from json_to_recordset(p_items) i(reservation_id uuid) order by i.reservation_id) i

@@ -1,6 +1,7 @@
 -- settle_holds: ends open holds without a commit. Before expires_at a hold is released; from then on it has expired, and its
 -- on_expiry says whether the amount is given back or becomes a cost record marked estimated (rule 5).
--- The caller holds the locks (0) and (1), and names open reservations only. Locks: (2) quota_periods by id -> (3) appends.
+-- The caller has made the month's partitions, holds the locks (0) and (1), and names open reservations only.
+-- Locks: (2) quota_periods by id -> (3) appends.
 create or replace function copilot_internal.settle_holds(p_ids uuid[], p_now timestamptz)
 returns void
 language plpgsql volatile
@@ -52,7 +53,6 @@ begin
   if cardinality(v_charged) = 0 then
     return;
   end if;
-  perform copilot_internal.ensure_cost_partitions(p_now);
   insert into copilot_internal.llm_cost_records (
     cost_record_id, reservation_id, tenant_id, user_id, conversation_id, path_id, labels, provider, model, service_tier, region,
     total_cost_usd, price_id, estimated, quota_period_ids, occurred_at, booked_at, recorded_at)

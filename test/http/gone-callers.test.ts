@@ -165,6 +165,29 @@ t.test('a reservation whose caller went away while it waited for its turn is nev
   await assertHealthy(t, database.pool)
 })
 
+/** How long a request waits for its key to be looked up: little of its time is left then, less than a lock is waited for. */
+const WAITED_MS = 1_200
+
+t.test('a hold without a key that was made after its caller was told 503 is given back', async (t) => {
+  const fresh = await service.keyFor('service')
+  const { client, untilAwaited } = await lockBalances(t, 'late')
+  const keys = await database.pool.connect()
+  t.teardown(() => keys.release())
+  await keys.query('begin')
+  await keys.query('lock table copilot_internal.api_keys')
+  const sentAt = performance.now()
+  const body = { resource_type: 'llm', ttl_seconds: 600, tenant_id: 'late', estimated_cost_usd: 5 }
+  const answer = service.call('POST', '/v1/reservations', body, fresh)
+  while (performance.now() - sentAt < WAITED_MS) await until('true', [])
+  await keys.query('commit')
+  await untilAwaited()
+  t.equal((await answer).status, 503)
+  await client.query('commit')
+  await isReleased('late')
+  t.same(await listed('late'), [{ status: 'released', release_reason: 'the caller has gone' }])
+  await assertHealthy(t, database.pool)
+})
+
 t.test('a stop gives back what callers that have gone hold, and ends in order', async (t) => {
   const { client, untilAwaited } = await lockBalances(t, 'stopped')
   const socket = await send({ tenant_id: 'stopped', estimated_cost_usd: 5 }, caller)

@@ -21,7 +21,7 @@ function claims(more: JWTPayload): JWTPayload {
 const signed = (payload: JWTPayload, secret = SECRET) =>
   new SignJWT(payload).setProtectedHeader({ alg: 'HS256' }).sign(new TextEncoder().encode(secret))
 
-async function statusWith(service: Service, token: string, path = '/v1/quotas'): Promise<number> {
+async function statusWith(service: Service, token: string, path = '/v1/quotas/status'): Promise<number> {
   const { status } = await service.call('GET', path, undefined, { authorization: `Bearer ${token}` })
   return status
 }
@@ -43,7 +43,7 @@ t.test('tokens of a shared secret, as Supabase gives them', async (t) => {
       { authorization },
     )
     t.match(held, { status: 201, json: { tenant_id: 'acme' } })
-    t.equal(await statusWith(service, await signed(bound), '/v1/quotas?tenant_id=other'), 403)
+    t.equal(await statusWith(service, await signed(bound), '/v1/quotas/status?tenant_id=other'), 403)
     t.equal(await statusWith(service, await signed(bound), '/v1/api-keys'), 403)
   })
 

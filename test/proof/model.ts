@@ -135,8 +135,7 @@ export class Model {
     return this.quotas.find(({ name }) => name.scope === scope && name.period === period)
   }
 
-  /** Each balance as one line, in order. */
-  /** As text; by how many holds and lines count in each it is told, where something of 0 USD was, before or after a quota changed. */
+  /** Each balance as one line, in order. How many holds and lines count in it tells where something of 0 USD went. */
   balances(): string[] {
     const counting = [...this.holds.values(), ...this.lines.values()].flatMap(({ balances }) => balances)
     return this.quotas

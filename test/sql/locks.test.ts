@@ -490,3 +490,24 @@ t.test('a new quota adopts what was in flight when it was asked for', async (t) 
   t.match(await deciding.reserve(hold('adopted', '2')), [{ outcome: { refused: { largest_allowed_usd: '1' } } }])
   await assertHealthy(t, pool)
 })
+
+t.test('a sweep makes the partitions of a month before it locks a balance, as whoever books does', async (t) => {
+  const own = await createDatabase(t)
+  const [booker, sweeper] = [openSession(t, own.url), openSession(t, own.url)]
+  const [booked, lapsing] = [hold('parted', '1', { ttl_seconds: 86_400 }), hold('parted', '1', { on_expiry: 'charge' })]
+  await setQuotas(booker.db, [{ scope: 'tenant', tenant_id: 'parted', period: 'total', limit_usd: '10' }])
+  await Promise.all([booker, sweeper].map((session) => session.moveTo('2031-05-31T23:55:00Z')))
+  await booker.reserve(booked, lapsing)
+  await Promise.all([booker, sweeper].map((session) => session.moveTo('2031-06-01T00:10:00Z')))
+  const [bookerPid, sweeperPid] = [await pidOf(booker), await pidOf(sweeper)]
+  await booker.pool.query('begin')
+  await booker.pool.query('select copilot_internal.ensure_cost_partitions(copilot_internal.clock_now())')
+  const swept = expireReservations(sweeper.db, 500)
+  await untilBlocked(sweeperPid, bookerPid)
+  t.match(await booker.commit(booking(booked.reservation_id, '1')), [
+    { outcome: { committed: { status: 'committed' } } },
+  ])
+  await booker.pool.query('commit')
+  t.equal(await swept, 1)
+  await assertHealthy(t, own.pool)
+})

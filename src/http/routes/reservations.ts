@@ -47,7 +47,7 @@ export function reservationRoutes(app: App, services: Services): void {
     async (request, reply) => {
       const key = idempotencyKeyOf(request.headers['idempotency-key'])
       const { principal } = request
-      const held = services.reserve(principal, request.body, key, () => reply.raw.destroyed)
+      const held = services.reserve(principal, request.body, key, () => reply.sent || reply.raw.destroyed)
       // Nobody else knows of a hold without a key; one with a key waits for its retry.
       if (key === null) whenGone(reply, () => services.giveUp(principal, held))
       const { body, headers } = await held
