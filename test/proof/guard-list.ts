@@ -15,6 +15,7 @@ export interface Guard {
 const BALANCES = 'test/sql/balances.test.ts'
 const LOCKS = 'test/sql/locks.test.ts'
 const PLANS = 'test/sql/plans.test.ts'
+const BATCHES = 'test/db/batches.test.ts'
 const MODEL = 'test/proof/model.test.ts'
 const CONCURRENCY = 'test/http/concurrency.test.ts'
 
@@ -133,6 +134,18 @@ export const GUARDS: Guard[] = [
     why: 'the items of one batch do not see each other, and exceed a limit together',
     ...inFunction('decide_spend', 'v_reserved[v_balance] := v_reserved[v_balance] + v_amount;', 'null;'),
     tests: [BALANCES],
+  },
+  {
+    name: 'each alone in a look',
+    why: 'an item is refused for what another one of its batch did not get in the end',
+    ...inFunction('reserve_spend', 'p_in_order => false', 'p_in_order => true'),
+    tests: [BATCHES],
+  },
+  {
+    name: 'look at what adds nothing',
+    why: 'a reservation of 0 USD is granted above a limit',
+    ...inFunction('reserve_spend', ' or 0 = any (p_amounts)'),
+    tests: [MODEL],
   },
   {
     name: 'cause above the limit',
