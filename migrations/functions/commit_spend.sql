@@ -66,7 +66,7 @@ begin
       case when r.status = 'reserved' then r.reserved_usd else 0 end,
       case when r.cost_record_id is not null then r.cost_usd end,
       r.quota_period_ids || case when l.late
-        then copilot_internal.late_period_ids(r.resource_type, r.tenant_id, r.user_id, r.granted_at, r.quota_period_ids) end
+        then copilot_internal.late_period_ids(r.resource_type, r.tenant_id, r.user_id, r.granted_at, r.granted_at, r.quota_period_ids) end
     )::copilot_internal.settlement
     from (
       select u.n, u.item, (u.item).*

@@ -100,7 +100,7 @@ begin
   end if;
 
   v_ids := v_line.quota_period_ids || copilot_internal.late_period_ids(
-    v_line.resource_type, v_line.tenant_id, v_line.user_id, v_line.booked_at, v_line.quota_period_ids);
+    v_line.resource_type, v_line.tenant_id, v_line.user_id, v_line.booked_at, v_line.recorded_at, v_line.quota_period_ids);
   perform copilot_internal.change_balances(
     v_ids, array_fill(v_cost_usd - v_line.total_cost_usd, array[cardinality(v_ids)]),
     array_fill(0::numeric, array[cardinality(v_ids)]), 'record', v_now);

@@ -1,8 +1,10 @@
--- late_period_ids: the balances in which a late cost counts beside those that its reservation held: rows that were opened
--- since, whose scope is the cost's and whose period contains the moment it is booked at (rule 6). A row that was made for a
--- past period is none of them: it counts what was recorded into it, and has no opening that holds the rest.
+-- late_period_ids: the balances in which a late cost counts beside those that it is known to (p_known): rows that were opened since
+-- (p_since, when its hold was granted or its line recorded), whose scope is the cost's and whose period contains the moment it
+-- is booked at (rule 6). A row that was made for a past period is none of them: it counts what was recorded into it, and has no
+-- opening that holds the rest. Nor is one that was there before: what it did not count then, for instance because its quota had
+-- been deleted, cannot be taken off it now.
 create or replace function copilot_internal.late_period_ids(
-  p_resource_type copilot_internal.resource_type, p_tenant_id text, p_user_id text, p_booked_at timestamptz, p_known bigint[]
+  p_resource_type copilot_internal.resource_type, p_tenant_id text, p_user_id text, p_booked_at timestamptz, p_since timestamptz, p_known bigint[]
 )
 returns bigint[]
 language sql stable
@@ -14,7 +16,7 @@ as $$
     on q.resource_type = p_resource_type and coalesce(q.tenant_id, '') = k.tenant_id and coalesce(q.user_id, '') = k.user_id
   join copilot_internal.quota_periods p
     on p.quota_id = q.quota_id and p.closed_at is null and p.starts_at <= p_booked_at and p.ends_at > p_booked_at
-      and p.opened_at < p.ends_at
+      and p.opened_at < p.ends_at and p.opened_at >= p_since
   where k.user_id is not null and p.quota_period_id <> all (p_known)
 $$;
-comment on function copilot_internal.late_period_ids(copilot_internal.resource_type, text, text, timestamptz, bigint[]) is 'Balances opened since, in which a late cost counts too.';
+comment on function copilot_internal.late_period_ids(copilot_internal.resource_type, text, text, timestamptz, timestamptz, bigint[]) is 'Balances opened since, in which a late cost counts too.';

@@ -76,6 +76,7 @@ type Line = {
   user: string | null
   usd: Big
   bookedAt: number
+  recordedAt: number
   balances: Balance[]
   holdId: string | null
   reversal: boolean
@@ -184,16 +185,17 @@ export class Model {
   }
 
   /** Rule 6: what was opened since, and whose scope and period contain the moment at which a cost is booked. */
-  #openedSince(tenant: string, user: string | null, at: number, known: Balance[]): Balance[] {
+  #openedSince(tenant: string, user: string | null, at: number, since: number, known: Balance[]): Balance[] {
     return this.quotas
       .filter(({ name }) => scopesOf(tenant, user).includes(name.scope))
       .flatMap(({ balances }) => balances)
       .filter((one) => !one.closed && one.startsAt <= at && at < one.endsAt && one.openedAt < one.endsAt)
+      .filter((one) => one.openedAt >= since)
       .filter((one) => !known.includes(one))
   }
 
-  #book(id: string, line: Omit<Line, 'reversal' | 'successorId'>, reversal = false): Line {
-    const made = { ...line, reversal, successorId: null }
+  #book(id: string, line: Omit<Line, 'reversal' | 'successorId' | 'recordedAt'>, reversal = false): Line {
+    const made = { ...line, recordedAt: this.now, reversal, successorId: null }
     this.lines.set(id, made)
     return made
   }
@@ -271,7 +273,7 @@ export class Model {
       return one.cost === cost ? { committed: plain(cost) } : { conflict: 'committed' }
     }
     const late = one.status !== 'reserved' || this.now >= Math.min(one.expiresAt, one.periodsEndAt)
-    const since = late ? this.#openedSince(one.tenant, one.user, one.grantedAt, one.balances) : []
+    const since = late ? this.#openedSince(one.tenant, one.user, one.grantedAt, one.grantedAt, one.balances) : []
     const balances = [...one.balances, ...since]
     for (const balance of balances) balance.spent = balance.spent.plus(cost).minus(one.charged ?? 0)
     if (one.status === 'reserved') {
@@ -389,7 +391,10 @@ export class Model {
     if (line === undefined) return { unknown: true }
     if (line.reversal) return { successor: null }
     if (line.successorId !== null) return { successor: line.successorId }
-    const balances = [...line.balances, ...this.#openedSince(line.tenant, line.user, line.bookedAt, line.balances)]
+    const balances = [
+      ...line.balances,
+      ...this.#openedSince(line.tenant, line.user, line.bookedAt, line.recordedAt, line.balances),
+    ]
     for (const balance of balances) balance.spent = balance.spent.plus(cost).minus(line.usd)
     line.successorId = successorId
     this.#book(reversalId, { ...line, usd: ZERO.minus(line.usd), balances }, true)

@@ -8,7 +8,7 @@ import type { ReserveItem } from '../../src/db/reserve-spend.ts'
 import { createDatabase } from '../helpers/database.ts'
 import { assertHealthy } from '../helpers/integrity.ts'
 import { exactFloor } from '../proof/model.ts'
-import { booking, hashOf, hold, openSession } from '../helpers/spend.ts'
+import { booking, hashOf, hold, openSession, spending } from '../helpers/spend.ts'
 
 const database = await createDatabase(t)
 const session = openSession(t, database.url)
@@ -83,6 +83,20 @@ guarantee(
     ])
   },
 )
+
+guarantee('a correction takes nothing off a period that did not count its line', async (t) => {
+  await setQuota('uncounted', '10')
+  await booked('uncounted', '3')
+  await session.moveTo('2026-11-11T12:00:00Z')
+  // The day of the deleted quota has ended, so that nothing closes it.
+  await session.pool.query(
+    `select copilot_internal.delete_quota(quota_id) from copilot_internal.cost_quotas where tenant_id = 'uncounted'`,
+  )
+  const line = spending('uncounted', '1', { occurred_at: NOON })
+  await session.record(line)
+  await session.correct(line.cost_record_id, '0')
+  t.same(await balancesOf('uncounted'), ['day runs from 11-10 00:00 spent 3 opening 0 reserved 0'])
+})
 
 guarantee('a new quota below what is booked and held refuses what is new, and keeps what is held', async (t) => {
   await booked('late-quota', '2')
