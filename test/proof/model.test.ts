@@ -347,15 +347,20 @@ async function balancesIn({ pool }: Session): Promise<string[]> {
               union all select quota_period_ids from copilot_internal.llm_cost_records) c
             where p.quota_period_id = any (c.quota_period_ids)) as named
     from copilot_internal.quota_periods p`)
-  return rows
-    .map((row) => balanceLine({ ...row, startsAt: Number(row.startsAt), endsAt: Number(row.endsAt) }))
-    .toSorted()
+  const { rows: counted } = await pool.query<{ lines: string }>(
+    'select count(*) as lines from copilot_internal.llm_cost_records',
+  )
+  const balances = rows.map((row) =>
+    balanceLine({ ...row, startsAt: Number(row.startsAt), endsAt: Number(row.endsAt) }),
+  )
+  return [...balances.toSorted(), `${counted[0]!.lines} lines of cost`]
 }
 
 async function nameCharges(session: Session, model: Model): Promise<void> {
   const { rows } = await session.pool.query<{ id: string; record: string }>(
-    `select reservation_id as id, cost_record_id as record from copilot_internal.reservations
-     where status = 'expired' and cost_record_id is not null`,
+    // Also of those that were committed since, at the same moment.
+    `select reservation_id as id, cost_record_id as record from copilot_internal.llm_cost_records
+     where estimated and corrects is null and reservation_id is not null`,
   )
   for (const { id, record } of rows) model.nameCharge(id, record)
 }

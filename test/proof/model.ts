@@ -136,16 +136,13 @@ export class Model {
     return this.quotas.find(({ name }) => name.scope === scope && name.period === period)
   }
 
-  /** Each balance as one line, in order. How many holds and lines count in it tells where something of 0 USD went. */
+  /** Each balance as one line, in order. How many holds and lines there are, and count in it, tells where something of 0 USD went. */
   balances(): string[] {
     const counting = [...this.holds.values(), ...this.lines.values()].flatMap(({ balances }) => balances)
-    return this.quotas
-      .flatMap(({ name, balances }) =>
-        balances.map((one) =>
-          balanceLine({ ...name, ...one, named: counting.filter((other) => other === one).length }),
-        ),
-      )
-      .toSorted()
+    const lines = this.quotas.flatMap(({ name, balances }) =>
+      balances.map((one) => balanceLine({ ...name, ...one, named: counting.filter((other) => other === one).length })),
+    )
+    return [...lines.toSorted(), `${this.lines.size} lines of cost`]
   }
 
   /** Names the charge of a lapse, whose id Postgres makes. */
