@@ -182,6 +182,18 @@ export const GUARDS: Guard[] = [
     tests: [BALANCES],
   },
   {
+    name: 'balance opened since',
+    why: 'a correction takes money off a balance that never counted its line',
+    ...inFunction('late_period_ids', ' and p.opened_at >= p_since'),
+    tests: [BALANCES],
+  },
+  {
+    name: 'partitions before rows',
+    why: 'a sweep that charges a lapse and a commit deadlock in a month without partitions',
+    ...inFunction('expire_reservations', '  perform copilot_internal.ensure_cost_partitions(v_now);\n'),
+    tests: [LOCKS],
+  },
+  {
     name: 'period of a late cost',
     why: 'a late commit counts in a period that does not contain it',
     ...inFunction('late_period_ids', 'p.starts_at <= p_booked_at and ', ''),
