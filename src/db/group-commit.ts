@@ -50,12 +50,15 @@ const PARTS_MAX = 3
 /** A batch that is with Postgres, since when, and what lets the next one go. */
 type Out<Item, Answer> = { entries: Entry<Item, Answer>[]; sentAt: number; makeRoom: () => void }
 
+/** So many go together in any case: what a call costs Postgres is as much as five items. */
+const FEW = 8
+
 /** Callers that have waited too long are looked for this often. */
 const LOOK_MS = 50
 
 /**
  * Lets requests that wait at the same moment share one transaction: while batches are with Postgres, arrivals queue up,
- * and leave together when one returns. An idle service sends at once, without a timer.
+ * and leave when one returns. An idle service sends at once, without a timer.
  *
  * A batch that fails by deadlock or a lost connection is sent once more with the same ids, so that a repeat can't
  * double; one that fails by an item is halved until the item stands alone, and one that did not get a lock in time is sent
@@ -134,7 +137,7 @@ export function groupCommit<Item, Answer>(options: GroupCommitOptions<Item, Answ
     if (looking) setTimeout(look, LOOK_MS)
   }
 
-  function takeBatch(): Entry<Item, Answer>[] {
+  function takeBatch(most: number): Entry<Item, Answer>[] {
     const batch: Entry<Item, Answer>[] = []
     const later: Entry<Item, Answer>[] = []
     const keys = new Set<string>()
@@ -145,7 +148,7 @@ export function groupCommit<Item, Answer>(options: GroupCommitOptions<Item, Answ
         continue
       }
       const key = keyOf(entry.item)
-      if (batch.length >= itemsMax || (key !== null && keys.has(key))) later.push(entry)
+      if (batch.length >= most || (key !== null && keys.has(key))) later.push(entry)
       else {
         // It refers to the whole request, which is not to live as long as this entry: garbage that grows old is dear.
         entry.isGone = undefined
@@ -157,10 +160,15 @@ export function groupCommit<Item, Answer>(options: GroupCommitOptions<Item, Answ
     return batch
   }
 
-  function leave(): void {
+  /**
+   * Sends what waits; where it is more than FEW, half of that and of the `answered`, who are expected again: so Postgres and
+   * Node each have half of the work, where a batch of nearly all and one of the rest, in turn, let each wait for the other.
+   */
+  function leave(answered = waiting.length): void {
     leaving = false
     while (out.size < batchesMax && waiting.length > 0) {
-      const entries = takeBatch()
+      const half = Math.ceil((waiting.length + answered) / 2)
+      const entries = takeBatch(Math.min(itemsMax, Math.max(FEW, half)))
       if (entries.length > 0) void send(entries)
     }
   }
@@ -170,7 +178,7 @@ export function groupCommit<Item, Answer>(options: GroupCommitOptions<Item, Answ
     const makeRoom = () => {
       if (!out.delete(batch)) return
       lastMs = [performance.now() - sentAt, lastMs[0]]
-      leave()
+      leave(entries.length)
     }
     const batch = { entries, sentAt, makeRoom }
     out.add(batch)
@@ -208,6 +216,6 @@ export function groupCommit<Item, Answer>(options: GroupCommitOptions<Item, Answ
       if (leaving || out.size >= batchesMax) return
       leaving = true
       // After the sockets that are readable now have been read, so that simultaneous arrivals share a batch.
-      setImmediate(leave)
+      setImmediate(() => leave())
     })
 }

@@ -62,6 +62,22 @@ t.test('what arrives while a batch is out leaves together when it returns', asyn
   t.same([await first, ...(await later)], ['a!', 'b!', 'c!', 'd!'])
 })
 
+t.test('where many wait, a batch is half of them and of those who are answered', async (t) => {
+  const queue = openQueue()
+  const first = queue.decide('first')
+  const out = await queue.next()
+  const later = Promise.all(Array.from({ length: 63 }, (_, i) => queue.decide(`later ${i}`)))
+  out.answer()
+  const half = await queue.next()
+  t.equal(half.items.length, 32)
+  const again = queue.decide('first again')
+  half.answer()
+  const rest = await queue.next()
+  t.equal(rest.items.length, 32)
+  rest.answer()
+  t.equal([await first, ...(await later), await again].length, 65)
+})
+
 t.test('the next batch is sent before the answers of the last are made', async (t) => {
   const queue = openQueue()
   const sentAtAnswer = queue.decide('a').then(() => [...queue.seen])
