@@ -40,14 +40,21 @@ begin
           then coalesce(p.over_cause, p_cause) end
     from delta d
     where p.quota_period_id = d.id and (d.spent <> 0 or d.reserved <> 0)
-    returning p.*, d.spent as added
+    -- The columns that are answered, and no others: whole rows are dear to hand on.
+    returning p.quota_period_id, p.quota_id, p.scope, p.tenant_id, p.user_id, p.period, p.enforcement, p.spent, p.reserved,
+              p.starts_at, p.ends_at, case when p.raise_until > p_now then p.raise_limit_usd else p.limit_usd end as running_limit_usd,
+              p.over_cause is not null and p.enforcement <> 'off' as is_over,
+              -- The end of a raise moves the thresholds without anybody's doing.
+              d.spent > 0 and (p.spent >= p.next_event_usd or p.raise_until is not null) as is_due
   ),
   unchanged as (
-    select p.*, 0::numeric as added from delta d
+    select p.quota_period_id, p.quota_id, p.scope, p.tenant_id, p.user_id, p.period, p.enforcement, p.spent, p.reserved,
+           p.starts_at, p.ends_at, case when p.raise_until > p_now then p.raise_limit_usd else p.limit_usd end, false, false
+    from delta d
     cross join lateral (select p.* from copilot_internal.quota_periods p where p.quota_period_id = d.id offset 0) p
     where d.spent = 0 and d.reserved = 0
   )
-  select bool_or(p.changed and p.over_cause is not null and p.enforcement <> 'off'),
+  select bool_or(p.is_over),
          json_build_object(
            'quota_period_id', array_agg(p.quota_period_id), 'quota_id', array_agg(p.quota_id),
            'scope', array_agg(p.scope), 'tenant_id', array_agg(p.tenant_id), 'user_id', array_agg(p.user_id),
@@ -56,13 +63,9 @@ begin
            'spent_usd', array_agg(trim_scale(p.spent)::text), 'reserved_usd', array_agg(trim_scale(p.reserved)::text),
            'remaining_usd', array_agg(trim_scale(greatest(p.running_limit_usd - p.spent - p.reserved, 0))::text),
            'starts_at', array_agg(p.starts_at), 'ends_at', array_agg(p.ends_at)),
-         -- The end of a raise moves the thresholds without anybody's doing.
-         array_agg(p.quota_period_id) filter (where p.added > 0 and (p.spent >= p.next_event_usd or p.raise_until is not null))
+         array_agg(p.quota_period_id) filter (where p.is_due)
     into over, balances, v_due
-    from (
-      select b.*, case when b.raise_until > p_now then b.raise_limit_usd else b.limit_usd end as running_limit_usd
-      from (select c.*, true as changed from changed c union all select u.*, false from unchanged u) b
-    ) p;
+    from (select * from changed union all select * from unchanged) p;
   if v_due is not null then
     perform copilot_internal.tell_quotas(v_due, false, p_now);
   end if;
