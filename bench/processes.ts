@@ -6,11 +6,18 @@ import { startArguments } from '../test/helpers/start-arguments.ts'
 
 export type Running = { url: string; pid: number; startedMs: number; stop(): Promise<void> }
 
-/** Starts a Node process of this project and waits until it says where it listens. */
-export async function startNode(args: string[], environment: Record<string, string>): Promise<Running> {
+/** This project's. */
+const FOLDER = join(import.meta.dirname, '..')
+
+/** Starts a Node process of this project, or of another checkout of it, and waits until it says where it listens. */
+export async function startNode(
+  args: string[],
+  environment: Record<string, string>,
+  folder = FOLDER,
+): Promise<Running> {
   const begun = performance.now()
   const child = spawn(process.execPath, args, {
-    cwd: join(import.meta.dirname, '..'),
+    cwd: folder,
     env: { PATH: process.env['PATH'], ...environment },
     stdio: ['ignore', 'pipe', 'inherit'],
   })
@@ -36,11 +43,7 @@ export async function startNode(args: string[], environment: Record<string, stri
   }
 }
 
-/** Starts the service as `npm start` does. */
-export function startService(environment: Record<string, string>): Promise<Running> {
-  return startNode(startArguments, {
-    PORT: '0',
-    LOG_LEVEL: 'warn',
-    ...environment,
-  })
+/** Starts the service as `npm start` of this project does, also where it is another checkout's. */
+export function startService(environment: Record<string, string>, folder = FOLDER): Promise<Running> {
+  return startNode(startArguments, { PORT: '0', LOG_LEVEL: 'warn', ...environment }, folder)
 }

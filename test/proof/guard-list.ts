@@ -95,8 +95,8 @@ export const GUARDS: Guard[] = [
     name: 'one effect a batch',
     why: 'a repeat in flight shares a batch with its first',
     file: 'src/db/group-commit.ts',
-    remove: 'if (batch.length >= itemsMax || (key !== null && keys.has(key))) later.push(entry)',
-    put: 'if (batch.length >= itemsMax) later.push(entry)',
+    remove: 'if (batch.length >= most || (key !== null && keys.has(key))) later.push(entry)',
+    put: 'if (batch.length >= most) later.push(entry)',
     tests: ['test/db/group-commit.test.ts'],
   },
   {
