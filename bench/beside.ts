@@ -56,8 +56,12 @@ type Measured = {
   postgresMicros: number
 }
 
-if (values.help || values.other === undefined) process.stdout.write(help)
-else await onStage((stack) => bench(stack, values.other!))
+const { other } = values
+if (values.help) process.stdout.write(help)
+else if (other === undefined) {
+  say('--other is missing: the folder of the checkout to compare with. --help tells more.')
+  process.exitCode = 2
+} else await onStage((stack) => bench(stack, other))
 
 async function bench(stack: AsyncDisposableStack, other: string): Promise<void> {
   const candidates: Candidate[] = []

@@ -2,7 +2,7 @@
 -- where clocks going back make midnight come twice (Azores, Havana), it is the first.
 create or replace function copilot_internal.local_midnight(p_date date, p_time_zone text)
 returns timestamptz
--- In this language: a new day asks four times for each quota, and a function of SQL is planned for each.
+-- In this language: a new day asks eight times for each daily quota, and a function of SQL starts a query each time.
 language plpgsql stable strict
 set search_path = pg_catalog, pg_temp
 as $$

@@ -161,8 +161,9 @@ export function groupCommit<Item, Answer>(options: GroupCommitOptions<Item, Answ
   }
 
   /**
-   * Sends what waits; where it is more than FEW, half of that and of the `answered`, who are expected again: so Postgres and
-   * Node each have half of the work, where a batch of nearly all and one of the rest, in turn, let each wait for the other.
+   * Sends what waits: all of it where nobody is about to be answered; else, above FEW, half of it and of the `answered`, who
+   * are expected again. So Postgres and Node each have half of the work, where a batch of nearly all and one of the rest, in
+   * turn, let each wait for the other.
    */
   function leave(answered = waiting.length): void {
     leaving = false
