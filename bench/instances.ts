@@ -22,6 +22,7 @@ Options
   --ways a,b         how they reach Postgres and each other: ${WAYS.join(', ')} (default direct)
   --rounds N         rounds (default 3); the medians are shown
   --seconds N        seconds of each load (default 5)
+  --warm N           seconds before them, in which Node compiles what it runs often (default 15)
   --connections N    connections of all instances together (default 64)
   --decisions N      goes on with the most instances until so many decisions are made (default 0)
   --json             the figures as JSON
@@ -36,6 +37,7 @@ const { values } = parseArgs({
     ways: { type: 'string', default: 'direct' },
     rounds: { type: 'string', default: '3' },
     seconds: { type: 'string', default: '5' },
+    warm: { type: 'string', default: '15' },
     connections: { type: 'string', default: '64' },
     decisions: { type: 'string', default: '0' },
     json: { type: 'boolean', default: false },
@@ -97,7 +99,7 @@ async function measureWay(
       say(`${way}, round ${round} of ${values.rounds}: ${count} ${count === 1 ? 'instance' : 'instances'}`)
       await using running = stack.use(new AsyncDisposableStack())
       const urls = await startInstances(running, count, environment)
-      await load(urls, 1, `${way}-${round}-${count}-warm`)
+      await load(urls, Number(values.warm), `${way}-${round}-${count}-warm`)
       rounds.get(count)!.push(await load(urls, Number(values.seconds), `${way}-${round}-${count}`))
     }
   }

@@ -5,7 +5,7 @@
 -- or above the hold, the money is gone already, so it is booked and marked. Tokens are priced at the reservation's
 -- created_at for the model that answered, sandboxes second by second (rule 9); without a price the reserved amount is booked
 -- and marked estimated (rule 10).
--- Answers { balances, outcomes }: balances as change_balances() answers them; outcomes[i] is one of
+-- Answers { now, crowded, balances, outcomes }: crowded as is_crowded() tells; balances as change_balances() answers them; outcomes[i] is one of
 --   { "committed": the reservation, "quota_period_ids" } | { "conflict": status } | { "unknown": true }
 --   | { "unfit": "tokens" | "seconds" | "model" }: the measure doesn't fit the resource type, or no model is known, or not whose.
 -- Bound: 500 items a call.
@@ -26,6 +26,7 @@ set enable_material = off
 as $$
 declare
   v_now timestamptz;
+  v_crowded boolean;
   v_items copilot_internal.commit_item[];
   v_ids uuid[];
   v_done copilot_internal.settlement[];
@@ -39,6 +40,7 @@ begin
     raise exception 'a batch has 1 to 500 items' using errcode = 'program_limit_exceeded';
   end if;
   perform pg_advisory_xact_lock_shared(copilot_internal.quota_lock());
+  v_crowded := copilot_internal.is_crowded();
   v_now := copilot_internal.clock_now();
   perform copilot_internal.ensure_cost_partitions(v_now);
 
@@ -185,6 +187,7 @@ begin
     )
     select json_build_object(
       'now', v_now,
+      'crowded', v_crowded,
       'balances', v_balances,
       'outcomes', json_agg(case
           when a.reservation_id is null then json_build_object('unknown', true)

@@ -5,7 +5,7 @@
 -- scopes p_item_scopes[3i-2 .. 3i] (numbers from 1; 0 for none); p_items[i] is the rest of it.
 -- p_enforcement: the service's; the weaker of it and the quota's applies. p_look_first: read the balances before anything is
 -- written, so that a refusal costs no write: worth its while where refusals are likely.
--- Answers { now, ids, first, last, balances, outcomes }: balances as change_balances() answers them; those of scope s are
+-- Answers { now, crowded, ids, first, last, balances, outcomes }: crowded as is_crowded() tells; balances as change_balances() answers them; those of scope s are
 -- ids[first[s]] to ids[last[s]], from 1. outcomes is null where each item is granted as asked; else outcomes[i] is one of
 --   { "granted": amount, "units": those granted where it is less than asked, "warned": [[balance, spent, reserved], ...] }
 --   { "refused": { "largest_allowed_usd", "violations": [[balance, spent, reserved], ...] } }
@@ -36,6 +36,7 @@ set enable_material = off
 as $$
 declare
   v_now timestamptz;
+  v_crowded boolean;
   v_service integer := array_position(array['off', 'warn', 'enforce'], p_enforcement) - 1;
   v_periods record;
   v_balances record;
@@ -62,6 +63,7 @@ begin
     raise exception 'a batch has 1 to 500 items, each with an amount and three scopes' using errcode = 'invalid_parameter_value';
   end if;
   perform pg_advisory_xact_lock_shared(copilot_internal.quota_lock());
+  v_crowded := copilot_internal.is_crowded();
   v_now := copilot_internal.clock_now();
   select * into v_periods from copilot_internal.scope_periods(p_types, p_tenants, p_users, v_now);
 
@@ -169,7 +171,7 @@ begin
   end if;
 
   return json_build_object(
-    'now', v_now, 'ids', v_periods.ids, 'first', v_periods.first, 'last', v_periods.last, 'balances', v_change.balances,
+    'now', v_now, 'crowded', v_crowded, 'ids', v_periods.ids, 'first', v_periods.first, 'last', v_periods.last, 'balances', v_change.balances,
     'outcomes', case when v_notes is not null or v_units is not null or cardinality(v_inserted) < cardinality(p_amounts)
       then copilot_internal.reserve_outcomes(p_items, v_granted, v_units, v_notes) end);
 end $$;

@@ -30,7 +30,8 @@ type Outcome =
   | { unknown: true }
   | { unfit: 'tokens' | 'seconds' | 'model' }
 
-export type Settlement = { outcome: Outcome; quotas: Balance[]; now: Date }
+/** What came of one item; crowded: whether others decided meanwhile. */
+export type Settlement = { outcome: Outcome; quotas: Balance[]; now: Date; crowded: boolean }
 
 /**
  * Books a batch of 1 to 500 commits in order, in one round trip; settlements[i] is for items[i].
@@ -38,7 +39,9 @@ export type Settlement = { outcome: Outcome; quotas: Balance[]; now: Date }
  * @throws errors of Postgres as they are; nothing is booked then.
  */
 export async function commitSpend(db: Db, items: CommitItem[]): Promise<Settlement[]> {
-  const { rows } = await sql<{ answer: { now: string; balances: BalanceColumns; outcomes: Outcome[] } }>`
+  const { rows } = await sql<{
+    answer: { now: string; crowded: boolean; balances: BalanceColumns; outcomes: Outcome[] }
+  }>`
     select copilot_internal.commit_spend(${JSON.stringify(items)}::json) as answer`.execute(db)
   const { answer } = rows[0]!
   const now = new Date(answer.now)
@@ -46,6 +49,7 @@ export async function commitSpend(db: Db, items: CommitItem[]): Promise<Settleme
   return answer.outcomes.map((outcome) => ({
     outcome,
     now,
+    crowded: answer.crowded,
     quotas: 'committed' in outcome ? outcome.quota_period_ids.flatMap((id) => balances.get(id) ?? []) : [],
   }))
 }

@@ -17,6 +17,8 @@ export type GroupCommitOptions<Item, Answer> = {
   keyOf: (item: Item) => string | null
   /** Items that may wait for the same lock: who did not get one in time goes on without the others. By default each its own. */
   lockOf?: (item: Item) => string
+  /** Tells from an answer whether others decided while its batch was with Postgres. */
+  isCrowded?: (answer: Answer) => boolean
   /** What to do with an answer that comes after its caller has been told that it did not. */
   onLate?: (item: Item, answer: Answer) => void
   /** At most so many items a batch. */
@@ -47,18 +49,25 @@ type Entry<Item, Answer> = {
 /** So many parts of a batch that met a lock are sent at once: one that waits for it doesn't hold up the others. */
 const PARTS_MAX = 3
 
+/** Lets the next batch go; where others decide too, as soon as those who are answered are back. */
+type MakeRoom = (crowded?: boolean) => void
+
 /** A batch that is with Postgres, since when, and what lets the next one go. */
-type Out<Item, Answer> = { entries: Entry<Item, Answer>[]; sentAt: number; makeRoom: () => void }
+type Out<Item, Answer> = { entries: Entry<Item, Answer>[]; sentAt: number; makeRoom: MakeRoom }
 
 /** So many go together in any case: what a call costs Postgres is as much as five items. */
 const FEW = 8
+
+/** Where others decide too, a batch waits so long for its callers at most, and half as long as the last one was with Postgres. */
+const LINGER_MS_MAX = 50
 
 /** Callers that have waited too long are looked for this often. */
 const LOOK_MS = 50
 
 /**
  * Lets requests that wait at the same moment share one transaction: while batches are with Postgres, arrivals queue up,
- * and leave when one returns. An idle service sends at once, without a timer.
+ * and leave when one returns. An idle service sends at once, without a timer; where others decide too, the next batch waits
+ * a moment for those who were answered by the last.
  *
  * A batch that fails by deadlock or a lost connection is sent once more with the same ids, so that a repeat can't
  * double; one that fails by an item is halved until the item stands alone, and one that did not get a lock in time is sent
@@ -67,22 +76,24 @@ const LOOK_MS = 50
  * with a Problem: `unavailable`, or `overloaded` where the queue is longer than can be decided in time.
  */
 export function groupCommit<Item, Answer>(options: GroupCommitOptions<Item, Answer>): Decide<Item, Answer> {
-  const { run, keyOf, lockOf, onLate, itemsMax = 250, batchesMax = 1, waitMsMax = 1_800 } = options
+  const { run, keyOf, lockOf, isCrowded, onLate, itemsMax = 250, batchesMax = 1, waitMsMax = 1_800 } = options
   const { waitingMax = 20_000, queueMsMax = 1_000 } = options
   let waiting: Entry<Item, Answer>[] = []
   let looking = false
   const out = new Set<Out<Item, Answer>>()
   let leaving = false
+  /** Set while the next batch waits: for so many items. */
+  let lingering: { until: number; stop: () => void } | null = null
   /** How long the last batch and the one before it were with Postgres. */
   let lastMs: [number, number] = [0, 0]
 
-  async function settle(batch: Entry<Item, Answer>[], makeRoom: () => void, tries = 2): Promise<void> {
+  async function settle(batch: Entry<Item, Answer>[], makeRoom: MakeRoom, tries = 2): Promise<void> {
     const entries = batch.filter(({ settled }) => !settled)
     if (entries.length === 0) return
     try {
       const answers = await run(entries.map(({ item }) => item))
       // Before the answers are made: Postgres decides the next batch meanwhile.
-      makeRoom()
+      makeRoom(isCrowded?.(answers[0]!) === true)
       for (const [index, entry] of entries.entries()) {
         const answer = answers[index] as Answer
         if (entry.settled) onLate?.(entry.item, answer)
@@ -174,12 +185,27 @@ export function groupCommit<Item, Answer>(options: GroupCommitOptions<Item, Answ
     }
   }
 
+  /**
+   * Waits for the callers that are answered now before the next batch leaves: where others decide too, it would wait for
+   * them anyway, and a call costs Postgres as much as several items.
+   */
+  function linger(answered: number): void {
+    const timer = setTimeout(stop, Math.min(LINGER_MS_MAX, lastMs[0] / 2))
+    lingering = { until: Math.min(itemsMax, waiting.length + answered), stop }
+    function stop() {
+      clearTimeout(timer)
+      lingering = null
+      leave()
+    }
+  }
+
   async function send(entries: Entry<Item, Answer>[]): Promise<void> {
     const sentAt = performance.now()
-    const makeRoom = () => {
+    const makeRoom = (crowded = false) => {
       if (!out.delete(batch)) return
       lastMs = [performance.now() - sentAt, lastMs[0]]
-      leave(entries.length)
+      if (crowded) linger(entries.length)
+      else leave(entries.length)
     }
     const batch = { entries, sentAt, makeRoom }
     out.add(batch)
@@ -214,7 +240,8 @@ export function groupCommit<Item, Answer>(options: GroupCommitOptions<Item, Answ
         looking = true
         setTimeout(look, LOOK_MS)
       }
-      if (leaving || out.size >= batchesMax) return
+      if (lingering !== null && waiting.length >= lingering.until) lingering.stop()
+      if (lingering !== null || leaving || out.size >= batchesMax) return
       leaving = true
       // After the sockets that are readable now have been read, so that simultaneous arrivals share a batch.
       setImmediate(() => leave())

@@ -75,11 +75,12 @@ export type Refusal = { largest_allowed_usd: string; violations: BalanceThen[] }
 
 type Outcome = Granted | { refused: Refusal } | { replayed: StoredReservation } | { mismatch: true }
 
-/** What was decided about one item, with the balances that apply to it as they stand after the batch. */
-export type Decision = { outcome: Outcome; now: Date; quotas: Balance[]; all: Balance[] }
+/** What was decided about one item, whether others decided meanwhile, and the balances that apply to it as they stand after the batch. */
+export type Decision = { outcome: Outcome; now: Date; crowded: boolean; quotas: Balance[]; all: Balance[] }
 
 type Answer = {
   now: string
+  crowded: boolean
   ids: number[]
   first: number[]
   last: number[]
@@ -129,6 +130,7 @@ export async function reserveSpend(
   return items.map((item, i) => ({
     outcome: answer.outcomes?.[i] ?? { granted: item.amount_usd, units: null, warned: null },
     now,
+    crowded: answer.crowded,
     all,
     quotas: scopesOf[i]!.flatMap((place) => (place === 0 ? [] : ofScope[place - 1]!)),
   }))

@@ -103,6 +103,7 @@ export function createServices(deps: ServiceDeps) {
     },
     keyOf: ({ principal, idempotency_key: key }) => (key === null ? null : `${principal}\u0000${key}`),
     lockOf: ({ tenant_id: tenantId }) => tenantId,
+    isCrowded: ({ crowded }) => crowded,
     onLate: (item, { outcome }) => {
       // With a key its caller will ask for it again; without one nobody ever does.
       if (item.idempotency_key !== null || !('granted' in outcome)) return
@@ -120,6 +121,7 @@ export function createServices(deps: ServiceDeps) {
       return settlements
     },
     keyOf: ({ reservation_id: id }) => id,
+    isCrowded: ({ crowded }) => crowded,
     queueMsMax: SETTLING_QUEUE_MS,
   })
   const giveBack = groupCommit({

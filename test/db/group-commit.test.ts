@@ -259,6 +259,44 @@ t.test('who would wait longer than queueMsMax, by how long batches last, is refu
   t.same(await Promise.all(decided), ['a!', 'b!', 'c!', 'd!', 'e!', 'f!', 'g!', 'i!'])
 })
 
+/** Longer than twice what a batch waits for more. */
+const CROWDED_MS = 1_000
+
+t.test('where others decide too, the next batch waits until those who were answered are back', async (t) => {
+  const clock = stopTheClock(t)
+  const queue = openQueue({ isCrowded: (answer) => answer.startsWith('a') })
+  const first = ['a', 'b'].map((item) => queue.decide(item).then(() => queue.decide(`${item} again`)))
+  const out = await queue.next()
+  const waiting = queue.decide('c')
+  clock.ms += CROWDED_MS
+  out.answer()
+  const next = await queue.next()
+  t.same(next.items, ['c', 'a again', 'b again'])
+  const last = queue.decide('d')
+  clock.ms += CROWDED_MS
+  next.answer()
+  const alone = await queue.next()
+  t.same(alone.items, ['d'], 'nobody else decided: it is not waited for')
+  alone.answer()
+  t.same(await Promise.all([...first, waiting, last]), ['a again!', 'b again!', 'c!', 'd!'])
+})
+
+t.test('where others decide too, who waits goes without those who do not come back', async (t) => {
+  const clock = stopTheClock(t)
+  const queue = openQueue({ isCrowded: () => true })
+  const gone = ['a', 'b'].map(queue.decide)
+  const out = await queue.next()
+  const waiting = queue.decide('c')
+  clock.ms += CROWDED_MS
+  out.answer()
+  await Promise.all(gone)
+  const later = queue.decide('d')
+  const next = await queue.next()
+  t.same(next.items, ['c', 'd'])
+  next.answer()
+  t.same(await Promise.all([waiting, later]), ['c!', 'd!'])
+})
+
 t.test('beside a batch that is stuck an arrival is refused, and taken again as soon as it has returned', async (t) => {
   const clock = stopTheClock(t)
   const queue = openQueue({ queueMsMax: 250 })

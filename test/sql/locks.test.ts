@@ -511,3 +511,33 @@ t.test('a sweep makes the partitions of a month before it locks a balance, as wh
   t.equal(await swept, 1)
   await assertHealthy(t, own.pool)
 })
+
+t.test('a decision tells whether others are under way, waits for none, and leaves nothing behind', async (t) => {
+  const [first, second] = [openSession(t, database.url), openSession(t, database.url)]
+  const isCrowded = async ({ pool }: Session) =>
+    (await pool.query<{ crowded: boolean }>('select copilot_internal.is_crowded() as crowded')).rows[0]!.crowded
+  t.equal(await isCrowded(first), false)
+  await second.pool.query('begin')
+  t.equal(await isCrowded(second), false)
+  t.equal(await isCrowded(first), true)
+  await first.pool.query('begin')
+  t.equal(await isCrowded(first), true)
+  t.equal(await isCrowded(second), true, 'both are part of the crowd')
+  await second.pool.query('rollback')
+  t.equal(await isCrowded(first), false)
+  await first.pool.query('rollback')
+
+  // Of nothing, for which no balance is locked.
+  const alone = await first.reserve(hold('t-1', '0'), hold('t-2', '0'))
+  await second.pool.query('begin')
+  const decisions = [...(await second.reserve(hold('t-1', '0'))), ...(await first.reserve(hold('t-2', '0')))]
+  t.same(
+    [...alone, ...decisions].map(({ crowded }) => crowded),
+    [false, false, false, true],
+  )
+  await second.pool.query('commit')
+  const { rows } = await pool.query(
+    `select from pg_locks where locktype = 'advisory' and database = (select oid from pg_database where datname = current_database())`,
+  )
+  t.same(rows, [])
+})
