@@ -47,11 +47,14 @@ export async function readScopeStatus(
     from copilot_internal.cost_quota_status q
     left join copilot_internal.quota_periods p
       on p.quota_id = q.quota_id and p.starts_at = q.period_start and p.closed_at is null
-    where coalesce(q.tenant_id, '') = ${tenantId} and coalesce(q.user_id, '') = ${userId} and q.resource_type in ('llm', 'e2b')`
+    where ${isExactly('tenant_id', tenantId)} and ${isExactly('user_id', userId)} and q.resource_type in ('llm', 'e2b')`
   // The platform's is nobody's own: it is read as the service, and answered without amounts.
   const { rows } = await readOf(db, tenantId === '' ? null : tenantId, (reading) => status.execute(reading))
   return rows[0]!.status
 }
+
+const isExactly = (column: 'tenant_id' | 'user_id', value: string) =>
+  value === '' ? sql`${sql.ref(`q.${column}`)} is null` : sql`${sql.ref(`q.${column}`)} = ${value}`
 
 /**
  * The largest holders of each of these balances of one scope, the largest first, by quota_period_id: among its

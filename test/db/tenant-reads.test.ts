@@ -153,3 +153,29 @@ t.test('a page of one tenant looks through so many reservations of all, as any o
     t.ok(parts.pages > 1)
   }
 })
+
+t.test('a look at the quotas of one tenant reads no other tenant’s', async (t) => {
+  const many = await createDatabase(t)
+  await many.pool.query(`
+    insert into copilot_internal.cost_quotas (resource_type, scope, tenant_id, user_id, period, limit_usd, created_at, updated_at)
+      select 'llm', 'user', 't-' || n / 10, 'u-' || n % 10, 'day', 10, now(), now() from generate_series(0, 29999) n;
+    insert into copilot_internal.cost_quotas (resource_type, scope, tenant_id, period, limit_usd, created_at, updated_at)
+      select 'llm', 'tenant', 't-' || n, 'day', 10, now(), now() from generate_series(0, 2999) n;
+    analyze copilot_internal.cost_quotas`)
+  const reading = connect(many.url, { roles, connectionsMax: 1 })
+  t.teardown(() => reading.destroy())
+  const scans = async () => {
+    await sql`select pg_stat_force_next_flush()`.execute(reading)
+    const { rows } = await sql<{ scans: string }>`
+      select seq_scan as scans from pg_stat_all_tables where relid = 'copilot_internal.cost_quotas'::regclass`.execute(
+      reading,
+    )
+    return rows[0]!.scans
+  }
+  const before = await scans()
+  t.match(await readScopeStatus(reading, { tenantId: 't-7', userId: '' }), { quotas: [{ scope: 'tenant' }] })
+  t.match(await readScopeStatus(reading, { tenantId: 't-7', userId: 'u-3' }), { quotas: [{ scope: 'user' }] })
+  t.same(await readScopeStatus(reading, { tenantId: '', userId: '' }).then(({ quotas }) => quotas), [])
+  t.equal((await listQuotas(reading, { tenantId: 't-7' }, 0, 100)).length, 11)
+  t.equal(await scans(), before)
+})
