@@ -1,25 +1,18 @@
--- extend_reservation: holds a reservation for longer, or for a larger total, or both; nothing is ever lowered.
+-- extend_reservation: holds reservations for longer, or for a larger total, or both, as extend_hold() says of one; those that
+-- move no money come first, then the others in order.
 --
--- p_estimate: the new total by its name in the reservation's estimate, as { "max_output_tokens": 2500 }, and p_amount what that
--- total costs; both null where the amount stays. A total within the present one changes nothing, so that a repeat doesn't.
--- p_ttl_seconds: from now; null where expires_at stays. p_tenant_id: as in commit_item. p_enforcement: as in reserve_spend().
--- Once one of the held periods has ended, the whole hold moves to the running ones (rule 3), or stays as it was.
--- Answers { "unknown": true } | { "closed": true }: settled, or past expires_at, swept or not
---   | { now, ids, balances, "extended": the reservation, "warned": [[balance, spent, reserved], ...] }
---   | { now, ids, balances, "refused": { "largest_allowed_usd", "violations": [[balance, spent, reserved], ...] } }
--- with ids the balances that hold it, or would, "balance" a position in ids from 0, and amounts of a decision about the whole
--- new total: reserved is what others hold, and largest_allowed_usd the largest total that fits. A closed balance goes on
--- holding, but its limit counts no more.
+-- p_items: [{ reservation_id, tenant_id, estimate, amount_usd, ttl_seconds }, ...]: tenant_id as in commit_item; the rest as in
+-- extend_hold(). Each reservation once. p_enforcement: as in reserve_spend().
+-- Answers an array: answers[i] is extend_hold()'s of items[i]. Bound: 500 items a call.
 --
--- Locks: (0) shared advisory, then missing quotas, periods and scopes -> (1) the reservation -> (2) quota_periods by id, before the
--- decision, so that a refusal writes nothing.
-create or replace function copilot_internal.extend_reservation(
-  p_reservation_id uuid, p_tenant_id text, p_estimate jsonb, p_amount numeric, p_ttl_seconds integer, p_enforcement text default 'enforce'
-)
+-- Locks: (0) shared advisory, then missing quotas, periods and scopes -> (1) the reservations by id -> (2) quota_periods by id, before
+-- the decisions, so that a refusal writes nothing. A longer time alone locks no balance.
+create or replace function copilot_internal.extend_reservation(p_items json, p_enforcement text default 'enforce')
 returns json
 language plpgsql volatile security definer
 set search_path = pg_catalog, pg_temp
-set lock_timeout = '1500ms'
+-- Leaves time for the other items, whose locks are free.
+set lock_timeout = '1000ms'
 -- As in reserve_spend(): look-ups by index, whatever the statistics say.
 set plan_cache_mode = force_generic_plan
 set enable_hashjoin = off
@@ -31,20 +24,11 @@ as $$
 declare
   v_now timestamptz;
   v_service integer := array_position(array['off', 'warn', 'enforce'], p_enforcement) - 1;
-  v_old copilot_internal.reservations;
-  v_new copilot_internal.reservations;
-  v_periods record;
-  v_moves boolean;
-  -- The new total, and the present one: what was granted where that is less than what was asked for.
-  v_measure text;
-  v_total numeric;
-  v_granted numeric;
-  -- Of the balances that are to hold it, those that are not closed.
-  v_open bigint[];
-  v_balances record;
-  v_amount numeric;
-  v_note json;
-  v_change record;
+  v_scopes record;
+  v_running bigint[];
+  v_known uuid[];
+  v_item record;
+  v_answers json[];
 begin
   if current_setting('transaction_isolation') <> 'read committed' then
     raise exception 'extend_reservation() runs in READ COMMITTED only' using errcode = 'invalid_transaction_state';
@@ -52,97 +36,75 @@ begin
   if v_service is null then
     raise exception 'enforcement % is not one of enforce, warn, off', p_enforcement using errcode = 'invalid_parameter_value';
   end if;
+  if json_array_length(p_items) not between 1 and 500 then
+    raise exception 'a batch has 1 to 500 items' using errcode = 'program_limit_exceeded';
+  end if;
   perform pg_advisory_xact_lock_shared(copilot_internal.quota_lock());
   v_now := copilot_internal.clock_now();
 
-  -- Periods are made before the reservation is locked. Under lock (0) the end of the held ones only moves on.
-  select * into v_old from copilot_internal.reservations r where r.reservation_id = p_reservation_id;
-  if v_old.status = 'reserved' and v_old.expires_at > v_now and v_old.periods_end_at <= v_now then
-    select * into v_periods from copilot_internal.scope_periods(
-      array_fill(v_old.resource_type, array[case when v_old.user_id is null then 2 else 3 end]),
-      array_remove(array['', v_old.tenant_id, case when v_old.user_id is not null then v_old.tenant_id end], null),
-      array_remove(array['', '', v_old.user_id], null), v_now);
-  end if;
-  -- Lock (1). Not filtered by status: a row whose status changed while we waited would vanish.
-  select * into v_old from copilot_internal.reservations r where r.reservation_id = p_reservation_id for update;
-  if v_old.reservation_id is null or v_old.tenant_id <> p_tenant_id then
-    return json_build_object('unknown', true);
-  end if;
-  if v_old.status <> 'reserved' or v_old.expires_at <= v_now then
-    return json_build_object('closed', true);
-  end if;
-
-  v_new := v_old;
-  select e.key, e.value::numeric into v_measure, v_total from jsonb_each_text(p_estimate) e;
-  v_granted := coalesce((select c.value::numeric from jsonb_each_text(v_old.caps) c), (v_old.estimate ->> v_measure)::numeric);
-  if v_total > v_granted then
-    v_new.reserved_usd := greatest(v_old.reserved_usd, p_amount);
-    -- A cap grows with the total, until it reaches what was asked for at first.
-    if v_total < (v_old.estimate ->> v_measure)::numeric then
-      v_new.caps := (select jsonb_build_object(c.key, floor(v_total)) from jsonb_each(v_old.caps) c);
-    else
-      v_new.caps := null;
-      v_new.estimate := v_old.estimate || p_estimate;
-    end if;
-  end if;
-  v_new.expires_at := greatest(v_old.expires_at, v_now + make_interval(secs => p_ttl_seconds));
-  v_moves := v_old.periods_end_at <= v_now;
-  if v_moves then
-    v_new.quota_period_ids := v_periods.ids;
-    v_new.periods_end_at := (select min(u.at) from unnest(v_periods.until) u(at));
-  end if;
-  v_open := array(
-    select u.id from unnest(v_new.quota_period_ids) with ordinality u(id, n)
-    cross join lateral (select p.closed_at from copilot_internal.quota_periods p where p.quota_period_id = u.id offset 0) p
-    where p.closed_at is null
-    order by u.n);
-
-  if v_moves or v_new.reserved_usd > v_old.reserved_usd then
-    v_new.granted_at := v_now;
-    -- Lock (2): all that are changed below, in id order.
-    perform from (select distinct u.id from unnest(v_old.quota_period_ids || v_new.quota_period_ids) u(id) order by u.id) u
-      cross join lateral (
-        select from copilot_internal.quota_periods p where p.quota_period_id = u.id
-        for no key update
-      ) p;
-    select * into v_balances from copilot_internal.read_balances(v_open, v_now, v_service);
-    -- The total beside what others hold. A balance to which nothing is added refuses nothing, also where it is above its limit.
-    select d.o_amounts[1], d.o_notes[1]::json into v_amount, v_note
-      from (
-        select array_agg(b.reserved - case when b.holds then v_old.reserved_usd else 0 end order by b.n) as reserved,
-               array_agg(case when b.holds and v_new.reserved_usd = v_old.reserved_usd then 0 else b.mode end order by b.n) as modes
-        from (
-          select u.n, u.reserved, u.mode, u.id = any (v_old.quota_period_ids) as holds
-          from unnest(v_open, v_balances.reserved, v_balances.modes) with ordinality u(id, reserved, mode, n)
-        ) b
-      ) b
-      cross join lateral copilot_internal.decide_spend(
-        array[v_new.reserved_usd], array[v_new.reserved_usd], array[0::numeric], array[1, 0, 0], array[1], array[cardinality(v_open)],
-        v_balances.limits, v_balances.spent, b.reserved, b.modes, p_in_order => true) d;
-    if v_amount is null then
-      select * into v_change from copilot_internal.change_balances(
-        v_open, array_fill(0::numeric, array[cardinality(v_open)]), array_fill(0::numeric, array[cardinality(v_open)]), 'warned', v_now);
-      return json_build_object('now', v_now, 'ids', v_open, 'balances', v_change.balances, 'refused', v_note);
-    end if;
-  end if;
-
-  select c.* into v_change
+  -- Periods are made before a reservation is locked. Under lock (0) the end of the held ones only moves on.
+  select array_agg(k.resource_type) as types, array_agg(k.tenant_id) as tenants, array_agg(k.user_id) as users into v_scopes
     from (
-      select array_agg(u.id) as ids, array_agg(0::numeric) as nothing, array_agg(u.reserved) as reserved
-      from (
-        select o.id, -v_old.reserved_usd as reserved from unnest(v_old.quota_period_ids) o(id)
-        union all
-        select n.id, v_new.reserved_usd from unnest(v_new.quota_period_ids) n(id)
-      ) u
-    ) all_deltas
-    cross join lateral copilot_internal.change_balances(all_deltas.ids, all_deltas.nothing, all_deltas.reserved, 'warned', v_now) c;
-  if v_new is distinct from v_old then
-    update copilot_internal.reservations r
-      set reserved_usd = v_new.reserved_usd, estimate = v_new.estimate, caps = v_new.caps, granted_at = v_new.granted_at,
-          expires_at = v_new.expires_at, quota_period_ids = v_new.quota_period_ids, periods_end_at = v_new.periods_end_at
-      where r.reservation_id = v_new.reservation_id;
+      select distinct s.*
+      from json_to_recordset(p_items) i(reservation_id uuid)
+      cross join lateral (select r.* from copilot_internal.reservations r where r.reservation_id = i.reservation_id offset 0) r
+      cross join lateral (values (r.resource_type, '', ''), (r.resource_type, r.tenant_id, ''),
+        (r.resource_type, r.tenant_id, coalesce(r.user_id, ''))) s(resource_type, tenant_id, user_id)
+      where r.status = 'reserved' and r.expires_at > v_now and r.periods_end_at <= v_now
+    ) k;
+  if v_scopes.types is not null then
+    select p.ids into v_running from copilot_internal.scope_periods(v_scopes.types, v_scopes.tenants, v_scopes.users, v_now) p;
   end if;
-  return json_build_object('now', v_now, 'ids', v_open, 'balances', v_change.balances,
-    'extended', copilot_internal.reservation_json(v_new), 'warned', v_note);
+
+  -- Lock (1). Not filtered by status: a row whose status changed while we waited would vanish. What is not there now is unknown.
+  v_known := array(
+    select r.reservation_id from (select i.reservation_id from json_to_recordset(p_items) i(reservation_id uuid) order by i.reservation_id) i
+    cross join lateral (
+      select r.reservation_id from copilot_internal.reservations r where r.reservation_id = i.reservation_id
+      for update
+    ) r);
+  if cardinality(v_known) > (select count(distinct k.id) from unnest(v_known) k(id)) then
+    raise exception 'a batch extends each reservation once' using errcode = 'invalid_parameter_value';
+  end if;
+
+  for v_item in
+    select i.ordinality, i.reservation_id, i.tenant_id, i.estimate, i.amount_usd, i.ttl_seconds, m.is_money,
+           m.is_money and lag(m.is_money) over (order by m.is_money, i.ordinality) is distinct from true as is_first
+    from (
+      select e.ordinality, (e.value ->> 'reservation_id')::uuid as reservation_id, e.value ->> 'tenant_id' as tenant_id,
+             (e.value ->> 'estimate')::jsonb as estimate, (e.value ->> 'amount_usd')::numeric as amount_usd,
+             (e.value ->> 'ttl_seconds')::integer as ttl_seconds
+      from json_array_elements(p_items) with ordinality e
+    ) i
+    left join lateral (
+      select r.periods_end_at from copilot_internal.reservations r where r.reservation_id = i.reservation_id and r.reservation_id = any (v_known)
+      offset 0
+    ) r on true
+    cross join lateral (select i.amount_usd is not null or coalesce(r.periods_end_at <= v_now, false) as is_money) m
+    order by m.is_money, i.ordinality
+  loop
+    if v_item.is_first then
+      -- Lock (2): all that the rest changes, in id order.
+      perform from (
+          select distinct p.id
+          from unnest(v_known) k(reservation_id)
+          cross join lateral (select r.* from copilot_internal.reservations r where r.reservation_id = k.reservation_id offset 0) r
+          cross join lateral unnest(r.quota_period_ids || v_running) p(id)
+          where r.periods_end_at <= v_now or r.reservation_id in (
+            select i.reservation_id from json_to_recordset(p_items) i(reservation_id uuid, amount_usd numeric) where i.amount_usd is not null)
+          order by p.id
+        ) u
+        cross join lateral (
+          select from copilot_internal.quota_periods p where p.quota_period_id = u.id
+          for no key update
+        ) p;
+    end if;
+    v_answers[v_item.ordinality] := case
+      when not v_item.reservation_id = any (v_known) then json_build_object('unknown', true)
+      else copilot_internal.extend_hold(
+        v_item.reservation_id, v_item.tenant_id, v_item.estimate, v_item.amount_usd, v_item.ttl_seconds, v_service, v_now)
+    end;
+  end loop;
+  return array_to_json(v_answers);
 end $$;
-comment on function copilot_internal.extend_reservation(uuid, text, jsonb, numeric, integer, text) is 'Holds a reservation for longer or for a larger total, in the running periods.';
+comment on function copilot_internal.extend_reservation(json, text) is 'Holds reservations for longer or for a larger total, in the running periods; answers per item.';

@@ -1,34 +1,48 @@
 import { sql } from 'kysely'
 import { balanceWith, readBalances, type Balance, type BalanceColumns } from './balances.ts'
+import { balancesOfItems, scopeArguments, scopesOf, type Places } from './batch-scopes.ts'
 import type { Db } from './connection.ts'
 import type { Granted, Refusal, ReserveItem } from './reserve-spend.ts'
 
-/** What a reservation would be answered, with its balances as that answer saw them. */
+/** What a reservation would be answered, with the balances that apply to it as that answer saw them. */
 export type Check = {
   outcome: Granted | { refused: Refusal }
   now: Date
+  quotas: Balance[]
   all: Balance[]
   /** The least room over the enforced balances, USD as decimal text; null where none is enforced. */
   largestAllowedUsd: string | null
 }
 
-type Answer = {
+type Answer = Places & {
   now: string
   ids: number[]
   balances: BalanceColumns
   spent: string[] | null
   reserved: string[] | null
-  largest_allowed_usd: string | null
-  outcome: Granted | { refused: Refusal }
+  outcomes: ({ largest_allowed_usd: string | null } & Check['outcome'])[]
 }
 
-/** Asks what reserve_spend() would answer to an item; holds nothing, and locks no balance. */
-export async function checkSpend(db: Db, item: ReserveItem, enforcement: string): Promise<Check> {
+/**
+ * Asks what reserve_spend() would answer to each of 1 to 500 items as the only one, in one round trip; holds nothing, and
+ * locks no balance. checks[i] is for items[i].
+ */
+export async function checkSpend(db: Db, items: ReserveItem[], enforcement: string): Promise<Check[]> {
+  const scopes = scopesOf(items)
   const { rows } = await sql<{ answer: Answer }>`select copilot_internal.check_spend(
-    ${item.resource_type}, ${item.tenant_id}, ${item.user_id}, ${item.amount_usd}::numeric, ${item.fixed_usd}::numeric,
-    ${item.per_unit_usd}::numeric, ${enforcement}) as answer`.execute(db)
+    ${scopeArguments(scopes)}, ${items.map((item) => item.amount_usd)}::numeric[], ${scopes.ofItems.flat()}::integer[],
+    ${items.map((item) => item.fixed_usd)}::numeric[], ${items.map((item) => item.per_unit_usd)}::numeric[],
+    ${enforcement}) as answer`.execute(db)
   const { answer } = rows[0]!
+  const now = new Date(answer.now)
   const byId = readBalances(answer.balances)
   const all = answer.ids.map((id, i) => balanceWith(byId.get(id)!, answer.spent![i]!, answer.reserved![i]!))
-  return { outcome: answer.outcome, now: new Date(answer.now), all, largestAllowedUsd: answer.largest_allowed_usd }
+  const quotas = balancesOfItems(scopes, answer, all)
+  return answer.outcomes.map(({ largest_allowed_usd: largestAllowedUsd, ...outcome }, i) => ({
+    outcome,
+    now,
+    quotas: quotas[i]!,
+    all,
+    largestAllowedUsd,
+  }))
 }

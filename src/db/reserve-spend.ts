@@ -1,11 +1,9 @@
 import { sql } from 'kysely'
 import { readBalances, type Balance, type BalanceColumns } from './balances.ts'
+import { balancesOfItems, scopeArguments, scopesOf, type Places } from './batch-scopes.ts'
 import { compositeArrayText } from './composite.ts'
 import type { Db } from './connection.ts'
 import type { StoredReservation } from './reservation.ts'
-
-/** A scope of a batch: resource type, tenant, user; '' for none. */
-type ScopeKey = [resourceType: 'llm' | 'e2b', tenantId: string, userId: string]
 
 /** One item for reserve_spend(), in the names of the SQL type reserve_item; amounts as decimal text. */
 export type ReserveItem = {
@@ -78,12 +76,10 @@ type Outcome = Granted | { refused: Refusal } | { replayed: StoredReservation } 
 /** What was decided about one item, whether others decided meanwhile, and the balances that apply to it as they stand after the batch. */
 export type Decision = { outcome: Outcome; now: Date; crowded: boolean; quotas: Balance[]; all: Balance[] }
 
-type Answer = {
+type Answer = Places & {
   now: string
   crowded: boolean
   ids: number[]
-  first: number[]
-  last: number[]
   balances: BalanceColumns
   /** Null where each item is granted as asked. */
   outcomes: Outcome[] | null
@@ -101,37 +97,22 @@ export async function reserveSpend(
   enforcement: string,
   lookFirst = true,
 ): Promise<Decision[]> {
-  const scopes: ScopeKey[] = []
-  const places = new Map<string, number>()
-  const placeOf = (...key: ScopeKey): number => {
-    const text = key.join('\u0000')
-    const known = places.get(text)
-    if (known !== undefined) return known
-    scopes.push(key)
-    places.set(text, scopes.length)
-    return scopes.length
-  }
-  const scopesOf = items.map(({ resource_type: type, tenant_id: tenant, user_id: user }) => [
-    placeOf(type, '', ''),
-    placeOf(type, tenant, ''),
-    user === null ? 0 : placeOf(type, tenant, user),
-  ])
+  const scopes = scopesOf(items)
   const { rows } = await sql<{ answer: Answer }>`select copilot_internal.reserve_spend(
-    ${scopes.map(([type]) => type)}::copilot_internal.resource_type[], ${scopes.map(([, tenant]) => tenant)}::text[],
-    ${scopes.map(([, , user]) => user)}::text[], ${items.map((item) => item.amount_usd)}::numeric[],
-    ${scopesOf.flat()}::integer[], ${compositeArrayText(items, ITEM_COLUMNS)}::copilot_internal.reserve_item[], ${enforcement}, ${lookFirst}) as answer`.execute(
+    ${scopeArguments(scopes)}, ${items.map((item) => item.amount_usd)}::numeric[],
+    ${scopes.ofItems.flat()}::integer[], ${compositeArrayText(items, ITEM_COLUMNS)}::copilot_internal.reserve_item[], ${enforcement}, ${lookFirst}) as answer`.execute(
     db,
   )
   const { answer } = rows[0]!
   const now = new Date(answer.now)
   const balances = readBalances(answer.balances)
   const all = answer.ids.map((id) => balances.get(id)!)
-  const ofScope = scopes.map((_, s) => all.slice(answer.first[s]! - 1, answer.last[s]))
+  const quotas = balancesOfItems(scopes, answer, all)
   return items.map((item, i) => ({
     outcome: answer.outcomes?.[i] ?? { granted: item.amount_usd, units: null, warned: null },
     now,
     crowded: answer.crowded,
     all,
-    quotas: scopesOf[i]!.flatMap((place) => (place === 0 ? [] : ofScope[place - 1]!)),
+    quotas: quotas[i]!,
   }))
 }

@@ -24,7 +24,7 @@ export async function check(deps: CheckDeps, principal: Principal, body: Reserve
   const about = { tenantId, provider, requestModel: model, tier, region, requestedUsd }
   return inSpan(`${item.resource_type}.quota.check`, about, async () => {
     const looked = await deps.look(item)
-    const { outcome, all, largestAllowedUsd } = looked
+    const { outcome, quotas, largestAllowedUsd } = looked
     const granted = 'granted' in outcome ? outcome : null
     const warnings = warningsOf(principal, looked, granted?.warned ?? [])
     const units = granted?.units ?? null
@@ -39,7 +39,7 @@ export async function check(deps: CheckDeps, principal: Principal, body: Reserve
           caps: units === null ? null : { [item.caps_name!]: units },
           violations: 'refused' in outcome ? violationAnswers(principal, outcome.refused, looked) : [],
         },
-        all,
+        quotas,
         warnings,
       ),
       headers: warnings.length > 0 ? { 'x-purser-enforcement': 'warn' } : {},

@@ -1,4 +1,4 @@
-import type { ExtendItem } from '../db/extend-reservation.ts'
+import type { ExtendItem } from '../db/extend-reservations.ts'
 import type { StoredReservation } from '../db/reservation.ts'
 import { estimateLlm } from '../domain/estimate.ts'
 import { decimal, usdText } from '../domain/money.ts'

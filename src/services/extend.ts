@@ -1,5 +1,5 @@
 import type { Db } from '../db/connection.ts'
-import type { ExtendItem, Extension } from '../db/extend-reservation.ts'
+import type { ExtendItem, Extension } from '../db/extend-reservations.ts'
 import { toProblem } from '../db/faults.ts'
 import { findReservation } from '../db/reservations.ts'
 import { decimal } from '../domain/money.ts'

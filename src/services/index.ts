@@ -9,7 +9,7 @@ import type { DatabaseClock } from '../db/clock.ts'
 import { checkSpend } from '../db/check-spend.ts'
 import { commitSpend, type CommitItem } from '../db/commit-spend.ts'
 import type { Db } from '../db/connection.ts'
-import { extendReservation, type ExtendItem } from '../db/extend-reservation.ts'
+import { extendReservations, type ExtendItem } from '../db/extend-reservations.ts'
 import { toProblem } from '../db/faults.ts'
 import { groupCommit } from '../db/group-commit.ts'
 import { keepRetention, type Retention } from './retention.ts'
@@ -76,8 +76,8 @@ export type ServiceDeps = {
   hasMail: EndpointDeps['hasMail']
 }
 
-/** Several at once, so that one that waits for a lock doesn't hold up the others; few, so that connections are left. */
-const ONE_BY_ONE = { itemsMax: 1, batchesMax: 2 }
+/** Extensions are decided one after the other: more of them would keep the balances that some of them lock for too long. */
+const EXTENDED_MAX = 50
 
 /** What settles a hold may wait longer than what makes one: its money is spent, and the hold binds others. */
 const SETTLING_QUEUE_MS = 1_500
@@ -133,21 +133,20 @@ export function createServices(deps: ServiceDeps) {
     keyOf: ({ reservation_id: id }) => id,
     queueMsMax: SETTLING_QUEUE_MS,
   })
-  // One at a time each: what is rare needs no batches, but the same bounds and retries.
   const prolong = groupCommit({
     run: async (items: ExtendItem[]) => {
-      const extension = await inBatch(items, () => extendReservation(db, items[0]!, enforcement))
-      if ('now' in extension) clock.observe(extension.now)
-      if ('extended' in extension) status.dropTouched([extension.extended])
-      return [extension]
+      const extensions = await inBatch(items, () => extendReservations(db, items, enforcement))
+      for (const extension of extensions) if ('now' in extension) clock.observe(extension.now)
+      status.dropTouched(extensions.flatMap((extension) => ('extended' in extension ? [extension.extended] : [])))
+      return extensions
     },
-    keyOf: () => null,
-    ...ONE_BY_ONE,
+    keyOf: ({ reservation_id: id }) => id,
+    itemsMax: EXTENDED_MAX,
   })
   const look = groupCommit({
-    run: async (items: ReserveItem[]) => [await inBatch(items, () => checkSpend(db, items[0]!, enforcement))],
+    run: (items: ReserveItem[]) => inBatch(items, () => checkSpend(db, items, enforcement)),
     keyOf: () => null,
-    ...ONE_BY_ONE,
+    lockOf: ({ tenant_id: tenantId }) => tenantId,
   })
 
   return {

@@ -1,6 +1,8 @@
 import t from 'tap'
+import { checkSpend } from '../../src/db/check-spend.ts'
 import { connect } from '../../src/db/connection.ts'
 import { commitSpend, type CommitItem } from '../../src/db/commit-spend.ts'
+import { extendReservations, type ExtendItem } from '../../src/db/extend-reservations.ts'
 import { groupCommit } from '../../src/db/group-commit.ts'
 import { setEnvironmentDefaults } from '../../src/db/quotas.ts'
 import { reserveSpend, type ReserveItem } from '../../src/db/reserve-spend.ts'
@@ -26,6 +28,13 @@ const settle = groupCommit({
   run: (items: CommitItem[]) => {
     sizes.push(items.length)
     return commitSpend(db, items)
+  },
+  keyOf: ({ reservation_id: id }) => id,
+})
+const prolong = groupCommit({
+  run: (items: ExtendItem[]) => {
+    sizes.push(items.length)
+    return extendReservations(db, items, 'enforce')
   },
   keyOf: ({ reservation_id: id }) => id,
 })
@@ -126,5 +135,77 @@ t.test('what an item would have taken does not refuse the next where it is refus
     { outcome: { granted: '8' } },
     { outcome: { refused: { largest_allowed_usd: /^49/, violations: [[Number, /^0/, /^1/]] } } },
   ])
+  await assertHealthy(t, database.pool)
+})
+
+t.test('the checks of a batch each ask for themselves, of their own tenant', async (t) => {
+  await decide(hold('check-1', '20', { user_id: 'u' }))
+  const items = [
+    hold('check-1', '30'),
+    hold('check-1', '30', { user_id: 'u' }),
+    hold('check-2', '50'),
+    hold('check-1', '31'),
+    hold('check-2', '51'),
+  ]
+  const checks = await checkSpend(db, items, 'enforce')
+  t.match(
+    checks.map(({ outcome, largestAllowedUsd }) => ({ outcome, largestAllowedUsd })),
+    [
+      { outcome: { granted: '30' }, largestAllowedUsd: '30' },
+      { outcome: { granted: '30' }, largestAllowedUsd: '30' },
+      { outcome: { granted: '50' }, largestAllowedUsd: '50' },
+      { outcome: { refused: { largest_allowed_usd: '30' } }, largestAllowedUsd: '30' },
+      { outcome: { refused: { largest_allowed_usd: '50' } }, largestAllowedUsd: '50' },
+    ],
+  )
+  for (const [i, { outcome, quotas, all }] of checks.entries()) {
+    t.match(quotas, [{ scopeId: items[i]!.tenant_id }])
+    if (!('refused' in outcome)) continue
+    t.same(
+      outcome.refused.violations.map(([place]) => all[place]),
+      quotas,
+    )
+  }
+  const { rows } = await database.pool.query(
+    'select count(*)::integer as n from copilot_internal.reservations where tenant_id = $1',
+    ['check-2'],
+  )
+  t.same(rows, [{ n: 0 }])
+})
+
+t.test('the extensions of a batch have their own answers, and a longer time alone waits for no balance', async (t) => {
+  const holds = [
+    ['extend-1', '10'],
+    ['extend-1', '20'],
+    ['extend-2', '10'],
+    ['extend-3', '10'],
+  ].map(([tenant, usd]) => hold(tenant!, usd!, { estimate: { estimated_cost_usd: usd } }))
+  await Promise.all(holds.map((item) => decide(item)))
+  const more = (usd: string) => ({ estimate: { estimated_cost_usd: usd }, amount_usd: usd })
+  const longer = (n: number, total: ExtendItem['total'] = null): ExtendItem => ({
+    ...{ reservation_id: holds[n]!.reservation_id, tenant_id: null },
+    ...{ total, ttl_seconds: 6_000 },
+  })
+  sizes.length = 0
+  const unknown = { ...longer(0), reservation_id: '00000000-0000-7000-8000-000000000000' }
+  const answers = await Promise.all(
+    [longer(0, more('25')), longer(1, more('26')), unknown, longer(2)].map((one) => prolong(one)),
+  )
+  t.same(sizes, [4])
+  t.match(answers, [
+    { extended: { reserved_usd: '25' } },
+    { refused: { largest_allowed_usd: '25' } },
+    { unknown: true },
+    { extended: { reserved_usd: '10' }, all: [{ scopeId: 'extend-2', reservedUsd: '10' }] },
+  ])
+  await whileLocked('extend-2', async () => {
+    const [alone, beside] = await Promise.allSettled(
+      [longer(2, more('11')), longer(3, more('11'))].map((one) => prolong(one)),
+    )
+    t.match(alone, { status: 'rejected', reason: { code: 'unavailable' } })
+    t.match(beside, { status: 'fulfilled', value: { extended: { reserved_usd: '11' } } })
+    t.match(await prolong(longer(2)), { extended: { reserved_usd: '10' } })
+  })
+  await t.rejects(extendReservations(db, [longer(0), longer(0)], 'enforce'), /each reservation once/)
   await assertHealthy(t, database.pool)
 })

@@ -5,6 +5,7 @@ import type { Test } from 'tap'
 import { uuidv7 } from 'uuidv7'
 import { commitSpend, type CommitItem, type Settlement } from '../../src/db/commit-spend.ts'
 import type { Db } from '../../src/db/connection.ts'
+import { extendReservations, type ExtendItem, type Extension } from '../../src/db/extend-reservations.ts'
 import { correctRecord, type Corrected } from '../../src/db/correct-record.ts'
 import type { DB } from '../../src/db/generated.ts'
 import { recordSpend, type RecordItem, type Recording } from '../../src/db/record-spend.ts'
@@ -21,6 +22,7 @@ export type Session = {
   /** Moves the clock of this connection; null: the real time. */
   moveTo(at: string | null): Promise<void>
   reserve(...items: ReserveItem[]): Promise<Decision[]>
+  extend(...items: ExtendItem[]): Promise<Extension[]>
   commit(...items: CommitItem[]): Promise<Settlement[]>
   release(...reservationIds: string[]): Promise<Release[]>
   record(...items: RecordItem[]): Promise<Recording>
@@ -44,6 +46,7 @@ export function openSession(t: Pick<Test, 'teardown'>, databaseUrl: string): Ses
       await pool.query(`select set_config('purser.fake_now', $1, false)`, [at ?? ''])
     },
     reserve: (...items) => reserveSpend(db, items, 'enforce'),
+    extend: (...items) => extendReservations(db, items, 'enforce'),
     commit: (...items) => commitSpend(db, items),
     release: (...ids) =>
       releaseSpend(

@@ -1,6 +1,5 @@
 import t, { type Test } from 'tap'
 import { uuidv7 } from 'uuidv7'
-import { extendReservation } from '../../src/db/extend-reservation.ts'
 import { createDatabase } from '../helpers/database.ts'
 import { setNow } from '../helpers/fake-clock.ts'
 import { assertHealthy as assertIntegrity } from '../helpers/integrity.ts'
@@ -158,7 +157,7 @@ t.test('another tenant’s reservation is not found, and its own is extended', a
 
   const session = openSession(t, database.url)
   const item = { reservation_id: held.json.reservation_id, tenant_id: 'theirs', total: null, ttl_seconds: 60 }
-  t.same(await extendReservation(session.db, item, 'enforce'), { unknown: true }, 'Postgres looks at the tenant too')
+  t.same(await session.extend(item), [{ unknown: true }], 'Postgres looks at the tenant too')
 })
 
 t.test('a reservation that is settled or past its time is not extended, swept or not', async (t) => {
@@ -175,7 +174,7 @@ t.test('a reservation that is settled or past its time is not extended, swept or
   const session = openSession(t, database.url)
   // This connection is ahead of the sweeper's.
   await session.moveTo(new Date(Date.parse(lapsed.json.expires_at) + 1).toISOString())
-  t.same(await extendReservation(session.db, item, 'enforce'), { closed: true })
+  t.same(await session.extend(item), [{ closed: true }])
   t.match(await read(lapsed), { status: 'reserved', expires_at: lapsed.json.expires_at })
   await assertHealthy(t)
 })

@@ -224,7 +224,7 @@ export const GUARDS: Guard[] = [
   {
     name: 'longer hold in the running period',
     why: 'a hold that is extended past midnight stays in a period that has ended',
-    ...inFunction('extend_reservation', '  v_moves := v_old.periods_end_at <= v_now;\n', '  v_moves := false;\n'),
+    ...inFunction('extend_hold', '  v_moves := v_old.periods_end_at <= p_now;\n', '  v_moves := false;\n'),
     tests: [MODEL],
   },
   {

@@ -6,7 +6,6 @@ import fc from 'fast-check'
 import t from 'tap'
 import { uuidv7 } from 'uuidv7'
 import { expireReservations } from '../../src/db/expire-reservations.ts'
-import { extendReservation } from '../../src/db/extend-reservation.ts'
 import { deleteQuota, setQuotas } from '../../src/db/quotas.ts'
 import { reserveSpend } from '../../src/db/reserve-spend.ts'
 import { createDatabase } from '../helpers/database.ts'
@@ -74,7 +73,15 @@ const wish = fc.oneof(
   {
     weight: 3,
     arbitrary: fc.record({
-      extend: fc.record({ n: one, total: amount, ttlSeconds: fc.constantFrom(null, 60, 7_200, 86_400) }),
+      extend: fc.array(
+        // Mostly of more money.
+        fc.record({
+          n: one,
+          total: fc.option(amount, { freq: 4 }),
+          ttlSeconds: fc.constantFrom(null, 60, 7_200, 86_400),
+        }),
+        { minLength: 1, maxLength: 3 },
+      ),
     }),
   },
   { weight: 1, arbitrary: fc.record({ expire: fc.constant(true) }) },
@@ -144,12 +151,15 @@ function operationOf(wished: Wish, state: State, { requests }: Real): Operation 
   }
   if ('release' in wished) return { kind: 'release', ids: wished.release.map(holdOf) }
   if ('extend' in wished) {
-    const { n, total, ttlSeconds } = wished.extend
     const open = [...model.holds.values()].filter(({ status }) => status === 'reserved').map(({ id }) => id)
-    const id = n % 4 === 3 ? holdOf(n) : among(n, open)
-    // A hold that took fewer units than asked for is not of its own estimate any more; only its time is extended here.
-    const capped = model.holds.get(id)?.capped === true
-    return { kind: 'extend', id, total: capped ? null : total, ttlSeconds: ttlSeconds ?? (capped ? 60 : null) }
+    const items = wished.extend.map(({ n, total, ttlSeconds }) => {
+      const id = n % 4 === 3 ? holdOf(n) : among(n, open)
+      // A hold that took fewer units than asked for is not of its own estimate any more; only its time is extended here.
+      const more = model.holds.get(id)?.capped === true ? null : total
+      return { id, total: more, ttlSeconds: ttlSeconds ?? (more === null ? 60 : null) }
+    })
+    // A batch extends each once.
+    return { kind: 'extend', items: [...new Map(items.map((item) => [item.id, item])).values()] }
   }
   if ('expire' in wished) return { kind: 'expire' }
   if ('record' in wished) {
@@ -219,13 +229,19 @@ async function perform(session: Session, todo: Operation): Promise<unknown> {
       return releases.map((one) => ('settled' in one ? { settled: one.settled.status } : one))
     }
     case 'extend': {
-      const { id, total, ttlSeconds } = todo
-      const wanted = total === null ? null : { estimate: { estimated_cost_usd: total }, amount_usd: total }
-      const item = { reservation_id: id, tenant_id: null, total: wanted, ttl_seconds: ttlSeconds }
-      const extension = await extendReservation(session.db, item, 'enforce')
-      if ('refused' in extension) return refusal(extension.refused)
-      if (!('extended' in extension)) return extension
-      return { extended: plain(extension.extended.reserved_usd), warned: extension.warned?.length ?? 0 }
+      const extensions = await session.extend(
+        ...todo.items.map(({ id, total, ttlSeconds }) => ({
+          reservation_id: id,
+          tenant_id: null,
+          total: total === null ? null : { estimate: { estimated_cost_usd: total }, amount_usd: total },
+          ttl_seconds: ttlSeconds,
+        })),
+      )
+      return extensions.map((extension) => {
+        if ('refused' in extension) return refusal(extension.refused)
+        if (!('extended' in extension)) return extension
+        return { extended: plain(extension.extended.reserved_usd), warned: extension.warned?.length ?? 0 }
+      })
     }
     case 'expire':
       return { settled: await expireReservations(session.db, 500) }
@@ -412,11 +428,15 @@ class Meet implements fc.AsyncCommand<State, Real> {
   async run(state: State, real: Real): Promise<void> {
     const todos = this.#wishes.map((wished) => operationOf(wished, state, real))
     const answers = await Promise.all(todos.map((todo, n) => perform(real.sessions[n]!, todo)))
+    // A sweep leaves what others have locked to the next one, also where they leave it as it was.
+    const swept = todos.some(({ kind }) => kind === 'expire')
+    if (swept) await perform(real.sessions[0]!, { kind: 'expire' })
     const balances = await balancesIn(real.sessions[0]!)
     for (const order of orders([...todos.keys()])) {
       const model = state.model.clone()
       const expected = new Map(order.map((n) => [n, model.apply(todos[n]!)]))
-      // A sweep leaves to others what they have locked, so how many it settled is not said.
+      if (swept) model.apply({ kind: 'expire' })
+      // So how many a sweep settled is not said.
       const fits = order.every((n) => todos[n]!.kind === 'expire' || agree(answers[n], expected.get(n)))
       if (!fits || JSON.stringify(balances) !== JSON.stringify(model.balances())) continue
       state.model = model

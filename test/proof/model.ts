@@ -12,7 +12,7 @@ export type Operation =
   | { kind: 'reserve'; items: ReserveWish[]; looks: boolean }
   | { kind: 'commit'; items: { id: string; cost: string; recordId: string; reversalId: string }[] }
   | { kind: 'release'; ids: string[] }
-  | { kind: 'extend'; id: string; total: string | null; ttlSeconds: number | null }
+  | { kind: 'extend'; items: ExtendWish[] }
   | { kind: 'expire' }
   | { kind: 'record'; items: RecordWish[] }
   | { kind: 'correct'; recordId: string; cost: string; reversalId: string; successorId: string }
@@ -31,6 +31,7 @@ export type ReserveWish = {
   ttlSeconds: number
   charge: boolean
 }
+export type ExtendWish = { id: string; total: string | null; ttlSeconds: number | null }
 export type RecordWish = {
   id: string
   key: string
@@ -118,7 +119,7 @@ export class Model {
       case 'release':
         return one.ids.map((id) => this.#release(id))
       case 'extend':
-        return this.#extend(one)
+        return one.items.map((item) => this.#extend(item))
       case 'expire':
         return { settled: this.#expire() }
       case 'record':
@@ -314,7 +315,7 @@ export class Model {
   }
 
   /** Rule 3. */
-  #extend({ id, total, ttlSeconds }: { id: string; total: string | null; ttlSeconds: number | null }): unknown {
+  #extend({ id, total, ttlSeconds }: ExtendWish): unknown {
     const one = this.holds.get(id)
     if (one === undefined) return { unknown: true }
     if (one.status !== 'reserved' || one.expiresAt <= this.now) return { closed: true }

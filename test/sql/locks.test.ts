@@ -1,7 +1,6 @@
 import type pg from 'pg'
 import t from 'tap'
 import { expireReservations } from '../../src/db/expire-reservations.ts'
-import { extendReservation } from '../../src/db/extend-reservation.ts'
 import { faultCode } from '../../src/db/faults.ts'
 import { setQuotas } from '../../src/db/quotas.ts'
 import { createDatabase } from '../helpers/database.ts'
@@ -154,17 +153,14 @@ const DECIDING: Record<string, (session: Session, met: Met) => Promise<unknown>>
   commit: (session, { holds }) => session.commit(...holds.map((id) => booking(id, '0.02'))),
   release: (session, { holds }) => session.release(...holds),
   extend: (session, { holds }) =>
-    oneByOne(holds, (id) =>
-      extendReservation(
-        session.db,
-        {
-          reservation_id: id,
-          tenant_id: null,
-          total: { estimate: { max_output_tokens: 2 }, amount_usd: '0.03' },
-          ttl_seconds: 700,
-        },
-        'enforce',
-      ),
+    session.extend(
+      ...holds.map((id, n) => ({
+        reservation_id: id,
+        tenant_id: null,
+        // Some hold no more, only longer.
+        total: n % 2 === 0 ? null : { estimate: { max_output_tokens: 2 }, amount_usd: '0.03' },
+        ttl_seconds: 700,
+      })),
     ),
   expire: (session) => expireReservations(session.db, 4),
   record: (session, { tenants, lines }) =>

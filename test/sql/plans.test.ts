@@ -2,7 +2,6 @@ import pg from 'pg'
 import t, { type Test } from 'tap'
 import { checkSpend } from '../../src/db/check-spend.ts'
 import { expireReservations } from '../../src/db/expire-reservations.ts'
-import { extendReservation } from '../../src/db/extend-reservation.ts'
 import { setQuotas } from '../../src/db/quotas.ts'
 import { createDatabase, type TestDatabase } from '../helpers/database.ts'
 import { booking, hold, openSession, spending } from '../helpers/spend.ts'
@@ -73,14 +72,14 @@ async function collectPlans(t: Test, database: TestDatabase, name: string): Prom
     { outcome: { refused: {} } },
     { outcome: { granted: '1' } },
   ])
-  t.match(await checkSpend(session.db, hold(`${name}-1`, '100', { user_id: 'u' }), 'enforce'), {
-    outcome: { refused: {} },
-  })
+  t.match(await checkSpend(session.db, [hold(`${name}-1`, '100', { user_id: 'u' })], 'enforce'), [
+    { outcome: { refused: {} } },
+  ])
   const longer = { reservation_id: ids[4]!, tenant_id: null, ttl_seconds: 6_000 }
   const total = (usd: string) => ({ estimate: { estimated_cost_usd: usd }, amount_usd: usd })
-  t.match(await extendReservation(session.db, { ...longer, total: null }, 'enforce'), { extended: {} })
-  t.match(await extendReservation(session.db, { ...longer, total: total('2') }, 'enforce'), { extended: {} })
-  t.match(await extendReservation(session.db, { ...longer, total: total('2000000') }, 'enforce'), { refused: {} })
+  t.match(await session.extend({ ...longer, total: null }), [{ extended: {} }])
+  t.match(await session.extend({ ...longer, total: total('2') }), [{ extended: {} }])
+  t.match(await session.extend({ ...longer, total: total('2000000') }), [{ refused: {} }])
   t.match(
     await session.commit(
       booking(ids[0]!, '0.5'),
@@ -127,6 +126,7 @@ function assertLookups(t: Test, statements: Statement[]): void {
     'commit_spend',
     'release_spend',
     'extend_reservation',
+    'extend_hold',
     'check_spend',
     'expire_reservations',
     'record_spend',

@@ -4,7 +4,7 @@ import type { Db } from './connection.ts'
 import type { StoredReservation } from './reservation.ts'
 import type { BalanceThen, Refusal } from './reserve-spend.ts'
 
-/** One call of extend_reservation(); amounts as decimal text. */
+/** One item for extend_reservation(); amounts as decimal text. */
 export type ExtendItem = {
   reservation_id: string
   /** Set where the principal is bound to a tenant. */
@@ -29,16 +29,21 @@ type Answer =
       | { refused: Refusal }
     ))
 
-/** Extends a reservation, in one round trip. Safe to send again: totals that are held already change nothing. */
-export async function extendReservation(db: Db, item: ExtendItem, enforcement: string): Promise<Extension> {
-  const { rows } = await sql<{ answer: Answer }>`select copilot_internal.extend_reservation(
-    ${item.reservation_id}, ${item.tenant_id}, ${item.total && JSON.stringify(item.total.estimate)}::jsonb,
-    ${item.total && item.total.amount_usd}::numeric, ${item.ttl_seconds}::integer, ${enforcement}) as answer`.execute(
-    db,
-  )
-  const { answer } = rows[0]!
-  if (!('now' in answer)) return answer
-  const { now, ids, balances, ...outcome } = answer
-  const byId = readBalances(balances)
-  return { ...outcome, now: new Date(now), all: ids.map((id) => byId.get(id)!) }
+/**
+ * Extends a batch of 1 to 500 reservations, each once, in one round trip; extensions[i] is for items[i]. Safe to send again:
+ * totals that are held already change nothing.
+ */
+export async function extendReservations(db: Db, items: ExtendItem[], enforcement: string): Promise<Extension[]> {
+  const sent = items.map(({ reservation_id, tenant_id, total, ttl_seconds }) => ({
+    ...{ reservation_id, tenant_id, ttl_seconds },
+    ...{ estimate: total && total.estimate, amount_usd: total && total.amount_usd },
+  }))
+  const { rows } = await sql<{ answers: Answer[] }>`
+    select copilot_internal.extend_reservation(${JSON.stringify(sent)}::json, ${enforcement}) as answers`.execute(db)
+  return rows[0]!.answers.map((answer) => {
+    if (!('now' in answer)) return answer
+    const { now, ids, balances, ...outcome } = answer
+    const byId = readBalances(balances)
+    return { ...outcome, now: new Date(now), all: ids.map((id) => byId.get(id)!) }
+  })
 }
