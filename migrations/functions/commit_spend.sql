@@ -40,7 +40,7 @@ begin
     raise exception 'a batch has 1 to 500 items' using errcode = 'program_limit_exceeded';
   end if;
   perform pg_advisory_xact_lock_shared(copilot_internal.quota_lock());
-  v_crowded := copilot_internal.is_crowded();
+  v_crowded := copilot_internal.is_crowded(8102116101116);
   v_now := copilot_internal.clock_now();
   perform copilot_internal.ensure_cost_partitions(v_now);
 

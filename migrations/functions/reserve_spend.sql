@@ -63,7 +63,7 @@ begin
     raise exception 'a batch has 1 to 500 items, each with an amount and three scopes' using errcode = 'invalid_parameter_value';
   end if;
   perform pg_advisory_xact_lock_shared(copilot_internal.quota_lock());
-  v_crowded := copilot_internal.is_crowded();
+  v_crowded := copilot_internal.is_crowded(8102116101115);
   v_now := copilot_internal.clock_now();
   select * into v_periods from copilot_internal.scope_periods(p_types, p_tenants, p_users, v_now);
 

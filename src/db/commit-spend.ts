@@ -30,7 +30,7 @@ type Outcome =
   | { unknown: true }
   | { unfit: 'tokens' | 'seconds' | 'model' }
 
-/** What came of one item; crowded: whether others decided meanwhile. */
+/** What came of one item; crowded: whether other instances decided meanwhile. */
 export type Settlement = { outcome: Outcome; quotas: Balance[]; now: Date; crowded: boolean }
 
 /**

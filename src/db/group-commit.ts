@@ -17,7 +17,7 @@ export type GroupCommitOptions<Item, Answer> = {
   keyOf: (item: Item) => string | null
   /** Items that may wait for the same lock: who did not get one in time goes on without the others. By default each its own. */
   lockOf?: (item: Item) => string
-  /** Tells from an answer whether others decided while its batch was with Postgres. */
+  /** Tells from an answer whether other instances decided the like while its batch was with Postgres. */
   isCrowded?: (answer: Answer) => boolean
   /** What to do with an answer that comes after its caller has been told that it did not. */
   onLate?: (item: Item, answer: Answer) => void
@@ -49,7 +49,7 @@ type Entry<Item, Answer> = {
 /** So many parts of a batch that met a lock are sent at once: one that waits for it doesn't hold up the others. */
 const PARTS_MAX = 3
 
-/** Lets the next batch go; where others decide too, as soon as those who are answered are back. */
+/** Lets the next batch go; where other instances decide too, as soon as those who are answered are back. */
 type MakeRoom = (crowded?: boolean) => void
 
 /** A batch that is with Postgres, since when, and what lets the next one go. */
@@ -58,7 +58,7 @@ type Out<Item, Answer> = { entries: Entry<Item, Answer>[]; sentAt: number; makeR
 /** So many go together in any case: what a call costs Postgres is as much as five items. */
 const FEW = 8
 
-/** Where others decide too, a batch waits so long for its callers at most, and half as long as the last one was with Postgres. */
+/** Where other instances decide too, a batch waits so long for its callers at most, and half as long as the last one was with Postgres. */
 const LINGER_MS_MAX = 50
 
 /** Callers that have waited too long are looked for this often. */
@@ -66,8 +66,8 @@ const LOOK_MS = 50
 
 /**
  * Lets requests that wait at the same moment share one transaction: while batches are with Postgres, arrivals queue up,
- * and leave when one returns. An idle service sends at once, without a timer; where others decide too, the next batch waits
- * a moment for those who were answered by the last.
+ * and leave when one returns. An idle service sends at once, without a timer; where other instances decide too, the next
+ * batch waits a moment for those who were answered by the last.
  *
  * A batch that fails by deadlock or a lost connection is sent once more with the same ids, so that a repeat can't
  * double; one that fails by an item is halved until the item stands alone, and one that did not get a lock in time is sent
@@ -186,8 +186,8 @@ export function groupCommit<Item, Answer>(options: GroupCommitOptions<Item, Answ
   }
 
   /**
-   * Waits for the callers that are answered now before the next batch leaves: where others decide too, it would wait for
-   * them anyway, and a call costs Postgres as much as several items.
+   * Waits for the callers that are answered now before the next batch leaves: where other instances decide too, it would
+   * wait for them anyway, and a call costs Postgres as much as several items.
    */
   function linger(answered: number): void {
     const timer = setTimeout(stop, Math.min(LINGER_MS_MAX, lastMs[0] / 2))

@@ -73,7 +73,7 @@ export type Refusal = { largest_allowed_usd: string; violations: BalanceThen[] }
 
 type Outcome = Granted | { refused: Refusal } | { replayed: StoredReservation } | { mismatch: true }
 
-/** What was decided about one item, whether others decided meanwhile, and the balances that apply to it as they stand after the batch. */
+/** What was decided about one item, whether other instances decided meanwhile, and the balances that apply to it as they stand after the batch. */
 export type Decision = { outcome: Outcome; now: Date; crowded: boolean; quotas: Balance[]; all: Balance[] }
 
 type Answer = Places & {
