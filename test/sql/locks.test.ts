@@ -511,7 +511,8 @@ t.test('a sweep makes the partitions of a month before it locks a balance, as wh
 t.test('a decision tells whether others are under way, waits for none, and leaves nothing behind', async (t) => {
   const [first, second] = [openSession(t, database.url), openSession(t, database.url)]
   const isCrowded = async ({ pool }: Session) =>
-    (await pool.query<{ crowded: boolean }>('select copilot_internal.is_crowded(8102116101115) as crowded')).rows[0]!.crowded
+    (await pool.query<{ crowded: boolean }>('select copilot_internal.is_crowded(8102116101115) as crowded')).rows[0]!
+      .crowded
   t.equal(await isCrowded(first), false)
   await second.pool.query('begin')
   t.equal(await isCrowded(second), false)
