@@ -204,7 +204,7 @@ export function groupCommit<Item, Answer>(options: GroupCommitOptions<Item, Answ
     const makeRoom = (crowded = false) => {
       if (!out.delete(batch)) return
       lastMs = [performance.now() - sentAt, lastMs[0]]
-      if (crowded) linger(entries.length)
+      if (crowded && waiting.length < itemsMax) linger(entries.length)
       else leave(entries.length)
     }
     const batch = { entries, sentAt, makeRoom }
