@@ -58,8 +58,8 @@ type Out<Item, Answer> = { entries: Entry<Item, Answer>[]; sentAt: number; makeR
 /** So many go together in any case: what a call costs Postgres is as much as five items. */
 const FEW = 8
 
-/** Where other instances decide too, a batch waits so long for its callers at most, and half as long as the last one was with Postgres. */
-const LINGER_MS_MAX = 50
+/** Where other instances decide too, a batch waits so long for its callers at most, and as long as the last one was with Postgres. */
+const LINGER_MS_MAX = 100
 
 /** Callers that have waited too long are looked for this often. */
 const LOOK_MS = 50
@@ -190,7 +190,7 @@ export function groupCommit<Item, Answer>(options: GroupCommitOptions<Item, Answ
    * wait for them anyway, and a call costs Postgres as much as several items.
    */
   function linger(answered: number): void {
-    const timer = setTimeout(stop, Math.min(LINGER_MS_MAX, lastMs[0] / 2))
+    const timer = setTimeout(stop, Math.min(LINGER_MS_MAX, lastMs[0]))
     lingering = { until: Math.min(itemsMax, waiting.length + answered), stop }
     function stop() {
       clearTimeout(timer)
