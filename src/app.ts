@@ -25,6 +25,7 @@ import { registerRateLimit, type Limits } from './http/plugins/rate-limit.ts'
 import { registerRequestContext, requestIdOf } from './http/plugins/request-context.ts'
 import { registerValidation } from './http/plugins/validation.ts'
 import { ProblemSchema, QuotaExceededSchema } from './http/problem-responses.ts'
+import { RequestLines } from './http/request-lines.ts'
 import type { Services } from './services/index.ts'
 
 export type AppOptions = {
@@ -51,6 +52,7 @@ export async function buildApp(options: AppOptions): Promise<App> {
   const { services } = options
   const app: App = Fastify({
     ...(options.logger === false ? { logger: false } : { loggerInstance: options.logger }),
+    logController: new RequestLines(),
     bodyLimit: BODY_BYTES_MAX,
     requestTimeout: REQUEST_MS_MAX,
     connectionTimeout: IDLE_MS_MAX,
