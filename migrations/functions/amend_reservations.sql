@@ -14,7 +14,8 @@ begin
   update copilot_internal.reservations r
     set reserved_usd = p_amounts[i.ordinality],
         caps = case when p_units[i.ordinality] is not null then jsonb_build_object(i.caps_name, p_units[i.ordinality]) end,
-        expires_at = p_now + make_interval(secs => coalesce(i.ttl_beyond_units + p_units[i.ordinality]::integer, i.ttl_seconds))
+        expires_at = p_now + make_interval(secs => case when i.ttl_beyond_units is null or p_units[i.ordinality] is null then i.ttl_seconds
+          else i.ttl_beyond_units + p_units[i.ordinality] end)
     from unnest(p_items) with ordinality i
     where r.reservation_id = i.reservation_id and p_amounts[i.ordinality] <> p_inserted[i.ordinality];
 end $$;

@@ -133,7 +133,11 @@ begin
     input_tokens, output_tokens, input_cost_usd, output_cost_usd, total_cost_usd, price_id, estimated, late, overrun, corrects,
     cached, streaming, duration_ms, success, call, quota_period_ids, occurred_at, booked_at, recorded_at)
   select i.cost_record_id, r.reservation_id, r.tenant_id, r.user_id, r.conversation_id, r.path_id, r.labels,
-         coalesce(i.provider, r.provider), coalesce(i.model, r.model), coalesce(i.usage ->> 'service_tier', r.service_tier), r.region,
+         coalesce(i.provider, r.provider), coalesce(i.model, r.model),
+         -- The tier that it was priced at: what was served, but batch stays batch.
+         case when r.service_tier = 'batch' and coalesce(i.usage ->> 'service_tier', 'auto') in ('standard', 'default', 'auto')
+           then r.service_tier else coalesce(i.usage ->> 'service_tier', r.service_tier) end,
+         r.region,
          coalesce(i.usage, '{}'), (i.usage -> 'input_tokens')::bigint, (i.usage -> 'output_tokens')::bigint,
          d.input_cost_usd, d.output_cost_usd, d.cost_usd, d.price_id, d.estimated, d.late, d.cost_usd > r.reserved_usd, r.cost_record_id,
          (i.call -> 'cached')::boolean, (i.call -> 'streaming')::boolean, c.duration_ms, i.call ->> 'outcome' = 'success', i.call,

@@ -111,7 +111,8 @@ begin
            i.principal, i.idempotency_key, i.request_hash,
            i.provider, i.model, i.service_tier, i.region, i.tier, i.vcpu, i.memory_mib, i.estimate, i.price_id, v_granted[i.ordinality],
            case when v_units[i.ordinality] is not null then jsonb_build_object(i.caps_name, v_units[i.ordinality]) end,
-           i.on_expiry, v_now, v_now, v_now + make_interval(secs => coalesce(i.ttl_beyond_units + v_units[i.ordinality]::integer, i.ttl_seconds)),
+           i.on_expiry, v_now, v_now, v_now + make_interval(secs => case when i.ttl_beyond_units is null or v_units[i.ordinality] is null then i.ttl_seconds
+             else i.ttl_beyond_units + v_units[i.ordinality] end),
            v_periods.ids[v_periods.first[s.a]:v_periods.last[s.a]]
              || v_periods.ids[v_periods.first[s.b]:v_periods.last[s.b]]
              || v_periods.ids[v_periods.first[s.c]:v_periods.last[s.c]],

@@ -1,5 +1,3 @@
-import stringify from 'safe-stable-stringify'
-import { hash } from 'node:crypto'
 import { uuidv7 } from 'uuidv7'
 import type { Balance } from '../db/balances.ts'
 import type { CommitItem, Settlement } from '../db/commit-spend.ts'
@@ -11,6 +9,7 @@ import { inSpan, type WorkSpan } from '../telemetry/spans.ts'
 import { decisionJson, quotaWarning, usdJson } from './answers.ts'
 import { measureOf } from './measure.ts'
 import type { Principal } from './principal.ts'
+import { requestHash } from './request-hash.ts'
 
 export type CommitDeps = { settle: (item: CommitItem) => Promise<Settlement> }
 
@@ -24,7 +23,7 @@ export async function commit(deps: CommitDeps, principal: Principal, id: string,
   const item: CommitItem = {
     reservation_id: id.toLowerCase(),
     tenant_id: principal.tenantId,
-    commit_hash: `\\x${hash('sha256', stringify(body), 'hex')}`,
+    commit_hash: requestHash(body),
     // Made here, before the batch is sent, so that a batch sent again books the same line.
     cost_record_id: uuidv7(),
     reversal_id: uuidv7(),

@@ -1,5 +1,3 @@
-import stringify from 'safe-stable-stringify'
-import { hash } from 'node:crypto'
 import { uuidv7 } from 'uuidv7'
 import type { StatusCache } from '../cache/quota-status.ts'
 import { toProblem } from '../db/faults.ts'
@@ -12,6 +10,7 @@ import { costMeasure, providerMeasure, secondsMeasure, tokensOf, type Measure } 
 import { findProvider, modelNotPriced, sandboxNotPriced, type PriceDeps } from './price-lookup.ts'
 import { tenantOf, type Principal } from './principal.ts'
 import { sandboxSize } from './reserve-estimate.ts'
+import { requestHash } from './request-hash.ts'
 
 export type RecordDeps = PriceDeps & {
   status: StatusCache
@@ -59,17 +58,19 @@ async function book(deps: RecordDeps, principal: Principal, items: RecordItem[])
 async function itemOf(deps: RecordDeps, principal: Principal, body: RecordBody, pointer: string): Promise<RecordItem> {
   // Made here, before the list is sent: sent again after a lost connection, it is the same record.
   const id = uuidv7()
+  const tenantId = tenantOf(principal, body.tenant_id, `${pointer}/tenant_id`)
   return {
     cost_record_id: id,
     resource_type: body.resource_type,
-    tenant_id: tenantOf(principal, body.tenant_id, `${pointer}/tenant_id`),
+    tenant_id: tenantId,
     user_id: body.user_id ?? null,
     conversation_id: body.conversation_id ?? null,
     path_id: body.path_id ?? null,
     labels: body.labels ?? {},
     principal: principal.id,
     idempotency_key: body.idempotency_key ?? id,
-    request_hash: `\\x${hash('sha256', stringify(body), 'hex')}`,
+    // With the tenant, as a reservation's.
+    request_hash: requestHash({ ...body, tenant_id: tenantId }),
     occurred_at: body.occurred_at?.toUpperCase() ?? null,
     ...measureOf(body, pointer),
     ...(body.llm === undefined ? {} : await callOf(deps, body.llm, `${pointer}/llm`)),

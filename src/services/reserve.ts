@@ -1,5 +1,3 @@
-import stringify from 'safe-stable-stringify'
-import { hash } from 'node:crypto'
 import { uuidv7 } from 'uuidv7'
 import { balanceWith, type Balance } from '../db/balances.ts'
 import type { BalanceThen, Decision, ReserveItem } from '../db/reserve-spend.ts'
@@ -13,6 +11,7 @@ import type { PriceDeps } from './price-lookup.ts'
 import { tenantOf, type Principal } from './principal.ts'
 import { tightestFields } from './rate-limit-fields.ts'
 import { quotaExceeded } from './refusal.ts'
+import { requestHash } from './request-hash.ts'
 import { estimateReservation, type ReserveEstimate } from './reserve-estimate.ts'
 
 export type ReserveDeps = PriceDeps & {
@@ -122,7 +121,8 @@ export function itemOf(
     labels: body.labels ?? {},
     principal: principal.id,
     idempotency_key: idempotencyKey,
-    request_hash: `\\x${hash('sha256', stringify(body), 'hex')}`,
+    // With the tenant, also where the body leaves it to the principal: one subject may hold tokens of several tenants.
+    request_hash: requestHash({ ...body, tenant_id: tenantId }),
     ...estimate.about,
     price_id: estimate.priceId,
     amount_usd: usdText(estimate.amountUsd),

@@ -122,6 +122,10 @@ const bad: Record<string, [body: unknown, pointer: string][]> = {
       '/provider_usage/prompt_tokens_details/cached_tokens',
     ],
     [{ provider_usage: { unheard: 1 } }, '/provider_usage'],
+    [
+      { provider_usage: { input_tokens: 1, output_tokens: 1, inference_geo: '\u0000' } },
+      '/provider_usage/inference_geo',
+    ],
     [{ provider_usage: 'many' }, '/provider_usage'],
     [{ actual_cost_usd: -1 }, '/actual_cost_usd'],
     [{ actual_cost_usd: 1, call: { started_at: 'yesterday' } }, '/call/started_at'],

@@ -254,3 +254,24 @@ t.test('twenty corrections at once make one', async (t) => {
   t.equal((await linesOf('race')).length, 3)
   await assertHealthy(t, pool)
 })
+
+t.test(
+  'a commit of a batch request keeps its tier, whatever tier the provider names, and so does its correction',
+  async (t) => {
+    const llm = {
+      provider: 'openai',
+      model: 'gpt-6.1-sol',
+      input_tokens: 1_000,
+      max_output_tokens: 1_000,
+      service_tier: 'batch',
+    }
+    const { json } = await held({ resource_type: 'llm', tenant_id: 'batched', llm })
+    const usage = { ...thousands(1), service_tier: 'standard' }
+    const { cost_usd: costUsd, cost_record_id: id } = (await commit(json.reservation_id, { usage })).json
+    t.equal(costUsd, 0.006, 'half of 0.012')
+    // Its reservation is deleted after a while.
+    await pool.query('delete from copilot_internal.reservations where reservation_id = $1', [json.reservation_id])
+    const corrected = await correct(id, { usage: { ...usage, output_tokens: 2_000 } })
+    t.match(corrected.json.data[1], { cost_usd: 0.011 }, corrected.text)
+  },
+)

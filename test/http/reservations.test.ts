@@ -413,6 +413,19 @@ t.test('a commit after release is booked, late', async (t) => {
   t.match(committed.json.quotas, [{ spent_usd: 0.75, reserved_usd: 0 }])
 })
 
+t.test('caps grant more tokens than an integer holds, where there is room for them', async (t) => {
+  const most = { provider: 'openai', model: 'gpt-6.1-sol', input_tokens: 0, max_output_tokens: 1_000_000_000_000 }
+  const asked = (tenantId: string) => ({ resource_type: 'llm', tenant_id: tenantId, llm: most, allow_caps: true })
+  for (const tenantId of ['endless', 'endless-too']) {
+    await service.call('PUT', '/v1/quotas', { scope: 'tenant', tenant_id: tenantId, period: 'day', limit_usd: 30_000 })
+    const held = await call('POST', '/v1/reservations', asked(tenantId))
+    t.match(held, { status: 201, json: { caps: { max_output_tokens: 3_000_000_000 }, reserved_usd: 30_000 } })
+    t.equal(Date.parse(held.json.expires_at) - Date.parse(held.json.created_at), 120_000)
+    // After a refusal the next batch is looked at first: that inserts the capped amount at once.
+    t.equal((await call('POST', '/v1/reservations', asked(tenantId))).status, 429)
+  }
+})
+
 t.test('caps grant the largest amount that fits', async (t) => {
   await service.call('PUT', '/v1/quotas', { scope: 'tenant', tenant_id: 'capped', period: 'day', limit_usd: 0.033129 })
   const held = await call('POST', '/v1/reservations', { ...modelCall('capped'), allow_caps: true })

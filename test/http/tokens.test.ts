@@ -47,6 +47,24 @@ t.test('tokens of a shared secret, as Supabase gives them', async (t) => {
     t.equal(await statusWith(service, await signed(bound), '/v1/api-keys'), 403)
   })
 
+  t.test('of one subject and two tenants don’t share an idempotency key', async (t) => {
+    const as = async (tenantId: string) => ({
+      authorization: `Bearer ${await signed(claims({ app_metadata: { tenant_id: tenantId, role: 'service' } }))}`,
+      'idempotency-key': 'shared',
+    })
+    const body = { resource_type: 'llm', estimated_cost_usd: 1 }
+    const held = await service.call('POST', '/v1/reservations', body, await as('first'))
+    t.match(held, { status: 201, json: { tenant_id: 'first' } })
+    const other = await service.call('POST', '/v1/reservations', body, await as('second'))
+    t.match(other, { status: 422, json: { code: 'idempotency_mismatch' } })
+    t.notOk(other.text.includes(held.json.reservation_id))
+    const named = await service.call('POST', '/v1/reservations', { ...body, tenant_id: 'first' }, await as('first'))
+    t.equal(named.json.reservation_id, held.json.reservation_id, 'the same request, whoever names the tenant')
+    const records = [{ ...body, estimated_cost_usd: undefined, cost_usd: 1, idempotency_key: 'call' }]
+    t.equal((await service.call('POST', '/v1/cost-records', { records }, await as('first'))).status, 201)
+    t.equal((await service.call('POST', '/v1/cost-records', { records }, await as('second'))).status, 422)
+  })
+
   t.test('without a role are a tenant’s viewer; without either are nobody', async (t) => {
     const viewer = await signed(claims({ role: 'authenticated', app_metadata: { tenant_id: 'acme' } }))
     t.equal(await statusWith(service, viewer), 200)

@@ -1,4 +1,4 @@
-import type { Usage } from './normal-form.ts'
+import { checkRegion, type Usage } from './normal-form.ts'
 import { child, children, quantity, Reading, requiredQuantity, text, type Node } from './reading.ts'
 
 const OWN_FIELDS = [
@@ -34,7 +34,7 @@ export function readAnthropic(node: Node, serviceTier: string | undefined): Usag
   reading.servedBy(text(node, 'speed') === 'fast' ? 'fast' : (text(node, 'service_tier') ?? serviceTier))
   const region = text(node, 'inference_geo')
   if (region !== undefined && region !== '' && region !== 'global' && region !== 'not_available') {
-    reading.usage.region = region
+    reading.usage.region = checkRegion(`${node.pointer}/inference_geo`, region)
   }
   return reading.finish()
 }

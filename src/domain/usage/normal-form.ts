@@ -147,7 +147,8 @@ function checkServiceTier(pointer: string, value: unknown): string {
   throw new UsageError(pointer, 'must be standard, batch, flex, priority or fast')
 }
 
-function checkRegion(pointer: string, value: unknown): string {
+/** 1 to 200 printable characters. @throws UsageError */
+export function checkRegion(pointer: string, value: unknown): string {
   if (typeof value === 'string' && REGION.test(value)) return value
   throw new UsageError(pointer, 'must be 1 to 200 printable characters')
 }
