@@ -21,9 +21,11 @@ export type GroupCommitOptions<Item, Answer> = {
   isCrowded?: (answer: Answer) => boolean
   /** What to do with an answer that comes after its caller has been told that it did not. */
   onLate?: (item: Item, answer: Answer) => void
+  /** What to do with an item whose caller has been told that it is not known whether it was decided, and whose answer will not come. */
+  onLost?: (item: Item) => void
   /** At most so many items a batch. */
   itemsMax?: number
-  /** At most so many wait; one more is refused at once. */
+  /** At most so many wait, of them itemsMax of one key; one more is refused at once. */
   waitingMax?: number
   /** One that would wait longer than this before it is sent, as batches last just now, is refused at once. */
   queueMsMax?: number
@@ -38,6 +40,7 @@ export type Decide<Item, Answer> = (item: Item, isGone?: () => boolean) => Promi
 
 type Entry<Item, Answer> = {
   item: Item
+  key: string | null
   isGone: (() => boolean) | undefined
   /** By performance.now(). */
   until: number
@@ -45,6 +48,11 @@ type Entry<Item, Answer> = {
   resolve: (answer: Answer) => void
   reject: (reason: unknown) => void
 }
+
+/** How often a batch may be sent still, and whether an answer to it was lost: then it may have been decided already. */
+type Sent = { tries: number; lost: boolean }
+
+const FIRST: Sent = { tries: 2, lost: false }
 
 /** So many parts of a batch that met a lock are sent at once: one that waits for it doesn't hold up the others. */
 const PARTS_MAX = 3
@@ -76,9 +84,11 @@ const LOOK_MS = 50
  * with a Problem: `unavailable`, or `overloaded` where the queue is longer than can be decided in time.
  */
 export function groupCommit<Item, Answer>(options: GroupCommitOptions<Item, Answer>): Decide<Item, Answer> {
-  const { run, keyOf, lockOf, isCrowded, onLate, itemsMax = 250, batchesMax = 1, waitMsMax = 1_800 } = options
+  const { run, keyOf, lockOf, isCrowded, onLate, onLost, itemsMax = 250, batchesMax = 1, waitMsMax = 1_800 } = options
   const { waitingMax = 20_000, queueMsMax = 1_000 } = options
   let waiting: Entry<Item, Answer>[] = []
+  /** How many wait, by key. */
+  const ofKey = new Map<string, number>()
   let looking = false
   const out = new Set<Out<Item, Answer>>()
   let leaving = false
@@ -87,37 +97,50 @@ export function groupCommit<Item, Answer>(options: GroupCommitOptions<Item, Answ
   /** How long the last batch and the one before it were with Postgres. */
   let lastMs: [number, number] = [0, 0]
 
-  async function settle(batch: Entry<Item, Answer>[], makeRoom: MakeRoom, tries = 2): Promise<void> {
+  async function settle(batch: Entry<Item, Answer>[], makeRoom: MakeRoom, sent: Sent = FIRST): Promise<void> {
     const entries = batch.filter(({ settled }) => !settled)
+    if (sent.lost) for (const { item, settled } of batch) if (settled) onLost?.(item)
     if (entries.length === 0) return
+    let answers: Answer[]
     try {
-      const answers = await run(entries.map(({ item }) => item))
-      // Before the answers are made: Postgres decides the next batch meanwhile.
-      makeRoom(isCrowded?.(answers[0]!) === true)
-      for (const [index, entry] of entries.entries()) {
-        const answer = answers[index] as Answer
-        if (entry.settled) onLate?.(entry.item, answer)
-        else {
-          entry.settled = true
-          entry.resolve(answer)
-        }
-      }
+      answers = await run(entries.map(({ item }) => item))
     } catch (error) {
-      if (tries > 1 && (isRetryable(error) || isConnectionFault(error))) return settle(entries, makeRoom, tries - 1)
-      const parts = isLockTimeout(error) ? partsOf(entries) : []
-      if (parts.length > 1) {
-        const sendOn = async () => {
-          for (let part = parts.shift(); part !== undefined; part = parts.shift()) await settle(part, () => {}, tries)
-        }
-        await Promise.all(Array.from({ length: PARTS_MAX }, sendOn))
-        return
+      return goOn(entries, makeRoom, { ...sent, lost: sent.lost || isConnectionFault(error) }, error)
+    }
+    // Before the answers are made: Postgres decides the next batch meanwhile.
+    makeRoom(isCrowded?.(answers[0]!) === true)
+    for (const [index, entry] of entries.entries()) {
+      const answer = answers[index] as Answer
+      if (entry.settled) onLate?.(entry.item, answer)
+      else {
+        entry.settled = true
+        entry.resolve(answer)
       }
-      if (entries.length > 1 && isItemFault(error)) {
-        const middle = entries.length >> 1
-        await settle(entries.slice(0, middle), () => {})
-        return settle(entries.slice(middle), makeRoom)
+    }
+  }
+
+  async function goOn(entries: Entry<Item, Answer>[], makeRoom: MakeRoom, sent: Sent, error: unknown): Promise<void> {
+    const { tries } = sent
+    if (tries > 1 && (isRetryable(error) || isConnectionFault(error))) {
+      return settle(entries, makeRoom, { ...sent, tries: tries - 1 })
+    }
+    const parts = isLockTimeout(error) ? partsOf(entries) : []
+    if (parts.length > 1) {
+      const sendOn = async () => {
+        for (let part = parts.shift(); part !== undefined; part = parts.shift()) await settle(part, () => {}, sent)
       }
-      for (const entry of entries) refuse(entry, toProblem(error))
+      await Promise.all(Array.from({ length: PARTS_MAX }, sendOn))
+      return
+    }
+    if (entries.length > 1 && isItemFault(error)) {
+      const middle = entries.length >> 1
+      await settle(entries.slice(0, middle), () => {}, { ...sent, tries: FIRST.tries })
+      return settle(entries.slice(middle), makeRoom, { ...sent, tries: FIRST.tries })
+    }
+    const problem = sent.lost ? unanswered('The database did not answer', error) : toProblem(error)
+    for (const entry of entries) {
+      refuse(entry, problem)
+      if (sent.lost) onLost?.(entry.item)
     }
   }
 
@@ -142,10 +165,20 @@ export function groupCommit<Item, Answer>(options: GroupCommitOptions<Item, Answ
         refuse(entry, unanswered('The database did not answer in time'))
       if (entries.every(({ settled }) => settled)) makeRoom()
     }
-    for (const entry of waiting.filter(waitedTooLong)) refuse(entry, undecided('too many requests were before it'))
+    for (const entry of waiting.filter(waitedTooLong)) {
+      countKey(entry, -1)
+      refuse(entry, undecided('too many requests were before it'))
+    }
     waiting = waiting.filter(({ settled }) => !settled)
     looking = waiting.length > 0 || out.size > 0
     if (looking) setTimeout(look, LOOK_MS)
+  }
+
+  function countKey({ key }: Entry<Item, Answer>, more: 1 | -1): void {
+    if (key === null) return
+    const waitingNow = (ofKey.get(key) ?? 0) + more
+    if (waitingNow === 0) ofKey.delete(key)
+    else ofKey.set(key, waitingNow)
   }
 
   function takeBatch(most: number): Entry<Item, Answer>[] {
@@ -153,16 +186,17 @@ export function groupCommit<Item, Answer>(options: GroupCommitOptions<Item, Answ
     const later: Entry<Item, Answer>[] = []
     const keys = new Set<string>()
     for (const entry of waiting) {
-      if (entry.settled) continue
       if (entry.isGone?.() === true) {
+        countKey(entry, -1)
         refuse(entry, undecided('its caller has gone'))
         continue
       }
-      const key = keyOf(entry.item)
+      const { key } = entry
       if (batch.length >= most || (key !== null && keys.has(key))) later.push(entry)
       else {
         // It refers to the whole request, which is not to live as long as this entry: garbage that grows old is dear.
         entry.isGone = undefined
+        countKey(entry, -1)
         batch.push(entry)
         if (key !== null) keys.add(key)
       }
@@ -226,7 +260,10 @@ export function groupCommit<Item, Answer>(options: GroupCommitOptions<Item, Answ
 
   return (item, isGone) =>
     new Promise((resolve, reject) => {
-      if (waiting.length >= waitingMax || expectedMs() > queueMsMax) {
+      const key = keyOf(item)
+      // Each batch takes one of a key: more of them than a batch has would make the queue look longer to all others than it is.
+      const isFull = waiting.length >= waitingMax || (key !== null && (ofKey.get(key) ?? 0) >= itemsMax)
+      if (isFull || expectedMs() > queueMsMax) {
         reject(
           new Problem('overloaded', 'More requests wait than can be decided in time. Try again later.', {
             headers: { 'retry-after': '1' },
@@ -234,8 +271,9 @@ export function groupCommit<Item, Answer>(options: GroupCommitOptions<Item, Answ
         )
         return
       }
-      const entry = { item, isGone, until: performance.now() + waitMsMax, settled: false, resolve, reject }
+      const entry = { item, key, isGone, until: performance.now() + waitMsMax, settled: false, resolve, reject }
       waiting.push(entry)
+      countKey(entry, 1)
       if (!looking) {
         looking = true
         setTimeout(look, LOOK_MS)

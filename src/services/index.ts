@@ -32,7 +32,7 @@ import { listDeliveries, redeliver, testEndpoint } from './deliveries.ts'
 import { estimate } from './estimate.ts'
 import { listEvents } from './events.ts'
 import { extend } from './extend.ts'
-import { giveUp } from './give-up.ts'
+import { ENDED_MS, giveBackLost, giveUp } from './give-up.ts'
 import { listReservations } from './list-reservations.ts'
 import { integrityReader, watchIntegrity } from './integrity.ts'
 import { keepPricesCurrent, syncPrices, type PriceSyncDeps } from './price-sync.ts'
@@ -104,13 +104,13 @@ export function createServices(deps: ServiceDeps) {
     keyOf: ({ principal, idempotency_key: key }) => (key === null ? null : `${principal}\u0000${key}`),
     lockOf: ({ tenant_id: tenantId }) => tenantId,
     isCrowded: ({ crowded }) => crowded,
+    // With a key its caller will ask for it again; without one nobody ever does. A repeat without a key is of its own first try.
     onLate: (item, { outcome }) => {
-      // With a key its caller will ask for it again; without one nobody ever does.
-      if (item.idempotency_key !== null || !('granted' in outcome)) return
-      const { reservation_id } = item
-      giveBack({ reservation_id, tenant_id: null, reason: 'answered too late' }).catch(() => {
-        // It lapses by itself.
-      })
+      if (item.idempotency_key !== null || !('granted' in outcome || 'replayed' in outcome)) return
+      void giveBackLost(giveBack, item.reservation_id, 0)
+    },
+    onLost: (item) => {
+      if (item.idempotency_key === null) void giveBackLost(giveBack, item.reservation_id, ENDED_MS)
     },
   })
   const settle = groupCommit({

@@ -39,6 +39,7 @@ const DEADLOCK = fault('40P01')
 const UNIQUE = fault('23505')
 const LOCK_TIMEOUT = fault('55P03')
 const RESET = fault('ECONNRESET')
+const OVERLOADED = { code: 'overloaded', headers: { 'retry-after': '1' } }
 
 t.test('simultaneous arrivals share a batch, and each gets its own answer', async (t) => {
   const queue = openQueue()
@@ -194,6 +195,65 @@ for (const [name, error] of Object.entries({ 'a deadlock': DEADLOCK, 'a lost con
   })
 }
 
+/** What the caller of an item reads whose answer was lost. */
+const NOT_KNOWN = { status: 'rejected', reason: { code: 'unavailable', message: /whether this was done is not known/ } }
+
+t.test('items whose answers were lost are told of, once each, and so are their callers', async (t) => {
+  const lost: string[] = []
+  const queue = openQueue({ onLost: (item) => void lost.push(item) })
+  const outcomes = Promise.allSettled(['a', 'b'].map(queue.decide))
+  ;(await queue.next()).answer(RESET)
+  t.same(lost, [], 'they are sent once more first')
+  ;(await queue.next()).answer(LOCK_TIMEOUT)
+  // The first try may have been done all the same.
+  ;(await queue.next()).answer(LOCK_TIMEOUT)
+  ;(await queue.next()).answer()
+  t.match(await outcomes, [NOT_KNOWN, { status: 'fulfilled', value: 'b!' }])
+  t.same(lost, ['a'])
+})
+
+t.test('of items whose callers were told before their answers were lost is told as well', async (t) => {
+  const lost: string[] = []
+  const late: string[] = []
+  const queue = openQueue({
+    waitMsMax: 0,
+    onLost: (item) => void lost.push(item),
+    onLate: (item) => void late.push(item),
+  })
+  const outcomes = Promise.allSettled(['a', 'b'].map(queue.decide))
+  const out = await queue.next()
+  t.match(await outcomes, [NOT_KNOWN, NOT_KNOWN])
+  out.answer(RESET)
+  const after = openAnswer(queue.decide('c'))
+  ;(await queue.next()).answer()
+  await after
+  t.same([lost, late], [['a', 'b'], []])
+})
+
+t.test('what Postgres has undone is not told of as lost', async (t) => {
+  const lost: string[] = []
+  const queue = openQueue({ onLost: (item) => void lost.push(item) })
+  const outcomes = Promise.allSettled([queue.decide('a')])
+  ;(await queue.next()).answer(DEADLOCK)
+  ;(await queue.next()).answer(DEADLOCK)
+  t.match(await outcomes, [{ status: 'rejected', reason: { message: /Nothing was decided/ } }])
+  t.same(lost, [])
+})
+
+t.test('more of one key than a batch has are refused, and others are taken', async (t) => {
+  const queue = openQueue({ itemsMax: 3 })
+  const first = queue.decide('a#0')
+  const out = await queue.next()
+  const repeats = ['a#1', 'a#2', 'a#3'].map(queue.decide)
+  await t.rejects(queue.decide('a#4'), OVERLOADED)
+  const other = queue.decide('b')
+  out.answer()
+  ;(await queue.next()).answer()
+  const again = queue.decide('a#5')
+  for (let batch = 0; batch < 3; batch += 1) (await queue.next()).answer()
+  t.same(await Promise.all([first, ...repeats, other, again]), ['a#0!', 'a#1!', 'a#2!', 'a#3!', 'b!', 'a#5!'])
+})
+
 t.test('an error that no repeat can mend is everyone’s at once, as it is', async (t) => {
   const queue = openQueue()
   const outcomes = Promise.allSettled(['a', 'b'].map(queue.decide))
@@ -225,8 +285,6 @@ function stopTheClock(t: Test) {
   t.intercept(performance, 'now', { value: () => clock.ms })
   return clock
 }
-
-const OVERLOADED = { code: 'overloaded', headers: { 'retry-after': '1' } }
 
 t.test('who would wait longer than queueMsMax, by how long batches last, is refused at once', async (t) => {
   const clock = stopTheClock(t)

@@ -188,7 +188,17 @@ for (const { name, begin, end } of OUTAGES) {
         `${what} took ${ms.toFixed()} ms, the machine itself ${machineMs.toFixed()}`,
       )
     }
-    t.equal((await send(service.url, 'POST', '/v1/reservations', HOLD)).status, 201)
+    // Postgres may have made a hold whose answer did not come; without a key nobody asks for it again.
+    const open = `select from copilot_internal.reservations where status = 'reserved'`
+    while ((await query(open)).length > 0) await turn()
+    t.same(
+      await query(`select from copilot_internal.reservations where status <> 'released'`),
+      [],
+      'all were given back',
+    )
+    const last = await send(service.url, 'POST', '/v1/reservations', HOLD)
+    t.equal(last.status, 201)
+    await send(service.url, 'POST', `/v1/reservations/${last.json.reservation_id}/release`, {})
     t.equal((await send(service.url, 'GET', '/v1/costs')).status, 200)
   })
 }
