@@ -105,6 +105,15 @@ begin
         v_item.reservation_id, v_item.tenant_id, v_item.estimate, v_item.amount_usd, v_item.ttl_seconds, v_service, v_now)
     end;
   end loop;
+  -- Last, so that nothing is waited for while an event's key is held. A warned quota is exceeded as well.
+  perform copilot_internal.tell_quotas(told.ids, true, v_now)
+    from (
+      select array_agg((a.answer -> 'ids' ->> (v.value ->> 0)::integer)::bigint) as ids
+      from unnest(v_answers) a(answer)
+      cross join lateral json_array_elements(
+        case json_typeof(a.answer -> 'warned') when 'array' then a.answer -> 'warned' else a.answer -> 'refused' -> 'violations' end) v
+    ) told
+    where told.ids is not null;
   return array_to_json(v_answers);
 end $$;
 comment on function copilot_internal.extend_reservation(json, text) is 'Holds reservations for longer or for a larger total, in the running periods; answers per item.';

@@ -17,6 +17,10 @@ as $$
   join copilot_internal.quota_periods p
     on p.quota_id = q.quota_id and p.closed_at is null and p.starts_at <= p_booked_at and p.ends_at > p_booked_at
       and p.opened_at < p.ends_at and p.opened_at >= p_since
+      -- No period is longer, whatever the clocks do: the look-up does not walk over a quota's whole past.
+      and p.starts_at >= case q.period
+        when 'hour' then p_booked_at - interval '2 hours' when 'day' then p_booked_at - interval '3 days'
+        when 'week' then p_booked_at - interval '10 days' when 'month' then p_booked_at - interval '35 days' else '-infinity' end
   where k.user_id is not null and p.quota_period_id <> all (p_known)
 $$;
 comment on function copilot_internal.late_period_ids(copilot_internal.resource_type, text, text, timestamptz, timestamptz, bigint[]) is 'Balances opened since, in which a late cost counts too.';

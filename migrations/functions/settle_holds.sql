@@ -31,13 +31,11 @@ begin
   update copilot_internal.reservations r
     set status = case when r.expires_at <= p_now then 'expired' else 'released' end,
         settled_at = p_now,
-        released_usd = case when c.reservation_id is null then r.reserved_usd else 0 end,
-        cost_usd = case when c.reservation_id is not null then r.reserved_usd end,
-        cost_record_id = c.cost_record_id,
-        estimated = case when c.reservation_id is not null then true end
+        released_usd = case when r.expires_at <= p_now and r.on_expiry = 'charge' then 0 else r.reserved_usd end,
+        cost_usd = case when r.expires_at <= p_now and r.on_expiry = 'charge' then r.reserved_usd end,
+        cost_record_id = case when r.expires_at <= p_now and r.on_expiry = 'charge' then copilot_internal.uuid_v7(p_now) end,
+        estimated = case when r.expires_at <= p_now and r.on_expiry = 'charge' then true end
     from unnest(p_ids) u(reservation_id)
-    left join (select v.reservation_id, copilot_internal.uuid_v7(p_now) as cost_record_id from unnest(v_charged) v) c
-      on c.reservation_id = u.reservation_id
     where r.reservation_id = u.reservation_id;
   insert into copilot_internal.quota_events (event_id, type, created_at, tenant_id, user_id, once_key, data)
   select copilot_internal.uuid_v7(p_now), 'reservation.lapsed', p_now, r.tenant_id, r.user_id, r.reservation_id::text,

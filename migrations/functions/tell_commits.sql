@@ -1,5 +1,5 @@
 -- tell_commits: the events of commits that were just booked: quota.overrun where the cost is above the hold,
--- reservation.late, and price.missing, once a model and day, where nothing but the reserved amount could be booked (rule 10).
+-- reservation.late, and price.missing, once a model, or tier of e2b, and day, where nothing but the reserved amount could be booked (rule 10).
 -- The caller holds the locks (1) of the reservations. Locks: (3), the events in key order, in one statement.
 create or replace function copilot_internal.tell_commits(p_done copilot_internal.settlement[], p_now timestamptz)
 returns void
@@ -11,7 +11,8 @@ as $$
   from unnest(p_done) d
   cross join lateral (select r.* from copilot_internal.reservations r where r.reservation_id = d.reservation_id offset 0) r
   cross join lateral (
-    select coalesce((d.item).provider, r.provider) as provider, coalesce((d.item).model, r.model) as model,
+    select case r.resource_type when 'llm' then coalesce((d.item).provider, r.provider) else 'e2b' end as provider,
+           case r.resource_type when 'llm' then coalesce((d.item).model, r.model) else r.tier end as model,
            jsonb_build_object(
              'reservation_id', r.reservation_id, 'cost_record_id', (d.item).cost_record_id, 'resource_type', r.resource_type,
              'conversation_id', r.conversation_id, 'reserved_usd', trim_scale(r.reserved_usd)::text, 'cost_usd', trim_scale(d.cost_usd)::text) as told) m
@@ -27,7 +28,7 @@ as $$
     -- The model is everybody's, so the event is no tenant's.
     select 'price.missing', null, null, copilot_internal.missing_price_key(m.provider, m.model, p_now),
            jsonb_build_object('provider', m.provider, 'model', m.model)
-    where d.estimated and (d.item).measure = 'tokens'
+    where d.estimated
   ) e
   order by e.type, e.once_key
   on conflict do nothing

@@ -29,7 +29,9 @@ export function readExportRows(
              r.labels::text as labels, r.provider, r.model, r.tier, r.usage::text as usage,
              trim_scale(r.total_cost_usd)::text as cost_usd, r.price_id::text as price_id,
              ${time('r.occurred_at')}, ${time('r.recorded_at')}, r.late, r.overrun, r.estimated, r.corrects,
-             r.region, r.sandbox_id, (r.input_tokens + r.output_tokens)::text as total_tokens,
+             r.region, r.sandbox_id,
+             case when coalesce(r.input_tokens, r.output_tokens) is not null
+               then (coalesce(r.input_tokens, 0) + coalesce(r.output_tokens, 0))::text end as total_tokens,
              trim_scale(r.seconds)::text as seconds
       from (
         select r.* from ${costLines} r

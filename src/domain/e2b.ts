@@ -55,6 +55,8 @@ export type E2bRunCost = {
   costUsd: Usd | null
   /** The version in force at the start; null where none is. */
   priceId: string | null
+  /** The parts of the run, each at one version's rates; exact, not rounded. */
+  parts: { seconds: Usd; usdPerSecond: Usd; costUsd: Usd }[]
 }
 
 /**
@@ -75,7 +77,7 @@ export function costOfE2bRun(
   const seconds = decimal(run.seconds)
   let priceId: string | null = null
   let covered = decimal(0)
-  let exactUsd = decimal(0)
+  const parts: E2bRunCost['parts'] = []
   for (const version of versions) {
     const startsAfter = secondsUntil(version.effectiveDate)
     const endsAfter = version.expiresAt === null ? null : secondsUntil(version.expiresAt)
@@ -83,10 +85,13 @@ export function costOfE2bRun(
     if (startsAfter.lte(0)) priceId = version.priceId
     const from = startsAfter.gt(0) ? startsAfter : decimal(0)
     const until = endsAfter !== null && endsAfter.lt(seconds) ? endsAfter : seconds
-    covered = covered.plus(until.minus(from))
-    exactUsd = exactUsd.plus(usdPerSecond(version, size ?? version).times(until.minus(from)))
+    const ran = until.minus(from)
+    const rate = usdPerSecond(version, size ?? version)
+    covered = covered.plus(ran)
+    parts.push({ seconds: ran, usdPerSecond: rate, costUsd: rate.times(ran) })
   }
-  return { costUsd: priceId !== null && covered.eq(seconds) ? roundUsd(exactUsd) : null, priceId }
+  const exactUsd = parts.reduce((sum, { costUsd }) => sum.plus(costUsd), decimal(0))
+  return { costUsd: priceId !== null && covered.eq(seconds) ? roundUsd(exactUsd) : null, priceId, parts }
 }
 
 /** The most whole seconds that a room pays for: floor(room ÷ price of a second); 0 where the second is free. */

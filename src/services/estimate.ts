@@ -1,6 +1,6 @@
-import { costOfE2bRun, usdPerSecond, type SandboxSize } from '../domain/e2b.ts'
+import { costOfE2bRun, type SandboxSize } from '../domain/e2b.ts'
 import { estimateLlm } from '../domain/estimate.ts'
-import { decimal, usdText, type Usd } from '../domain/money.ts'
+import { usdText, type Usd } from '../domain/money.ts'
 import { costOfUsage, type CostLine, type ModelPrice } from '../domain/price.ts'
 import { normalizeProviderUsage, type Usage } from '../domain/usage/index.ts'
 import { invalidRequest } from '../errors.ts'
@@ -84,7 +84,7 @@ async function estimateRun(deps: PriceDeps, e2b: NonNullable<EstimateBody['e2b']
   const named = sandboxSize(e2b, '/e2b')
   const { price, versions } = await findSandboxPrice(deps, { tier: named.tier, region: named.region, at })
   const own: SandboxSize | null = named.vcpu === undefined ? null : { vcpu: named.vcpu, memoryMib: named.memoryMib! }
-  const { costUsd } = costOfE2bRun(versions, own, { startedAt: at, seconds: e2b.seconds })
+  const { costUsd, parts } = costOfE2bRun(versions, own, { startedAt: at, seconds: e2b.seconds })
   if (costUsd === null) {
     throw invalidRequest([{ pointer: '/e2b/seconds', message: `runs past the last known price of tier ${named.tier}` }])
   }
@@ -93,13 +93,13 @@ async function estimateRun(deps: PriceDeps, e2b: NonNullable<EstimateBody['e2b']
     price_id: Number(price.priceId),
     effective_date: timeText(price.effectiveDate),
     long_context: false,
-    breakdown: [
-      {
+    breakdown: parts
+      .filter(({ seconds }) => seconds.gt(0))
+      .map((part) => ({
         bucket: 'seconds',
-        quantity: e2b.seconds,
-        usd_per_unit: usdJson(usdText(usdPerSecond(price, own ?? price))),
-        cost_usd: usdJson(usdText(decimal(e2b.seconds).times(usdPerSecond(price, own ?? price)))),
-      },
-    ],
+        quantity: usdJson(usdText(part.seconds)),
+        usd_per_unit: usdJson(usdText(part.usdPerSecond)),
+        cost_usd: usdJson(usdText(part.costUsd)),
+      })),
   }
 }

@@ -1,5 +1,6 @@
 import { uuidv7 } from 'uuidv7'
 import type { StatusCache } from '../cache/quota-status.ts'
+import { tellMissingPrice } from '../db/events.ts'
 import { toProblem } from '../db/faults.ts'
 import { recordSpend, type RecordFault, type RecordItem } from '../db/record-spend.ts'
 import { sendAgain } from '../db/send-again.ts'
@@ -150,12 +151,14 @@ async function refusal(deps: RecordDeps, items: RecordItem[], faults: RecordFaul
   )
 }
 
-function unpriced(deps: RecordDeps, items: RecordItem[], indexes: number[]): Promise<Problem> {
+async function unpriced(deps: RecordDeps, items: RecordItem[], indexes: number[]): Promise<Problem> {
   const errors = indexes.map((index) => ({
     pointer: `/records/${index}/${items[index]!.resource_type === 'llm' ? 'llm/model' : 'e2b/tier'}`,
     message: 'has no price for the moment of occurred_at',
   }))
   const first = items[indexes[0]!]!
+  // Refused, so no booking writes the event.
+  if (first.resource_type === 'llm') await tellMissingPrice(deps.db, first.provider ?? null, first.model!)
   return first.resource_type === 'llm'
     ? modelNotPriced(deps, first.provider ?? null, first.model!, errors)
     : sandboxNotPriced(deps, first.tier!, first.region!, errors)

@@ -167,6 +167,7 @@ t.test('FOCUS keeps the rules of its columns, also for corrections', async (t) =
     { ...line, cost_usd: '1', input_tokens: '35', corrects: corrects!, recorded_at: '2026-11-02T00:00:00Z' },
     { ...line, cost_usd: '-1', input_tokens: '-35', corrects: corrects!, recorded_at: '2026-10-31T23:59:59.9Z' },
     { ...line, cost_usd: '4' },
+    { ...line, cost_usd: '5', input_tokens: '90', output_tokens: null },
   ])
   const [names, ...rows] = parseCsv((await read(`format=focus&${RANGE}`)).text)
   t.ok(MANDATORY.every((name) => names!.includes(name)))
@@ -191,6 +192,8 @@ t.test('FOCUS keeps the rules of its columns, also for corrections', async (t) =
     ].filter(Boolean)
     if (faults.length > 0) t.same(faults, [], JSON.stringify(charge))
   }
+  const embedding = charges.find((charge) => charge['SubAccountId'] === 'focus' && charge['BilledCost'] === '5')!
+  t.same([embedding['ConsumedQuantity'], embedding['ConsumedUnit']], ['90', 'Tokens'], 'what has no output has tokens')
   t.same(
     charges
       .filter((charge) => charge['SubAccountId'] === 'focus')
@@ -204,6 +207,7 @@ t.test('FOCUS keeps the rules of its columns, also for corrections', async (t) =
       '1,Adjustment,Correction,2026-11-01T00:00:00Z',
       '2,Usage,,2026-10-01T00:00:00Z',
       '4,Usage,,2026-10-01T00:00:00Z',
+      '5,Usage,,2026-10-01T00:00:00Z',
     ],
   )
 })

@@ -200,6 +200,49 @@ guarantee('a reservation of a model without a price is refused, and told once a 
   ])
 })
 
+async function isPriceMissing(provider: string, model: string): Promise<boolean> {
+  const { json } = await service.call('GET', '/v1/events?type=price.missing')
+  const events = json.data as { data: { provider: string; model: string } }[]
+  return events.some(({ data }) => data.provider === provider && data.model === model)
+}
+
+guarantee('a record of a model without a price is refused, and told', async (t) => {
+  const llm = { provider: 'openai', model: 'gpt-unrecorded', usage: { input_tokens: 1, output_tokens: 1 } }
+  const records = [{ resource_type: 'llm', tenant_id: 'recording', llm }]
+  t.equal((await service.call('POST', '/v1/cost-records', { records })).status, 422)
+  t.ok(await isPriceMissing('openai', 'gpt-unrecorded'))
+})
+
+guarantee('a sandbox that ran past the last known price is told by its tier', async (t) => {
+  await database.pool.query(
+    `insert into copilot_internal.e2b_pricing (tier, region, vcpu, memory_mib, usd_per_vcpu_second, usd_per_gib_second, effective_date, expires_at, source)
+     values ('ending', 'us-east-1', 1, 1024, 1, 0, '2027-01-01', copilot_internal.clock_now() + interval '10 seconds', 'admin')`,
+  )
+  const e2b = { tier: 'ending', max_seconds: 5 }
+  const held = await service.call('POST', '/v1/reservations', { resource_type: 'e2b', tenant_id: 'past', e2b })
+  const path = `/v1/reservations/${held.json.reservation_id}/commit`
+  t.match((await service.call('POST', path, { usage: { seconds: 11 } })).json, { estimated: true, cost_usd: 5 })
+  t.ok(await isPriceMissing('e2b', 'ending'))
+})
+
+guarantee('an extension that is refused tells as a reservation does, once', async (t) => {
+  await setLimit('longer', 10)
+  const held = await hold('longer', 6)
+  const extend = (usd: number) =>
+    service.call('POST', `/v1/reservations/${held.json.reservation_id}/extend`, {
+      estimate: { estimated_cost_usd: usd },
+    })
+  t.equal((await extend(10)).status, 200)
+  t.same(await told('longer'), [], 'what fits tells nothing')
+  for (const usd of [11, 12]) t.equal((await extend(usd)).status, 429)
+  t.same(await told('longer'), ['quota.exceeded refusal'])
+  await setLimit('warned-longer', 10, { enforcement: 'warn' })
+  const warned = await hold('warned-longer', 6)
+  const path = `/v1/reservations/${warned.json.reservation_id}/extend`
+  t.equal((await service.call('POST', path, { estimate: { estimated_cost_usd: 11 } })).status, 200)
+  t.same(await told('warned-longer'), ['quota.exceeded refusal'])
+})
+
 guarantee('events are listed by type, time and page; a bound key sees its tenant’s', async (t) => {
   const all = (await service.call('GET', '/v1/events?limit=1000')).json.data as {
     event_id: string

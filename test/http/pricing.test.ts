@@ -256,6 +256,14 @@ t.test('sandbox prices have versions by the same rules', async (t) => {
     e2b: { tier: 'gpu', region: 'eu-west-1', max_seconds: 3 },
   })
   t.match(held, { status: 201, json: { reserved_usd: 6 } })
+  const estimated = await service.call('POST', '/v1/estimates', {
+    resource_type: 'e2b',
+    e2b: { tier: 'medium', seconds: 4 },
+    at: '2998-12-31T23:59:59Z',
+  })
+  t.match(estimated, { status: 200, json: { breakdown: [{ quantity: 1 }, { quantity: 3 }] } }, estimated.text)
+  const [before, after] = estimated.json.breakdown
+  t.equal(estimated.json.cost_usd, Number((before.cost_usd + after.cost_usd).toFixed(12)), 'a line for each price')
 })
 
 t.test(

@@ -413,6 +413,22 @@ t.test('a commit after release is booked, late', async (t) => {
   t.match(committed.json.quotas, [{ spent_usd: 0.75, reserved_usd: 0 }])
 })
 
+t.test('what is neither held nor refused is never answered as held', async (t) => {
+  const keyed = (key: string) => call('POST', '/v1/reservations', modelCall('neither'), { 'idempotency-key': key })
+  t.equal((await keyed('once')).status, 201)
+  // As where the first reservation is deleted while its request is repeated.
+  const name = 'copilot_internal.reserve_outcomes(copilot_internal.reserve_item[], numeric[], numeric[], text[])'
+  await database.pool.query(`alter function ${name} rename to reserve_outcomes_gone`)
+  await database.pool.query(`create function ${name} returns json language sql as $$ select '[null]'::json $$`)
+  const answer = await keyed('once')
+  await database.pool.query(`drop function ${name}`)
+  await database.pool.query(
+    `alter function ${name.replace('reserve_outcomes', 'reserve_outcomes_gone')} rename to reserve_outcomes`,
+  )
+  t.match(answer, { status: 503, json: { code: 'unavailable' } })
+  t.equal((await keyed('once')).headers.get('idempotency-replayed'), 'true')
+})
+
 t.test('caps grant more tokens than an integer holds, where there is room for them', async (t) => {
   const most = { provider: 'openai', model: 'gpt-6.1-sol', input_tokens: 0, max_output_tokens: 1_000_000_000_000 }
   const asked = (tenantId: string) => ({ resource_type: 'llm', tenant_id: tenantId, llm: most, allow_caps: true })
