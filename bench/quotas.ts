@@ -96,10 +96,7 @@ async function compareThresholds(db: Db, pool: pg.Pool): Promise<Omit<Figures, '
       `select pg_get_functiondef(oid) as body from pg_proc where proname = 'change_balances'`,
     )
     const checking = made[0]!.body
-    const silent = checking.replace(
-      /array_agg\(p\.quota_period_id\) filter \(where p\.added[^)]*\)\)/,
-      'null::bigint[]',
-    )
+    const silent = checking.replace(/array_agg\(p\.quota_period_id\) filter \(where p\.is_due\)/, 'null::bigint[]')
     if (silent === checking) throw new Error('change_balances() does not look for thresholds as this bench knows it')
     await client.query(silent.replaceAll('.change_balances(', '.change_balances_in_silence('))
     const { rows } = await client.query<{ ids: string[] }>(

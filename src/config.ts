@@ -43,6 +43,8 @@ export const ConfigSchema = Type.Object({
   ),
   PURSER_WEBHOOK_PRIVATE_TARGETS: Type.Optional(Type.String({ minLength: 1 })),
   PURSER_PRICE_FEED: Type.Optional(Type.String({ minLength: 1 })),
+  // Names no metric yet; a deployment that sets it must start.
+  PURSER_METRIC_PREFIX: Type.String({ pattern: '^[a-z][a-z0-9_]*$', default: 'regintel' }),
   PURSER_TRUSTED_PROXIES: Type.Optional(Type.String({ minLength: 1 })),
   LOG_LEVEL: Type.Union(
     ['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent'].map((level) => Type.Literal(level)),

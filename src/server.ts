@@ -127,7 +127,7 @@ async function start(): Promise<number> {
     const jobs = prepareJobs(openJobQueue(databaseUrl, JOB_CONNECTIONS_MAX), listJobs(services, log), log)
     closing.push(() => jobs.stop())
     const sweeper = startSweeper(
-      (rowsMax) => expireReservations(db, rowsMax),
+      (rowsMax) => expireReservations(db, rowsMax, config.PURSER_ENFORCEMENT === 'off'),
       (error) => log.error({ err: error }, 'sweeping lapsed holds'),
     )
     closing.push(() => sweeper.stop())

@@ -4,12 +4,12 @@
 -- Answers whether one that was changed, and is enforced or warned of, stands above its limit now; and the balances as they stand
 -- now, as one object of parallel arrays: amounts as text, so that no client floats them, without trailing zeros; remaining_usd is
 -- what is left of the limit, not below 0. A cost that brings spent to where an
--- event is due writes it; holds alone don't.
+-- event is due writes it; holds alone don't, and p_silent, of a service that counts only, puts it off until it is not.
 --
 -- The update's order is that of the sorted subquery only while the join is a nested loop, so that plan is pinned here:
 -- with a hash join eight clients deadlocked nine times in six seconds.
 create or replace function copilot_internal.change_balances(
-  p_ids bigint[], p_spent numeric[], p_reserved numeric[], p_cause text, p_now timestamptz,
+  p_ids bigint[], p_spent numeric[], p_reserved numeric[], p_cause text, p_now timestamptz, p_silent boolean default false,
   out over boolean, out balances json
 )
 language plpgsql volatile
@@ -66,8 +66,8 @@ begin
          array_agg(p.quota_period_id) filter (where p.is_due)
     into over, balances, v_due
     from (select * from changed union all select * from unchanged) p;
-  if v_due is not null then
+  if v_due is not null and not p_silent then
     perform copilot_internal.tell_quotas(v_due, false, p_now);
   end if;
 end $$;
-comment on function copilot_internal.change_balances(bigint[], numeric[], numeric[], text, timestamptz) is 'Adds to balances in id order, under a pinned plan; answers how they stand.';
+comment on function copilot_internal.change_balances(bigint[], numeric[], numeric[], text, timestamptz, boolean) is 'Adds to balances in id order, under a pinned plan; answers how they stand.';

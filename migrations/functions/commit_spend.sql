@@ -8,10 +8,10 @@
 -- Answers { now, crowded, balances, outcomes }: crowded as is_crowded() tells; balances as change_balances() answers them; outcomes[i] is one of
 --   { "committed": the reservation, "quota_period_ids" } | { "conflict": status } | { "unknown": true }
 --   | { "unfit": "tokens" | "seconds" | "model" }: the measure doesn't fit the resource type, or no model is known, or not whose.
--- Bound: 500 items a call.
+-- p_silent: the service counts only, so no quota tells an event. Bound: 500 items a call.
 --
 -- Locks: (0) shared advisory -> (1) reservations by id -> (2) quota_periods by id -> (3) appends.
-create or replace function copilot_internal.commit_spend(p_items json)
+create or replace function copilot_internal.commit_spend(p_items json, p_silent boolean default false)
 returns json
 language plpgsql volatile security definer
 set search_path = pg_catalog, pg_temp
@@ -112,7 +112,7 @@ begin
         where r.status = 'committed'
       ) p
     ) all_deltas
-    cross join lateral copilot_internal.change_balances(all_deltas.ids, all_deltas.spent, all_deltas.reserved, 'commit', v_now) c;
+    cross join lateral copilot_internal.change_balances(all_deltas.ids, all_deltas.spent, all_deltas.reserved, 'commit', v_now, p_silent) c;
 
   -- A lapse that was charged is corrected by two lines: its reversal here, and the real cost below.
   for v_charged in
@@ -203,4 +203,4 @@ begin
         end order by a.ordinality))
     from answered a);
 end $$;
-comment on function copilot_internal.commit_spend(json) is 'Books real costs and gives holds back; answers per item.';
+comment on function copilot_internal.commit_spend(json, boolean) is 'Books real costs and gives holds back; answers per item.';

@@ -3,7 +3,7 @@
 --
 -- p_measure: tokens, seconds or cost, as in commit_item; with cost the line's quantities stay as they were. The price is the
 -- one of the corrected line's moment (rule 9): when its reservation was made, or else when it occurred. p_provider and
--- p_model: null for the line's own. p_tenant_id: where the principal is bound to a tenant.
+-- p_model: null for the line's own. p_tenant_id: where the principal is bound to a tenant. p_silent: the service counts only.
 -- The change counts in the periods of the corrected line, and in rows that were opened since and contain its booked_at.
 -- Answers { "lines": [the reversal, the successor] } as cost_record_json() has them | { "unknown": true } | { "unpriced": true }
 --   | { "successor": the id of the line that stands instead, null where the line is itself a reversal }: a conflict.
@@ -13,7 +13,7 @@
 -- the head of the audit chain last: a correction is an administrator's change, and stands in the audit log.
 create or replace function copilot_internal.correct_record(
   p_cost_record_id uuid, p_tenant_id text, p_reversal_id uuid, p_successor_id uuid,
-  p_measure text, p_usage jsonb, p_seconds numeric, p_cost_usd numeric, p_provider text, p_model text, p_reason text
+  p_measure text, p_usage jsonb, p_seconds numeric, p_cost_usd numeric, p_provider text, p_model text, p_reason text, p_silent boolean default false
 )
 returns json
 language plpgsql volatile security definer
@@ -103,7 +103,7 @@ begin
     v_line.resource_type, v_line.tenant_id, v_line.user_id, v_line.booked_at, v_line.recorded_at, v_line.quota_period_ids);
   perform copilot_internal.change_balances(
     v_ids, array_fill(v_cost_usd - v_line.total_cost_usd, array[cardinality(v_ids)]),
-    array_fill(0::numeric, array[cardinality(v_ids)]), 'record', v_now);
+    array_fill(0::numeric, array[cardinality(v_ids)]), 'record', v_now, p_silent);
   perform copilot_internal.reverse_record(
     v_line.resource_type, p_cost_record_id, v_line.recorded_at, p_reversal_id, v_ids, v_now);
 
@@ -155,4 +155,4 @@ begin
   return json_build_object('lines', json_build_array(
     copilot_internal.cost_record_json(p_reversal_id), copilot_internal.cost_record_json(p_successor_id)));
 end $$;
-comment on function copilot_internal.correct_record(uuid, text, uuid, uuid, text, jsonb, numeric, numeric, text, text, text) is 'Replaces a line of cost by its reversal and the real cost, once.';
+comment on function copilot_internal.correct_record(uuid, text, uuid, uuid, text, jsonb, numeric, numeric, text, text, text, boolean) is 'Replaces a line of cost by its reversal and the real cost, once.';

@@ -1,6 +1,6 @@
 -- expire_reservations: settles lapsed holds, the longest lapsed first; answers how many. Several processes may sweep at
--- once: each takes what no other has locked. Bound: p_rows_max a call. Locks: (0) -> (1) with skip locked -> (2) -> (3).
-create or replace function copilot_internal.expire_reservations(p_rows_max integer default 500)
+-- once: each takes what no other has locked. p_silent: as for settle_holds(). Bound: p_rows_max a call. Locks: (0) -> (1) with skip locked -> (2) -> (3).
+create or replace function copilot_internal.expire_reservations(p_rows_max integer default 500, p_silent boolean default false)
 returns integer
 language plpgsql volatile security definer
 set search_path = pg_catalog, pg_temp
@@ -25,7 +25,7 @@ begin
     limit p_rows_max
     -- The one locking select that filters on the status: it never waits, so no row can change under it.
     for update skip locked);
-  perform copilot_internal.settle_holds(v_ids, v_now);
+  perform copilot_internal.settle_holds(v_ids, v_now, p_silent);
   return cardinality(v_ids);
 end $$;
-comment on function copilot_internal.expire_reservations(integer) is 'Settles lapsed holds; answers how many.';
+comment on function copilot_internal.expire_reservations(integer, boolean) is 'Settles lapsed holds; answers how many.';

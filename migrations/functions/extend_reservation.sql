@@ -113,7 +113,7 @@ begin
       cross join lateral json_array_elements(
         case json_typeof(a.answer -> 'warned') when 'array' then a.answer -> 'warned' else a.answer -> 'refused' -> 'violations' end) v
     ) told
-    where told.ids is not null;
+    where told.ids is not null and v_service > 0;
   return array_to_json(v_answers);
 end $$;
 comment on function copilot_internal.extend_reservation(json, text) is 'Holds reservations for longer or for a larger total, in the running periods; answers per item.';

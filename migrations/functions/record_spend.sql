@@ -7,12 +7,12 @@
 -- Answers { now, faults, records }. faults is null where all is recorded; else nothing is, and it says why:
 --   [{ "index": from 0, "fault": "mismatch" | "ahead" (by more than 5 minutes) | "old" | "unpriced" }, ...]
 -- records[i] is { "cost_record_id", "cost_usd" as text, "replayed" }, in the order of the items.
--- Bound: 1,000 items a call.
+-- p_silent: the service counts only, so no quota tells an event. Bound: 1,000 items a call.
 --
 -- Locks: (0) shared advisory, then missing quotas and periods in natural-key order -> (1) the new keys by (principal, key) ->
 -- (2) quota_periods by id -> (3) appends.
 create or replace function copilot_internal.record_spend(
-  p_items copilot_internal.record_item[], p_retention_days integer, p_import boolean
+  p_items copilot_internal.record_item[], p_retention_days integer, p_import boolean, p_silent boolean default false
 )
 returns json
 language plpgsql volatile security definer
@@ -131,7 +131,7 @@ begin
   end if;
 
   perform copilot_internal.change_balances(
-      array_agg(p.id), array_agg(b.cost_usd), array_agg(0::numeric), 'record', v_now)
+      array_agg(p.id), array_agg(b.cost_usd), array_agg(0::numeric), 'record', v_now, p_silent)
     from unnest(v_bookings) b
     cross join lateral unnest(b.quota_period_ids) p(id);
 
@@ -181,4 +181,4 @@ begin
       where i.resource_type = 'e2b' and e.cost_record_id = k.cost_record_id and e.recorded_at = k.recorded_at
     ) c);
 end $$;
-comment on function copilot_internal.record_spend(copilot_internal.record_item[], integer, boolean) is 'Books costs without a reservation, all or none, each once for its key.';
+comment on function copilot_internal.record_spend(copilot_internal.record_item[], integer, boolean, boolean) is 'Books costs without a reservation, all or none, each once for its key.';

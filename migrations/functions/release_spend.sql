@@ -1,8 +1,8 @@
 -- release_spend: give holds back that were not used. p_items: [{ reservation_id, tenant_id, reason }, ...]; tenant_id as in
 -- commit_item. Released again answers the same; an expired one stays expired; a committed one is a conflict.
 -- Answers { outcomes }: outcomes[i] is { "settled": the reservation } | { "conflict": "committed" } | { "unknown": true }.
--- Bound: 500 items a call. Locks: (0) -> (1) reservations by id -> (2) quota_periods by id.
-create or replace function copilot_internal.release_spend(p_items json)
+-- p_silent: as for settle_holds(). Bound: 500 items a call. Locks: (0) -> (1) reservations by id -> (2) quota_periods by id.
+create or replace function copilot_internal.release_spend(p_items json, p_silent boolean default false)
 returns json
 language plpgsql volatile security definer
 set search_path = pg_catalog, pg_temp
@@ -39,7 +39,7 @@ begin
     cross join lateral (select r.* from copilot_internal.reservations r where r.reservation_id = i.reservation_id offset 0) r
     where r.status = 'reserved' and r.reservation_id = any (v_known) and (i.tenant_id is null or r.tenant_id = i.tenant_id)
     order by r.reservation_id);
-  perform copilot_internal.settle_holds(v_ids, v_now);
+  perform copilot_internal.settle_holds(v_ids, v_now, p_silent);
   update copilot_internal.reservations r
     set release_reason = i.reason
     from json_to_recordset(p_items) i(reservation_id uuid, tenant_id text, reason text)
@@ -60,4 +60,4 @@ begin
       offset 0
     ) r on r.reservation_id = any (v_known) and (i.tenant_id is null or r.tenant_id = i.tenant_id));
 end $$;
-comment on function copilot_internal.release_spend(json) is 'Gives unused holds back; answers per item.';
+comment on function copilot_internal.release_spend(json, boolean) is 'Gives unused holds back; answers per item.';

@@ -1,8 +1,8 @@
 -- settle_holds: ends open holds without a commit. Before expires_at a hold is released; from then on it has expired, and its
 -- on_expiry says whether the amount is given back or becomes a cost record marked estimated (rule 5).
--- The caller has made the month's partitions, holds the locks (0) and (1), and names open reservations only.
+-- p_silent: the service counts only, so no quota tells an event. The caller has made the month's partitions, holds the locks (0) and (1), and names open reservations only.
 -- Locks: (2) quota_periods by id -> (3) appends.
-create or replace function copilot_internal.settle_holds(p_ids uuid[], p_now timestamptz)
+create or replace function copilot_internal.settle_holds(p_ids uuid[], p_now timestamptz, p_silent boolean default false)
 returns void
 language plpgsql volatile
 set search_path = pg_catalog, pg_temp
@@ -24,7 +24,7 @@ begin
   perform copilot_internal.change_balances(
       array_agg(p.quota_period_id),
       array_agg(case when r.expires_at <= p_now and r.on_expiry = 'charge' then r.reserved_usd else 0 end),
-      array_agg(-r.reserved_usd), 'commit', p_now)
+      array_agg(-r.reserved_usd), 'commit', p_now, p_silent)
     from unnest(p_ids) u(reservation_id)
     cross join lateral (select r.* from copilot_internal.reservations r where r.reservation_id = u.reservation_id offset 0) r
     cross join lateral unnest(r.quota_period_ids) p(quota_period_id);
@@ -71,4 +71,4 @@ begin
   cross join lateral (select coalesce(r.caps -> 'max_runtime_seconds', r.estimate -> 'seconds') as seconds) g
   where r.resource_type = 'e2b';
 end $$;
-comment on function copilot_internal.settle_holds(uuid[], timestamptz) is 'Ends open holds without a commit: released, expired, or charged.';
+comment on function copilot_internal.settle_holds(uuid[], timestamptz, boolean) is 'Ends open holds without a commit: released, expired, or charged.';

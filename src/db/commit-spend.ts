@@ -36,13 +36,14 @@ export type Settlement = { outcome: Outcome; quotas: Balance[]; now: Date; crowd
 /**
  * Books a batch of 1 to 500 commits in order, in one round trip; settlements[i] is for items[i].
  *
+ * @param silent the service counts only: no quota tells an event.
  * @throws errors of Postgres as they are; nothing is booked then.
  */
-export async function commitSpend(db: Db, items: CommitItem[]): Promise<Settlement[]> {
+export async function commitSpend(db: Db, items: CommitItem[], silent = false): Promise<Settlement[]> {
   const { rows } = await sql<{
     answer: { now: string; crowded: boolean; balances: BalanceColumns; outcomes: Outcome[] }
   }>`
-    select copilot_internal.commit_spend(${JSON.stringify(items)}::json) as answer`.execute(db)
+    select copilot_internal.commit_spend(${JSON.stringify(items)}::json, ${silent}) as answer`.execute(db)
   const { answer } = rows[0]!
   const now = new Date(answer.now)
   const balances = readBalances(answer.balances)

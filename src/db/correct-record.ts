@@ -26,16 +26,22 @@ export type Corrected = { lines: RecordJson[] } | { unknown: true } | { unpriced
  * Replaces a line of cost by its reversal and the real cost, once; safe to send again with the same ids. Who does it, and the reason, is told in
  * the same statement, so that no lock is held over a round trip.
  *
+ * @param silent the service counts only: no quota tells an event.
  * @throws errors of Postgres as they are; nothing is booked then.
  */
-export async function correctRecord(db: Db, actor: Omit<Actor, 'reason'>, correction: Correction): Promise<Corrected> {
+export async function correctRecord(
+  db: Db,
+  actor: Omit<Actor, 'reason'>,
+  correction: Correction,
+  silent = false,
+): Promise<Corrected> {
   const { costRecordId, tenantId, reversalId, successorId, measure, seconds, provider, model, reason } = correction
   const usage = correction.usage === undefined ? null : JSON.stringify(correction.usage)
   const { rows } = await sql<{ outcome: Corrected }>`
     with actor as materialized (select set_config('purser.actor', ${JSON.stringify({ ...actor, reason })}, true) as is_known)
     select copilot_internal.correct_record(
     ${costRecordId}, ${tenantId}, ${reversalId}, ${successorId}, ${measure}, ${usage}::jsonb, ${seconds ?? null}::numeric,
-    ${correction.cost_usd ?? null}::numeric, ${provider}, ${model}, ${reason}) as outcome
+    ${correction.cost_usd ?? null}::numeric, ${provider}, ${model}, ${reason}, ${silent}) as outcome
     from actor where actor.is_known is not null`.execute(db)
   return rows[0]!.outcome
 }

@@ -65,16 +65,16 @@ export type Recording = { now: Date } & ({ faults: RecordFault[] } | { records: 
 /**
  * Books 1 to 1,000 direct records in one round trip, all or none.
  *
- * @param options `imports`: may be older than the retention; then it is counted in no period.
+ * @param options `imports`: may be older than the retention; then it is counted in no period. `silent`: no quota tells an event.
  * @throws errors of Postgres as they are; nothing is booked then.
  */
 export async function recordSpend(
   db: Db,
   items: RecordItem[],
-  { retentionDays, imports }: { retentionDays: number; imports: boolean },
+  { retentionDays, imports, silent = false }: { retentionDays: number; imports: boolean; silent?: boolean },
 ): Promise<Recording> {
   const { rows } = await sql<{ answer: { now: string; faults?: RecordFault[]; records: Recorded[] } }>`
-    select copilot_internal.record_spend(${compositeArrayText(items, ITEM_COLUMNS)}::copilot_internal.record_item[], ${retentionDays}, ${imports}) as answer`.execute(
+    select copilot_internal.record_spend(${compositeArrayText(items, ITEM_COLUMNS)}::copilot_internal.record_item[], ${retentionDays}, ${imports}, ${silent}) as answer`.execute(
     db,
   )
   const { now, faults, records } = rows[0]!.answer

@@ -1,4 +1,5 @@
 import { uuidv7 } from 'uuidv7'
+import type { Enforcement } from '../config.ts'
 import type { Balance } from '../db/balances.ts'
 import type { CommitItem, Settlement } from '../db/commit-spend.ts'
 import { decimal, usdText } from '../domain/money.ts'
@@ -11,7 +12,7 @@ import { measureOf } from './measure.ts'
 import type { Principal } from './principal.ts'
 import { requestHash } from './request-hash.ts'
 
-export type CommitDeps = { settle: (item: CommitItem) => Promise<Settlement> }
+export type CommitDeps = { settle: (item: CommitItem) => Promise<Settlement>; enforcement: Enforcement }
 
 /**
  * Books what a reservation really cost, and gives its hold back; answers JSON text. Never refused for lack of quota: late and larger commits
@@ -83,7 +84,8 @@ async function settleItem(
     cost_record_id: committed.cost_record_id,
     price_id: committed.commit_price_id,
   }
-  const warnings = settlement.quotas.filter(isExceeded).map((balance) => quotaWarning(principal, balance))
+  const exceeded = deps.enforcement === 'off' ? [] : settlement.quotas.filter(isExceeded)
+  const warnings = exceeded.map((balance) => quotaWarning(principal, balance))
   return decisionJson(principal, fields, settlement.quotas, warnings)
 }
 

@@ -1,5 +1,6 @@
 import { uuidv7 } from 'uuidv7'
 import type { StatusCache } from '../cache/quota-status.ts'
+import type { Enforcement } from '../config.ts'
 import type { Actor } from '../db/audit.ts'
 import { correctRecord, type Corrected, type Correction } from '../db/correct-record.ts'
 import { findRecord, type RecordJson } from '../db/cost-records.ts'
@@ -12,7 +13,7 @@ import { measureOf, type Measure } from './measure.ts'
 import { DEFAULT_REGION, modelNotPriced, sandboxNotPriced, type PriceDeps } from './price-lookup.ts'
 import type { Principal } from './principal.ts'
 
-export type CorrectDeps = PriceDeps & { status: StatusCache }
+export type CorrectDeps = PriceDeps & { status: StatusCache; enforcement: Enforcement }
 
 /**
  * Replaces a line of cost by two new ones, its full reversal and the real cost, in the periods of the line; once.
@@ -60,9 +61,9 @@ async function findLine({ db }: CorrectDeps, principal: Principal, id: string): 
   return line
 }
 
-async function send({ db }: CorrectDeps, actor: Actor, correction: Correction): Promise<Corrected> {
+async function send({ db, enforcement }: CorrectDeps, actor: Actor, correction: Correction): Promise<Corrected> {
   try {
-    return await sendAgain(() => correctRecord(db, actor, correction))
+    return await sendAgain(() => correctRecord(db, actor, correction, enforcement === 'off'))
   } catch (error) {
     throw toProblem(error)
   }

@@ -88,6 +88,7 @@ const PARTITIONS_AHEAD_MONTHS = 3
 /** The use cases, each with what it needs; decisions of the same kind that wait together share a transaction. */
 export function createServices(deps: ServiceDeps) {
   const { db, keptDb, clock, status, enforcement } = deps
+  const silent = enforcement === 'off'
   const holders = openHoldersCache(db)
   const readToken = deps.tokens === null ? null : tokenReader(deps.tokens)
 
@@ -115,7 +116,7 @@ export function createServices(deps: ServiceDeps) {
   })
   const settle = groupCommit({
     run: async (items: CommitItem[]) => {
-      const settlements = await inBatch(items, () => commitSpend(keptDb, items))
+      const settlements = await inBatch(items, () => commitSpend(keptDb, items, silent))
       clock.observe(settlements[0]!.now)
       status.dropTouched(settlements.flatMap(({ outcome }) => ('committed' in outcome ? [outcome.committed] : [])))
       return settlements
@@ -126,7 +127,7 @@ export function createServices(deps: ServiceDeps) {
   })
   const giveBack = groupCommit({
     run: async (items: ReleaseItem[]) => {
-      const releases = await inBatch(items, () => releaseSpend(keptDb, items))
+      const releases = await inBatch(items, () => releaseSpend(keptDb, items, silent))
       status.dropTouched(releases.flatMap((release) => ('settled' in release ? [release.settled] : [])))
       return releases
     },
@@ -153,7 +154,7 @@ export function createServices(deps: ServiceDeps) {
     reserve: (principal: Principal, body: ReserveBody, key: string | null, isGone: () => boolean) =>
       reserve({ ...deps, decide: (item) => decide(joinBatch(item), isGone) }, principal, body, key),
     commit: (principal: Principal, ...request: Tail<typeof commit>) =>
-      commit({ settle: (item) => settle(joinBatch(item)) }, principal, ...request),
+      commit({ settle: (item) => settle(joinBatch(item)), enforcement }, principal, ...request),
     release: (principal: Principal, ...request: Tail<typeof release>) =>
       release({ giveBack: (item) => giveBack(joinBatch(item)) }, principal, ...request),
     giveUp: (principal: Principal, ...request: Tail<typeof giveUp>) =>

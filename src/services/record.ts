@@ -1,5 +1,6 @@
 import { uuidv7 } from 'uuidv7'
 import type { StatusCache } from '../cache/quota-status.ts'
+import type { Enforcement } from '../config.ts'
 import { tellMissingPrice } from '../db/events.ts'
 import { toProblem } from '../db/faults.ts'
 import { recordSpend, type RecordFault, type RecordItem } from '../db/record-spend.ts'
@@ -15,6 +16,7 @@ import { requestHash } from './request-hash.ts'
 
 export type RecordDeps = PriceDeps & {
   status: StatusCache
+  enforcement: Enforcement
   /** How long records are kept. What is older counts in no period, and only an administrator may bring it in. */
   retention: { retentionDays: number }
 }
@@ -46,7 +48,11 @@ export async function record(deps: RecordDeps, principal: Principal, body: Recor
 }
 
 async function book(deps: RecordDeps, principal: Principal, items: RecordItem[]) {
-  const options = { retentionDays: deps.retention.retentionDays, imports: principal.role === 'admin' }
+  const options = {
+    retentionDays: deps.retention.retentionDays,
+    imports: principal.role === 'admin',
+    silent: deps.enforcement === 'off',
+  }
   try {
     const recording = await sendAgain(() => recordSpend(deps.db, items, options))
     deps.clock.observe(recording.now)

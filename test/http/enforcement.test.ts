@@ -49,6 +49,28 @@ t.test('a service that warns turns every refusal into a warning, and one that is
   t.equal(warned.headers.get('x-purser-enforcement'), 'warn')
   const off = await startService(t, database.url, { PURSER_ENFORCEMENT: 'off' })
   t.match(await off.call('POST', '/v1/reservations', dollars('rollout', 60)), { status: 201, json: { warnings: [] } })
+  const counted = await off.call('POST', '/v1/reservations', dollars('counted', 1))
+  const path = `/v1/reservations/${counted.json.reservation_id}`
+  await service.call('PUT', '/v1/quotas', { scope: 'tenant', tenant_id: 'counted', period: 'day', limit_usd: 1 })
+  t.equal((await off.call('POST', `${path}/extend`, { estimate: { estimated_cost_usd: 2 } })).status, 200)
+  const booked = await off.call('POST', `${path}/commit`, { actual_cost_usd: 60 })
+  t.match(booked, { status: 200, json: { quotas: [{ spent_usd: 60 }], warnings: [] } })
+  const records = [{ resource_type: 'llm', tenant_id: 'counted', cost_usd: 1 }]
+  const [recorded] = (await off.call('POST', '/v1/cost-records', { records })).json.data
+  const correction = { cost_usd: 2, reason: 'invoice' }
+  t.equal((await off.call('POST', `/v1/cost-records/${recorded.cost_record_id}/correct`, correction)).status, 201)
+  const types = async () => {
+    const { json } = await service.call('GET', '/v1/events?tenant_id=counted')
+    return json.data.map(({ type }: { type: string }) => type).toSorted()
+  }
+  t.same(await types(), ['quota.overrun'], 'no quota tells anything')
+  const next = await service.call('POST', '/v1/cost-records', { records: [{ ...records[0], cost_usd: 0.01 }] })
+  t.equal(next.status, 201)
+  t.same(
+    await types(),
+    ['quota.exceeded', 'quota.overrun', 'quota.warning', 'quota.warning'],
+    'a service that enforces again tells with the next cost',
+  )
   t.match(await service.call('POST', '/v1/reservations', dollars('rollout', 0.01)), {
     status: 429,
     json: { reserved_usd: 120, largest_allowed_usd: 0 },
