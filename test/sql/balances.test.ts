@@ -154,6 +154,27 @@ guarantee('another time zone closes the running balance and opens one, and open 
   ])
 })
 
+guarantee('a lapsed hold that cannot be settled does not keep the others from it', async (t) => {
+  await setQuota('repaired', '100')
+  await setQuota('sound', '100')
+  const ids = [await held('repaired', '1', { ttl_seconds: 60 }), await held('sound', '1', { ttl_seconds: 60 })]
+  const add = (usd: number) =>
+    database.pool.query(
+      'update copilot_internal.quota_periods set reserved = reserved + $1 where tenant_id = $2 and closed_at is null',
+      [usd, 'repaired'],
+    )
+  await add(-1)
+  await session.moveTo('2026-11-10T12:01:00Z')
+  t.equal(await expireReservations(session.db, 500), 1)
+  const { rows } = await database.pool.query(
+    'select status from copilot_internal.reservations where reservation_id = any ($1) order by array_position($1, reservation_id)',
+    [ids],
+  )
+  t.same(rows, [{ status: 'reserved' }, { status: 'expired' }])
+  await add(1)
+  t.equal(await expireReservations(session.db, 500), 1, 'it follows once it can')
+})
+
 guarantee('a zone whose running day began with a day that has ended takes its place', async (t) => {
   // The clocks of the Azores go back in this day, which is an hour longer than that of UTC and begins with it.
   await session.moveTo('2026-10-25T12:00:00Z')
