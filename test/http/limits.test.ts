@@ -1,9 +1,11 @@
+import { SignJWT } from 'jose'
 import t from 'tap'
 import { createDatabase } from '../helpers/database.ts'
 import { startRedis } from '../helpers/redis.ts'
 import { startService, type Service } from '../helpers/service.ts'
 
 const database = await createDatabase(t)
+const JWT_SECRET = 'a-shared-secret-of-at-least-32-characters'
 
 const wrong = (service: Service) =>
   service.call('GET', '/v1/quotas', undefined, { authorization: `Bearer ${'x'.repeat(40)}` })
@@ -24,6 +26,34 @@ t.test('wrong keys are refused harder after 30 a minute; a right one is let in',
   t.match(answer.json, { code: 'rate_limited', detail: /^More than 30 wrong keys/ })
   t.match(answer.headers.get('retry-after'), /^[1-9][0-9]?$/)
   t.equal((await service.call('GET', '/v1/quotas')).status, 200)
+})
+
+t.test('keys that are guessed don’t take the connections that commits need', async (t) => {
+  const service = await startService(t, database.url, { PURSER_JWT_SECRET: JWT_SECRET })
+  const token = await new SignJWT({
+    sub: 'caller',
+    app_metadata: { role: 'admin' },
+    exp: Math.ceil(Date.now() / 1_000) + 600,
+  })
+    .setProtectedHeader({ alg: 'HS256' })
+    .sign(new TextEncoder().encode(JWT_SECRET))
+  const authorization = `Bearer ${token}`
+  const body = { resource_type: 'llm', tenant_id: 'settling', estimated_cost_usd: 1 }
+  const { json } = await service.call('POST', '/v1/reservations', body, { authorization })
+  const client = await database.pool.connect()
+  t.teardown(() => client.release())
+  await client.query('begin; lock table copilot_internal.api_key_hashes in access exclusive mode')
+  const guesses = Array.from({ length: 20 }, (_, n) =>
+    service.call('GET', '/v1/quotas', undefined, { authorization: `Bearer ${'x'.repeat(40)}${n}` }),
+  )
+  for (let waiting = 0; waiting < 2;) {
+    const { rows } = await client.query<{ n: number }>('select count(*)::integer as n from pg_locks where not granted')
+    waiting = rows[0]!.n
+  }
+  const path = `/v1/reservations/${json.reservation_id}/commit`
+  t.equal((await service.call('POST', path, { actual_cost_usd: 1 }, { authorization })).status, 200)
+  await client.query('rollback')
+  for (const { status } of await Promise.all(guesses)) t.ok([401, 503].includes(status), String(status))
 })
 
 t.test('who may be believed about an address is named: others cannot choose theirs', async (t) => {

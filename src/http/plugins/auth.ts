@@ -1,4 +1,5 @@
 import { LRUCache } from 'lru-cache'
+import pLimit, { type LimitFunction } from 'p-limit'
 import type { FastifyInstance, FastifyRequest } from 'fastify'
 import { Problem } from '../../errors.ts'
 import type { Principal, Role } from '../../services/principal.ts'
@@ -17,6 +18,10 @@ declare module 'fastify' {
 /** How long a key that was valid is taken to be so: a revoked one works that much longer at most. */
 const TRUSTED_MS = 1_000
 const KEYS_MAX = 10_000
+/** Keys of one address that are looked up at once: who guesses does not take the connections that commits need. */
+const LOOKUPS_MAX = 2
+/** Who has waited longer for that is refused: its own look-up may take as long as an answer may. */
+const TURN_MS_MAX = 200
 const BEARER = /^Bearer +([!-~]{1,8192}) *$/i
 /** Wrong keys and tokens a minute and address; a right one is let in all the same. */
 const FAILURES_MAX = 30
@@ -38,24 +43,34 @@ export type Authenticate = {
  * map look-up; once a second and key, one look-up in Postgres.
  */
 export function registerAuth(app: FastifyInstance, { hashKey, findPrincipal, counters }: Authenticate): void {
-  const known = new LRUCache<string, Principal, string>({
+  const turns = new LRUCache<string, LimitFunction>({ max: KEYS_MAX })
+  const known = new LRUCache<string, Principal, { bearer: string; address: string }>({
     max: KEYS_MAX,
     ttl: TRUSTED_MS,
-    fetchMethod: async (_hash, _stale, { options, context: bearer }) => {
+    fetchMethod: async (_hash, _stale, { options, context: { bearer, address } }) => {
       const askedAt = performance.now()
-      const principal = await findPrincipal(bearer)
+      const principal = await turnOf(address)(() => {
+        if (performance.now() - askedAt > TURN_MS_MAX) throw tooManyLookups()
+        return findPrincipal(bearer)
+      })
       // From when it was asked for: a slow answer is as old as its question.
       options.ttl = Math.max(1, TRUSTED_MS - Math.ceil(performance.now() - askedAt))
       return principal ?? undefined
     },
   })
+  function turnOf(address: string): LimitFunction {
+    let turn = turns.get(address)
+    if (turn === undefined) turns.set(address, (turn = pLimit(LOOKUPS_MAX)))
+    return turn
+  }
+
   app.decorateRequest('principal')
   app.addHook('onRequest', async (request) => {
     const { roles } = request.routeOptions.config
     if (roles === undefined) return
     const bearer = bearerOf(request)
     const hash = hashKey(bearer)
-    const principal = known.get(hash) ?? (await known.fetch(hash, { context: bearer }))
+    const principal = known.get(hash) ?? (await known.fetch(hash, { context: { bearer, address: request.ip } }))
     if (principal === undefined) {
       const { current, ttl } = await counters.together(`failed:${request.ip}`, WINDOW_MS)
       if (current > FAILURES_MAX) throw tooManyFailures(ttl)
@@ -86,6 +101,12 @@ function tooManyFailures(ttlMs: number): Problem {
     `More than ${FAILURES_MAX} wrong keys or tokens a minute from this address. Go on in ${seconds} s.`,
     { headers: { 'retry-after': String(seconds) } },
   )
+}
+
+function tooManyLookups(): Problem {
+  return new Problem('overloaded', 'Too many keys of this address wait for being looked up. Try again later.', {
+    headers: { 'retry-after': '1' },
+  })
 }
 
 function unauthenticated(detail: string): Problem {
