@@ -198,7 +198,7 @@ for (const { name, begin, end } of OUTAGES) {
     )
     const last = await send(service.url, 'POST', '/v1/reservations', HOLD)
     t.equal(last.status, 201)
-    await send(service.url, 'POST', `/v1/reservations/${last.json.reservation_id}/release`, {})
+    await send(service.url, 'POST', `/v1/reservations/${String(last.json['reservation_id'])}/release`, {})
     t.equal((await send(service.url, 'GET', '/v1/costs')).status, 200)
   })
 }
