@@ -47,7 +47,7 @@ export type ReserveBody = Static<typeof ReserveBody>
 /** The key itself is read by its own rules: quoted or bare. */
 export const IdempotencyHeaders = Type.Object({
   'idempotency-key': Type.Optional(
-    Type.String({ description: 'Quoted or bare, 1 to 255 printable characters; keys live 7 days' }),
+    Type.String({ description: 'Quoted or bare, 1 to 255 printable characters; keys live 7 days at least' }),
   ),
 })
 

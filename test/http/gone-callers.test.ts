@@ -7,8 +7,11 @@ import { assertHealthy } from '../helpers/integrity.ts'
 import { startService } from '../helpers/service.ts'
 
 const database = await createDatabase(t)
-const service = await startService(t, database.url)
+const service = await startService(t, database.url, { LOG_LEVEL: 'info' })
 const caller = await service.keyFor('service')
+
+/** What a socket's request is called in the log. */
+const requestIds = new Map<Socket, string>()
 
 /** Sends a reservation over a socket of its own, and reads nothing. */
 async function send(body: object, headers: Record<string, string>): Promise<Socket> {
@@ -16,8 +19,11 @@ async function send(body: object, headers: Record<string, string>): Promise<Sock
   const socket = connect(Number(port), hostname)
   await once(socket, 'connect')
   const text = JSON.stringify({ resource_type: 'llm', ttl_seconds: 600, ...body })
+  const id = `sent-${requestIds.size}`
+  requestIds.set(socket, id)
   const lines = {
     host: 'purser',
+    'x-request-id': id,
     'content-type': 'application/json',
     'content-length': String(text.length),
     ...headers,
@@ -27,11 +33,11 @@ async function send(body: object, headers: Record<string, string>): Promise<Sock
   return socket
 }
 
-/** Goes away without waiting, and returns when the service knows: it reads what comes later in a later turn of its loop. */
+/** Goes away without waiting, and returns when the service knows: its log has the line of a request when that has ended. */
 async function leave(socket: Socket): Promise<void> {
   socket.destroy()
   await once(socket, 'close')
-  await service.call('GET', '/healthz')
+  while (!service.output().includes(`"reqId":"${requestIds.get(socket)}"`)) await service.call('GET', '/healthz')
 }
 
 /** Asks until Postgres says so; the test's own timeout bounds it. */

@@ -37,7 +37,7 @@ export function reservationRoutes(app: App, services: Services): void {
         operationId: 'reserve',
         summary: 'Hold the estimated money in every quota that applies, or in none',
         description:
-          'With an Idempotency-Key a repeat answers the stored decision; keys live 7 days. Without one, a hold whose caller has gone is released; a request whose caller has gone before it was decided never is. A refusal is 429 with every violated quota. ' +
+          'With an Idempotency-Key a repeat answers the stored decision; keys live 7 days at least, and belong to their tenant. Without one, a hold whose caller has gone or was told 503 is released; a request whose caller has gone before it was decided never is. A refusal is 429 with every violated quota. ' +
           'The RateLimit fields tell of the enforced quota that has least left, in micros of a USD.',
         headers: IdempotencyHeaders,
         body: ReserveBody,
