@@ -51,6 +51,7 @@ declare
   v_nothing numeric[];
   v_change record;
   v_again record;
+  v_outcomes json;
 begin
   if current_setting('transaction_isolation') <> 'read committed' then
     raise exception 'reserve_spend() runs in READ COMMITTED only' using errcode = 'invalid_transaction_state';
@@ -171,9 +172,15 @@ begin
       where told.ids is not null;
   end if;
 
+  if v_notes is not null or v_units is not null or cardinality(v_inserted) < cardinality(p_amounts) then
+    v_outcomes := copilot_internal.reserve_outcomes(p_items, v_granted, v_units, v_notes);
+    -- Neither held nor refused, and no repeat any more: the whole batch is undone, and decided afresh when it is sent again.
+    if exists (select from json_array_elements(v_outcomes) o where json_typeof(o.value) = 'null') then
+      raise exception 'a reservation was deleted while its request was repeated' using errcode = 'serialization_failure';
+    end if;
+  end if;
   return json_build_object(
     'now', v_now, 'crowded', v_crowded, 'ids', v_periods.ids, 'first', v_periods.first, 'last', v_periods.last, 'balances', v_change.balances,
-    'outcomes', case when v_notes is not null or v_units is not null or cardinality(v_inserted) < cardinality(p_amounts)
-      then copilot_internal.reserve_outcomes(p_items, v_granted, v_units, v_notes) end);
+    'outcomes', v_outcomes);
 end $$;
 comment on function copilot_internal.reserve_spend(copilot_internal.resource_type[], text[], text[], numeric[], integer[], copilot_internal.reserve_item[], text, boolean) is 'Holds amounts in every quota that applies, all or none per item; answers per item.';

@@ -81,8 +81,8 @@ type Answer = Places & {
   crowded: boolean
   ids: number[]
   balances: BalanceColumns
-  /** Null where each item is granted as asked. Of an item: null where it was a repeat whose first reservation has just been deleted. */
-  outcomes: (Outcome | null)[] | null
+  /** Null where each item is granted as asked. */
+  outcomes: Outcome[] | null
 }
 
 /**
@@ -109,18 +109,10 @@ export async function reserveSpend(
   const all = answer.ids.map((id) => balances.get(id)!)
   const quotas = balancesOfItems(scopes, answer, all)
   return items.map((item, i) => ({
-    outcome: outcomeOf(answer, item, i),
+    outcome: answer.outcomes === null ? { granted: item.amount_usd, units: null, warned: null } : answer.outcomes[i]!,
     now,
     crowded: answer.crowded,
     all,
     quotas: quotas[i]!,
   }))
-}
-
-function outcomeOf({ outcomes }: Answer, item: ReserveItem, i: number): Outcome {
-  if (outcomes === null) return { granted: item.amount_usd, units: null, warned: null }
-  const outcome = outcomes[i]
-  if (outcome) return outcome
-  // Neither held nor refused: sent again, as after a conflict, it is decided afresh.
-  throw Object.assign(new Error('a reservation was deleted while its request was repeated'), { code: '40001' })
 }

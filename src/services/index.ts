@@ -219,11 +219,14 @@ export function createServices(deps: ServiceDeps) {
     readiness: () => readiness({ db: keptDb, shared: deps.shared }),
     hashKey,
     counters: { here: countHere(), together: countTogether(deps.shared) },
-    /** Whose key or token this is; null where it is not valid. */
-    findPrincipal: async (bearer: string): Promise<Principal | null> => {
+    /** Whose key or token this is; null where it is not valid. A key is looked up in its turn, a token needs no Postgres. */
+    findPrincipal: async (
+      bearer: string,
+      inTurn: <Found>(lookUp: () => Promise<Found>) => Promise<Found>,
+    ): Promise<Principal | null> => {
       if (readToken !== null && isToken(bearer)) return readToken(bearer)
       try {
-        const owner = await findKeyOwner(keptDb, hashKey(bearer))
+        const owner = await inTurn(() => findKeyOwner(keptDb, hashKey(bearer)))
         return owner === null ? null : { id: `key:${owner.keyId}`, role: owner.role, tenantId: owner.tenantId }
       } catch (error) {
         throw toProblem(error)

@@ -31,10 +31,13 @@ export const CALLERS = ['admin', 'service'] as const
 export const READERS = ['admin', 'viewer'] as const
 export const ADMINS = ['admin'] as const
 
+/** Does a look-up when it is its turn. @throws overloaded where that takes too long. */
+export type InTurn = <Found>(lookUp: () => Promise<Found>) => Promise<Found>
+
 export type Authenticate = {
   hashKey: (key: string) => string
-  /** Whose key or token this is; null where it is not valid. */
-  findPrincipal: (bearer: string) => Promise<Principal | null>
+  /** Whose key or token this is; null where it is not valid. A key is looked up in its turn. */
+  findPrincipal: (bearer: string, inTurn: InTurn) => Promise<Principal | null>
   counters: { together: (key: string, windowMs: number) => Promise<{ current: number; ttl: number }> }
 }
 
@@ -43,25 +46,28 @@ export type Authenticate = {
  * map look-up; once a second and key, one look-up in Postgres.
  */
 export function registerAuth(app: FastifyInstance, { hashKey, findPrincipal, counters }: Authenticate): void {
-  const turns = new LRUCache<string, LimitFunction>({ max: KEYS_MAX })
+  const limits = new LRUCache<string, LimitFunction>({ max: KEYS_MAX })
   const known = new LRUCache<string, Principal, { bearer: string; address: string }>({
     max: KEYS_MAX,
     ttl: TRUSTED_MS,
     fetchMethod: async (_hash, _stale, { options, context: { bearer, address } }) => {
       const askedAt = performance.now()
-      const principal = await turnOf(address)(() => {
-        if (performance.now() - askedAt > TURN_MS_MAX) throw tooManyLookups()
-        return findPrincipal(bearer)
-      })
+      const principal = await findPrincipal(bearer, turnsOf(address))
       // From when it was asked for: a slow answer is as old as its question.
       options.ttl = Math.max(1, TRUSTED_MS - Math.ceil(performance.now() - askedAt))
       return principal ?? undefined
     },
   })
-  function turnOf(address: string): LimitFunction {
-    let turn = turns.get(address)
-    if (turn === undefined) turns.set(address, (turn = pLimit(LOOKUPS_MAX)))
-    return turn
+
+  function turnsOf(address: string): InTurn {
+    const askedAt = performance.now()
+    let limit = limits.get(address)
+    if (limit === undefined) limits.set(address, (limit = pLimit(LOOKUPS_MAX)))
+    return (lookUp) =>
+      limit(() => {
+        if (performance.now() - askedAt > TURN_MS_MAX) throw tooManyLookups()
+        return lookUp()
+      })
   }
 
   app.decorateRequest('principal')

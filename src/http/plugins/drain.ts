@@ -10,11 +10,10 @@ export function registerDrain(app: FastifyInstance): void {
   let closing = false
   let drained = (): void => {}
 
-  app.addHook('onRequest', async (request, reply) => {
+  app.addHook('onRequest', async (_request, reply) => {
     inFlight += 1
-    // For a caller that has gone neither Fastify's onResponse comes nor its line in the log; the end of the connection does.
+    // Fastify's onResponse does not come for a caller that has gone; the end of the connection does.
     reply.raw.once('close', () => {
-      if (!reply.raw.writableFinished) request.log.info({ req: request }, 'request whose caller has gone')
       inFlight -= 1
       if (closing && inFlight === 0) drained()
     })
