@@ -1,6 +1,8 @@
 // Controls, lone surrogates and line separators; Postgres or a log line would not take them.
 const UNPRINTABLE = /[\p{Cc}\p{Cs}\p{Zl}\p{Zp}]/u
-const EMAIL = /[^\s@]+@[^\s@]+\.[^\s@]+/
+// Linear: a character, the @, and a dot somewhere in the run after it. A run before the @ would be looked through from each
+// of its characters, and a text is as long as a body while its other faults are told with this one.
+const EMAIL = /[^\s@]@[^\s@]+\.[^\s@]/
 // One address and nothing around it: what a header of a mail may hold.
 const ADDRESS = /^[^\s@<>()[\]\\,;:"]{1,64}@[^\s@<>()[\]\\,;:"]{1,189}$/
 const UUID = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/i

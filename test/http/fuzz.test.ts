@@ -369,6 +369,36 @@ t.test(
   },
 )
 
+t.test('a body full of one text or list holds nobody up, and its answer is not longer than itself', async (t) => {
+  const size = 1_000_000
+  const longText = JSON.stringify('x'.repeat(size))
+  const fillings = [
+    `[${'0,'.repeat(size / 2)}0]`,
+    `{${Array.from({ length: size / 12 }, (_, n) => `"k${n}":1`).join()}}`,
+    `[${`[${'"",'.repeat(900)}0],`.repeat(size / 2_800)}0]`,
+    '9'.repeat(size),
+    '['.repeat(size / 2) + ']'.repeat(size / 2),
+  ]
+  const places = operations.flatMap(({ method, path, body }) =>
+    Object.keys(body?.properties ?? body?.anyOf?.[0]?.properties ?? {}).map((name) => ({ method, path, name })),
+  )
+  // Each place gets the text, and the others in turn.
+  const requests = places.flatMap(({ method, path, name }, n) =>
+    [longText, fillings[n % fillings.length]!].map((filling) => ({
+      method,
+      path: path.replace(/\{\w+\}/g, '01980000-0000-7000-8000-000000000001'),
+      headers: { ...admin, 'content-type': 'application/json' },
+      body: Buffer.from(`{"${name}":${filling}}`),
+      wrong: `${filling.slice(0, 10)}… in ${name}`,
+    })),
+  )
+  t.ok(requests.length > 100, `${requests.length} requests`)
+  failures.length = 0
+  const answers = await sendAll(requests)
+  t.same(failures.slice(0, FAILURES_SHOWN), [])
+  t.ok(answers.every((answer) => answer !== undefined && answer.text.length < size))
+})
+
 /** Bytes that are hardly HTTP: what comes back until the server closes the connection. */
 function sendBytes(bytes: string | Buffer): Promise<string> {
   return new Promise((resolve, reject) => {

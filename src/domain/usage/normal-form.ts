@@ -1,3 +1,5 @@
+import { pointerStep } from '../json-pointer.ts'
+
 /**
  * Usage of a model in the one normal form, whatever the provider sent: quantities of one request, whole numbers ≥ 0.
  *
@@ -92,7 +94,7 @@ export function checkUsage(raw: unknown, base = ''): Usage {
   const usage: Usage = {}
   for (const [name, value] of Object.entries(raw)) {
     if (value === null || value === undefined) continue
-    const pointer = `${base}/${name.replaceAll('~', '~0').replaceAll('/', '~1')}`
+    const pointer = `${base}/${pointerStep(name)}`
     if (isQuantityName(name)) usage[name] = checkQuantity(pointer, value)
     else if (name === 'service_tier') usage.service_tier = checkServiceTier(pointer, value)
     else if (name === 'region') usage.region = checkRegion(pointer, value)

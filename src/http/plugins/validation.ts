@@ -1,5 +1,6 @@
 import AjvCompiler from '@fastify/ajv-compiler'
 import type { FastifyInstance, FastifySchemaCompiler, FastifySchemaValidationError } from 'fastify'
+import { pointerStep } from '../../domain/json-pointer.ts'
 import type { FieldError } from '../../errors.ts'
 import { FORMAT_MESSAGES, formatsOf } from '../../schemas/formats.ts'
 
@@ -77,8 +78,15 @@ function shortenNumber(
 /** Failures at the place of an object that are about a place below it; and a union within a union. */
 const TOLD_ELSEWHERE = new Set(['anyOf', 'required', 'additionalProperties'])
 
-/** The failures of a validation as pointers and what to do; a union's branches become one line. */
-export function fieldErrors(failures: FastifySchemaValidationError[], httpPart: string | undefined): FieldError[] {
+/** More than a bulk of 1,000 with several faults each. A body can have half a million, which would be a long answer. */
+const FAILURES_TOLD_MAX = 5_000
+
+/**
+ * The failures of a validation as pointers and what to do, from the first FAILURES_TOLD_MAX; a union's branches become one
+ * line.
+ */
+export function fieldErrors(all: FastifySchemaValidationError[], httpPart: string | undefined): FieldError[] {
+  const failures = all.slice(0, FAILURES_TOLD_MAX)
   const errors = new Map<string, string>()
   for (const failure of failures) {
     // Why a name is none: the failure of the name itself follows, with its place.
@@ -101,7 +109,7 @@ function pointerOf(
 ): string {
   const base = httpPart === 'body' ? instancePath : instancePath.slice(1)
   const join = (name: unknown) => {
-    const step = String(name).replaceAll('~', '~0').replaceAll('/', '~1')
+    const step = pointerStep(String(name))
     return httpPart === 'body' || base !== '' ? `${base}/${step}` : step
   }
   if (keyword === 'required') return join(params['missingProperty'])
