@@ -1,5 +1,5 @@
 import { sql, type RawBuilder } from 'kysely'
-import type { Db } from './connection.ts'
+import { endsWhenIdle, type Db } from './connection.ts'
 
 /** Who makes a change: a principal, from where, and perhaps why. */
 export type Actor = { principal: string; ip: string | null; reason: string | null }
@@ -10,9 +10,21 @@ export type Actor = { principal: string; ip: string | null; reason: string | nul
  */
 export function changeAs<Answer>(db: Db, actor: Actor, change: (transaction: Db) => Promise<Answer>): Promise<Answer> {
   return db.transaction().execute(async (transaction) => {
-    await sql`select set_config('purser.actor', ${JSON.stringify(actor)}, true)`.execute(transaction)
+    await sql`select set_config('purser.actor', ${JSON.stringify(actor)}, true), ${endsWhenIdle}`.execute(transaction)
     return change(transaction)
   })
+}
+
+/**
+ * The same for a change that one function makes, its entry included, as one statement: where decisions wait for it, they
+ * must not wait for the way to us and back. The query `actor`, to be read before the function is called:
+ * `with ${toldActor(actor)} select f() from actor where actor.is_known is not null`.
+ *
+ * @param actor null: Postgres itself, by its role.
+ */
+export function toldActor(actor: Actor | null): RawBuilder<unknown> {
+  const told = actor === null ? '' : JSON.stringify(actor)
+  return sql`actor as materialized (select set_config('purser.actor', ${told}, true) as is_known)`
 }
 
 /** What was changed: `action` as "api_key.create", `subject` as "api_key:…", before and after without any secret. */

@@ -12,6 +12,12 @@ const REPORT_MS = 8_000
 /** So many reports at once, on connections of their own: they never take those of decisions. */
 const REPORTS_MAX = 4
 
+/**
+ * Selected first in a transaction of several statements: Postgres ends it after ten seconds in which we ask for nothing. A
+ * process that froze, or that the network has lost, would keep its locks for as long as its connection lasts.
+ */
+export const endsWhenIdle = sql`set_config('idle_in_transaction_session_timeout', '10000', true)`
+
 /** Of a pool: its connections for reports, and whether reads of one tenant can be the reader's. */
 const companions = new WeakMap<Db, { reports: Db; reader: boolean }>()
 
@@ -54,7 +60,7 @@ export function readReport<Answer>(
 ): Promise<Answer> {
   return readIn(companions.get(db)?.reports ?? db, isNarrowed(db) ? tenantId : null, async (transaction) => {
     // Where Postgres can compile, it would for each of these, whose plans look dear: that takes longer than most of them read.
-    await sql`set local jit = off`.execute(transaction)
+    await sql`select set_config('jit', 'off', true), ${endsWhenIdle}`.execute(transaction)
     return read(transaction)
   })
 }
@@ -89,7 +95,8 @@ function readIn<Answer>(db: Db, tenantId: string | null, read: (transaction: Db)
 
 /** From here to its end, a transaction sees the rows of one tenant. */
 export async function becomeReader(transaction: Db, tenantId: string): Promise<void> {
-  await sql`select set_config('purser.tenant', ${tenantId}, true), set_config('role', ${READER_ROLE}, true)`.execute(
+  await sql`
+    select ${endsWhenIdle}, set_config('purser.tenant', ${tenantId}, true), set_config('role', ${READER_ROLE}, true)`.execute(
     transaction,
   )
 }

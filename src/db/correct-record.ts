@@ -1,5 +1,5 @@
 import { sql } from 'kysely'
-import type { Actor } from './audit.ts'
+import { toldActor, type Actor } from './audit.ts'
 import type { Db } from './connection.ts'
 import type { RecordJson } from './cost-records.ts'
 
@@ -23,8 +23,7 @@ export type Correction = {
 export type Corrected = { lines: RecordJson[] } | { unknown: true } | { unpriced: true } | { successor: string | null }
 
 /**
- * Replaces a line of cost by its reversal and the real cost, once; safe to send again with the same ids. Who does it, and the reason, is told in
- * the same statement, so that no lock is held over a round trip.
+ * Replaces a line of cost by its reversal and the real cost, once; safe to send again with the same ids.
  *
  * @param silent the service counts only: no quota tells an event.
  * @throws errors of Postgres as they are; nothing is booked then.
@@ -38,7 +37,7 @@ export async function correctRecord(
   const { costRecordId, tenantId, reversalId, successorId, measure, seconds, provider, model, reason } = correction
   const usage = correction.usage === undefined ? null : JSON.stringify(correction.usage)
   const { rows } = await sql<{ outcome: Corrected }>`
-    with actor as materialized (select set_config('purser.actor', ${JSON.stringify({ ...actor, reason })}, true) as is_known)
+    with ${toldActor({ ...actor, reason })}
     select copilot_internal.correct_record(
     ${costRecordId}, ${tenantId}, ${reversalId}, ${successorId}, ${measure}, ${usage}::jsonb, ${seconds ?? null}::numeric,
     ${correction.cost_usd ?? null}::numeric, ${provider}, ${model}, ${reason}, ${silent}) as outcome

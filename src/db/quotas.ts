@@ -1,7 +1,6 @@
 import { sql } from 'kysely'
+import { toldActor, type Actor } from './audit.ts'
 import { readOf, readReport, type Db } from './connection.ts'
-
-/** How many holders of a balance are told. */
 
 /** A quota as quota_json() answers it: amounts as decimal text, times as Postgres writes them. */
 export type StoredQuota = {
@@ -39,9 +38,16 @@ export type QuotaWish = {
 }
 
 /** Makes or changes quotas by their natural key, all or none; the answers are in the order given. */
-export async function setQuotas(db: Db, quotas: QuotaWish[]): Promise<{ quota: StoredQuota; made: boolean }[]> {
+export async function setQuotas(
+  db: Db,
+  quotas: QuotaWish[],
+  actor: Actor | null = null,
+): Promise<{ quota: StoredQuota; made: boolean }[]> {
   const { rows } = await sql<{ quota: StoredQuota; made: boolean }>`
-    select quota, made from copilot_internal.set_quotas(${JSON.stringify(quotas)}::json)`.execute(db)
+    with ${toldActor(actor)}
+    select s.quota, s.made from actor
+    cross join lateral copilot_internal.set_quotas(
+      case when actor.is_known is not null then ${JSON.stringify(quotas)}::json end) s`.execute(db)
   return rows
 }
 
@@ -49,16 +55,24 @@ export async function setQuotas(db: Db, quotas: QuotaWish[]): Promise<{ quota: S
 export type QuotaChanges = Partial<Omit<QuotaWish, 'resource_type' | 'scope' | 'tenant_id' | 'user_id' | 'period'>>
 
 /** Changes some settings of a quota; null where there is none. */
-export async function patchQuota(db: Db, quotaId: number, changes: QuotaChanges): Promise<StoredQuota | null> {
+export async function patchQuota(
+  db: Db,
+  quotaId: number,
+  changes: QuotaChanges,
+  actor: Actor | null = null,
+): Promise<StoredQuota | null> {
   const { rows } = await sql<{ quota: StoredQuota | null }>`
-    select copilot_internal.patch_quota(${quotaId}, ${JSON.stringify(changes)}::json) as quota`.execute(db)
+    with ${toldActor(actor)}
+    select copilot_internal.patch_quota(${quotaId}, ${JSON.stringify(changes)}::json) as quota
+    from actor where actor.is_known is not null`.execute(db)
   return rows[0]!.quota
 }
 
 /** Deletes a quota and answers what it was; null where there is none. */
-export async function deleteQuota(db: Db, quotaId: number): Promise<StoredQuota | null> {
+export async function deleteQuota(db: Db, quotaId: number, actor: Actor | null = null): Promise<StoredQuota | null> {
   const { rows } = await sql<{ quota: StoredQuota | null }>`
-    select copilot_internal.delete_quota(${quotaId}) as quota`.execute(db)
+    with ${toldActor(actor)}
+    select copilot_internal.delete_quota(${quotaId}) as quota from actor where actor.is_known is not null`.execute(db)
   return rows[0]!.quota
 }
 
@@ -142,19 +156,27 @@ export async function setEnvironmentDefaults(db: Db, defaults: DefaultWish[]): P
 /** A tenant or user, as an administrator's change may have touched it. */
 export type TouchedScope = { tenant_id: string; user_id: string | null }
 
-/** Makes or changes a default and the quotas that come from it; answers whom it may have touched. */
-export async function putQuotaDefault(db: Db, wish: DefaultWish): Promise<TouchedScope[]> {
-  const { rows } = await sql<{ touched: TouchedScope[] }>`
-    select copilot_internal.put_quota_default(${JSON.stringify(wish)}::json) as touched`.execute(db)
-  return rows[0]!.touched
+/** Makes or changes a default and the quotas that come from it; answers it, and whom it may have touched. */
+export async function putQuotaDefault(
+  db: Db,
+  wish: DefaultWish,
+  actor: Actor,
+): Promise<{ stored: StoredDefault; touched: TouchedScope[] }> {
+  const { rows } = await sql<{ answer: { stored: StoredDefault; touched: TouchedScope[] } }>`
+    with ${toldActor(actor)}
+    select copilot_internal.put_quota_default(${JSON.stringify(wish)}::json) as answer
+    from actor where actor.is_known is not null`.execute(db)
+  return rows[0]!.answer
 }
 
 export type DefaultKey = Pick<DefaultWish, 'scope' | 'resource_type' | 'period'>
 
 /** Takes a default away; false where there is none. */
-export async function deleteQuotaDefault(db: Db, key: DefaultKey): Promise<boolean> {
+export async function deleteQuotaDefault(db: Db, key: DefaultKey, actor: Actor): Promise<boolean> {
   const { rows } = await sql<{ gone: boolean }>`
-    select copilot_internal.delete_quota_default(${key.scope}, ${key.resource_type}, ${key.period}) as gone`.execute(db)
+    with ${toldActor(actor)}
+    select copilot_internal.delete_quota_default(${key.scope}, ${key.resource_type}, ${key.period}) as gone
+    from actor where actor.is_known is not null`.execute(db)
   return rows[0]!.gone
 }
 
@@ -163,7 +185,7 @@ export type StoredDefault = DefaultKey & {
   limit_usd: string
   enforcement: 'enforce' | 'warn' | 'off'
   from_environment: boolean
-  updated_at: Date
+  updated_at: Date | string
 }
 
 /** Every default: at most one for each scope, resource type and period, so 20 in all. */

@@ -5,8 +5,8 @@ import { toProblem } from '../db/faults.ts'
 export type { Actor }
 
 /**
- * An administrator's change in one transaction, its entry in the audit log included. It waits for the decisions in flight,
- * and those that come later wait for it. Tried once: a second wait would outlast the caller's.
+ * An administrator's change in one transaction, its entry in the audit log included. Tried once: a second wait would outlast
+ * the caller's.
  *
  * @throws unavailable; what `work` throws.
  */
@@ -17,6 +17,18 @@ export async function change<Answer>(
 ): Promise<Answer> {
   try {
     return await changeAs(db, actor, work)
+  } catch (error) {
+    throw toProblem(error)
+  }
+}
+
+/**
+ * The same for one statement, which is told the actor itself. A quota's waits for the decisions in flight, and those that
+ * come later wait for it.
+ */
+export async function changeAtOnce<Answer>(statement: Promise<Answer>): Promise<Answer> {
+  try {
+    return await statement
   } catch (error) {
     throw toProblem(error)
   }

@@ -13,7 +13,7 @@ import { Problem } from '../errors.ts'
 import type { QuotaDefaultBody } from '../schemas/quotas.ts'
 import { amountOf } from './amount.ts'
 import { timeText, usdJson } from './answers.ts'
-import { change, type Actor } from './change.ts'
+import { changeAtOnce, type Actor } from './change.ts'
 import { pageOf, type PageOf } from './page.ts'
 
 /** What tenants and users get at first sight. @throws unavailable */
@@ -41,22 +41,15 @@ export async function putQuotaDefault(
 ): Promise<object> {
   const key = { scope: body.scope, resource_type: body.resource_type ?? 'llm', period: body.period }
   const limitUsd = usdText(amountOf(body.limit_usd, '/limit_usd'))
-  const [touched, stored] = await change(
-    db,
-    actor,
-    async (transaction) =>
-      [
-        await writeDefault(transaction, { ...key, limit_usd: limitUsd, enforcement: body.enforcement }),
-        (await readDefaults(transaction)).find((one) => keyText(one) === keyText(key))!,
-      ] as const,
-  )
+  const wish = { ...key, limit_usd: limitUsd, enforcement: body.enforcement }
+  const { touched, stored } = await changeAtOnce(writeDefault(db, wish, actor))
   await status.forget(touched)
   return defaultAnswer(stored)
 }
 
 /** Takes a default away; the quotas that it made stay. @throws not_found; unavailable. */
 export async function deleteQuotaDefault({ db }: { db: Db }, actor: Actor, key: DefaultKey): Promise<void> {
-  const gone = await change(db, actor, (transaction) => removeDefault(transaction, key))
+  const gone = await changeAtOnce(removeDefault(db, key, actor))
   if (!gone) throw new Problem('not_found', `There is no default for ${keyText(key)}`)
 }
 

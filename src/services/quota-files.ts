@@ -42,7 +42,7 @@ export async function importQuotas(
   return change(db, actor, async (transaction) => {
     let made = 0
     for (let n = 0; n < wishes.length; n += PAGE_ROWS) {
-      const answers = await setQuotas(transaction, wishes.slice(n, n + PAGE_ROWS))
+      const answers = await setQuotas(transaction, wishes.slice(n, n + PAGE_ROWS), actor)
       made += answers.filter((answer) => answer.made).length
     }
     return { made, changed: wishes.length - made }

@@ -17,7 +17,7 @@ import { invalidRequest, Problem, type FieldError } from '../errors.ts'
 import type { QuotaBody, QuotaPatch } from '../schemas/quotas.ts'
 import { amountOf } from './amount.ts'
 import { timeText, usdJson } from './answers.ts'
-import { change, type Actor } from './change.ts'
+import { changeAtOnce, type Actor } from './change.ts'
 import { pageOf, type PageOf } from './page.ts'
 import { tenantFilter, type Principal } from './principal.ts'
 
@@ -106,9 +106,7 @@ export async function visibleQuota(db: Db, principal: Principal, quotaId: number
 /** Changes some settings of a quota. @throws not_found; invalidRequest; unavailable. */
 export async function patchQuota(deps: ChangeDeps, actor: Actor, quotaId: number, body: QuotaPatch): Promise<object> {
   const changes = settingsOf(body, '')
-  const quota = await change(deps.db, actor, (transaction) => changeQuota(transaction, quotaId, changes)).catch(
-    refuseZone('/time_zone'),
-  )
+  const quota = await changeAtOnce(changeQuota(deps.db, quotaId, changes, actor)).catch(refuseZone('/time_zone'))
   if (quota === null) throw notFound(quotaId)
   await deps.status.forget([quota])
   return quotaBody(quota)
@@ -116,13 +114,13 @@ export async function patchQuota(deps: ChangeDeps, actor: Actor, quotaId: number
 
 /** Deletes a quota; its open holds settle in the closed balance. @throws not_found; unavailable. */
 export async function deleteQuota(deps: ChangeDeps, actor: Actor, quotaId: number): Promise<void> {
-  const quota = await change(deps.db, actor, (transaction) => removeQuota(transaction, quotaId))
+  const quota = await changeAtOnce(removeQuota(deps.db, quotaId, actor))
   if (quota === null) throw notFound(quotaId)
   await deps.status.forget([quota])
 }
 
 async function apply(deps: ChangeDeps, actor: Actor, wishes: QuotaWish[]) {
-  const answers = await change(deps.db, actor, (transaction) => writeQuotas(transaction, wishes)).catch(
+  const answers = await changeAtOnce(writeQuotas(deps.db, wishes, actor)).catch(
     refuseZone(wishes.length === 1 ? '/time_zone' : '/quotas'),
   )
   await deps.status.forget(answers.map(({ quota }) => quota))
