@@ -8,16 +8,18 @@ import { migrateUp } from '../src/db/migrations.ts'
 import type { Services } from '../src/services/index.ts'
 import type { Principal } from '../src/services/principal.ts'
 import { openServices } from '../test/helpers/services.ts'
+import { compareOpenings, type Opening } from './openings.ts'
 import { median, onStage, quantile, startPostgres } from './stage.ts'
 
 const help = `Usage: npm run bench:quotas -- [options]
 
 Changes the balances of a batch of commits with the check of thresholds and without it, in turn, beside what the reservations
-and commits of such a batch take in the service; and reads the status of a tenant and user from Redis (REDIS_URL). On an
-embedded Postgres that flushes to disk, without HTTP.
+and commits of such a batch take in the service; reads the status of a tenant and user from Redis (REDIS_URL); and sets new
+quotas over a month with many records, summed at once and ahead. On an embedded Postgres that flushes to disk, without HTTP.
 
 Options
   --rounds N   rounds of both (default 2000); the medians are shown
+  --records N  records of the running month (default 1000000)
   --json       the figures as JSON
   --help       this text
 `
@@ -25,6 +27,7 @@ Options
 const { values } = parseArgs({
   options: {
     rounds: { type: 'string', default: '2000' },
+    records: { type: 'string', default: '1000000' },
     json: { type: 'boolean', default: false },
     help: { type: 'boolean', default: false },
   },
@@ -49,6 +52,7 @@ type Figures = {
   silentMicroseconds: number
   /** Null without REDIS_URL. */
   statusMs: { p50: number; p99: number } | null
+  openings: Opening[]
 }
 
 async function bench(stack: AsyncDisposableStack): Promise<Figures> {
@@ -59,7 +63,14 @@ async function bench(stack: AsyncDisposableStack): Promise<Figures> {
   const pool = new pg.Pool({ connectionString: databaseUrl })
   stack.defer(() => pool.end())
   await makeQuotas(pool)
-  return { ...(await compareThresholds(db, pool)), ...(await readStatus(db, process.env['REDIS_URL'])) }
+  // At the end of a month a statement over it may take longer than one of the service.
+  const patient = connect(databaseUrl, { statementMs: 600_000 })
+  stack.defer(() => patient.destroy())
+  return {
+    ...(await compareThresholds(db, pool)),
+    ...(await readStatus(db, process.env['REDIS_URL'])),
+    openings: await compareOpenings(patient, pool, Number(values.records)),
+  }
 }
 
 /** Platform, tenant by day and by month, user by day, with the usual thresholds; wide enough never to bind or warn. */
@@ -80,7 +91,7 @@ async function makeQuotas(pool: pg.Pool): Promise<void> {
  * The one place where thresholds cost something while none is reached: what changes balances compares each with its next
  * event. It runs as it is and without that, call by call in turn, with the balances of a batch.
  */
-async function compareThresholds(db: Db, pool: pg.Pool): Promise<Omit<Figures, 'statusMs'>> {
+async function compareThresholds(db: Db, pool: pg.Pool): Promise<Omit<Figures, 'statusMs' | 'openings'>> {
   const services = await openServices(
     db,
     openSharedCache(undefined, 'bench', () => {}),
@@ -177,7 +188,7 @@ function report(figures: Figures): void {
     process.stdout.write(`${JSON.stringify(figures)}\n`)
     return
   }
-  const { pairMicroseconds, balances, changeMicroseconds, silentMicroseconds, statusMs } = figures
+  const { pairMicroseconds, balances, changeMicroseconds, silentMicroseconds, statusMs, openings } = figures
   const added = changeMicroseconds - silentMicroseconds
   const percentOf = (micros: number) => `${((added / micros) * 100).toFixed(2)} %`
   process.stdout.write(
@@ -188,6 +199,13 @@ function report(figures: Figures): void {
       `status of a tenant and user from Redis: ${
         statusMs === null ? 'REDIS_URL is not set' : `${statusMs.p50.toFixed(2)} ms, p99 ${statusMs.p99.toFixed(2)} ms`
       }\n` +
+      openings
+        .map(
+          ({ quota, atOnce, ahead, underLock }) =>
+            `${quota}, new, over ${values.records} records: decisions wait ${Math.round(underLock)} ms, after a sum of ` +
+            `${Math.round(ahead)} ms beside them; summed at once ${Math.round(atOnce)} ms\n`,
+        )
+        .join('') +
       `${cpus().length} x ${cpus()[0]?.model ?? 'unknown'}, Node ${process.versions.node}\n`,
   )
 }

@@ -1,8 +1,9 @@
 -- set_quotas: makes or changes quotas by their natural key, all or none. The one way in which a quota changes.
 --
 -- p_quotas: [{ resource_type, scope, tenant_id, user_id, period, limit_usd, enforcement, thresholds, time_zone, week_starts_on,
--- billing_day, raise: { limit_usd, until } }, ...], whole: what is absent takes its default. p_from_default: they come from
--- quota_defaults, so quotas that an administrator set or deleted stay as they are.
+-- billing_day, raise: { limit_usd, until }, booked }, ...], whole: what is absent takes its default; booked is what booked_before()
+-- answered, and where it is absent everything is summed while decisions wait. p_from_default: they come from quota_defaults, so
+-- quotas that an administrator set or deleted stay as they are.
 -- Answers a row for each in the order given: quota_json(), and whether it was made.
 -- A new or revived quota, and one whose zone, week start or billing day changes, opens a balance with what its scope has
 -- booked in the running period, and adopts the open holds of its scope (rules 7 and 8); a limit changes in the running balance.
@@ -35,22 +36,9 @@ begin
   perform pg_advisory_xact_lock(copilot_internal.quota_lock());
   v_now := copilot_internal.clock_now();
   for v_wish in
-    select q.n, coalesce(q.resource_type, 'llm') as resource_type, q.scope, q.tenant_id, q.user_id, q.period, q.limit_usd,
-           coalesce(q.enforcement, 'enforce') as enforcement, coalesce(q.thresholds, '{0.8,0.9}') as thresholds,
-           coalesce(q.time_zone, 'UTC') as time_zone, coalesce(q.week_starts_on, 1) as week_starts_on, coalesce(q.billing_day, 1) as billing_day,
-           (q.raise ->> 'limit_usd')::numeric as raise_limit_usd, (q.raise ->> 'until')::timestamptz as raise_until
-    from (
-      select e.ordinality as n, w.*
-      from json_array_elements(p_quotas) with ordinality e,
-        json_to_record(e.value) w(
-          resource_type copilot_internal.resource_type, scope text, tenant_id text, user_id text, period text, limit_usd numeric,
-          enforcement text, thresholds numeric[], time_zone text, week_starts_on smallint, billing_day smallint, raise json)
-    ) q
-    order by q.n
+    select * from copilot_internal.quota_wishes(p_quotas)
   loop
-    select * into v_old from copilot_internal.cost_quotas q
-      where q.resource_type = v_wish.resource_type and coalesce(q.tenant_id, '') = coalesce(v_wish.tenant_id, '')
-        and coalesce(q.user_id, '') = coalesce(v_wish.user_id, '') and q.period = v_wish.period;
+    v_old := v_wish.old;
     continue when p_from_default and v_old.quota_id is not null and (not v_old.from_default or v_old.deleted_at is not null);
 
     insert into copilot_internal.cost_quotas as q (
@@ -69,14 +57,13 @@ begin
     v_rearms := (v_old.limit_usd, v_old.thresholds, v_old.raise_limit_usd, v_old.raise_until)
       is distinct from (v_new.limit_usd, v_new.thresholds, v_new.raise_limit_usd, v_new.raise_until);
 
-    if v_old.quota_id is null or v_old.deleted_at is not null
-       or (v_old.time_zone, v_old.week_starts_on, v_old.billing_day) is distinct from (v_new.time_zone, v_new.week_starts_on, v_new.billing_day) then
+    if v_wish.opens then
       update copilot_internal.quota_periods p set closed_at = v_now
         from copilot_internal.period_bounds(v_new.period, v_new.time_zone, v_new.week_starts_on, v_new.billing_day, v_now) b
         where p.quota_id = v_new.quota_id and p.closed_at is null
           -- A period that has ended may have begun with the new one: a day in which one zone's clocks went back is longer.
           and (p.ends_at > v_now or p.starts_at = b.starts_at);
-      perform copilot_internal.open_balance(v_new, v_now);
+      perform copilot_internal.open_balance(v_new, v_now, v_wish.booked);
     else
       update copilot_internal.quota_periods p
         set limit_usd = v_new.limit_usd, raise_limit_usd = v_new.raise_limit_usd, raise_until = v_new.raise_until, enforcement = v_new.enforcement,

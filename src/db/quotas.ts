@@ -35,6 +35,34 @@ export type QuotaWish = {
   week_starts_on?: number | undefined
   billing_day?: number | undefined
   raise?: { limit_usd: string; until: string } | null | undefined
+  /** What the balance that it opens begins with, as sumAhead() read it. */
+  booked?: object | null
+}
+
+/** A statement has a bound, and a tenant's month may take some hundredths of a second. */
+const SUMS_AT_ONCE = 100
+
+/**
+ * Sums what these quotas' scopes have booked in their periods, where setting them opens a balance; they are answered with it.
+ * A period may have millions of records: so decisions wait for what is booked from now on only.
+ */
+export async function sumAhead<Wish extends QuotaWish>(db: Db, quotas: Wish[]): Promise<Wish[]> {
+  const moment = await sql<{ at: string | null }>`
+    select copilot_internal.quiet_moment(${JSON.stringify(quotas)}::json)::text as at`.execute(db)
+  const { at } = moment.rows[0]!
+  if (at === null) return quotas
+  return readReport(db, null, async (reading) => {
+    const summed: Wish[] = []
+    for (let n = 0; n < quotas.length; n += SUMS_AT_ONCE) {
+      const part = quotas.slice(n, n + SUMS_AT_ONCE)
+      const { rows } = await sql<{ booked: (object | null)[] }>`
+        select copilot_internal.booked_before(${JSON.stringify(part)}::json, ${at}::timestamptz) as booked`.execute(
+        reading,
+      )
+      part.forEach((quota, i) => summed.push({ ...quota, booked: rows[0]!.booked[i]! }))
+    }
+    return summed
+  })
 }
 
 /** Makes or changes quotas by their natural key, all or none; the answers are in the order given. */

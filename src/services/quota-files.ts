@@ -1,12 +1,12 @@
 import Format from 'typebox/format'
 import { Value } from 'typebox/value'
 import type { Db } from '../db/connection.ts'
-import { listQuotas as readQuotas, setQuotas } from '../db/quotas.ts'
+import { listQuotas as readQuotas, setQuotas, sumAhead, type QuotaWish } from '../db/quotas.ts'
 import { parseJson } from '../domain/exact-json.ts'
 import { invalidRequest } from '../errors.ts'
 import { FORMAT_MESSAGES, formatsOf } from '../schemas/formats.ts'
 import { QuotaFile, type QuotaFile as QuotaFileType } from '../schemas/quotas.ts'
-import { change, type Actor } from './change.ts'
+import { change, changeAtOnce, type Actor } from './change.ts'
 import { quotaBody, wishesOf } from './quotas.ts'
 
 const PAGE_ROWS = 1_000
@@ -39,10 +39,13 @@ export async function importQuotas(
     throw invalidRequest([{ pointer: 'reason', message: FORMAT_MESSAGES['label']! }])
   }
   const wishes = wishesOf(readFile(text, allowEmailIds).quotas)
+  const ahead: QuotaWish[][] = []
+  for (let n = 0; n < wishes.length; n += PAGE_ROWS)
+    ahead.push(await changeAtOnce(sumAhead(db, wishes.slice(n, n + PAGE_ROWS))))
   return change(db, actor, async (transaction) => {
     let made = 0
-    for (let n = 0; n < wishes.length; n += PAGE_ROWS) {
-      const answers = await setQuotas(transaction, wishes.slice(n, n + PAGE_ROWS), actor)
+    for (const page of ahead) {
+      const answers = await setQuotas(transaction, page, actor)
       made += answers.filter((answer) => answer.made).length
     }
     return { made, changed: wishes.length - made }

@@ -8,6 +8,7 @@ import {
   listQuotas as readQuotas,
   patchQuota as changeQuota,
   setQuotas as writeQuotas,
+  sumAhead,
   type QuotaChanges,
   type QuotaWish,
   type StoredQuota,
@@ -106,7 +107,7 @@ export async function visibleQuota(db: Db, principal: Principal, quotaId: number
 /** Changes some settings of a quota. @throws not_found; invalidRequest; unavailable. */
 export async function patchQuota(deps: ChangeDeps, actor: Actor, quotaId: number, body: QuotaPatch): Promise<object> {
   const changes = settingsOf(body, '')
-  const quota = await changeAtOnce(changeQuota(deps.db, quotaId, changes, actor)).catch(refuseZone('/time_zone'))
+  const quota = await changeAtOnce(changeAhead(deps, actor, quotaId, changes)).catch(refuseZone('/time_zone'))
   if (quota === null) throw notFound(quotaId)
   await deps.status.forget([quota])
   return quotaBody(quota)
@@ -119,11 +120,24 @@ export async function deleteQuota(deps: ChangeDeps, actor: Actor, quotaId: numbe
   await deps.status.forget([quota])
 }
 
-async function apply(deps: ChangeDeps, actor: Actor, wishes: QuotaWish[]) {
-  const answers = await changeAtOnce(writeQuotas(deps.db, wishes, actor)).catch(
-    refuseZone(wishes.length === 1 ? '/time_zone' : '/quotas'),
-  )
-  await deps.status.forget(answers.map(({ quota }) => quota))
+/** What tells when a quota's periods begin: a change of it opens a balance. */
+const SHAPE = ['time_zone', 'week_starts_on', 'billing_day'] as const
+
+async function changeAhead(
+  { db }: ChangeDeps,
+  actor: Actor,
+  quotaId: number,
+  changes: QuotaChanges,
+): Promise<StoredQuota | null> {
+  const quota = SHAPE.some((name) => changes[name] !== undefined) ? await findQuota(db, quotaId, null) : null
+  const ahead = quota === null ? [] : await sumAhead(db, [{ ...quota, ...changes }])
+  return changeQuota(db, quotaId, { ...changes, booked: ahead[0]?.booked ?? null }, actor)
+}
+
+async function apply({ db, status }: ChangeDeps, actor: Actor, wishes: QuotaWish[]) {
+  const setting = sumAhead(db, wishes).then((ahead) => writeQuotas(db, ahead, actor))
+  const answers = await changeAtOnce(setting).catch(refuseZone(wishes.length === 1 ? '/time_zone' : '/quotas'))
+  await status.forget(answers.map(({ quota }) => quota))
   return answers
 }
 

@@ -66,6 +66,18 @@ export const GUARDS: Guard[] = [
     tests: [LOCKS],
   },
   {
+    name: 'quiet moment',
+    why: 'costs in flight while a new quota is summed are never counted in it',
+    ...inFunction('quiet_moment', 'perform pg_advisory_xact_lock(copilot_internal.quota_lock());'),
+    tests: [LOCKS],
+  },
+  {
+    name: 'end of the sum ahead',
+    why: 'costs of the very moment of the sum count twice in a new quota',
+    ...inFunction('opening_costs', ' and c.recorded_at < $4'),
+    tests: [LOCKS],
+  },
+  {
     name: 'lock of the reservation',
     why: 'a hold that two commit at once is booked twice',
     ...inFunction('commit_spend', '      for update\n'),

@@ -1,7 +1,7 @@
 import Big from 'big.js'
 import fc from 'fast-check'
 import t, { type Test } from 'tap'
-import { setEnvironmentDefaults, setQuotas, type QuotaWish } from '../../src/db/quotas.ts'
+import { setEnvironmentDefaults, setQuotas, sumAhead, type QuotaWish } from '../../src/db/quotas.ts'
 import { expireReservations } from '../../src/db/expire-reservations.ts'
 import { releaseSpend } from '../../src/db/release-spend.ts'
 import type { ReserveItem } from '../../src/db/reserve-spend.ts'
@@ -28,8 +28,11 @@ function guarantee(name: string, prove: (t: Test) => Promise<void>): void {
   })
 }
 
-const setQuota = (tenantId: string, limitUsd: string, changes: Partial<QuotaWish> = {}) =>
-  setQuotas(session.db, [{ scope: 'tenant', tenant_id: tenantId, period: 'day', limit_usd: limitUsd, ...changes }])
+/** As the service does it. */
+async function setQuota(tenantId: string, limitUsd: string, changes: Partial<QuotaWish> = {}) {
+  const wish = { scope: 'tenant', tenant_id: tenantId, period: 'day', limit_usd: limitUsd, ...changes }
+  return setQuotas(session.db, await sumAhead(session.db, [wish]))
+}
 
 /** Holds that must be granted; answers the id. */
 async function held(tenantId: string, amountUsd: string, changes: Partial<ReserveItem> = {}): Promise<string> {

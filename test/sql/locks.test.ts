@@ -2,7 +2,7 @@ import type pg from 'pg'
 import t from 'tap'
 import { expireReservations } from '../../src/db/expire-reservations.ts'
 import { faultCode } from '../../src/db/faults.ts'
-import { setQuotas } from '../../src/db/quotas.ts'
+import { setQuotas, sumAhead, type QuotaWish } from '../../src/db/quotas.ts'
 import { createDatabase } from '../helpers/database.ts'
 import { assertHealthy } from '../helpers/integrity.ts'
 import { sizeFrom } from '../helpers/seed.ts'
@@ -484,6 +484,62 @@ t.test('a new quota adopts what was in flight when it was asked for', async (t) 
   await deciding.pool.query('commit')
   await made
   t.match(await deciding.reserve(hold('adopted', '2')), [{ outcome: { refused: { largest_allowed_usd: '1' } } }])
+  await assertHealthy(t, pool)
+})
+
+t.test('what is booked while a new quota’s costs are summed is counted once', async (t) => {
+  const [booker, admin] = [openSession(t, database.url), openSession(t, database.url)]
+  const [bookerPid, adminPid] = [await pidOf(booker), await pidOf(admin)]
+  const llm: QuotaWish = { scope: 'tenant', tenant_id: 'summed', period: 'month', limit_usd: '1000' }
+  const wishes: QuotaWish[] = [
+    ...['hour', 'day', 'week', 'month', 'total'].map((period) => ({ ...llm, period })),
+    { ...llm, scope: 'user', user_id: 'u' },
+    { ...llm, resource_type: 'e2b' },
+  ]
+  const book = (costUsd: string) =>
+    booker.record(
+      spending('summed', costUsd),
+      spending('summed', costUsd, { user_id: 'u' }),
+      spending('summed', costUsd, { resource_type: 'e2b' }),
+    )
+  const second = (n: number) => `2026-11-10T12:00:0${n}Z`
+  await booker.moveTo(second(1))
+  await book('1')
+  await booker.pool.query('begin')
+  await book('2')
+  // In the moment of the sum: what was there before it, and what comes.
+  await booker.moveTo(second(2))
+  await book('4')
+  await admin.moveTo(second(2))
+  const summing = sumAhead(admin.db, wishes)
+  await untilBlocked(adminPid, bookerPid)
+  await booker.pool.query('commit')
+  const ahead = await summing
+  await book('8')
+  await booker.moveTo(second(3))
+  await booker.pool.query('begin')
+  await book('16')
+  const made = setQuotas(admin.db, ahead)
+  await untilBlocked(adminPid, bookerPid)
+  await booker.pool.query('commit')
+  await made
+  const { rows } = await pool.query<{ spent: number[]; opening: number[] }>(
+    `select array_agg(spent::integer order by quota_period_id) as spent,
+       array_agg(opening_usd::integer order by quota_period_id) as opening
+     from copilot_internal.quota_periods where tenant_id = 'summed'`,
+  )
+  // Twice 31 USD in every period, those of the user and of the sandboxes once.
+  const all = [62, 62, 62, 62, 62, 31, 31]
+  t.same(rows, [{ spent: all, opening: all }])
+  t.match(
+    await sumAhead(
+      admin.db,
+      wishes.map((wish) => ({ ...wish, limit_usd: '2000' })),
+    ),
+    wishes.map(() => ({ booked: undefined })),
+    'a quota that opens nothing has nothing summed',
+  )
+  await book('32')
   await assertHealthy(t, pool)
 })
 

@@ -55,7 +55,7 @@ export function quotaRoutes(app: App, services: Services): void {
   app.put(
     '/v1/quotas',
     {
-      config: { roles: ADMINS, limit: 'admin' },
+      config: { roles: ADMINS, limit: 'admin', report: true },
       schema: {
         tags: ['quotas'],
         operationId: 'setQuota',
@@ -98,7 +98,7 @@ export function quotaRoutes(app: App, services: Services): void {
   app.put(
     '/v1/quotas/bulk',
     {
-      config: { roles: ADMINS, limit: 'admin' },
+      config: { roles: ADMINS, limit: 'admin', report: true },
       schema: {
         tags: ['quotas'],
         operationId: 'setQuotas',
@@ -129,7 +129,7 @@ export function quotaRoutes(app: App, services: Services): void {
   app.patch(
     '/v1/quotas/:quota_id',
     {
-      config: { roles: ADMINS, limit: 'admin' },
+      config: { roles: ADMINS, limit: 'admin', report: true },
       schema: {
         tags: ['quotas'],
         operationId: 'patchQuota',
