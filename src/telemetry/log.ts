@@ -3,7 +3,8 @@ import { pino, type Logger } from 'pino'
 /** Forms of secrets that an error or a URL may carry into a line: our keys, tokens, passwords within URLs, signing secrets. */
 const FORMS: [RegExp, string][] = [
   [/\bpsr_[\w-]{8,}/g, 'psr_[redacted]'],
-  [/\beyJ[\w-]+\.[\w-]+\.[\w-]*/g, '[redacted token]'],
+  // Looks from the beginning of a run whether it has two dots: from each eyJ in it, a long run of them would be read as often.
+  [/(?<![\w-])(?=[\w-]+\.[\w-]+\.)([\w-]*?)eyJ[\w-]+\.[\w-]+\.[\w-]*/g, '$1[redacted token]'],
   [/\b(Bearer|Basic)(?:\s|%20|\+)+[^\s"\\,&]+/gi, '$1 [redacted]'],
   [/(:\/\/[^:/?#@\s"]*):[^@/\s"]+@/g, '$1:[redacted]@'],
   [/\bwhsec_[\w+/=-]+/g, 'whsec_[redacted]'],
@@ -28,9 +29,13 @@ export function openLog(level: string, secrets: (string | undefined)[]): Logger 
       streamWrite: (line) => {
         let clean = line
         for (const text of texts) clean = clean.replaceAll(text, '[redacted]')
-        for (const [form, shown] of FORMS) clean = clean.replace(form, shown)
-        return clean
+        return withoutForms(clean)
       },
     },
   })
+}
+
+/** A line without what has the form of a secret; in time that grows with its length, whatever a caller makes it hold. */
+export function withoutForms(line: string): string {
+  return FORMS.reduce((clean, [form, shown]) => clean.replace(form, shown), line)
 }
