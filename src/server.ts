@@ -9,7 +9,7 @@ import { connect } from './db/connection.ts'
 import { expireReservations } from './db/expire-reservations.ts'
 import { openJobQueue } from './db/job-queue.ts'
 import { migrateUp } from './db/migrations.ts'
-import { setEnvironmentDefaults } from './db/quotas.ts'
+import { giveDefaults, setEnvironmentDefaults } from './db/quotas.ts'
 import { reachDatabase } from './db/reach.ts'
 import { findRoles } from './db/roles.ts'
 import { defaultDataDir, startEmbeddedPostgres, type EmbeddedPostgres } from './embedded/postgres.ts'
@@ -197,6 +197,7 @@ async function prepareDatabase(
       { scope: 'tenant', resource_type: 'llm', period: 'day', limit_usd: config.PURSER_DEFAULT_LLM_USD_PER_DAY },
       { scope: 'tenant', resource_type: 'e2b', period: 'day', limit_usd: config.PURSER_DEFAULT_E2B_USD_PER_DAY },
     ])
+    await giveDefaults(db)
     return { madeKey: await bootstrapAdminKey({ db }, config.PURSER_ADMIN_KEY), publishedPrices: published }
   } finally {
     await db.destroy()

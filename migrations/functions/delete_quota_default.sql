@@ -18,7 +18,7 @@ begin
   end if;
   -- An administrator's from now on, so that no start of the service brings it back.
   update copilot_internal.quota_defaults d
-    set deleted_at = copilot_internal.clock_now(), updated_at = copilot_internal.clock_now(), from_environment = false
+    set deleted_at = copilot_internal.clock_now(), updated_at = copilot_internal.clock_now(), from_environment = false, pending = false
     where (d.resource_type, d.scope, d.period) = (p_resource_type, p_scope, p_period);
   perform copilot_internal.write_audit('quota_default.delete', format('quota_default:%s/%s/%s', p_scope, p_resource_type, p_period),
     copilot_internal.default_snapshot(v_old), null);

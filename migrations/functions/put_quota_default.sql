@@ -1,6 +1,4 @@
--- put_quota_default: an administrator's default quota, made or changed, and with it the quotas of all tenants or users that
--- are known by now (set_quota_defaults()). Answers { stored, touched }: the default, its limit_usd as text, and the scopes that
--- it may have touched, [{ tenant_id, user_id }, ...].
+-- put_quota_default: an administrator's default quota, made or changed (set_quota_defaults()). Answers it, its limit_usd as text.
 -- p_default: { scope, resource_type, period, limit_usd, enforcement }.
 -- Locks: (0) exclusively.
 create or replace function copilot_internal.put_quota_default(p_default json)
@@ -27,12 +25,7 @@ begin
     format('quota_default:%s/%s/%s', v_key.scope, v_key.resource_type, v_key.period),
     copilot_internal.default_snapshot(v_old), copilot_internal.default_snapshot(v_new));
   return json_build_object(
-    'stored', json_build_object(
-      'scope', v_new.scope, 'resource_type', v_new.resource_type, 'period', v_new.period, 'limit_usd', v_new.limit_usd::text,
-      'enforcement', v_new.enforcement, 'from_environment', v_new.from_environment, 'updated_at', v_new.updated_at),
-    'touched', (
-      select coalesce(json_agg(json_build_object('tenant_id', s.tenant_id, 'user_id', nullif(s.user_id, ''))), '[]')
-      from copilot_internal.scopes s
-      where s.resource_type = v_key.resource_type and s.tenant_id <> '' and (s.user_id = '') = (v_key.scope = 'tenant')));
+    'scope', v_new.scope, 'resource_type', v_new.resource_type, 'period', v_new.period, 'limit_usd', v_new.limit_usd::text,
+    'enforcement', v_new.enforcement, 'from_environment', v_new.from_environment, 'updated_at', v_new.updated_at);
 end $$;
-comment on function copilot_internal.put_quota_default(json) is 'Makes or changes a default quota and the quotas that come from it.';
+comment on function copilot_internal.put_quota_default(json) is 'Makes or changes a default quota.';

@@ -2,8 +2,8 @@
 --
 -- p_quotas: [{ resource_type, scope, tenant_id, user_id, period, limit_usd, enforcement, thresholds, time_zone, week_starts_on,
 -- billing_day, raise: { limit_usd, until }, booked }, ...], whole: what is absent takes its default; booked is what booked_before()
--- answered, and where it is absent everything is summed while decisions wait. p_from_default: they come from quota_defaults, so
--- quotas that an administrator set or deleted stay as they are.
+-- answered, and where it is absent everything is summed while decisions wait. p_from_default: they come from quota_defaults
+-- (default_quotas()), so quotas that an administrator set or deleted stay as they are.
 -- Answers a row for each in the order given: quota_json(), and whether it was made.
 -- A new or revived quota, and one whose zone, week start or billing day changes, opens a balance with what its scope has
 -- booked in the running period, and adopts the open holds of its scope (rules 7 and 8); a limit changes in the running balance.
@@ -39,7 +39,13 @@ begin
     select * from copilot_internal.quota_wishes(p_quotas)
   loop
     v_old := v_wish.old;
-    continue when p_from_default and v_old.quota_id is not null and (not v_old.from_default or v_old.deleted_at is not null);
+    continue when p_from_default and (
+      v_old.quota_id is not null and (not v_old.from_default or v_old.deleted_at is not null)
+      -- The default has been changed since: whoever did that gives them the new one.
+      or not exists (
+        select from copilot_internal.quota_defaults d
+        where (d.resource_type, d.scope, d.period) = (v_wish.resource_type, v_wish.scope, v_wish.period)
+          and d.deleted_at is null and (d.limit_usd, d.enforcement) = (v_wish.limit_usd, v_wish.enforcement)));
 
     insert into copilot_internal.cost_quotas as q (
       resource_type, scope, tenant_id, user_id, period, limit_usd, enforcement, thresholds, time_zone, week_starts_on, billing_day,

@@ -567,6 +567,10 @@ export interface CopilotInternalQuotaDefaults {
   enforcement: Generated<string>
   from_environment: boolean
   limit_usd: Numeric
+  /**
+   * Not every tenant or user that was known when it was set has it yet.
+   */
+  pending: Generated<boolean>
   period: string
   resource_type: CopilotInternalResourceType
   scope: string

@@ -184,17 +184,46 @@ export async function setEnvironmentDefaults(db: Db, defaults: DefaultWish[]): P
 /** A tenant or user, as an administrator's change may have touched it. */
 export type TouchedScope = { tenant_id: string; user_id: string | null }
 
-/** Makes or changes a default and the quotas that come from it; answers it, and whom it may have touched. */
-export async function putQuotaDefault(
-  db: Db,
-  wish: DefaultWish,
-  actor: Actor,
-): Promise<{ stored: StoredDefault; touched: TouchedScope[] }> {
-  const { rows } = await sql<{ answer: { stored: StoredDefault; touched: TouchedScope[] } }>`
+/** Makes or changes a default, which is pending then; answers it. */
+export async function putQuotaDefault(db: Db, wish: DefaultWish, actor: Actor): Promise<StoredDefault> {
+  const { rows } = await sql<{ stored: StoredDefault }>`
     with ${toldActor(actor)}
-    select copilot_internal.put_quota_default(${JSON.stringify(wish)}::json) as answer
+    select copilot_internal.put_quota_default(${JSON.stringify(wish)}::json) as stored
     from actor where actor.is_known is not null`.execute(db)
-  return rows[0]!.answer
+  return rows[0]!.stored
+}
+
+/**
+ * Gives the pending defaults to all tenants and users that are known, some at a time, so that decisions wait for few: what is
+ * not finished by its end, or another's, is at the next call.
+ *
+ * @param onTouched gets those whose quotas have changed.
+ */
+export async function giveDefaults(
+  db: Db,
+  onTouched: (touched: TouchedScope[]) => Promise<void> = async () => {},
+): Promise<void> {
+  const { rows: defaults } = await sql<DefaultKey & { at: string }>`
+    select d.scope, d.resource_type, d.period, d.updated_at::text as at from copilot_internal.quota_defaults d
+    where d.pending and d.deleted_at is null`.execute(db)
+  for (const { scope, resource_type: type, period, at } of defaults) {
+    let last: TouchedScope | undefined = { tenant_id: '', user_id: '' }
+    while (last !== undefined) {
+      const { rows } = await sql<TouchedScope & { quota: (QuotaWish & TouchedScope) | null }>`
+        select * from copilot_internal.default_quotas(
+          ${scope}, ${type}, ${period}, ${last.tenant_id}, ${last.user_id}, ${SUMS_AT_ONCE})`.execute(db)
+      const quotas = rows.flatMap(({ quota }) => quota ?? [])
+      if (quotas.length > 0) {
+        const summed = JSON.stringify(await sumAhead(db, quotas))
+        await sql`select from copilot_internal.set_quotas(${summed}::json, true)`.execute(db)
+        await onTouched(quotas)
+      }
+      last = rows.length === SUMS_AT_ONCE ? rows.at(-1) : undefined
+    }
+    await sql`select copilot_internal.finish_quota_default(${scope}, ${type}, ${period}, ${at}::timestamptz)`.execute(
+      db,
+    )
+  }
 }
 
 export type DefaultKey = Pick<DefaultWish, 'scope' | 'resource_type' | 'period'>

@@ -3,6 +3,7 @@ import type { Db } from '../db/connection.ts'
 import { toProblem } from '../db/faults.ts'
 import {
   deleteQuotaDefault as removeDefault,
+  giveDefaults,
   listQuotaDefaults as readDefaults,
   putQuotaDefault as writeDefault,
   type DefaultKey,
@@ -42,8 +43,8 @@ export async function putQuotaDefault(
   const key = { scope: body.scope, resource_type: body.resource_type ?? 'llm', period: body.period }
   const limitUsd = usdText(amountOf(body.limit_usd, '/limit_usd'))
   const wish = { ...key, limit_usd: limitUsd, enforcement: body.enforcement }
-  const { touched, stored } = await changeAtOnce(writeDefault(db, wish, actor))
-  await status.forget(touched)
+  const stored = await changeAtOnce(writeDefault(db, wish, actor))
+  await changeAtOnce(giveDefaults(db, (touched) => status.forget(touched)))
   return defaultAnswer(stored)
 }
 

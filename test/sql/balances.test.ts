@@ -1,7 +1,7 @@
 import Big from 'big.js'
 import fc from 'fast-check'
 import t, { type Test } from 'tap'
-import { setEnvironmentDefaults, setQuotas, sumAhead, type QuotaWish } from '../../src/db/quotas.ts'
+import { giveDefaults, setEnvironmentDefaults, setQuotas, sumAhead, type QuotaWish } from '../../src/db/quotas.ts'
 import { expireReservations } from '../../src/db/expire-reservations.ts'
 import { releaseSpend } from '../../src/db/release-spend.ts'
 import type { ReserveItem } from '../../src/db/reserve-spend.ts'
@@ -276,10 +276,12 @@ guarantee('a raise counts until its end, and what it granted stays', async (t) =
 guarantee(
   'defaults hold from the first sight; an administrator’s quota and default stay when the environment changes',
   async (t) => {
-    const environment = (limitUsd: string) =>
-      setEnvironmentDefaults(session.db, [
+    const environment = async (limitUsd: string) => {
+      await setEnvironmentDefaults(session.db, [
         { scope: 'tenant', resource_type: 'llm', period: 'hour', limit_usd: limitUsd },
       ])
+      await giveDefaults(session.db)
+    }
     const limitOf = async (tenantId: string) => {
       const [decision] = await session.reserve(hold(tenantId, '0'))
       return decision!.quotas.find(({ period }) => period === 'hour')?.limitUsd
@@ -300,8 +302,62 @@ guarantee(
     await session.pool.query(`select copilot_internal.set_quota_defaults($1)`, [
       JSON.stringify([{ scope: 'tenant', resource_type: 'llm', period: 'hour', limit_usd: '30' }]),
     ])
+    await giveDefaults(session.db)
     await environment('40')
     t.same([await limitOf('default-new'), await limitOf('default-set'), await limitOf('default-30')], ['30', '7', '30'])
+    await session.pool.query('delete from copilot_internal.quota_defaults')
+  },
+)
+
+guarantee(
+  'a default is given to those who are known in steps, and what was left is given at the next call',
+  async (t) => {
+    const known = Array.from({ length: 250 }, (_, n) => hold(`stepped-${n}`, '1'))
+    await session.reserve(...known)
+    const setDefault = (limitUsd: string) =>
+      setEnvironmentDefaults(session.db, [
+        { scope: 'tenant', resource_type: 'llm', period: 'week', limit_usd: limitUsd },
+      ])
+    const limits = async () => {
+      const { rows } = await database.pool.query<{ quotas: string }>(
+        `select count(*) || ' of ' || trim_scale(q.limit_usd) as quotas
+         from copilot_internal.cost_quotas q join copilot_internal.quota_periods p using (quota_id)
+         where q.tenant_id like 'stepped-%' and p.reserved = 1 and p.limit_usd = q.limit_usd
+         group by q.limit_usd order by q.limit_usd`,
+      )
+      return rows.map(({ quotas }) => quotas)
+    }
+    const isPending = async () =>
+      (await database.pool.query('select pending from copilot_internal.quota_defaults')).rows.map(
+        ({ pending }) => pending,
+      )
+
+    await setDefault('5')
+    await t.rejects(
+      giveDefaults(session.db, () => Promise.reject(new Error('the process ends'))),
+      /the process ends/,
+    )
+    // A step is 100, of those whom other tests have made known too.
+    t.match([await limits(), await isPending()], [[/^(\d{1,2}|100) of 5$/], [true]])
+    await giveDefaults(session.db)
+    t.same([await limits(), await isPending()], [['250 of 5'], [false]])
+
+    await session.moveTo('2026-11-10T12:00:01Z')
+    await setDefault('6')
+    let isFirst = true
+    await giveDefaults(session.db, async () => {
+      if (!isFirst) return
+      isFirst = false
+      await session.moveTo('2026-11-10T12:00:02Z')
+      await setDefault('7')
+    })
+    t.match([await limits(), await isPending()], [[/ of 6$/, / of 7$/], [true]], 'changed on the way')
+    await giveDefaults(session.db)
+    t.same([await limits(), await isPending()], [['250 of 7'], [false]])
+
+    const stale = { scope: 'tenant', tenant_id: 'stepped-1', period: 'week', limit_usd: '6', enforcement: 'enforce' }
+    await session.pool.query('select from copilot_internal.set_quotas($1, true)', [JSON.stringify([stale])])
+    t.same(await limits(), ['250 of 7'], 'a step that comes after the default was changed gives nobody the old one')
     await session.pool.query('delete from copilot_internal.quota_defaults')
   },
 )

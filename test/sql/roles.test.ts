@@ -93,6 +93,7 @@ const WITH_OWNERS_RIGHTS = [
   ...['record_spend', 'correct_record', 'increment_e2b_quota_spend', 'tell_missing_price', 'tell_stale_prices'],
   ...['tell_anomalies', 'tell_broken_integrity', 'fan_out_events', 'settle_deliveries'],
   ...['set_quotas', 'patch_quota', 'delete_quota', 'set_quota_defaults', 'put_quota_default', 'delete_quota_default'],
+  'finish_quota_default',
   ...[
     'append_cost_tail',
     'roll_up_tail',

@@ -34,7 +34,7 @@ export function quotaDefaultRoutes(app: App, services: Services): void {
   app.put(
     '/v1/quota-defaults',
     {
-      config: { roles: ADMINS, limit: 'admin' },
+      config: { roles: ADMINS, limit: 'admin', report: true },
       schema: {
         tags: ['quotas'],
         operationId: 'putQuotaDefault',

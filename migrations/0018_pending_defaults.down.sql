@@ -1,0 +1,1 @@
+alter table copilot_internal.quota_defaults drop column pending;
