@@ -10,6 +10,7 @@ declare
   v_bounds record;
   v_opening numeric;
   v_reserved numeric;
+  v_holds uuid[];
   v_id bigint;
 begin
   select * into v_bounds
@@ -29,19 +30,20 @@ begin
     v_bounds.starts_at, v_bounds.ends_at, v_opening, v_opening,
     p_quota.limit_usd, p_quota.raise_limit_usd, p_quota.raise_until, p_quota.enforcement, p_now)
   returning quota_period_id into v_id;
-  with open_holds as (
-    select r.reservation_id from copilot_internal.reservations r
-    where p_quota.tenant_id is null and r.status = 'reserved'
-    union all
-    -- A tenant's are found by its name, however many the others have.
-    select r.reservation_id from copilot_internal.reservations r
-    where r.tenant_id = p_quota.tenant_id and r.status = 'reserved' and (p_quota.user_id is null or r.user_id = p_quota.user_id)
-  ),
-  adopted as (
+  v_holds := case when p_quota.tenant_id is null
+    then array(
+      select r.reservation_id from copilot_internal.reservations r
+      where r.status = 'reserved' and r.resource_type = p_quota.resource_type)
+    -- A statement of its own, which can look a tenant's up by its name.
+    else array(
+      select r.reservation_id from copilot_internal.reservations r
+      where r.tenant_id = p_quota.tenant_id and r.status = 'reserved' and r.resource_type = p_quota.resource_type
+        and (p_quota.user_id is null or r.user_id = p_quota.user_id))
+    end;
+  with adopted as (
     update copilot_internal.reservations r
     set quota_period_ids = r.quota_period_ids || v_id, periods_end_at = least(r.periods_end_at, v_bounds.ends_at)
-    from open_holds h
-    where r.reservation_id = h.reservation_id and r.status = 'reserved' and r.resource_type = p_quota.resource_type
+    where r.reservation_id = any (v_holds)
     returning r.reserved_usd
   )
   select coalesce(sum(a.reserved_usd), 0) into v_reserved from adopted a;
