@@ -50,6 +50,8 @@ export function listJobs(services: Services, log: JobLog): Job[] {
       },
     },
     { name: 'roll-up', cron: '* * * * *', catchUpMs: 0, run: (signal) => services.rollUp(signal) },
+    // What a default's own request or start did not come to.
+    { name: 'give-defaults', cron: '* * * * *', catchUpMs: 0, run: () => services.giveDefaults() },
     // Booking makes a partition that is missing, too; made ahead, nobody waits for it at a month's end.
     { name: 'cost-partitions', cron: '7 3 * * *', catchUpMs: 24 * HOUR_MS, run: () => services.preparePartitions() },
     {

@@ -39,7 +39,7 @@ import { keepPricesCurrent, syncPrices, type PriceSyncDeps } from './price-sync.
 import { listE2bPrices, listModelPrices, publishE2bPrice, publishModelPrice } from './pricing.ts'
 import type { Principal } from './principal.ts'
 import { quotaStatus } from './quota-status.ts'
-import { deleteQuotaDefault, listQuotaDefaults, putQuotaDefault } from './quota-defaults.ts'
+import { deleteQuotaDefault, giveDefaults, listQuotaDefaults, putQuotaDefault } from './quota-defaults.ts'
 import { quotaHistory } from './quota-history.ts'
 import { deleteQuota, listQuotas, patchQuota, readQuota, setQuota, setQuotas } from './quotas.ts'
 import { readiness } from './readiness.ts'
@@ -188,6 +188,7 @@ export function createServices(deps: ServiceDeps) {
     listQuotaDefaults: (...request: Rest<typeof listQuotaDefaults>) => listQuotaDefaults(deps, ...request),
     putQuotaDefault: (actor: Actor, ...request: Tail<typeof putQuotaDefault>) =>
       putQuotaDefault(deps, actor, ...request),
+    giveDefaults: () => giveDefaults(deps),
     deleteQuotaDefault: (actor: Actor, ...request: Tail<typeof deleteQuotaDefault>) =>
       deleteQuotaDefault(deps, actor, ...request),
     listAudit: (...request: Rest<typeof listAudit>) => listAudit(deps, ...request),

@@ -3,12 +3,12 @@ import type { Db } from '../db/connection.ts'
 import { toProblem } from '../db/faults.ts'
 import {
   deleteQuotaDefault as removeDefault,
-  giveDefaults,
+  giveDefaults as giveAll,
   listQuotaDefaults as readDefaults,
   putQuotaDefault as writeDefault,
   type DefaultKey,
   type StoredDefault,
-} from '../db/quotas.ts'
+} from '../db/quota-defaults.ts'
 import { usdText } from '../domain/money.ts'
 import { Problem } from '../errors.ts'
 import type { QuotaDefaultBody } from '../schemas/quotas.ts'
@@ -44,8 +44,13 @@ export async function putQuotaDefault(
   const limitUsd = usdText(amountOf(body.limit_usd, '/limit_usd'))
   const wish = { ...key, limit_usd: limitUsd, enforcement: body.enforcement }
   const stored = await changeAtOnce(writeDefault(db, wish, actor))
-  await changeAtOnce(giveDefaults(db, (touched) => status.forget(touched)))
+  await giveDefaults({ db, status })
   return defaultAnswer(stored)
+}
+
+/** Gives what is pending still, for instance because the instance that set it was stopped on the way. @throws unavailable */
+export async function giveDefaults({ db, status }: { db: Db; status: StatusCache }): Promise<void> {
+  await changeAtOnce(giveAll(db, (touched) => status.forget(touched)))
 }
 
 /** Takes a default away; the quotas that it made stay. @throws not_found; unavailable. */

@@ -142,3 +142,17 @@ t.test('bad defaults are refused by name, and only an administrator changes them
   t.equal((await service.call('PUT', '/v1/quota-defaults', { limit_usd: 1 }, caller)).status, 403)
   t.equal((await service.call('DELETE', '/v1/quota-defaults?scope=tenant&period=day', undefined, caller)).status, 403)
 })
+
+t.test('a default whose giving was broken off is given by a job', async (t) => {
+  await hold('left', 1)
+  await database.pool.query(`select copilot_internal.set_quota_defaults($1)`, [
+    JSON.stringify([{ scope: 'tenant', resource_type: 'llm', period: 'month', limit_usd: 33 }]),
+  ])
+  t.same(await quotasOf('tenant_id=left&period=month'), [])
+  // The queue's own way to have a job done now instead of by the clock.
+  await database.pool.query(`select copilot_jobs.add_job('give-defaults')`)
+  let quotas: { limit_usd: number }[] = []
+  while (quotas.length === 0) quotas = await quotasOf('tenant_id=left&period=month')
+  t.match(quotas, [{ limit_usd: 33 }])
+  await assertHealthy(t, database.pool)
+})

@@ -1,7 +1,7 @@
 import t, { type Test } from 'tap'
 import { uuidv7 } from 'uuidv7'
 import { publishE2bPrices, publishModelPrices } from '../../src/db/price-versions.ts'
-import { setEnvironmentDefaults } from '../../src/db/quotas.ts'
+import { setEnvironmentDefaults } from '../../src/db/quota-defaults.ts'
 import type { RecordItem } from '../../src/db/record-spend.ts'
 import { usdText } from '../../src/domain/money.ts'
 import { rerate, type RerateRequest, type RerateTotals } from '../../src/services/rerate.ts'

@@ -1,5 +1,6 @@
 import t from 'tap'
-import { setQuotas, setEnvironmentDefaults } from '../../src/db/quotas.ts'
+import { setEnvironmentDefaults } from '../../src/db/quota-defaults.ts'
+import { setQuotas } from '../../src/db/quotas.ts'
 import { createDatabase } from '../helpers/database.ts'
 import { assertHealthy } from '../helpers/integrity.ts'
 import { hold, openSession } from '../helpers/spend.ts'

@@ -22,8 +22,8 @@ export function registerJson(app: FastifyInstance): void {
     } catch {
       return done(invalidRequest([{ pointer: '', message: 'is not JSON' }]), undefined)
     }
-    const crowded = text.length > 2 * MEMBERS_MAX ? findCrowded(value) : null
-    if (crowded !== null) return done(invalidRequest([crowded]), undefined)
+    const oversized = text.length > 2 * MEMBERS_MAX ? findOversized(value) : null
+    if (oversized !== null) return done(invalidRequest([oversized]), undefined)
     done(null, value)
   })
   app.setSerializerCompiler(() => (body) => JSON.stringify(body))
@@ -35,7 +35,7 @@ const MEMBERS_MAX = 1_000
 const DEPTH_MAX = 32
 
 /** The first array or object with more members, or deeper, than that. */
-function findCrowded(body: unknown): FieldError | null {
+function findOversized(body: unknown): FieldError | null {
   let level: [value: unknown, pointer: string][] = [[body, '']]
   for (let depth = 0; level.length > 0; depth++) {
     const below: typeof level = []
