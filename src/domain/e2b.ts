@@ -1,5 +1,5 @@
 import { epochMicros } from './instant.ts'
-import { decimal, roundUsd, wholeUnits, type Usd } from './money.ts'
+import { decimal, roundUsd, type Usd } from './money.ts'
 
 /** What a sandbox is allocated, and billed for, whatever of it is used. */
 export type SandboxSize = { vcpu: number | string; memoryMib: number }
@@ -39,7 +39,7 @@ const GIB_PER_MIB = decimal('0.0009765625')
 const MICROSECOND = decimal('0.000001')
 
 /** USD for each second that a size runs: vCPU × USD per vCPU-second + GiB × USD per GiB-second. Exact. */
-export function usdPerSecond(rates: E2bRates, size: SandboxSize): Usd {
+function usdPerSecond(rates: E2bRates, size: SandboxSize): Usd {
   const vcpuUsd = decimal(rates.usdPerVcpuSecond).times(decimal(size.vcpu))
   const memoryUsd = decimal(rates.usdPerGibSecond).times(decimal(size.memoryMib)).times(GIB_PER_MIB)
   return vcpuUsd.plus(memoryUsd)
@@ -57,6 +57,8 @@ export type E2bRunCost = {
   priceId: string | null
   /** The parts of the run, each at one version's rates; exact, not rounded. */
   parts: { seconds: Usd; usdPerSecond: Usd; costUsd: Usd }[]
+  /** The dearest second of the run, exact: a cap of whole seconds at this rate pays for any of them. */
+  dearestUsdPerSecond: Usd
 }
 
 /**
@@ -77,6 +79,7 @@ export function costOfE2bRun(
   const seconds = decimal(run.seconds)
   let priceId: string | null = null
   let covered = decimal(0)
+  let dearestUsdPerSecond = decimal(0)
   const parts: E2bRunCost['parts'] = []
   for (const version of versions) {
     const startsAfter = secondsUntil(version.effectiveDate)
@@ -87,18 +90,13 @@ export function costOfE2bRun(
     const until = endsAfter !== null && endsAfter.lt(seconds) ? endsAfter : seconds
     const ran = until.minus(from)
     const rate = usdPerSecond(version, size ?? version)
+    if (ran.gt(0) && rate.gt(dearestUsdPerSecond)) dearestUsdPerSecond = rate
     covered = covered.plus(ran)
     parts.push({ seconds: ran, usdPerSecond: rate, costUsd: rate.times(ran) })
   }
   const exactUsd = parts.reduce((sum, { costUsd }) => sum.plus(costUsd), decimal(0))
-  return { costUsd: priceId !== null && covered.eq(seconds) ? roundUsd(exactUsd) : null, priceId, parts }
-}
-
-/** The most whole seconds that a room pays for: floor(room ÷ price of a second); 0 where the second is free. */
-export function secondsWithin(rates: E2bRates, size: SandboxSize, roomUsd: Usd, maxSeconds: number): number {
-  const unit = usdPerSecond(rates, size)
-  if (unit.lte(0) || roomUsd.lte(0)) return 0
-  return Math.min(maxSeconds, wholeUnits(roomUsd, unit))
+  const costUsd = priceId !== null && covered.eq(seconds) ? roundUsd(exactUsd) : null
+  return { costUsd, priceId, parts, dearestUsdPerSecond }
 }
 
 function decimalOfMicros(micros: bigint): Usd {

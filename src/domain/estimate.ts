@@ -1,4 +1,4 @@
-import { decimal, roundUsd, wholeUnits, type Usd } from './money.ts'
+import { decimal, roundUsd, type Usd } from './money.ts'
 import {
   costLine,
   feeLines,
@@ -75,16 +75,6 @@ function tokenPrices(price: ModelPrice, request: LlmEstimateInput): TokenPrices 
     ofCard.set(name, prices)
   }
   return prices
-}
-
-/**
- * The most output tokens that a room pays for beside what is fixed: floor((room − fixed) ÷ price of a token), at most
- * what was asked for; 0 where not one fits, or where the token is free and no cap could help.
- */
-export function outputTokensWithin(estimate: LlmEstimate, roomUsd: Usd, maxOutputTokens: number): number {
-  const left = roomUsd.minus(estimate.fixedUsd)
-  if (left.lte(0) || estimate.usdPerOutputToken.lte(0)) return 0
-  return Math.min(maxOutputTokens, wholeUnits(left, estimate.usdPerOutputToken))
 }
 
 /** What a prompt of text may be priced as beside plain input. */

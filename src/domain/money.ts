@@ -13,7 +13,6 @@ const USD_DECIMALS = 12
 const AMOUNT_USD_BELOW = 1_000_000_000
 
 const HALF_UP = 1
-const DOWN = 0
 const DECIMAL = /^[0-9]{1,30}(\.[0-9]{1,60})?$/
 
 /** An amount that is not a decimal within the bounds; the message says which bound, for a reader of the request. */
@@ -63,20 +62,6 @@ export function roundUsd(amount: Usd): Usd {
 /** Plain digits: no exponent, no trailing zeros. The form for SQL and for JSON. */
 export function usdText(amount: Usd): string {
   return amount.toFixed()
-}
-
-/**
- * How many whole units of a price an amount pays for: floor(amount ÷ unit), exactly.
- *
- * @throws RangeError when the unit is not above 0.
- */
-export function wholeUnits(amount: Usd, unit: Usd): number {
-  if (unit.lte(0)) throw new RangeError('a unit price must be above 0')
-  if (amount.lt(unit)) return 0
-  let units = amount.div(unit).round(0, DOWN)
-  // A quotient is cut at 20 decimals, half up, so 311.999… may read 312: the product decides.
-  if (units.times(unit).gt(amount)) units = units.minus(1)
-  return units.toNumber()
 }
 
 /** The exact sum of decimals in plain digits, negative ones too, as text. */

@@ -1,4 +1,3 @@
-import { costOfE2bRun, type SandboxSize } from '../domain/e2b.ts'
 import { estimateLlm } from '../domain/estimate.ts'
 import { usdText, type Usd } from '../domain/money.ts'
 import { costOfUsage, type CostLine, type ModelPrice } from '../domain/price.ts'
@@ -7,7 +6,7 @@ import { invalidRequest } from '../errors.ts'
 import type { EstimateBody } from '../schemas/estimates.ts'
 import { timeText, usdJson } from './answers.ts'
 import { inNormalForm, tokensOf } from './measure.ts'
-import { findPrice, findSandboxPrice, type PriceDeps } from './price-lookup.ts'
+import { findPrice, priceSandboxRun, type PriceDeps } from './price-lookup.ts'
 import { inputTokensOf, sandboxSize } from './reserve-estimate.ts'
 
 /**
@@ -81,13 +80,9 @@ function callAnswer(
 }
 
 async function estimateRun(deps: PriceDeps, e2b: NonNullable<EstimateBody['e2b']>, at: Date): Promise<object> {
-  const named = sandboxSize(e2b, '/e2b')
-  const { price, versions } = await findSandboxPrice(deps, { tier: named.tier, region: named.region, at })
-  const own: SandboxSize | null = named.vcpu === undefined ? null : { vcpu: named.vcpu, memoryMib: named.memoryMib! }
-  const { costUsd, parts } = costOfE2bRun(versions, own, { startedAt: at, seconds: e2b.seconds })
-  if (costUsd === null) {
-    throw invalidRequest([{ pointer: '/e2b/seconds', message: `runs past the last known price of tier ${named.tier}` }])
-  }
+  const size = sandboxSize(e2b, '/e2b')
+  const run = { startedAt: at, seconds: e2b.seconds }
+  const { price, costUsd, parts } = await priceSandboxRun(deps, size, run, '/e2b/seconds')
   return {
     cost_usd: usdJson(usdText(costUsd)),
     price_id: Number(price.priceId),

@@ -1,12 +1,11 @@
 import type { ExtendItem } from '../db/extend-reservations.ts'
 import type { StoredReservation } from '../db/reservation.ts'
 import { estimateLlm } from '../domain/estimate.ts'
-import { decimal, usdText } from '../domain/money.ts'
+import { usdText } from '../domain/money.ts'
 import { invalidRequest } from '../errors.ts'
 import type { ExtendBody } from '../schemas/reservations.ts'
 import { amountOf } from './amount.ts'
-import { findPrice, findSandboxPrice, type PriceDeps } from './price-lookup.ts'
-import { perSecondUsd } from './reserve-estimate.ts'
+import { findPrice, priceSandboxRun, type PriceDeps } from './price-lookup.ts'
 
 type Total = NonNullable<ExtendItem['total']>
 type Estimate = NonNullable<ExtendBody['estimate']>
@@ -67,12 +66,16 @@ async function totalOfModelCall(deps: PriceDeps, stored: StoredReservation, toke
 }
 
 async function totalOfSandbox(deps: PriceDeps, stored: StoredReservation, seconds: number): Promise<Total> {
-  const at = new Date(stored.created_at)
-  const { price } = await findSandboxPrice(deps, { tier: stored.tier!, region: stored.region!, at })
-  const perSecond = perSecondUsd(
-    price,
-    stored.vcpu === null ? {} : { vcpu: stored.vcpu, memoryMib: stored.memory_mib! },
+  const { costUsd } = await priceSandboxRun(
+    deps,
+    {
+      tier: stored.tier!,
+      region: stored.region!,
+      ...(stored.vcpu === null ? {} : { vcpu: stored.vcpu, memoryMib: stored.memory_mib! }),
+    },
+    { startedAt: new Date(stored.created_at), seconds },
+    '/estimate/max_seconds',
   )
-  const amountUsd = amountOf(perSecond.times(decimal(seconds)), '/estimate/max_seconds')
+  const amountUsd = amountOf(costUsd, '/estimate/max_seconds')
   return { estimate: { seconds }, amount_usd: usdText(amountUsd) }
 }

@@ -3,7 +3,8 @@ import type { PriceCache } from '../cache/prices.ts'
 import type { DatabaseClock } from '../db/clock.ts'
 import type { Db } from '../db/connection.ts'
 import { listPricedTiers } from '../db/prices.ts'
-import type { E2bPrice } from '../domain/e2b.ts'
+import { costOfE2bRun, type E2bPrice, type E2bRunCost } from '../domain/e2b.ts'
+import type { Usd } from '../domain/money.ts'
 import type { ModelPrice } from '../domain/price.ts'
 import { Problem, invalidRequest, type FieldError } from '../errors.ts'
 
@@ -76,15 +77,33 @@ export async function modelNotPriced(
   return priceNotFound(provider, model, near, errors)
 }
 
-/** The versions of a sandbox's rate card, of which one runs at the moment. @throws price_not_found with near names. */
-export async function findSandboxPrice(
+/** A tier, or a size of its own at the rates of tier standard. */
+export type SandboxSize = { tier: string; region: string; vcpu?: number | string; memoryMib?: number }
+
+/**
+ * What a sandbox costs that runs for so many seconds from a moment (default: now), over every change of price on the way.
+ * Estimates, holds and extensions all ask here, so a hold is what its commit will cost. `price` is the version at the start.
+ *
+ * @param pointer where the seconds stand in the request.
+ * @throws price_not_found with near names; invalidRequest where the run goes past the last known price.
+ */
+export async function priceSandboxRun(
   deps: PriceDeps,
-  { tier, region, at = deps.clock.now() }: { tier: string; region: string; at?: Date },
-): Promise<{ price: E2bPrice; versions: E2bPrice[] }> {
+  { tier, region, vcpu, memoryMib }: SandboxSize,
+  { startedAt = deps.clock.now(), seconds }: { startedAt?: Date; seconds: number },
+  pointer: string,
+): Promise<E2bRunCost & { price: E2bPrice; costUsd: Usd }> {
   const versions = await deps.prices.e2b(tier, region)
-  const price = versionAt(versions, at)
-  if (price !== undefined) return { price, versions }
-  throw await sandboxNotPriced(deps, tier, region)
+  const price = versionAt(versions, startedAt)
+  if (price === undefined) throw await sandboxNotPriced(deps, tier, region)
+  const size = vcpu === undefined || memoryMib === undefined ? null : { vcpu, memoryMib }
+  const { costUsd, ...run } = costOfE2bRun(versions, size, { startedAt, seconds })
+  if (costUsd === null) {
+    throw invalidRequest([
+      { pointer, message: `runs past the last known price of tier ${tier}: ask for fewer seconds` },
+    ])
+  }
+  return { ...run, costUsd, price }
 }
 
 /** That a sandbox's size has no price, with near names. `errors` says where it stands in the request. */

@@ -1,5 +1,5 @@
 import { tellMissingPrice } from '../db/events.ts'
-import { E2B_STANDARD_TIER, usdPerSecond, type E2bPrice } from '../domain/e2b.ts'
+import { E2B_STANDARD_TIER } from '../domain/e2b.ts'
 import { estimateLlm } from '../domain/estimate.ts'
 import { decimal, usdText, type Usd } from '../domain/money.ts'
 import { Problem, invalidRequest, type FieldError } from '../errors.ts'
@@ -8,7 +8,7 @@ import type { ReserveBody } from '../schemas/reservations.ts'
 import type { E2bRequest, LlmRequest } from '../schemas/usage.ts'
 import { inSpan } from '../telemetry/spans.ts'
 import { amountOf } from './amount.ts'
-import { DEFAULT_REGION, findPrice, findSandboxPrice, type PriceDeps } from './price-lookup.ts'
+import { DEFAULT_REGION, findPrice, priceSandboxRun, type PriceDeps, type SandboxSize } from './price-lookup.ts'
 
 /** What a reservation asks for, in money, and what it is about, for the record. */
 export type ReserveEstimate = {
@@ -129,14 +129,13 @@ export async function inputTokensOf(
 
 async function estimateSandbox(deps: PriceDeps, e2b: E2bRequest): Promise<ReserveEstimate> {
   const size = sandboxSize(e2b, '/e2b')
-  const { price } = await findSandboxPrice(deps, size)
-  const perSecond = perSecondUsd(price, size)
+  const run = await priceSandboxRun(deps, size, { seconds: e2b.max_seconds }, '/e2b/max_seconds')
   return {
-    amountUsd: amountOf(perSecond.times(decimal(e2b.max_seconds)), '/e2b'),
+    amountUsd: amountOf(run.costUsd, '/e2b'),
     fixedUsd: ZERO,
-    perUnitUsd: perSecond,
+    perUnitUsd: run.dearestUsdPerSecond,
     capsName: 'max_runtime_seconds',
-    priceId: Number(price.priceId),
+    priceId: Number(run.price.priceId),
     about: {
       tier: size.tier,
       region: size.region,
@@ -146,18 +145,10 @@ async function estimateSandbox(deps: PriceDeps, e2b: E2bRequest): Promise<Reserv
   }
 }
 
-/** USD a second of a size of one's own, or of the tier's. Exact. */
-export function perSecondUsd(price: E2bPrice, size: { vcpu?: number | string; memoryMib?: number }): Usd {
-  return usdPerSecond(price, { vcpu: size.vcpu ?? price.vcpu, memoryMib: size.memoryMib ?? price.memoryMib })
-}
-
-export type SizeRequest = { tier?: string; vcpu?: number; memory_mib?: number; region?: string | null }
+type SizeRequest = { tier?: string; vcpu?: number; memory_mib?: number; region?: string | null }
 
 /** A size by its tier, or by vCPU and memory at the rates of tier standard; no size means tier standard. @throws invalidRequest */
-export function sandboxSize(
-  { tier, vcpu, memory_mib: memoryMib, region }: SizeRequest,
-  pointer: string,
-): { tier: string; region: string; vcpu?: number; memoryMib?: number } {
+export function sandboxSize({ tier, vcpu, memory_mib: memoryMib, region }: SizeRequest, pointer: string): SandboxSize {
   const errors: FieldError[] = []
   if (tier !== undefined && (vcpu !== undefined || memoryMib !== undefined)) {
     errors.push({ pointer: `${pointer}/tier`, message: 'stands instead of vcpu and memory_mib, not beside them' })

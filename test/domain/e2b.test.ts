@@ -1,5 +1,5 @@
 import t from 'tap'
-import { costOfE2b, costOfE2bRun, E2B_PRESETS, secondsWithin, type E2bPrice } from '../../src/domain/e2b.ts'
+import { costOfE2b, costOfE2bRun, E2B_PRESETS, type E2bPrice } from '../../src/domain/e2b.ts'
 import { decimal, usdText } from '../../src/domain/money.ts'
 
 const rates = { usdPerVcpuSecond: '0.000014', usdPerGibSecond: '0.0000045' }
@@ -49,10 +49,16 @@ t.test('a change of price in mid-run splits the run, to the microsecond', async 
     version({ priceId: '1', expiresAt: change }),
   ]
   const startedAt = '2026-11-30T23:59:50.000001Z'
-  const { costUsd, priceId, parts } = costOfE2bRun(versions, null, { startedAt, seconds: 20 })
+  const { costUsd, priceId, parts, dearestUsdPerSecond } = costOfE2bRun(versions, null, {
+    startedAt,
+    seconds: 20,
+  })
   // 9.999999 s x 0.00003025 + 10.000001 s x 0.00004225
   t.equal(usdText(costUsd ?? decimal(0)), '0.000725000012')
   t.equal(priceId, '1', 'the version at the start')
+  t.equal(usdText(dearestUsdPerSecond), '0.00004225')
+  const before = costOfE2bRun(versions, null, { startedAt, seconds: 9.999999 })
+  t.equal(usdText(before.dearestUsdPerSecond), '0.00003025', 'a rate that no second of the run has does not count')
   t.same(
     parts.map((part) => [part.seconds, part.usdPerSecond, part.costUsd].map(usdText)),
     [
@@ -73,12 +79,4 @@ t.test('a run that no price covers whole has no cost', async (t) => {
   t.match(run('2026-02-01T00:00:00Z', 0), { costUsd: null, priceId: null })
   t.equal(run('2026-01-01T00:00:00Z', 0).costUsd?.toFixed(), '0')
   t.match(costOfE2bRun([], null, { startedAt: new Date(), seconds: 1 }), { costUsd: null, priceId: null })
-})
-
-t.test('capped seconds are the most whole ones that a room pays for', async (t) => {
-  const size = { vcpu: 2, memoryMib: 512 }
-  t.equal(secondsWithin(rates, size, decimal('0.01936'), 1_800), 640)
-  t.equal(secondsWithin(rates, size, decimal('0.019359999999'), 1_800), 639)
-  t.equal(secondsWithin(rates, size, decimal('1'), 1_800), 1_800)
-  t.equal(secondsWithin({ usdPerVcpuSecond: '0', usdPerGibSecond: '0' }, size, decimal('1'), 1_800), 0)
 })

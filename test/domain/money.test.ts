@@ -1,5 +1,5 @@
 import t from 'tap'
-import { AmountError, decimal, parseAmountUsd, roundUsd, usdText, wholeUnits } from '../../src/domain/money.ts'
+import { AmountError, decimal, parseAmountUsd, roundUsd, usdText } from '../../src/domain/money.ts'
 
 t.test('an amount is taken by its decimal text, rounded half up to 12 decimals', async (t) => {
   const cases: [string | number, string][] = [
@@ -44,16 +44,4 @@ t.test('text is plain digits at any size, without trailing zeros', async (t) => 
 t.test('rounding goes half away from zero, so that a reversal is the same amount', async (t) => {
   t.equal(usdText(roundUsd(decimal('0.0000000000005'))), '0.000000000001')
   t.equal(usdText(roundUsd(decimal(0).minus(decimal('0.0000000000005')))), '-0.000000000001')
-})
-
-t.test('whole units never cost more than the amount', async (t) => {
-  t.equal(wholeUnits(decimal('0.00312'), decimal('0.00001')), 312)
-  t.equal(
-    wholeUnits(decimal('0.003119999999999999999999999'), decimal('0.00001')),
-    311,
-    'a quotient just below a whole one',
-  )
-  t.equal(wholeUnits(decimal('1'), decimal('3')), 0)
-  t.equal(wholeUnits(decimal('1'), decimal('0.3')), 3)
-  t.throws(() => wholeUnits(decimal(1), decimal(0)), RangeError)
 })
