@@ -3,6 +3,7 @@ import { cpus } from 'node:os'
 import { parseArgs } from 'node:util'
 import { openPriceCache } from '../src/cache/prices.ts'
 import { openSharedCache } from '../src/cache/shared.ts'
+import { DatabaseClock } from '../src/db/clock.ts'
 import { connect } from '../src/db/connection.ts'
 import { migrateUp } from '../src/db/migrations.ts'
 import { listPricedModels } from '../src/db/prices.ts'
@@ -11,7 +12,7 @@ import { costOfUsage, type ModelPrice } from '../src/domain/price.ts'
 import { seedPrices } from '../src/prices/seed.ts'
 import { syncPrices } from '../src/prices/sync.ts'
 import { countTokens, TOKENIZED_BYTES_MAX } from '../src/prices/tokenizer.ts'
-import { versionAt } from '../src/services/price-lookup.ts'
+import { findPrice } from '../src/services/price-lookup.ts'
 import { onStage, startPostgres } from './stage.ts'
 
 const help = `Usage: npm run bench:pricing -- [options]
@@ -74,7 +75,8 @@ async function measure(stack: AsyncDisposableStack): Promise<Figures> {
 
   const usage = { input_tokens: 12_362, cache_read_tokens: 4_096, cache_write_tokens: 1_000, output_tokens: 640 }
   const calls = Number(values.calls)
-  const cardOfNow = async () => versionAt(await cache.model('openai', 'gpt-6.1-sol'), new Date())!
+  const deps = { db, prices: cache, clock: new DatabaseClock(new Date()) }
+  const cardOfNow = () => findPrice(deps, { provider: 'openai', model: 'gpt-6.1-sol' }, '/llm')
   const price = async () => costOfUsage(await cardOfNow(), usage)
   for (let call = 0; call < calls / 10; call += 1) await price()
   const pricedMs = await timed(async () => {

@@ -10,9 +10,11 @@ set jit = off
 as $$
   with now as materialized (select copilot_internal.clock_now() as at),
   records as (
-    select cost_record_id, reservation_id, total_cost_usd, corrects, quota_period_ids from copilot_internal.llm_cost_records
+    select cost_record_id, reservation_id, total_cost_usd, corrects, quota_period_ids, estimated, estimate_reason, priced_at
+    from copilot_internal.llm_cost_records
     union all
-    select cost_record_id, reservation_id, total_cost_usd, corrects, quota_period_ids from copilot_internal.e2b_cost_records
+    select cost_record_id, reservation_id, total_cost_usd, corrects, quota_period_ids, estimated, estimate_reason, priced_at
+    from copilot_internal.e2b_cost_records
   ),
   held as (
     select p.id, sum(r.reserved_usd) as usd
@@ -71,6 +73,12 @@ as $$
   where case when r.status = 'committed' or r.cost_record_id is not null
           then l.lines is distinct from 1 or (r.status = 'committed' and r.cost_usd is null)
           else l.lines is not null end
+  union all
+  -- Lines of before 0020 have these facts beside them, as far as their reservations still had them.
+  select 'I4', 'cost_record ' || c.cost_record_id,
+         format('estimated is %s, but its reason is %s', c.estimated, coalesce(c.estimate_reason::text, 'none'))
+  from records c
+  where c.priced_at is not null and c.estimated <> (c.estimate_reason is not null)
   union all
   select 'I10', 'quota_period ' || p.quota_period_id,
          format('spent %s has reached %s of the limit %s, but no event tells it', p.spent, t.threshold, p.limit_usd)

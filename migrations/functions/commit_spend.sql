@@ -68,7 +68,8 @@ begin
       case when r.status = 'reserved' then r.reserved_usd else 0 end,
       case when r.cost_record_id is not null then r.cost_usd end,
       r.quota_period_ids || case when l.late
-        then copilot_internal.late_period_ids(r.resource_type, r.tenant_id, r.user_id, r.granted_at, r.granted_at, r.quota_period_ids) end
+        then copilot_internal.late_period_ids(r.resource_type, r.tenant_id, r.user_id, r.granted_at, r.granted_at, r.quota_period_ids) end,
+      coalesce((card.price).model, named.priced_model)
     )::copilot_internal.settlement
     from (
       select u.n, u.item, (u.item).*
@@ -76,8 +77,14 @@ begin
     ) i
     cross join lateral (select r.* from copilot_internal.reservations r where r.reservation_id = i.reservation_id offset 0) r
     cross join lateral (select r.status <> 'reserved' or v_now >= least(r.expires_at, r.periods_end_at) as late) l
+    -- The model that the hold was priced by, unless another one answered: an alias may mean another model by now.
+    cross join lateral (
+      select coalesce(i.provider, r.provider) as provider, coalesce(i.model, r.model) as model,
+             case when coalesce(i.provider, r.provider) = r.provider and coalesce(i.model, r.model) = r.model then r.priced_model end as priced_model
+    ) named
     left join lateral (
-      select f as price from copilot_internal.find_model_price(coalesce(i.provider, r.provider), coalesce(i.model, r.model), r.created_at) f
+      select f as price from copilot_internal.find_model_card(named.provider,
+        coalesce(named.priced_model, copilot_internal.resolve_model(named.provider, named.model, r.created_at)), r.created_at) f
       where i.measure = 'tokens'
     ) card on true
     left join lateral (
@@ -131,7 +138,8 @@ begin
   insert into copilot_internal.llm_cost_records (
     cost_record_id, reservation_id, tenant_id, user_id, conversation_id, path_id, labels, provider, model, service_tier, region, usage,
     input_tokens, output_tokens, input_cost_usd, output_cost_usd, total_cost_usd, price_id, estimated, late, overrun, corrects,
-    cached, streaming, duration_ms, success, call, quota_period_ids, occurred_at, booked_at, recorded_at)
+    cached, streaming, duration_ms, success, call, quota_period_ids, occurred_at, booked_at, recorded_at,
+    priced_at, priced_model, reserved_usd, estimate_reason)
   select i.cost_record_id, r.reservation_id, r.tenant_id, r.user_id, r.conversation_id, r.path_id, r.labels,
          coalesce(i.provider, r.provider), coalesce(i.model, r.model),
          -- The tier that it was priced at: what was served, but batch stays batch.
@@ -141,7 +149,8 @@ begin
          coalesce(i.usage, '{}'), (i.usage -> 'input_tokens')::bigint, (i.usage -> 'output_tokens')::bigint,
          d.input_cost_usd, d.output_cost_usd, d.cost_usd, d.price_id, d.estimated, d.late, d.cost_usd > r.reserved_usd, r.cost_record_id,
          (i.call -> 'cached')::boolean, (i.call -> 'streaming')::boolean, c.duration_ms, i.call ->> 'outcome' = 'success', i.call,
-         d.quota_period_ids, r.granted_at, r.granted_at, v_now
+         d.quota_period_ids, r.granted_at, r.granted_at, v_now,
+         r.created_at, d.priced_model, r.reserved_usd, case when d.estimated then 'unpriced'::copilot_internal.estimate_reason end
   from unnest(v_done) d
   cross join lateral (select r.* from copilot_internal.reservations r where r.reservation_id = d.reservation_id offset 0) r
   cross join lateral (select (d.item).*) i
@@ -152,13 +161,15 @@ begin
   insert into copilot_internal.e2b_cost_records (
     cost_record_id, reservation_id, tenant_id, user_id, conversation_id, path_id, labels, sandbox_id, tier, region, vcpu, memory_mib, usage,
     execution_time_seconds, cpu_core_seconds, memory_gb_seconds, disk_io_gb, network_io_gb, total_cost_usd, price_id, estimated, late,
-    overrun, corrects, success, call, execution, quota_period_ids, occurred_at, booked_at, recorded_at)
+    overrun, corrects, success, call, execution, quota_period_ids, occurred_at, booked_at, recorded_at,
+    priced_at, reserved_usd, estimate_reason)
   select i.cost_record_id, r.reservation_id, r.tenant_id, r.user_id, r.conversation_id, r.path_id, r.labels,
          i.sandbox_id, r.tier, r.region, r.vcpu, r.memory_mib, jsonb_strip_nulls(jsonb_build_object('seconds', i.seconds)), i.seconds,
          (i.resources -> 'cpu_core_seconds')::numeric, (i.resources -> 'memory_gb_seconds')::numeric,
          (i.resources -> 'disk_io_gb')::numeric, (i.resources -> 'network_io_gb')::numeric,
          d.cost_usd, d.price_id, d.estimated, d.late, d.cost_usd > r.reserved_usd, r.cost_record_id,
-         i.call ->> 'outcome' = 'success', i.call, i.execution, d.quota_period_ids, r.granted_at, r.granted_at, v_now
+         i.call ->> 'outcome' = 'success', i.call, i.execution, d.quota_period_ids, r.granted_at, r.granted_at, v_now,
+         r.created_at, r.reserved_usd, case when d.estimated then 'unpriced'::copilot_internal.estimate_reason end
   from unnest(v_done) d
   cross join lateral (select r.* from copilot_internal.reservations r where r.reservation_id = d.reservation_id offset 0) r
   cross join lateral (select (d.item).*) i

@@ -2,10 +2,11 @@
 -- in its turn. Never refused for lack of quota.
 --
 -- p_measure: tokens, seconds or cost, as in commit_item; with cost the line's quantities stay as they were. The price is the
--- one of the corrected line's moment (rule 9): when its reservation was made, or else when it occurred. p_provider and
+-- one of the line's own priced_at and priced_model. p_provider and
 -- p_model: null for the line's own. p_tenant_id: where the principal is bound to a tenant. p_silent: the service counts only.
 -- The change counts in the periods of the corrected line, and in rows that were opened since and contain its booked_at.
 -- Answers { "lines": [the reversal, the successor] } as cost_record_json() has them | { "unknown": true } | { "unpriced": true }
+--   | { "undated": true }: a line of before 0020 whose reservation is gone says no more when it was priced; its cost is needed
 --   | { "successor": the id of the line that stands instead, null where the line is itself a reversal }: a conflict.
 -- Sent again with the same p_reversal_id it answers the same.
 --
@@ -32,7 +33,8 @@ declare
   v_llm copilot_internal.llm_cost_records;
   v_e2b copilot_internal.e2b_cost_records;
   v_line record;
-  v_held copilot_internal.reservations;
+  -- What a line of before 0020 does not say itself.
+  v_facts copilot_internal.line_facts;
   v_known copilot_internal.record_corrections;
   v_priced_at timestamptz;
   v_price copilot_internal.model_pricing;
@@ -52,11 +54,13 @@ begin
   select c.* into v_llm from copilot_internal.llm_cost_records c where c.cost_record_id = p_cost_record_id;
   select c.* into v_e2b from copilot_internal.e2b_cost_records c where c.cost_record_id = p_cost_record_id;
   select 'llm'::copilot_internal.resource_type as resource_type, v_llm.reservation_id, v_llm.tenant_id, v_llm.user_id,
-         v_llm.total_cost_usd, v_llm.corrects, v_llm.quota_period_ids, v_llm.occurred_at, v_llm.booked_at, v_llm.recorded_at
+         v_llm.total_cost_usd, v_llm.corrects, v_llm.quota_period_ids, v_llm.occurred_at, v_llm.booked_at, v_llm.recorded_at,
+         v_llm.priced_at, v_llm.reserved_usd
     into v_line;
   if v_llm.cost_record_id is null then
     select 'e2b'::copilot_internal.resource_type as resource_type, v_e2b.reservation_id, v_e2b.tenant_id, v_e2b.user_id,
-           v_e2b.total_cost_usd, v_e2b.corrects, v_e2b.quota_period_ids, v_e2b.occurred_at, v_e2b.booked_at, v_e2b.recorded_at
+           v_e2b.total_cost_usd, v_e2b.corrects, v_e2b.quota_period_ids, v_e2b.occurred_at, v_e2b.booked_at, v_e2b.recorded_at,
+           v_e2b.priced_at, v_e2b.reserved_usd
       into v_line;
   end if;
   if v_line.recorded_at is null or v_line.tenant_id <> p_tenant_id then
@@ -67,16 +71,35 @@ begin
   end if;
 
   -- Lock (1): a commit of a lapse that was charged corrects the same line.
-  select r.* into v_held from copilot_internal.reservations r where r.reservation_id = v_line.reservation_id for update;
-  v_priced_at := coalesce(v_held.created_at, v_line.occurred_at);
+  perform from copilot_internal.reservations r where r.reservation_id = v_line.reservation_id for update;
+  v_priced_at := v_line.priced_at;
+  if v_line.priced_at is null and v_line.reservation_id is null then
+    v_priced_at := v_line.occurred_at;
+  elsif v_line.priced_at is null then
+    perform copilot_internal.copy_line_facts(v_line.resource_type, array[p_cost_record_id]);
+    select f.* into v_facts from copilot_internal.line_facts f where f.cost_record_id = p_cost_record_id;
+    v_priced_at := v_facts.priced_at;
+    v_line.reserved_usd := v_facts.reserved_usd;
+    v_llm.priced_model := v_facts.priced_model;
+  end if;
+  if v_priced_at is null and p_measure <> 'cost' then
+    return json_build_object('undated', true);
+  end if;
+  if (coalesce(p_provider, v_llm.provider), coalesce(p_model, v_llm.model)) is distinct from (v_llm.provider, v_llm.model) then
+    -- Another model answered: what priced the line says nothing of it.
+    v_llm.provider := coalesce(p_provider, v_llm.provider);
+    v_llm.model := coalesce(p_model, v_llm.model);
+    v_llm.priced_model := null;
+    v_llm.price_id := null;
+  end if;
   if p_measure = 'cost' then
     v_cost_usd := p_cost_usd;
   elsif p_measure = 'tokens' then
-    v_price := copilot_internal.find_model_price(coalesce(p_provider, v_llm.provider), coalesce(p_model, v_llm.model), v_priced_at);
-    select * into v_cost
-      from copilot_internal.price_llm_usage(v_price, p_usage, coalesce(v_held.service_tier, v_llm.service_tier), v_llm.region);
+    v_price := copilot_internal.find_line_card(v_llm.provider, v_llm.model, v_llm.priced_model, v_llm.price_id, v_priced_at);
+    select * into v_cost from copilot_internal.price_llm_usage(v_price, p_usage, v_llm.service_tier, v_llm.region);
     v_cost_usd := v_cost.total_cost_usd;
     v_price_id := v_price.price_id;
+    v_llm.priced_model := v_price.model;
   else
     select * into v_cost
       from copilot_internal.price_e2b_usage(v_e2b.tier, v_e2b.region, v_e2b.vcpu, v_e2b.memory_mib, v_priced_at, p_seconds);
@@ -107,7 +130,7 @@ begin
   perform copilot_internal.reverse_record(
     v_line.resource_type, p_cost_record_id, v_line.recorded_at, p_reversal_id, v_ids, v_now);
 
-  v_overrun := coalesce(v_cost_usd > v_held.reserved_usd, false);
+  v_overrun := coalesce(v_cost_usd > v_line.reserved_usd, false);
   if v_line.resource_type = 'llm' then
     if p_measure = 'tokens' then
       v_llm.usage := p_usage;
@@ -122,13 +145,14 @@ begin
     insert into copilot_internal.llm_cost_records (
       cost_record_id, reservation_id, tenant_id, user_id, conversation_id, path_id, labels, provider, model, service_tier, region, usage,
       input_tokens, output_tokens, input_cost_usd, output_cost_usd, total_cost_usd, price_id, late, overrun, corrects,
-      cached, streaming, duration_ms, success, call, quota_period_ids, occurred_at, booked_at, recorded_at)
+      cached, streaming, duration_ms, success, call, quota_period_ids, occurred_at, booked_at, recorded_at,
+      priced_at, priced_model, reserved_usd)
     values (
       p_successor_id, v_llm.reservation_id, v_llm.tenant_id, v_llm.user_id, v_llm.conversation_id, v_llm.path_id, v_llm.labels,
-      coalesce(p_provider, v_llm.provider), coalesce(p_model, v_llm.model), v_llm.service_tier, v_llm.region, v_llm.usage,
+      v_llm.provider, v_llm.model, v_llm.service_tier, v_llm.region, v_llm.usage,
       v_llm.input_tokens, v_llm.output_tokens, v_llm.input_cost_usd, v_llm.output_cost_usd, v_cost_usd, v_price_id, v_llm.late, v_overrun,
       p_cost_record_id, v_llm.cached, v_llm.streaming, v_llm.duration_ms, v_llm.success, v_llm.call,
-      v_ids, v_llm.occurred_at, v_llm.booked_at, v_now);
+      v_ids, v_llm.occurred_at, v_llm.booked_at, v_now, v_priced_at, v_llm.priced_model, v_line.reserved_usd);
   else
     if p_measure = 'seconds' then
       v_e2b.usage := jsonb_build_object('seconds', p_seconds);
@@ -138,18 +162,18 @@ begin
       cost_record_id, reservation_id, execution_context_id, tenant_id, user_id, conversation_id, path_id, labels, sandbox_id, tier, region,
       vcpu, memory_mib, usage, execution_time_seconds, cpu_core_seconds, memory_gb_seconds, disk_io_gb, network_io_gb, total_cost_usd,
       price_id, late, overrun, corrects, sandbox_status, operation_type, success, call, execution,
-      quota_period_ids, occurred_at, booked_at, recorded_at)
+      quota_period_ids, occurred_at, booked_at, recorded_at, priced_at, reserved_usd)
     values (
       p_successor_id, v_e2b.reservation_id, v_e2b.execution_context_id, v_e2b.tenant_id, v_e2b.user_id, v_e2b.conversation_id,
       v_e2b.path_id, v_e2b.labels, v_e2b.sandbox_id, v_e2b.tier, v_e2b.region, v_e2b.vcpu, v_e2b.memory_mib, v_e2b.usage,
       v_e2b.execution_time_seconds, v_e2b.cpu_core_seconds, v_e2b.memory_gb_seconds, v_e2b.disk_io_gb, v_e2b.network_io_gb, v_cost_usd,
       v_price_id, v_e2b.late, v_overrun, p_cost_record_id, v_e2b.sandbox_status, v_e2b.operation_type, v_e2b.success, v_e2b.call,
-      v_e2b.execution, v_ids, v_e2b.occurred_at, v_e2b.booked_at, v_now);
+      v_e2b.execution, v_ids, v_e2b.occurred_at, v_e2b.booked_at, v_now, v_priced_at, v_line.reserved_usd);
   end if;
   -- The charge of a lapse: a real commit that comes later corrects the successor. What was committed stays as it was answered.
   update copilot_internal.reservations r
     set cost_record_id = p_successor_id, cost_usd = v_cost_usd, estimated = false
-    where r.reservation_id = v_held.reservation_id and r.status = 'expired';
+    where r.reservation_id = v_line.reservation_id and r.status = 'expired';
   perform copilot_internal.write_audit('cost_record.correct', 'cost_record:' || p_cost_record_id,
     copilot_internal.cost_record_json(p_cost_record_id)::jsonb, copilot_internal.cost_record_json(p_successor_id)::jsonb);
   return json_build_object('lines', json_build_array(

@@ -9,6 +9,10 @@ as $$
 declare
   v_reservations integer;
 begin
+  -- Lines of before 0020 need what their reservations say of their price: see keep_line_facts().
+  if exists (select from copilot_internal.line_facts_walk w where not w.is_done) then
+    raise exception 'reservations have not been copied to their lines yet' using errcode = 'object_not_in_prerequisite_state';
+  end if;
   perform pg_advisory_xact_lock_shared(copilot_internal.quota_lock());
   delete from copilot_internal.reservations r
     where r.reservation_id in (

@@ -45,8 +45,9 @@ begin
   perform from copilot_internal.change_balances(
     v_ids, array_fill(round(p_amount, 12), array[cardinality(v_ids)]), array_fill(0::numeric, array[cardinality(v_ids)]), 'record', v_now);
   insert into copilot_internal.e2b_cost_records (
-    cost_record_id, tenant_id, user_id, total_cost_usd, estimated, quota_period_ids, occurred_at, booked_at, recorded_at)
+    cost_record_id, tenant_id, user_id, total_cost_usd, estimated, estimate_reason, quota_period_ids, occurred_at, booked_at, recorded_at,
+    priced_at)
   values (copilot_internal.uuid_v7(v_now), case p_scope when 'platform' then 'platform' when 'tenant' then p_scope_id else v_known[1] end,
-    case when p_scope = 'user' then p_scope_id end, round(p_amount, 12), true, v_ids, v_now, v_now, v_now);
+    case when p_scope = 'user' then p_scope_id end, round(p_amount, 12), true, 'direct', v_ids, v_now, v_now, v_now, v_now);
 end $$;
 comment on function copilot_internal.increment_e2b_quota_spend(text, text, numeric) is 'Books a direct, estimated e2b cost in every quota that applies.';

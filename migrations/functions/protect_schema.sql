@@ -16,16 +16,17 @@ declare
   v_decided constant text[] := array[
     'reservations', 'llm_cost_records', 'e2b_cost_records', 'record_keys', 'record_corrections', 'cost_quotas', 'quota_periods',
     'quota_defaults', 'scopes', 'quota_events', 'model_pricing', 'model_aliases', 'e2b_pricing', 'price_edition', 'audit_log',
-    'audit_head', 'cost_tail', 'cost_rollups', 'cost_archives', 'archived_costs', 'archived_periods'];
+    'audit_head', 'cost_tail', 'cost_rollups', 'cost_archives', 'archived_costs', 'archived_periods', 'line_facts', 'line_facts_walk'];
   -- Without data of tenants: no row-level security.
   v_common constant text[] := array[
-    'model_pricing', 'model_aliases', 'e2b_pricing', 'price_edition', 'price_seed', 'quota_defaults', 'webhook_secrets'];
+    'model_pricing', 'model_aliases', 'e2b_pricing', 'price_edition', 'price_seed', 'quota_defaults', 'webhook_secrets',
+    'line_facts_walk'];
   v_read constant text[] := array[
     'reservations', 'llm_cost_records', 'e2b_cost_records', 'record_corrections', 'cost_quotas', 'quota_periods', 'quota_events',
     'cost_quota_status', 'model_pricing', 'model_aliases', 'e2b_pricing', 'price_edition', 'cost_tail', 'cost_rollups', 'rolled_costs'];
   v_called constant text[] := array[
     'clock_now', 'period_bounds', 'billing_date', 'local_midnight', 'quota_json', 'reservation_json', 'cost_record_json',
-    'get_quota_status', 'get_current_model_pricing', 'find_model_price', 'price_llm_usage', 'price_e2b_usage',
+    'get_quota_status', 'get_current_model_pricing', 'find_model_price', 'find_model_card', 'resolve_model', 'price_llm_usage', 'price_e2b_usage',
     'calculate_llm_cost', 'calculate_e2b_cost', 'cost_segments', 'nearest_cost_grain', 'cost_grain_floor', 'archived_between'];
   v_object record;
   v_wish record;

@@ -5,7 +5,7 @@
 -- a new date closes its predecessor and ends where its successor starts (added); the same date with other rates
 -- supersedes (superseded) - but what an admin has set is superseded by an admin only (held_back), and what an admin
 -- confirms with the same rates becomes the admin's (superseded).
--- Aliases are set to the model, whoever had them, unless a model has that name itself.
+-- Aliases are set as set_model_aliases() says.
 -- Locks: the edition, then the table, against other publishers; readers and writers of costs go on.
 create or replace function copilot_internal.publish_model_prices(
   p_versions jsonb,
@@ -98,26 +98,7 @@ begin
       v_new.effective_date, least(v_new.expires_at, v_next), v_new.source, v_now);
   end loop;
 
-  with wanted as (
-    select distinct on (v.value ->> 'provider', a.alias)
-      v.value ->> 'provider' as provider, a.alias, v.value ->> 'model' as model, v.value ->> 'source' as source
-    from jsonb_array_elements(p_versions) with ordinality as v(value, position)
-    cross join lateral jsonb_array_elements_text(
-      case when jsonb_typeof(v.value -> 'aliases') = 'array' then v.value -> 'aliases' else '[]' end) as a(alias)
-    where a.alias <> v.value ->> 'model'
-    order by v.value ->> 'provider', a.alias, v.position desc
-  )
-  insert into copilot_internal.model_aliases as t (provider, alias, model, source, recorded_at)
-  select w.provider, w.alias, w.model, w.source, v_now
-  from wanted as w
-  where not exists (
-    select from copilot_internal.model_pricing as m where m.provider = w.provider and m.model = w.alias)
-  on conflict (provider, alias) do update
-    set model = excluded.model, source = excluded.source, recorded_at = excluded.recorded_at
-    where t.model <> excluded.model
-      and (not copilot_internal.is_admin_source(t.source) or copilot_internal.is_admin_source(excluded.source));
-  get diagnostics aliases_set = row_count;
-
+  aliases_set := copilot_internal.set_model_aliases(p_versions, v_now);
   if added + superseded + aliases_set > 0 then
     update copilot_internal.price_edition as n set edition = n.edition + 1;
   end if;

@@ -91,7 +91,8 @@ begin
       coalesce(i.cost_usd, llm.total_cost_usd, e2b.total_cost_usd), llm.input_cost_usd, llm.output_cost_usd,
       case i.measure when 'tokens' then (card.price).price_id when 'seconds' then e2b.price_id end,
       case when i.at >= v_oldest
-        then copilot_internal.record_period_ids(i.resource_type, i.tenant_id, i.user_id, i.at) else '{}' end
+        then copilot_internal.record_period_ids(i.resource_type, i.tenant_id, i.user_id, i.at) else '{}' end,
+      (card.price).model
     )::copilot_internal.record_booking
     from (
       select u.n, u.item, (u.item).*, coalesce((u.item).occurred_at, v_now) as at
@@ -138,25 +139,27 @@ begin
   insert into copilot_internal.llm_cost_records (
     cost_record_id, tenant_id, user_id, conversation_id, path_id, labels, provider, model, service_tier, region, usage,
     input_tokens, output_tokens, input_cost_usd, output_cost_usd, total_cost_usd, price_id,
-    quota_period_ids, occurred_at, booked_at, recorded_at)
+    quota_period_ids, occurred_at, booked_at, recorded_at, priced_at, priced_model)
   select i.cost_record_id, i.tenant_id, i.user_id, i.conversation_id, i.path_id, coalesce(i.labels, '{}'), i.provider, i.model,
          -- The tier that it was priced at: what was served, but batch stays batch.
          case when i.service_tier = 'batch' and coalesce(i.usage ->> 'service_tier', 'auto') in ('standard', 'default', 'auto')
            then i.service_tier else coalesce(i.usage ->> 'service_tier', i.service_tier) end,
          i.region, coalesce(i.usage, '{}'), (i.usage -> 'input_tokens')::bigint, (i.usage -> 'output_tokens')::bigint,
          b.input_cost_usd, b.output_cost_usd, b.cost_usd, b.price_id,
-         b.quota_period_ids, b.occurred_at, case when b.counted then b.occurred_at else '-infinity' end, v_now
+         b.quota_period_ids, b.occurred_at, case when b.counted then b.occurred_at else '-infinity' end, v_now,
+         b.occurred_at, b.priced_model
   from unnest(v_bookings) b
   cross join lateral (select (b.item).*) i
   where i.resource_type = 'llm';
 
   insert into copilot_internal.e2b_cost_records (
     cost_record_id, tenant_id, user_id, conversation_id, path_id, labels, tier, region, vcpu, memory_mib, usage,
-    execution_time_seconds, total_cost_usd, price_id, quota_period_ids, occurred_at, booked_at, recorded_at)
+    execution_time_seconds, total_cost_usd, price_id, quota_period_ids, occurred_at, booked_at, recorded_at, priced_at)
   select i.cost_record_id, i.tenant_id, i.user_id, i.conversation_id, i.path_id, coalesce(i.labels, '{}'),
          i.tier, i.region, i.vcpu, i.memory_mib, jsonb_strip_nulls(jsonb_build_object('seconds', i.seconds)), i.seconds,
          b.cost_usd, b.price_id,
-         b.quota_period_ids, b.occurred_at, case when b.counted then b.occurred_at else '-infinity' end, v_now
+         b.quota_period_ids, b.occurred_at, case when b.counted then b.occurred_at else '-infinity' end, v_now,
+         b.occurred_at
   from unnest(v_bookings) b
   cross join lateral (select (b.item).*) i
   where i.resource_type = 'e2b';

@@ -6,8 +6,8 @@
 -- What usage priced is rated again: no line that is corrected or a reversal, none whose cost its caller or an admin gave, no
 -- charge of a lapse. Reads only; correct_record() books.
 -- Answers { looked: how many lines, last: the last one's id or null, lines: [those that would change],
---   unpriced: how many still have no price, undecided: how many cannot be rated as they were: the reservation, and with it the
---   moment or the tier that priced the line, is gone and would decide }.
+--   unpriced: how many still have no price, undecided: how many cannot be rated as they were: lines of before 0020 whose
+--   reservation is gone, and with it the moment that priced them, or whose stored tier is not the one that priced them }.
 create or replace function copilot_internal.rerate_page(
   p_resource_type copilot_internal.resource_type, p_from timestamptz, p_to timestamptz, p_model text,
   p_recorded_until timestamptz, p_after uuid, p_rows_max integer
@@ -34,41 +34,38 @@ begin
       order by l.cost_record_id
       limit p_rows_max
     ), asked as materialized (
-      select l.*, h.created_at, h.service_tier as asked_tier,
-             -- The time in a reservation's id, where the reservation itself is gone.
-             case when l.reservation_id is not null and h.status is null
-               then to_timestamp(('x' || translate(left(l.reservation_id::text, 13), '-', ''))::bit(48)::bigint / 1000.0) end as made_at
+      select l.*, dated.at, coalesce(l.priced_model, f.priced_model) as meant_model
       from page l
       left join lateral (
-        select r.created_at, r.service_tier, r.status from copilot_internal.reservations r where r.reservation_id = l.reservation_id
-      ) h on true
+        select f.* from copilot_internal.line_facts f where l.priced_at is null and f.cost_record_id = l.cost_record_id
+      ) f on true
+      -- Null: a line of before 0020 whose reservation is gone.
+      cross join lateral (
+        select coalesce(l.priced_at, f.priced_at, case when l.reservation_id is null then l.occurred_at end) as at) dated
       where l.occurred_at >= p_from and l.occurred_at < p_to
         and l.model is not null and (p_model is null or l.model = p_model)
         and l.usage <> '{}'
-        and case when l.estimated then l.price_id is null or h.status = 'committed' else l.price_id is not null end
+        and case when l.estimated then coalesce(l.estimate_reason, f.estimate_reason, 'unpriced') = 'unpriced' else l.price_id is not null end
         and not exists (select from copilot_internal.record_corrections k where k.corrects = l.cost_record_id)
         and not exists (
           select from copilot_internal.record_corrections k where k.corrects = l.corrects and k.reversal_id = l.cost_record_id)
     ), rated as (
       select l.*, cost.total_cost_usd as new_usd, (card.price).price_id as new_price_id,
-             l.made_at is not null and earlier.total_cost_usd is distinct from cost.total_cost_usd
+             l.at is null
                -- Rated by the card that priced it, a line comes to what was booked, or its tier is not what is stored.
                or not l.estimated and own.total_cost_usd is distinct from l.total_cost_usd as undecided
       from asked l
       cross join lateral (
-        select coalesce(l.asked_tier, l.service_tier) as tier,
-               copilot_internal.find_model_price(l.provider, l.model, coalesce(l.created_at, l.occurred_at)) as price
+        select copilot_internal.find_line_card(l.provider, l.model, l.meant_model, l.price_id, l.at) as price
       ) card
-      cross join lateral copilot_internal.price_llm_usage(card.price, l.usage, card.tier, l.region) cost
-      left join lateral copilot_internal.price_llm_usage(
-        copilot_internal.find_model_price(l.provider, l.model, l.made_at), l.usage, card.tier, l.region) earlier on l.made_at is not null
-      left join lateral copilot_internal.price_llm_usage(l.price_id, l.usage, card.tier, l.region) own on not l.estimated
+      cross join lateral copilot_internal.price_llm_usage(card.price, l.usage, l.service_tier, l.region) cost
+      left join lateral copilot_internal.price_llm_usage(l.price_id, l.usage, l.service_tier, l.region) own on not l.estimated
     )
     select json_build_object(
       'looked', (select count(*) from page),
       'last', (select p.cost_record_id from page p order by p.cost_record_id desc limit 1),
-      'unpriced', (select count(*) from rated r where r.new_usd is null),
-      'undecided', (select count(*) from rated r where r.new_usd is not null and r.undecided),
+      'unpriced', (select count(*) from rated r where r.new_usd is null and r.at is not null),
+      'undecided', (select count(*) from rated r where r.at is null or r.new_usd is not null and r.undecided),
       'lines', coalesce((
         select json_agg(json_build_object(
           'cost_record_id', r.cost_record_id, 'resource_type', 'llm', 'tenant_id', r.tenant_id, 'user_id', r.user_id,
@@ -84,34 +81,31 @@ begin
       order by l.cost_record_id
       limit p_rows_max
     ), asked as materialized (
-      select l.*, h.created_at,
-             case when l.reservation_id is not null and h.status is null
-               then to_timestamp(('x' || translate(left(l.reservation_id::text, 13), '-', ''))::bit(48)::bigint / 1000.0) end as made_at
+      select l.*, dated.at
       from page l
       left join lateral (
-        select r.created_at, r.status from copilot_internal.reservations r where r.reservation_id = l.reservation_id
-      ) h on true
+        select f.* from copilot_internal.line_facts f where l.priced_at is null and f.cost_record_id = l.cost_record_id
+      ) f on true
+      cross join lateral (
+        select coalesce(l.priced_at, f.priced_at, case when l.reservation_id is null then l.occurred_at end) as at) dated
       where l.occurred_at >= p_from and l.occurred_at < p_to
         and p_model is null
         and l.execution_time_seconds is not null
-        and case when l.estimated then l.price_id is null or h.status = 'committed' else l.price_id is not null end
+        and case when l.estimated then coalesce(l.estimate_reason, f.estimate_reason, 'unpriced') = 'unpriced' else l.price_id is not null end
         and not exists (select from copilot_internal.record_corrections k where k.corrects = l.cost_record_id)
         and not exists (
           select from copilot_internal.record_corrections k where k.corrects = l.corrects and k.reversal_id = l.cost_record_id)
     ), rated as (
-      select l.*, cost.total_cost_usd as new_usd, cost.price_id as new_price_id,
-             l.made_at is not null and earlier.total_cost_usd is distinct from cost.total_cost_usd as undecided
+      select l.*, cost.total_cost_usd as new_usd, cost.price_id as new_price_id, l.at is null as undecided
       from asked l
       cross join lateral copilot_internal.price_e2b_usage(
-        l.tier, l.region, l.vcpu, l.memory_mib, coalesce(l.created_at, l.occurred_at), l.execution_time_seconds) cost
-      left join lateral copilot_internal.price_e2b_usage(
-        l.tier, l.region, l.vcpu, l.memory_mib, l.made_at, l.execution_time_seconds) earlier on l.made_at is not null
+        l.tier, l.region, l.vcpu, l.memory_mib, l.at, l.execution_time_seconds) cost
     )
     select json_build_object(
       'looked', (select count(*) from page),
       'last', (select p.cost_record_id from page p order by p.cost_record_id desc limit 1),
-      'unpriced', (select count(*) from rated r where r.new_usd is null),
-      'undecided', (select count(*) from rated r where r.new_usd is not null and r.undecided),
+      'unpriced', (select count(*) from rated r where r.new_usd is null and r.at is not null),
+      'undecided', (select count(*) from rated r where r.at is null or r.new_usd is not null and r.undecided),
       'lines', coalesce((
         select json_agg(json_build_object(
           'cost_record_id', r.cost_record_id, 'resource_type', 'e2b', 'tenant_id', r.tenant_id, 'user_id', r.user_id, 'tier', r.tier,

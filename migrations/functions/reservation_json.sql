@@ -7,7 +7,7 @@ as $$
   select json_build_object(
     'reservation_id', r.reservation_id, 'status', r.status, 'resource_type', r.resource_type,
     'tenant_id', r.tenant_id, 'user_id', r.user_id, 'conversation_id', r.conversation_id, 'path_id', r.path_id, 'labels', r.labels,
-    'provider', r.provider, 'model', r.model, 'service_tier', r.service_tier, 'region', r.region,
+    'provider', r.provider, 'model', r.model, 'priced_model', r.priced_model, 'service_tier', r.service_tier, 'region', r.region,
     'tier', r.tier, 'vcpu', r.vcpu::text, 'memory_mib', r.memory_mib, 'estimate', r.estimate,
     'reserved_usd', r.reserved_usd::text, 'price_id', r.price_id, 'caps', r.caps, 'on_expiry', r.on_expiry,
     'created_at', r.created_at, 'expires_at', r.expires_at, 'settled_at', r.settled_at, 'release_reason', r.release_reason,

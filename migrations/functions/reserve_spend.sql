@@ -106,11 +106,11 @@ begin
   with inserted as (
     insert into copilot_internal.reservations (
       reservation_id, resource_type, tenant_id, user_id, conversation_id, path_id, labels, principal, idempotency_key, request_hash,
-      provider, model, service_tier, region, tier, vcpu, memory_mib, estimate, price_id, reserved_usd, caps, on_expiry,
+      provider, model, service_tier, region, tier, vcpu, memory_mib, estimate, price_id, priced_model, reserved_usd, caps, on_expiry,
       created_at, granted_at, expires_at, quota_period_ids, periods_end_at)
     select i.reservation_id, i.resource_type, i.tenant_id, i.user_id, i.conversation_id, i.path_id, coalesce(i.labels, '{}'),
            i.principal, i.idempotency_key, i.request_hash,
-           i.provider, i.model, i.service_tier, i.region, i.tier, i.vcpu, i.memory_mib, i.estimate, i.price_id, v_granted[i.ordinality],
+           i.provider, i.model, i.service_tier, i.region, i.tier, i.vcpu, i.memory_mib, i.estimate, i.price_id, i.priced_model, v_granted[i.ordinality],
            case when v_units[i.ordinality] is not null then jsonb_build_object(i.caps_name, v_units[i.ordinality]) end,
            i.on_expiry, v_now, v_now, v_now + make_interval(secs => case when i.ttl_beyond_units is null or v_units[i.ordinality] is null then i.ttl_seconds
              else i.ttl_beyond_units + v_units[i.ordinality] end),

@@ -14,21 +14,23 @@ begin
     insert into copilot_internal.llm_cost_records (
       cost_record_id, reservation_id, tenant_id, user_id, conversation_id, path_id, labels, provider, model, service_tier, region, usage,
       input_tokens, output_tokens, input_cost_usd, output_cost_usd, total_cost_usd, price_id, estimated, late, overrun, corrects,
-      cached, streaming, quota_period_ids, occurred_at, booked_at, recorded_at)
+      cached, streaming, quota_period_ids, occurred_at, booked_at, recorded_at, priced_at, priced_model, reserved_usd, estimate_reason)
     select p_reversal_id, reservation_id, tenant_id, user_id, conversation_id, path_id, labels, provider, model, service_tier, region,
            copilot_internal.negate_usage(usage), -input_tokens, -output_tokens, -input_cost_usd, -output_cost_usd, -total_cost_usd,
-           price_id, estimated, late, overrun, cost_record_id, cached, streaming, p_quota_period_ids, occurred_at, booked_at, p_now
+           price_id, estimated, late, overrun, cost_record_id, cached, streaming, p_quota_period_ids, occurred_at, booked_at, p_now,
+           priced_at, priced_model, reserved_usd, estimate_reason
     from copilot_internal.llm_cost_records
     where cost_record_id = p_cost_record_id and recorded_at >= p_recorded_at;
   else
     insert into copilot_internal.e2b_cost_records (
       cost_record_id, reservation_id, execution_context_id, tenant_id, user_id, conversation_id, path_id, labels, sandbox_id, tier, region,
       vcpu, memory_mib, usage, execution_time_seconds, cpu_core_seconds, memory_gb_seconds, disk_io_gb, network_io_gb, total_cost_usd,
-      price_id, estimated, late, overrun, corrects, sandbox_status, operation_type, quota_period_ids, occurred_at, booked_at, recorded_at)
+      price_id, estimated, late, overrun, corrects, sandbox_status, operation_type, quota_period_ids, occurred_at, booked_at, recorded_at,
+      priced_at, reserved_usd, estimate_reason)
     select p_reversal_id, reservation_id, execution_context_id, tenant_id, user_id, conversation_id, path_id, labels, sandbox_id, tier, region,
            vcpu, memory_mib, copilot_internal.negate_usage(usage), -execution_time_seconds, -cpu_core_seconds, -memory_gb_seconds,
            -disk_io_gb, -network_io_gb, -total_cost_usd, price_id, estimated, late, overrun, cost_record_id, sandbox_status, operation_type,
-           p_quota_period_ids, occurred_at, booked_at, p_now
+           p_quota_period_ids, occurred_at, booked_at, p_now, priced_at, reserved_usd, estimate_reason
     from copilot_internal.e2b_cost_records
     where cost_record_id = p_cost_record_id and recorded_at >= p_recorded_at;
   end if;

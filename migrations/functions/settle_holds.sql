@@ -53,18 +53,22 @@ begin
   end if;
   insert into copilot_internal.llm_cost_records (
     cost_record_id, reservation_id, tenant_id, user_id, conversation_id, path_id, labels, provider, model, service_tier, region,
-    total_cost_usd, price_id, estimated, quota_period_ids, occurred_at, booked_at, recorded_at)
+    total_cost_usd, price_id, estimated, quota_period_ids, occurred_at, booked_at, recorded_at,
+    priced_at, priced_model, reserved_usd, estimate_reason)
   select r.cost_record_id, r.reservation_id, r.tenant_id, r.user_id, r.conversation_id, r.path_id, r.labels, r.provider, r.model,
-         r.service_tier, r.region, r.reserved_usd, r.price_id, true, r.quota_period_ids, r.granted_at, r.granted_at, p_now
+         r.service_tier, r.region, r.reserved_usd, r.price_id, true, r.quota_period_ids, r.granted_at, r.granted_at, p_now,
+         r.created_at, r.priced_model, r.reserved_usd, 'lapse'
   from unnest(v_charged) c
   cross join lateral (select r.* from copilot_internal.reservations r where r.reservation_id = c.reservation_id offset 0) r
   where r.resource_type = 'llm';
   insert into copilot_internal.e2b_cost_records (
     cost_record_id, reservation_id, tenant_id, user_id, conversation_id, path_id, labels, tier, region, vcpu, memory_mib, usage,
-    execution_time_seconds, total_cost_usd, price_id, estimated, quota_period_ids, occurred_at, booked_at, recorded_at)
+    execution_time_seconds, total_cost_usd, price_id, estimated, quota_period_ids, occurred_at, booked_at, recorded_at,
+    priced_at, reserved_usd, estimate_reason)
   select r.cost_record_id, r.reservation_id, r.tenant_id, r.user_id, r.conversation_id, r.path_id, r.labels, r.tier, r.region,
          r.vcpu, r.memory_mib, jsonb_strip_nulls(jsonb_build_object('seconds', g.seconds)), g.seconds::numeric,
-         r.reserved_usd, r.price_id, true, r.quota_period_ids, r.granted_at, r.granted_at, p_now
+         r.reserved_usd, r.price_id, true, r.quota_period_ids, r.granted_at, r.granted_at, p_now,
+         r.created_at, r.reserved_usd, 'lapse'
   from unnest(v_charged) c
   cross join lateral (select r.* from copilot_internal.reservations r where r.reservation_id = c.reservation_id offset 0) r
   -- The seconds that are charged are those that were granted.

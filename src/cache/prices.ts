@@ -1,9 +1,15 @@
 import { LRUCache } from 'lru-cache'
 import type { Db } from '../db/connection.ts'
 import { toProblem } from '../db/faults.ts'
-import { findE2bPrices, findModelPrices, listPricedModels, readPriceEdition, type PricesThen } from '../db/prices.ts'
+import {
+  findE2bPrices,
+  findModelPrices,
+  listPricedModels,
+  readPriceEdition,
+  type NamedPrice,
+  type PricesThen,
+} from '../db/prices.ts'
 import type { E2bPrice } from '../domain/e2b.ts'
-import type { ModelPrice } from '../domain/price.ts'
 import type { SharedCache } from './shared.ts'
 
 const NAMES_MAX = 5_000
@@ -25,7 +31,7 @@ export const PRICES_CHANGED = 'purser:prices-changed'
  */
 export type PriceCache = {
   /** All versions of what the name means, of one provider or of all; empty where nobody knows it. */
-  model(provider: string | null, model: string): Promise<ModelPrice[]>
+  model(provider: string | null, name: string): Promise<NamedPrice[]>
   e2b(tier: string, region: string): Promise<E2bPrice[]>
   /** All models that have a price, for a hint to who misspelt one. */
   names(): Promise<{ provider: string; model: string }[]>
@@ -40,7 +46,7 @@ export function openPriceCache(db: Db, shared: SharedCache): PriceCache {
     prices: await listPricedModels(db),
   }))
   return {
-    model: cached(edition, shared, 'model', ([provider, model]) => findModelPrices(db, provider ?? null, model ?? '')),
+    model: cached(edition, shared, 'name', ([provider, name]) => findModelPrices(db, provider ?? null, name ?? '')),
     e2b: cached(edition, shared, 'e2b', ([tier, region]) => findE2bPrices(db, tier ?? '', region ?? '')),
     names: () => names(),
     changed: async () => {

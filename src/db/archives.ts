@@ -165,6 +165,16 @@ export async function deleteSettled(db: Db, days: number, rowsMax: number): Prom
   return rows[0]!.deleted
 }
 
+/**
+ * Copies what reservations say of the price of lines of an early release, at most so many lines; answers how many it looked
+ * at, 0 once all are done.
+ */
+export async function keepLineFacts(db: Db, rowsMax: number): Promise<number> {
+  const { rows } = await sql<{ looked: number }>`
+    select copilot_internal.keep_line_facts(${rowsMax}) as looked`.execute(db)
+  return rows[0]!.looked
+}
+
 /** How many reservations delete_settled() would delete. */
 export async function countSettled(db: Db, days: number): Promise<number> {
   const { rows } = await sql<{ settled: string }>`

@@ -19,8 +19,16 @@ export type Correction = {
   reason: string
 }
 
-/** The reversal and the successor; or why there are none: `successor` is what stands instead of the line already. */
-export type Corrected = { lines: RecordJson[] } | { unknown: true } | { unpriced: true } | { successor: string | null }
+/**
+ * The reversal and the successor; or why there are none. `successor` is what stands instead of the line already; `undated`
+ * lines no longer say when they were priced.
+ */
+export type Corrected =
+  | { lines: RecordJson[] }
+  | { unknown: true }
+  | { unpriced: true }
+  | { undated: true }
+  | { successor: string | null }
 
 /**
  * Replaces a line of cost by its reversal and the real cost, once; safe to send again with the same ids.

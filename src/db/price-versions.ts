@@ -109,7 +109,7 @@ export async function listModelVersions(
       'price_id', m.price_id, 'provider', m.provider, 'model', m.model,
       'aliases', (
         select coalesce(json_agg(a.alias order by a.alias), '[]') from copilot_internal.model_aliases a
-        where a.provider = m.provider and a.model = m.model),
+        where a.provider = m.provider and a.model = m.model and (a.expires_at is null or a.expires_at > clock.now)),
       'effective_date', m.effective_date, 'expires_at', m.expires_at, 'source', m.source, 'status', s.status,
       'usd_per_mtok', m.usd_per_mtok, 'usd_per_unit', m.usd_per_unit, 'long_context', m.long_context,
       'modifiers', m.modifiers) as price
@@ -120,7 +120,8 @@ export async function listModelVersions(
       and (${provider}::text is null or m.provider = ${provider})
       and (${model}::text is null or m.model = ${model} or exists (
         select from copilot_internal.model_aliases a
-        where a.provider = m.provider and a.model = m.model and a.alias = ${model}))
+        where a.provider = m.provider and a.model = m.model and a.alias = ${model}
+          and (a.expires_at is null or a.expires_at > clock.now)))
       and (${afterId}::bigint is null or (m.provider, m.model, m.effective_date) > (
         select p.provider, p.model, p.effective_date from copilot_internal.model_pricing p where p.price_id = ${afterId}))
     order by m.provider, m.model, m.effective_date
@@ -176,7 +177,7 @@ function isWanted(
       and (${version}.expires_at is null or ${version}.expires_at > ${at}::timestamptz)))`
 }
 
-/** What the database has of models' prices: versions that are not superseded, and aliases. */
+/** What the database has of models' prices: versions that are not superseded, and what each alias means in the end. */
 export type AllModelPrices = {
   versions: (Omit<NewModelPrice, 'aliases' | 'effective_date' | 'expires_at'> & {
     effective_date: string
@@ -202,7 +203,7 @@ export async function readAllModelPrices(db: Db): Promise<{ at: Date; current: A
         select coalesce(json_agg(json_build_object(
           'provider', a.provider, 'alias', a.alias, 'model', a.model,
           'by_admin', copilot_internal.is_admin_source(a.source))), '[]')
-        from copilot_internal.model_aliases a)) as current`.execute(db)
+        from copilot_internal.model_aliases a where a.expires_at is null)) as current`.execute(db)
   return rows[0]!
 }
 

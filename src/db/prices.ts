@@ -12,24 +12,39 @@ export async function readPriceEdition(db: Db): Promise<number> {
   return Number(rows[0]!.edition)
 }
 
+/** A rate card, with the time in which a name is priced by it: while the card is in force and the name means its model. */
+export type NamedPrice = ModelPrice & {
+  /** RFC 3339, inclusive. */
+  pricesFrom: string
+  /** RFC 3339, exclusive; null: open. */
+  pricesUntil: string | null
+}
+
 /**
- * All versions in force, past and scheduled, of what a name means: a model's own id, else an alias; never a prefix.
- * Without a provider, of every provider that has the name. Oldest first; empty where nobody knows it.
+ * All versions in force, past and scheduled, of what a name means: the model of an alias while that is in force, else the
+ * model of that name, as resolve_model() says; never a prefix. Without a provider, of every provider that has the name.
+ * Empty where nobody knows it.
  */
-export async function findModelPrices(db: Db, provider: string | null, model: string): Promise<PricesThen<ModelPrice>> {
-  const { rows } = await sql<{ edition: string; prices: ModelPrice[] }>`
-    with named as (
-      select m.provider, m.model from copilot_internal.model_pricing m
-      where m.model = ${model} and m.superseded_at is null and (${provider}::text is null or m.provider = ${provider})
-      union
-      select a.provider, a.model from copilot_internal.model_aliases a
-      where a.alias = ${model} and (${provider}::text is null or a.provider = ${provider})
-        and not exists (
-          select from copilot_internal.model_pricing m
-          where m.provider = a.provider and m.model = ${model} and m.superseded_at is null)
+export async function findModelPrices(db: Db, provider: string | null, name: string): Promise<PricesThen<NamedPrice>> {
+  const { rows } = await sql<{ edition: string; prices: NamedPrice[] }>`
+    with aliases as (
+      select a.provider, a.model, tstzrange(a.effective_date, a.expires_at) as meant
+      from copilot_internal.model_aliases a
+      where a.alias = ${name} and (${provider}::text is null or a.provider = ${provider})
+    ), named as (
+      select a.provider, a.model, a.meant from aliases a
+      union all
+      select own.provider, ${name}, u.meant
+      from (
+        select distinct m.provider from copilot_internal.model_pricing m
+        where m.model = ${name} and m.superseded_at is null and (${provider}::text is null or m.provider = ${provider})
+      ) own
+      cross join lateral unnest('{(,)}'::tstzmultirange - coalesce(
+        (select range_agg(a.meant) from aliases a where a.provider = own.provider), '{}')) u(meant)
     )
     select n.edition::text, coalesce((
       select json_agg(json_build_object(
+        'pricesFrom', lower(priced.during), 'pricesUntil', upper(priced.during),
         'priceId', m.price_id::text, 'provider', m.provider, 'model', m.model, 'effectiveDate', m.effective_date, 'expiresAt', m.expires_at,
         'source', m.source, 'usdPerMtok', m.usd_per_mtok, 'usdPerUnit', m.usd_per_unit, 'modifiers', m.modifiers,
         'longContext', case when m.long_context is not null then json_build_object(
@@ -37,7 +52,9 @@ export async function findModelPrices(db: Db, provider: string | null, model: st
         order by m.effective_date)
       from named
       join copilot_internal.model_pricing m
-        on m.provider = named.provider and m.model = named.model and m.superseded_at is null), '[]') as prices
+        on m.provider = named.provider and m.model = named.model and m.superseded_at is null
+      cross join lateral (select tstzrange(m.effective_date, m.expires_at) * named.meant as during) priced
+      where not isempty(priced.during)), '[]') as prices
     from copilot_internal.price_edition n`.execute(db)
   return pricesThen(rows)
 }

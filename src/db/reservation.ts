@@ -10,6 +10,8 @@ export type StoredReservation = {
   labels: Record<string, string>
   provider: string | null
   model: string | null
+  /** The model whose card priced the hold; null where the caller gave the amount. */
+  priced_model: string | null
   service_tier: string | null
   region: string | null
   tier: string | null

@@ -34,6 +34,8 @@ export type ReserveItem = {
   on_expiry: 'release' | 'charge'
   ttl_seconds: number
   ttl_beyond_units?: number
+  /** The model that the name means now; null where the caller gives the amount. */
+  priced_model?: string
 }
 
 /** The order of the SQL type. */
@@ -63,6 +65,7 @@ const ITEM_COLUMNS = [
   'on_expiry',
   'ttl_seconds',
   'ttl_beyond_units',
+  'priced_model',
 ] as const satisfies (keyof ReserveItem)[]
 
 /** A balance at the moment of a decision about one item: its place among the batch's balances, spent and reserved then. */

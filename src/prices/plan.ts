@@ -120,13 +120,16 @@ function planModel(plan: Plan, cards: PriceVersion[], known: CurrentVersion[], s
   }
 }
 
-/** Aliases go out with a version of their model: one that is published anyway, or one that is there already. */
+/**
+ * Aliases go out with the first version of their model, whose date is that of a name without any meaning before: the one
+ * that is there already, or else the first that is published.
+ */
 function planAliases(plan: Plan, wanted: readonly PriceVersion[], current: CurrentPrices): void {
   const key = (provider: string, name: string) => `${provider} ${name}`
   const meant = new Map(current.aliases.map((alias) => [key(alias.provider, alias.alias), alias]))
   const models = new Set([...current.versions, ...plan.publish].map(nameOf))
-  const published = new Map(plan.publish.map((card, index) => [nameOf(card), index]))
-  const there = new Map(current.versions.map((version) => [nameOf(version), version]))
+  const published = Map.groupBy(plan.publish.keys(), (index) => nameOf(plan.publish[index]!))
+  const there = new Map(current.versions.map((version) => [nameOf(version), version] as const).toReversed())
   for (const { provider, model, source, aliases = [] } of wanted) {
     const fresh = aliases.filter((alias) => {
       const now = meant.get(key(provider, alias))
@@ -134,12 +137,13 @@ function planAliases(plan: Plan, wanted: readonly PriceVersion[], current: Curre
         alias.length <= NAME_LENGTH_MAX && !models.has(key(provider, alias)) && now?.model !== model && !now?.by_admin
       )
     })
-    const index = published.get(key(provider, model))
-    const version = there.get(key(provider, model))
-    if (fresh.length === 0 || (index === undefined && version === undefined)) continue
+    const indexes = published.get(key(provider, model)) ?? []
+    const first = there.get(key(provider, model)) ?? plan.publish[indexes[0]!]
+    if (fresh.length === 0 || first === undefined) continue
     plan.aliases += fresh.length
-    if (index !== undefined) plan.publish[index] = { ...plan.publish[index]!, aliases: fresh }
-    else plan.publish.push({ ...version!, source, aliases: fresh })
+    const index = indexes.find((one) => isSameTime(plan.publish[one]!.effective_date, first.effective_date))
+    if (index === undefined) plan.publish.push({ ...first, source, aliases: fresh })
+    else plan.publish[index] = { ...plan.publish[index]!, aliases: fresh }
   }
 }
 

@@ -63,7 +63,15 @@ export const ModelPriceBody = Type.Object(
   {
     provider: Id,
     model: Id,
-    aliases: Type.Optional(Type.Array(Id, { maxItems: 100, uniqueItems: true })),
+    aliases: Type.Optional(
+      Type.Array(Id, {
+        maxItems: 100,
+        uniqueItems: true,
+        description:
+          'Other names of the model. A new name counts from effective_date; one that means another model moves now, or ' +
+          'at effective_date if that is later. What was held or booked before keeps its model.',
+      }),
+    ),
     effective_date: EffectiveDate,
     expires_at: Type.Optional(Nullable(Time)),
     source: Type.Optional(Source),

@@ -18,7 +18,8 @@ export type CorrectDeps = PriceDeps & { status: StatusCache; enforcement: Enforc
 /**
  * Replaces a line of cost by two new ones, its full reversal and the real cost, in the periods of the line; once.
  *
- * Priced at the line's own moment. With `cost_usd` the line's quantities stay as they were.
+ * Priced at the line's own moment. With `cost_usd` the line's quantities stay as they were. A line of an early release that
+ * no longer says when it was priced takes `cost_usd` only.
  * @throws not_found; record_corrected for a line that was corrected before, and for a reversal; price_not_found; invalidRequest.
  */
 export async function correct(
@@ -45,6 +46,7 @@ export async function correct(
   const outcome = await send(deps, actor, correction)
   if ('unknown' in outcome) throw notFound(id)
   if ('successor' in outcome) throw alreadyCorrected(id, outcome.successor)
+  if ('undated' in outcome) throw undated(body)
   if ('unpriced' in outcome) throw await unpriced(deps, line, correction)
   deps.status.dropTouched([line])
   return { data: outcome.lines.map(recordAnswer) }
@@ -112,6 +114,12 @@ function alreadyCorrected(id: string, successorId: string | null): Problem {
       ? `Cost record ${id} is the reversal of another one. Nothing was booked.`
       : `Cost record ${id} has been corrected already, by ${successorId}. Nothing was booked; correct that one.`,
   )
+}
+
+function undated(body: CorrectBody): Problem {
+  const pointer = body.usage === undefined ? '/provider_usage' : '/usage'
+  const message = 'cannot be priced: this old record does not say when it was priced. Give cost_usd instead'
+  return invalidRequest([{ pointer, message }])
 }
 
 async function unpriced(deps: CorrectDeps, line: RecordJson, correction: Correction): Promise<Problem> {

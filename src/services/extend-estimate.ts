@@ -49,7 +49,9 @@ function measureOfReservation(stored: StoredReservation): Measure {
 
 async function totalOfModelCall(deps: PriceDeps, stored: StoredReservation, tokens: number): Promise<Total> {
   const at = new Date(stored.created_at)
-  const price = await findPrice(deps, { provider: stored.provider!, model: stored.model!, at }, '/estimate')
+  // Not by the name that was asked for: an alias may mean another model by now.
+  const model = stored.priced_model ?? stored.model!
+  const price = await findPrice(deps, { provider: stored.provider!, model, at }, '/estimate')
   const { input_tokens: inputTokens, max_web_searches: maxWebSearches = 0 } = stored.estimate as {
     input_tokens: number
     max_web_searches?: number

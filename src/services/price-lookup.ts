@@ -13,14 +13,8 @@ export type PriceDeps = { db: Db; prices: PriceCache; clock: DatabaseClock }
 const NEAR_MAX = 5
 export const DEFAULT_REGION = 'us-east-1'
 
-/** The version that runs at a moment; versions of one thing never overlap. */
-export function versionAt<Price extends { effectiveDate: string; expiresAt: string | null }>(
-  versions: Price[],
-  at: Date,
-): Price | undefined {
-  return versions.findLast(
-    ({ effectiveDate, expiresAt }) => new Date(effectiveDate) <= at && (expiresAt === null || at < new Date(expiresAt)),
-  )
+function isWithin(at: Date, from: string, until: string | null): boolean {
+  return new Date(from) <= at && (until === null || at < new Date(until))
 }
 
 /**
@@ -35,7 +29,7 @@ export async function findPrice(
 ): Promise<ModelPrice> {
   const versions = await deps.prices.model(provider ?? null, model)
   onlyProvider(model, versions, pointer)
-  const price = versionAt(versions, at)
+  const price = versions.findLast(({ pricesFrom, pricesUntil }) => isWithin(at, pricesFrom, pricesUntil))
   if (price !== undefined) return price
   throw await modelNotPriced(deps, provider ?? null, model)
 }
@@ -49,7 +43,7 @@ export async function findProvider(deps: PriceDeps, model: string, pointer: stri
   return onlyProvider(model, await deps.prices.model(null, model), pointer)
 }
 
-function onlyProvider(model: string, versions: ModelPrice[], pointer: string): string | null {
+function onlyProvider(model: string, versions: readonly ModelPrice[], pointer: string): string | null {
   const providers = [...new Set(versions.map((version) => version.provider))]
   if (providers.length > 1) {
     throw invalidRequest([
@@ -94,7 +88,7 @@ export async function priceSandboxRun(
   pointer: string,
 ): Promise<E2bRunCost & { price: E2bPrice; costUsd: Usd }> {
   const versions = await deps.prices.e2b(tier, region)
-  const price = versionAt(versions, startedAt)
+  const price = versions.findLast(({ effectiveDate, expiresAt }) => isWithin(startedAt, effectiveDate, expiresAt))
   if (price === undefined) throw await sandboxNotPriced(deps, tier, region)
   const size = vcpu === undefined || memoryMib === undefined ? null : { vcpu, memoryMib }
   const { costUsd, ...run } = costOfE2bRun(versions, size, { startedAt, seconds })

@@ -1,5 +1,6 @@
 import { uuidv7 } from 'uuidv7'
 import type { Actor } from '../db/audit.ts'
+import { keepLineFacts } from '../db/archives.ts'
 import type { Db } from '../db/connection.ts'
 import { correctRecord } from '../db/correct-record.ts'
 import { readRatedPage, readRerateStart, type RatedLine, type RerateFilter } from '../db/rerate.ts'
@@ -54,6 +55,8 @@ export async function rerate(
     undecided: 0,
     difference_usd: decimal(0),
   }
+  // Lines of an early release do not say when they were priced.
+  while ((await keepLineFacts(db, PAGE_ROWS)) > 0);
   const recordedUntil = await readRerateStart(db)
   for (const resourceType of ['llm', 'e2b'] as const) {
     let after: string | null = null

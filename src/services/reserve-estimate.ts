@@ -22,6 +22,8 @@ export type ReserveEstimate = {
   about: {
     provider?: string
     model?: string
+    /** The model that the name means now. */
+    priced_model?: string
     service_tier?: string | null
     region?: string | null
     tier?: string
@@ -95,6 +97,7 @@ async function estimateModelCall(deps: PriceDeps, llm: LlmRequest): Promise<Rese
     about: {
       provider: price.provider,
       model: llm.model,
+      priced_model: price.model,
       service_tier: llm.service_tier ?? null,
       region: llm.region ?? null,
       estimate: {

@@ -13,6 +13,7 @@ import {
   dropPartition,
   findArchive,
   finishRestore,
+  keepLineFacts,
   listExpiredPartitions,
   listOutdatedArchives,
   listUncarriedArchives,
@@ -79,6 +80,10 @@ export async function planRetention(retention: Retention): Promise<RetentionRepo
 export async function keepRetention(retention: Retention, signal: AbortSignal): Promise<RetentionReport> {
   const report: RetentionReport = { archived: [], deleted_files: [], deleted_settled: 0, deleted_events: 0 }
   await carryArchives(retention.db)
+  for (let looked = 1; looked > 0;) {
+    if (signal.aborted) return report
+    looked = await keepLineFacts(retention.db, SETTLED_ROWS_MAX)
+  }
   for (let deleted = 1; deleted > 0 && !signal.aborted;) {
     deleted = await deleteSettled(retention.db, retention.reservationDays, SETTLED_ROWS_MAX)
     report.deleted_settled += deleted

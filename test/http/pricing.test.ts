@@ -322,3 +322,26 @@ t.test('a scheduled price counts from its date on, without anyone telling', asyn
   await reserve(late, 'scheduled')
   t.equal(await inputUsd(late, 'scheduled'), 2)
 })
+
+t.test('an alias that moves re-prices no hold in flight, in no instance', async (t) => {
+  const named = { provider: 'maker', model: 'sliding', input_tokens: 2_000_000, max_output_tokens: 0 }
+  const hold = (of: Service) =>
+    of.call('POST', '/v1/reservations', { resource_type: 'llm', tenant_id: 'sliding', llm: named })
+  const one = { aliases: ['sliding'], usd_per_mtok: { input: 1, output: 1 } }
+  t.match((await publish(card('sliding-1', 1, one))).json, { aliases: ['sliding'] })
+  const held = await hold(service)
+  t.match(held, { status: 201, json: { reserved_usd: 2 } })
+  const other40 = { aliases: ['sliding'], usd_per_mtok: { input: 40, output: 40 } }
+  t.match((await publish(card('sliding-2', 40, other40))).json, { aliases: ['sliding'] })
+  t.same((await list('model=sliding-1'))[0].aliases, [], 'the name means one model')
+  t.same(
+    (await list('model=sliding')).map(({ model }: { model: string }) => model),
+    ['sliding-2'],
+  )
+  for (const each of [service, other, apart]) await until(async () => (await hold(each)).status === 429)
+  const path = `/v1/reservations/${held.json.reservation_id}`
+  const extended = await service.call('POST', `${path}/extend`, { estimate: { max_output_tokens: 1_000_000 } })
+  t.match(extended, { status: 200, json: { reserved_usd: 3 } }, 'a longer one counts the model that it was made for')
+  const committed = await service.call('POST', `${path}/commit`, { usage: { input_tokens: 2_000_000 } })
+  t.match(committed, { status: 200, json: { cost_usd: 2, overrun_usd: 0, price_id: held.json.price_id } })
+})

@@ -313,8 +313,12 @@ t.test('aliases come along, move, and stay where an administrator put them', asy
       },
     ])
   const meaning = async (alias: string) =>
-    (await pool.query<{ model: string }>('select model from copilot_internal.model_aliases where alias = $1', [alias]))
-      .rows[0]?.model
+    (
+      await pool.query<{ model: string }>(
+        `select copilot_internal.resolve_model('openai', $1, copilot_internal.clock_now()) as model`,
+        [alias],
+      )
+    ).rows[0]?.model
   t.equal((await sync({ feed: feed(['named-a', 'gpt-4']) })).aliases, 1, 'a model with a card of its own is no alias')
   t.equal(await meaning('named-a'), 'named-1')
   t.match(await sync({ feed: feed(['named-a', 'named-b']) }), { added: [], aliases: 1 })

@@ -26,10 +26,40 @@ const inFunction = (name: string, text: string, put = '') => ({
   put,
 })
 
+const ALIASES = 'test/sql/aliases.test.ts'
+const LINES = 'test/sql/standalone-lines.test.ts'
 const TENANT_READS = 'test/db/tenant-reads.test.ts'
 const ROLES = 'test/sql/roles.test.ts'
 
 export const GUARDS: Guard[] = [
+  {
+    name: 'move of an alias',
+    why: 'an alias that moves prices holds in flight and past records anew',
+    ...inFunction(
+      'set_model_aliases',
+      'then greatest(v_new.effective_date, p_now) else',
+      'then v_new.effective_date else',
+    ),
+    tests: [ALIASES],
+  },
+  {
+    name: 'name taken by a model',
+    why: 'a model that takes the name of an alias prices what was held by it anew',
+    ...inFunction('set_model_aliases', 'greatest(min(m.effective_date), p_now)', 'min(m.effective_date)'),
+    tests: [ALIASES],
+  },
+  {
+    name: 'facts of old lines',
+    why: 'a line of an early release loses what priced it with its reservation',
+    ...inFunction('delete_settled', 'where not w.is_done', 'where false'),
+    tests: [LINES],
+  },
+  {
+    name: 'moment of a line',
+    why: 'a correction is priced by the rates of another day',
+    ...inFunction('correct_record', '  v_priced_at := v_line.priced_at;', '  v_priced_at := v_line.occurred_at;'),
+    tests: [LINES],
+  },
   {
     name: 'pinned plan',
     why: 'a hash join locks balances in no order',

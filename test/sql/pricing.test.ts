@@ -314,8 +314,6 @@ t.test('a model is found by its id or an alias, whole, and never by a prefix', a
   for (const name of ['model-5-5', 'model', 'model-5-2026', 'Model-5', 'model-5 ', '']) {
     t.equal(await inputRateAt(name, '2026-01-01Z'), null, name)
   }
-  await publish({ provider: 'p', model: 'model-latest', effective_date: '1970-01-01Z', usd_per_mtok: { input: 7 } })
-  t.equal(await inputRateAt('model-latest', '2026-01-01Z'), '7', 'a card of its own wins over an alias')
 })
 
 t.test('the version in force at a time is the one found, its start inclusive, its end exclusive', async (t) => {
@@ -400,25 +398,6 @@ t.test("an admin's version is superseded by an admin only", async (t) => {
   t.match(await publish(version(1, 'seed')), { superseded: 0, held_back: 1 })
   t.match(await publish(version(3, 'admin')), { superseded: 1 })
   t.equal(await inputRateAt('admins', '2026-02-01Z'), '3')
-})
-
-t.test('an alias moves with the publisher, but not away from an admin', async (t) => {
-  const model = (name: string, source = 'seed') => ({
-    provider: 'p',
-    model: name,
-    source,
-    effective_date: '1970-01-01Z',
-    usd_per_mtok: { input: 1 },
-    aliases: ['moving'],
-  })
-  const target = async () =>
-    (await row<{ model: string }>(`select model from copilot_internal.model_aliases where alias = 'moving'`)).model
-  await publish(model('moving-1'))
-  await publish(model('moving-2'))
-  t.equal(await target(), 'moving-2')
-  await publish(model('moving-3', 'admin'))
-  await publish(model('moving-2'))
-  t.equal(await target(), 'moving-3')
 })
 
 t.test('two publishers at once end as one after the other', async (t) => {

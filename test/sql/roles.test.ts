@@ -50,6 +50,8 @@ const RELATIONS: Record<string, { service: Rights; reader: Rights }> = {
   cost_tail: { service: READ, reader: READ },
   e2b_cost_records: { service: READ, reader: READ },
   e2b_pricing: { service: READ, reader: READ },
+  line_facts: { service: READ, reader: {} },
+  line_facts_walk: { service: READ, reader: {} },
   llm_cost_records: { service: READ, reader: READ },
   model_aliases: { service: READ, reader: READ },
   model_pricing: { service: READ, reader: READ },
@@ -77,6 +79,7 @@ const RELATIONS: Record<string, { service: Rights; reader: Rights }> = {
 const COMMON = [
   ...[
     'e2b_pricing',
+    'line_facts_walk',
     'model_aliases',
     'model_pricing',
     'price_edition',
@@ -102,6 +105,7 @@ const WITH_OWNERS_RIGHTS = [
     'delete_settled',
     'delete_record_keys',
     'delete_told_events',
+    'keep_line_facts',
   ],
   ...['close_cost_partition', 'verify_archive', 'drop_cost_partition', 'carry_archive', 'forget_archive'],
   ...['prepare_restore', 'load_archived_records', 'finish_restore'],
@@ -110,7 +114,14 @@ const WITH_OWNERS_RIGHTS = [
 
 /** What the reader may call: the look-up of prices, and what its reads are made of. */
 const READERS_FUNCTIONS = [
-  ...['get_current_model_pricing', 'find_model_price', 'price_llm_usage', 'price_e2b_usage'],
+  ...[
+    'get_current_model_pricing',
+    'find_model_price',
+    'find_model_card',
+    'resolve_model',
+    'price_llm_usage',
+    'price_e2b_usage',
+  ],
   ...['calculate_llm_cost', 'calculate_e2b_cost', 'get_quota_status', 'clock_now', 'period_bounds', 'billing_date'],
   ...['local_midnight', 'quota_json', 'reservation_json', 'cost_record_json'],
   ...['cost_segments', 'nearest_cost_grain', 'cost_grain_floor', 'archived_between'],

@@ -1,0 +1,32 @@
+-- copy_line_facts: notes beside lines of before 0020 what their reservations say: when they were priced, by which model, what
+-- was held, and why they are estimates. Lines whose reservation is gone are passed over, and so are those noted already.
+create or replace function copilot_internal.copy_line_facts(p_resource_type copilot_internal.resource_type, p_ids uuid[])
+returns void
+language sql volatile
+set search_path = pg_catalog, pg_temp
+as $$
+  insert into copilot_internal.line_facts (cost_record_id, priced_at, priced_model, reserved_usd, estimate_reason)
+  select l.cost_record_id, r.created_at,
+         coalesce(
+           (select m.model from copilot_internal.model_pricing m where m.price_id = l.price_id),
+           case when l.model = r.model
+             then coalesce(r.priced_model, (select m.model from copilot_internal.model_pricing m where m.price_id = r.price_id)) end),
+         r.reserved_usd,
+         case when l.estimated then
+           case when r.status = 'committed' and r.cost_record_id = l.cost_record_id then 'unpriced' else 'lapse' end
+         end::copilot_internal.estimate_reason
+  from unnest(p_ids) u(cost_record_id)
+  cross join lateral (
+    select c.cost_record_id, c.reservation_id, c.model, c.price_id, c.estimated
+    from copilot_internal.llm_cost_records c where p_resource_type = 'llm' and c.cost_record_id = u.cost_record_id
+    union all
+    select c.cost_record_id, c.reservation_id, null, null, c.estimated
+    from copilot_internal.e2b_cost_records c where p_resource_type = 'e2b' and c.cost_record_id = u.cost_record_id
+  ) l
+  cross join lateral (
+    select r.* from copilot_internal.reservations r where r.reservation_id = l.reservation_id offset 0
+  ) r
+  on conflict do nothing
+$$;
+comment on function copilot_internal.copy_line_facts(copilot_internal.resource_type, uuid[]) is
+  'Notes beside old lines what their reservations say of their price.';
