@@ -17,7 +17,7 @@ import type { App } from './http/app-type.ts'
 import { registerAuth } from './http/plugins/auth.ts'
 import { registerDeadline } from './http/plugins/deadline.ts'
 import { registerDrain } from './http/plugins/drain.ts'
-import { registerJson } from './http/plugins/json.ts'
+import { BODY_BYTES_MAX, registerJson } from './http/plugins/json.ts'
 import { registerOpenApi } from './http/plugins/openapi.ts'
 import { registerOptionalBody } from './http/plugins/optional-body.ts'
 import { answerClientError, answerError, registerProblems } from './http/plugins/problems.ts'
@@ -38,7 +38,6 @@ export type AppOptions = {
   logger: FastifyBaseLogger | false
 }
 
-const BODY_BYTES_MAX = 1_048_576
 const PARAM_CHARACTERS_MAX = 500
 /** Who sends slower than this is closed: what is before the body, then all of it. Node looks every second. */
 const HEADERS_MS_MAX = 10_000

@@ -38,7 +38,7 @@ export const ERROR_HELP: Record<ErrorCode, string> = {
   archived:
     'The answer needs records of months that are archived. Ask by tenant, provider, model or tier in whole quarters of an hour (UTC), or have the months restored: npm run costs -- restore.',
   price_exists: 'The model or tier has a version of that date; name its price_id in "replaces" to supersede it.',
-  payload_too_large: 'The body is larger than 1 MiB.',
+  payload_too_large: 'The body is larger than the route takes; the detail says how much that is.',
   uri_too_long: 'A part of the path is too long.',
   unsupported_media_type: 'Send the body as application/json.',
   idempotency_mismatch: 'This Idempotency-Key belongs to another body. Use a new key for a new request.',

@@ -1,4 +1,5 @@
 import Big from 'big.js'
+import { LONG_NUMBER_CHARACTERS } from './json-bounds.ts'
 
 /** A number whose text may say more than a double holds: sixteen digits or more in a row. */
 const LONG_NUMBER = /[0-9.]{16}/
@@ -16,7 +17,9 @@ const DOWN = 0
 export function parseJson(text: string): unknown {
   if (!LONG_NUMBER.test(text)) return JSON.parse(text)
   return JSON.parse(text, (_key, value, { source }) =>
-    typeof value === 'number' && source !== undefined && source.length >= 16 ? exactNumber(value, source) : value,
+    typeof value === 'number' && source !== undefined && source.length >= LONG_NUMBER_CHARACTERS
+      ? exactNumber(value, source)
+      : value,
   )
 }
 

@@ -65,8 +65,10 @@ t.test('what Node would refuse by itself is answered like everything else', asyn
   t.match(expectant, /^HTTP\/1\.1 200 [^]*\r\nx-request-id: [0-9a-f-]{36}\r\n/)
 })
 
-t.test('sizes are bounded: the body, the headers, a part of the path', async (t) => {
+t.test('sizes are bounded: the body by its route, the headers, a part of the path', async (t) => {
   const cases: [string, Promise<{ status: number; json: { code: string } }>, number, string][] = [
+    ['a body of few fields', service.call('POST', '/v1/api-keys', `"${'x'.repeat(65_535)}"`), 413, 'payload_too_large'],
+    ['one that just fits', service.call('POST', '/v1/api-keys', `"${'x'.repeat(65_534)}"`), 400, 'invalid_request'],
     ['body', service.call('POST', '/v1/reservations', `"${'x'.repeat(1_048_577)}"`), 413, 'payload_too_large'],
     ['header', service.call('GET', '/v1/quotas', undefined, { 'x-long': 'x'.repeat(17_000) }), 400, 'invalid_request'],
     ['query', service.call('GET', `/v1/quotas?tenant_id=${'x'.repeat(17_000)}`), 400, 'invalid_request'],

@@ -73,6 +73,26 @@ t.test('who may be believed about an address is named: others cannot choose thei
   t.same(await statuses(33, () => from(behind, '198.51.100.7, 10.9.9.9')), { 401: 30, 429: 3 }, 'the last hop counts')
 })
 
+t.test('a body that cannot be read counts as a request', async (t) => {
+  const service = await startService(t, database.url, { PURSER_RATE_LIMIT_DECISIONS: '9' })
+  const key = await service.keyFor('service')
+  const xml = { ...key, 'content-type': 'application/xml' }
+  const bodies: [body: string, headers: Record<string, string>, status: number][] = [
+    ['{', key, 400],
+    ['['.repeat(1_000_000), key, 400],
+    ['x'.repeat(2_000_000), key, 413],
+    ['<a/>', xml, 415],
+  ]
+  for (let n = 0; n < 9; n += 1) {
+    const [body, headers, status] = bodies[n % bodies.length]!
+    t.equal((await service.call('POST', '/v1/reservations', body, headers)).status, status)
+  }
+  for (const [body, headers] of bodies) {
+    const answer = await service.call('POST', '/v1/reservations', body, headers)
+    t.match(answer, { status: 429, json: { code: 'rate_limited' } })
+  }
+})
+
 t.test('the routes of a group share its limit, in one process and over several', async (t) => {
   const redis = await startRedis(t)
   const settings = { PURSER_RATE_LIMIT_READS: '10', REDIS_URL: redis.url }

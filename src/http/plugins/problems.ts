@@ -3,17 +3,19 @@ import type { Socket } from 'node:net'
 import type { FastifyError, FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import { toProblem as databaseProblem } from '../../db/faults.ts'
 import { ERRORS, invalidRequest, Problem, type ErrorCode } from '../../errors.ts'
+import { BODY_BYTES_MAX } from './json.ts'
 import { fieldErrors } from './validation.ts'
 
 /** Fastify's own errors that a caller can cause. */
 const FASTIFY_CODES: Record<string, [ErrorCode, string]> = {
-  FST_ERR_CTP_BODY_TOO_LARGE: ['payload_too_large', 'The body is larger than 1 MiB'],
   FST_ERR_CTP_INVALID_MEDIA_TYPE: ['unsupported_media_type', 'Send the body as application/json'],
   FST_ERR_CTP_INVALID_CONTENT_LENGTH: ['invalid_request', 'content-length does not fit the body'],
   FST_ERR_CTP_EMPTY_JSON_BODY: ['invalid_request', 'The body is empty; send a JSON object'],
   FST_ERR_BAD_URL: ['invalid_request', 'The path is not valid percent-encoded UTF-8'],
   FST_ERR_MAX_PARAM_LENGTH: ['uri_too_long', 'A part of the path is too long'],
 }
+
+const TOO_LARGE = 'FST_ERR_CTP_BODY_TOO_LARGE'
 
 /** Node's own errors about what is no request yet. */
 const CLIENT_ERRORS: Record<string, string> = {
@@ -51,7 +53,7 @@ export function registerProblems(app: FastifyInstance): void {
 
 /** Also for what Fastify refuses before it knows the route. */
 export function answerError(error: FastifyError, request: FastifyRequest, reply: FastifyReply): void {
-  const problem = toProblem(error)
+  const problem = error.code === TOO_LARGE ? tooLarge(request, error) : toProblem(error)
   if (problem.code === 'payload_too_large') readOn(request, reply)
   // In an overload the line of the request says enough: a stack for each would make it worse.
   if (ERRORS[problem.code].status >= 500 && problem.code !== 'overloaded')
@@ -85,6 +87,13 @@ export function answerClientError(error: Error & { code?: string }, socket: Sock
       body,
     ].join('\r\n'),
   )
+}
+
+function tooLarge(request: FastifyRequest, cause: FastifyError): Problem {
+  const kib = (request.routeOptions.bodyLimit ?? BODY_BYTES_MAX) / 1024
+  return new Problem('payload_too_large', `The body is larger than ${kib} KiB, which is all that this route takes`, {
+    cause,
+  })
 }
 
 function bodyOf(problem: Problem, requestId: string): object {

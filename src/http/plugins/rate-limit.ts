@@ -49,7 +49,8 @@ export async function registerRateLimit(
   const off = { 'x-ratelimit-limit': false, 'x-ratelimit-remaining': false, 'x-ratelimit-reset': false }
   await app.register(rateLimit, {
     global: false,
-    hook: 'preValidation',
+    // After auth, before the body: one that can't be read counts too.
+    hook: 'onRequest',
     timeWindow: WINDOW_MS,
     store: Store,
     keyGenerator: (request) => `${request.principal.id} `,

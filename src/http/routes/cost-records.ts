@@ -9,7 +9,7 @@ export function costRecordRoutes(app: App, services: Services): void {
   app.post(
     '/v1/cost-records',
     {
-      config: { roles: CALLERS, limit: 'decisions' },
+      config: { roles: CALLERS, limit: 'decisions', body: 'bulk' },
       schema: {
         tags: ['costs'],
         operationId: 'record',

@@ -8,7 +8,7 @@ export function estimateRoutes(app: App, services: Services): void {
   app.post(
     '/v1/estimates',
     {
-      config: { roles: CALLERS, limit: 'decisions' },
+      config: { roles: CALLERS, limit: 'decisions', body: 'text' },
       schema: {
         tags: ['reservations'],
         operationId: 'estimate',

@@ -49,7 +49,7 @@ export function pricingRoutes(app: App, services: Services): void {
   app.post(
     '/v1/pricing/models',
     {
-      config: { roles: ADMINS, limit: 'admin' },
+      config: { roles: ADMINS, limit: 'admin', body: 'bulk' },
       schema: {
         tags: ['pricing'],
         operationId: 'publishModelPrice',

@@ -98,7 +98,7 @@ export function quotaRoutes(app: App, services: Services): void {
   app.put(
     '/v1/quotas/bulk',
     {
-      config: { roles: ADMINS, limit: 'admin', report: true },
+      config: { roles: ADMINS, limit: 'admin', report: true, body: 'bulk' },
       schema: {
         tags: ['quotas'],
         operationId: 'setQuotas',

@@ -31,7 +31,7 @@ export function reservationRoutes(app: App, services: Services): void {
   app.post(
     '/v1/reservations',
     {
-      config: { roles: CALLERS, limit: 'decisions' },
+      config: { roles: CALLERS, limit: 'decisions', body: 'text' },
       schema: {
         tags: ['reservations'],
         operationId: 'reserve',
@@ -86,7 +86,7 @@ export function reservationRoutes(app: App, services: Services): void {
   app.post(
     '/v1/reservations/check',
     {
-      config: { roles: CALLERS, limit: 'decisions' },
+      config: { roles: CALLERS, limit: 'decisions', body: 'text' },
       schema: {
         tags: ['reservations'],
         operationId: 'check',
