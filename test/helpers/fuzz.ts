@@ -187,6 +187,43 @@ export function spoilValue(value: unknown, random: Random): unknown {
   return copy
 }
 
+const FIRST_MICROS = '-62135596800000000'
+const LAST_MICROS = '253402300799000000'
+const PLACES_IN_CURSORS = [
+  ...[FIRST_MICROS, LAST_MICROS],
+  ...['', '0', '-1', '9'.repeat(17), `-${'9'.repeat(17)}`, '9'.repeat(18), `-${'9'.repeat(18)}`, '9'.repeat(40), '1e3'],
+  ...[
+    'a\u0000b',
+    '\ud800',
+    'x'.repeat(300),
+    '00000000-0000-0000-0000-000000000000',
+    'ffffffff-ffff-ffff-ffff-ffffffffffff',
+  ],
+  ...[null, true, {}, [], ['a'], { a: 1 }, 0, -1, 0.5, 1, 9_007_199_254_740_991, -9_007_199_254_740_991, 1e300],
+]
+const CURSOR_SHAPES: ((place: unknown) => unknown)[] = [
+  (place) => place,
+  (recordedMicros) => ({ recordedMicros, recordId: '01980000-0000-7000-8000-000000000000' }),
+  (recordId) => ({ recordedMicros: '0', recordId }),
+  (fromMicros) => ({ fromMicros, toMicros: LAST_MICROS, place: ['a'] }),
+  (toMicros) => ({ fromMicros: '0', toMicros, place: ['a'] }),
+  (place) => ({ fromMicros: '0', toMicros: '1', place }),
+  (place) => ({ fromMicros: '0', toMicros: '1', place: [place] }),
+  (place) => ({ fromMicros: '0', toMicros: '1', place: [place, place] }),
+]
+
+/** Cursors that no list has made: each shape that one of them knows, with each place where Postgres or a reader may fail. */
+export function forgedCursors(): string[] {
+  const json = CURSOR_SHAPES.flatMap((shape) => PLACES_IN_CURSORS.map((place) => JSON.stringify(shape(place))))
+  const encoded = [...json, '{', 'x', '\u0000', '"\\u0000"'].map((text) => Buffer.from(text).toString('base64url'))
+  return [...encoded, '%', '_', 'ÿ', 'null', Buffer.from([0xff, 0xfe]).toString('base64url')].filter(
+    (cursor) => cursor.length <= CURSOR_CHARACTERS_MAX,
+  )
+}
+
+/** A longer one is refused unread. */
+const CURSOR_CHARACTERS_MAX = 500
+
 /** Whether it is a number by its text, as JSON.rawJSON makes them. */
 export function isRaw(value: object): boolean {
   return 'rawJSON' in value && Object.isFrozen(value)

@@ -6,7 +6,7 @@ import { parse } from 'yaml'
 import { ERRORS } from '../../src/errors.ts'
 import { createDatabase } from '../helpers/database.ts'
 import { setNow } from '../helpers/fake-clock.ts'
-import { isRaw, nastyText, soundValue, spoilValue, type Schema } from '../helpers/fuzz.ts'
+import { forgedCursors, isRaw, nastyText, soundValue, spoilValue, type Schema } from '../helpers/fuzz.ts'
 import { assertHealthy } from '../helpers/integrity.ts'
 import { randomOf, readSeed } from '../helpers/random.ts'
 import { ADMIN_KEY, startService } from '../helpers/service.ts'
@@ -368,6 +368,32 @@ t.test(
     await assertHealthy(t, database.pool)
   },
 )
+
+t.test('a cursor that no list has made is a problem of the caller’s, or begins somewhere', async (t) => {
+  const lists = operations.filter(({ parameters }) => parameters.some(({ name }) => name === 'cursor'))
+  t.ok(lists.length >= 12, `${lists.length} lists`)
+  const quota = await service.call('PUT', '/v1/quotas', { scope: 'platform', period: 'total', limit_usd: 1e6 })
+  const hook = { kind: 'webhook', url: 'https://example.com/hook', types: [] }
+  const endpoint = await service.call('POST', '/v1/webhook-endpoints', hook)
+  t.equal(endpoint.status, 201)
+  const grouped = ['?group_by=tenant&', '?group_by=tenant,day&compare=previous&']
+  const requests = lists.flatMap(({ method, path }) =>
+    (path === '/v1/costs' ? grouped : ['?']).flatMap((query) =>
+      forgedCursors().map((cursor) => ({
+        method,
+        path: `${path.replace('{quota_id}', quota.json.quota_id).replace('{endpoint_id}', endpoint.json.endpoint_id)}${query}cursor=${encodeURIComponent(cursor)}`,
+        headers: admin,
+        body: undefined,
+        wrong: null,
+      })),
+    ),
+  )
+  failures.length = 0
+  const answers = await sendAll(requests)
+  t.same(failures.slice(0, FAILURES_SHOWN), [])
+  const counted = Object.groupBy(answers, (answer) => String(answer?.status))
+  t.same(Object.keys(counted).sort(), ['200', '400'], 'nothing else comes of it')
+})
 
 t.test('a body full of one text or list holds nobody up, and its answer is not longer than itself', async (t) => {
   const size = 1_000_000

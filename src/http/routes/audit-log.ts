@@ -2,11 +2,9 @@ import type { App } from '../app-type.ts'
 import type { Services } from '../../services/index.ts'
 import { AuditEntry, AuditQuery } from '../../schemas/audit.ts'
 import { Page } from '../../schemas/common.ts'
-import { makeCursor, readCursor } from '../cursor.ts'
+import { isRowNumber, makeCursor, readCursor } from '../cursor.ts'
 import { ADMINS } from '../plugins/auth.ts'
 import { answers } from '../problem-responses.ts'
-
-const isAuditId = (value: unknown): value is number => Number.isSafeInteger(value)
 
 export function auditLogRoutes(app: App, services: Services): void {
   app.get(
@@ -25,7 +23,7 @@ export function auditLogRoutes(app: App, services: Services): void {
     },
     async (request, reply) => {
       const { limit = 100, cursor, ...filter } = request.query
-      const { data, next } = await services.listAudit(filter, readCursor(cursor, isAuditId), limit)
+      const { data, next } = await services.listAudit(filter, readCursor(cursor, isRowNumber), limit)
       return reply.send({ data, next_cursor: next === null ? null : makeCursor(next) })
     },
   )

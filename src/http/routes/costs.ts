@@ -7,7 +7,7 @@ import type { RecordPosition } from '../../db/cost-records.ts'
 import type { CostsPosition } from '../../services/costs.ts'
 import { Page } from '../../schemas/common.ts'
 import { CostExportQuery, CostRecord, CostRecordsQuery, Costs, CostsQuery } from '../../schemas/costs.ts'
-import { isUuid, makeCursor, readCursor } from '../cursor.ts'
+import { isMicros, isText, isUuid, makeCursor, readCursor } from '../cursor.ts'
 import { READERS } from '../plugins/auth.ts'
 import { answers } from '../problem-responses.ts'
 
@@ -101,19 +101,15 @@ export function costRoutes(app: App, services: Services): void {
   )
 }
 
-// A little more than the years 0 to 9999 that a query can name, and within what Postgres takes.
-const MICROS = /^(?:[0-9]{1,18}|-[0-9]{1,17})$/
-
 const isObject = (value: unknown): value is Record<string, unknown> => typeof value === 'object' && value !== null
-const isMatch = (pattern: RegExp, value: unknown) => typeof value === 'string' && pattern.test(value)
 
 function isRecordPosition(value: unknown): value is RecordPosition {
-  return isObject(value) && isMatch(MICROS, value['recordedMicros']) && isUuid(value['recordId'])
+  return isObject(value) && isMicros(value['recordedMicros']) && isUuid(value['recordId'])
 }
 
 function isCostsPosition(value: unknown): value is CostsPosition {
-  if (!isObject(value) || !Array.isArray(value['place'])) return false
-  // No key has a NUL: Postgres takes none.
-  const isPart = (part: unknown) => part === null || (typeof part === 'string' && !part.includes('\0'))
-  return isMatch(MICROS, value['fromMicros']) && isMatch(MICROS, value['toMicros']) && value['place'].every(isPart)
+  if (!isObject(value)) return false
+  const { fromMicros, toMicros, place } = value
+  if (!isMicros(fromMicros) || !isMicros(toMicros) || BigInt(fromMicros) > BigInt(toMicros)) return false
+  return Array.isArray(place) && place.every((part) => part === null || isText(part))
 }

@@ -13,11 +13,9 @@ import {
   SyncBody,
 } from '../../schemas/pricing.ts'
 import { actorOf } from '../actor.ts'
-import { makeCursor, readCursor } from '../cursor.ts'
+import { isRowNumber, makeCursor, readCursor } from '../cursor.ts'
 import { ADMINS, READERS } from '../plugins/auth.ts'
 import { answers } from '../problem-responses.ts'
-
-const isPriceId = (value: unknown): value is number => Number.isSafeInteger(value)
 
 const LIST_DESCRIPTION =
   'at: versions in force then. status is as of now. A superseded version is not listed; costs that it priced keep it.'
@@ -41,7 +39,7 @@ export function pricingRoutes(app: App, services: Services): void {
     },
     async (request, reply) => {
       const { limit = 100, cursor, ...query } = request.query
-      const { data, next } = await services.listModelPrices(query, readCursor(cursor, isPriceId), limit)
+      const { data, next } = await services.listModelPrices(query, readCursor(cursor, isRowNumber), limit)
       return reply.send({ data, next_cursor: next === null ? null : makeCursor(next) })
     },
   )
@@ -78,7 +76,7 @@ export function pricingRoutes(app: App, services: Services): void {
     },
     async (request, reply) => {
       const { limit = 100, cursor, ...query } = request.query
-      const { data, next } = await services.listE2bPrices(query, readCursor(cursor, isPriceId), limit)
+      const { data, next } = await services.listE2bPrices(query, readCursor(cursor, isRowNumber), limit)
       return reply.send({ data, next_cursor: next === null ? null : makeCursor(next) })
     },
   )

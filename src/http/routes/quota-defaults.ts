@@ -5,11 +5,9 @@ import { ReasonHeaders } from '../../schemas/audit.ts'
 import { Closed, Cursor, Limit, Page } from '../../schemas/common.ts'
 import { QuotaDefault, QuotaDefaultBody, QuotaDefaultQuery } from '../../schemas/quotas.ts'
 import { actorOf } from '../actor.ts'
-import { makeCursor, readCursor } from '../cursor.ts'
+import { isText, makeCursor, readCursor } from '../cursor.ts'
 import { ADMINS, READERS } from '../plugins/auth.ts'
 import { answers } from '../problem-responses.ts'
-
-const isKey = (value: unknown): value is string => typeof value === 'string'
 
 export function quotaDefaultRoutes(app: App, services: Services): void {
   app.get(
@@ -26,7 +24,7 @@ export function quotaDefaultRoutes(app: App, services: Services): void {
     },
     async (request, reply) => {
       const { limit = 100, cursor } = request.query
-      const { data, next } = await services.listQuotaDefaults(readCursor(cursor, isKey), limit)
+      const { data, next } = await services.listQuotaDefaults(readCursor(cursor, isText), limit)
       return reply.send({ data, next_cursor: next === null ? null : makeCursor(next) })
     },
   )

@@ -14,12 +14,9 @@ import {
   QuotaStatus,
 } from '../../schemas/quotas.ts'
 import { actorOf } from '../actor.ts'
-import { makeCursor, readCursor } from '../cursor.ts'
+import { isMicros, isRowNumber, makeCursor, readCursor } from '../cursor.ts'
 import { ADMINS, ALL_ROLES, READERS } from '../plugins/auth.ts'
 import { answers } from '../problem-responses.ts'
-
-const isMicros = (value: unknown): value is string => typeof value === 'string' && /^-?\d{1,18}$/.test(value)
-const isQuotaId = (value: unknown): value is number => Number.isSafeInteger(value)
 
 export function quotaRoutes(app: App, services: Services): void {
   app.get(
@@ -47,7 +44,12 @@ export function quotaRoutes(app: App, services: Services): void {
     },
     async (request, reply) => {
       const { limit = 100, cursor, ...filter } = request.query
-      const { data, next } = await services.listQuotas(request.principal, filter, readCursor(cursor, isQuotaId), limit)
+      const { data, next } = await services.listQuotas(
+        request.principal,
+        filter,
+        readCursor(cursor, isRowNumber),
+        limit,
+      )
       return reply.send({ data, next_cursor: next === null ? null : makeCursor(next) })
     },
   )
