@@ -4,6 +4,7 @@ import { openPriceCache } from './cache/prices.ts'
 import { openStatusCache } from './cache/quota-status.ts'
 import { openSharedCache } from './cache/shared.ts'
 import { ConfigError, readConfig, type Config } from './config.ts'
+import { readCacheSecret } from './db/cache-secret.ts'
 import { DatabaseClock, readClock } from './db/clock.ts'
 import { connect } from './db/connection.ts'
 import { expireReservations } from './db/expire-reservations.ts'
@@ -87,8 +88,9 @@ async function start(): Promise<number> {
     const patientDb = connect(databaseUrl, { connectionsMax: 4, statementMs: RETENTION_STATEMENT_MS, roles })
     closing.push(() => patientDb.destroy())
 
-    // Who may write to Redis does not know the way into the database; another release may store other forms.
-    const shared = openSharedCache(config.REDIS_URL, `${version} ${databaseUrl}`, (error) =>
+    // Another release may store other forms. A copy of a database has its secret, but is reached by another URL.
+    const sealedFor = `${version} ${databaseUrl} ${await plainly(readCacheSecret(db))}`
+    const shared = openSharedCache(config.REDIS_URL, sealedFor, (error) =>
       log.warn({ err: error }, 'Redis is out of reach; going on without it'),
     )
     closing.push(() => shared.close())

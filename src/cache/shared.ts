@@ -70,7 +70,7 @@ function openCluster(urls: string[]): Cluster {
  * Opens the shared cache on Redis (7 or later), or one that holds nothing where no URL is given.
  *
  * @param redisUrls of one server; or of some nodes of a cluster, separated by commas, with one user, password and scheme.
- * @param secret of the instances that believe each other: equal for those of one release on one database.
+ * @param secret of the instances that believe each other: equal for those of one release on one database, and known to nobody else.
  */
 export function openSharedCache(
   redisUrls: string | undefined,

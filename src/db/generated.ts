@@ -93,6 +93,11 @@ export interface CopilotInternalAuditLog {
   subject: string
 }
 
+export interface CopilotInternalCacheSecret {
+  only_row: Generated<boolean>
+  secret: string
+}
+
 export interface CopilotInternalCombinedCostSummaryByTenant {
   e2b_cost_usd: Numeric | null
   e2b_executions: Int8 | null
@@ -757,6 +762,7 @@ export interface DB {
   'copilot_internal.archived_periods': CopilotInternalArchivedPeriods
   'copilot_internal.audit_head': CopilotInternalAuditHead
   'copilot_internal.audit_log': CopilotInternalAuditLog
+  'copilot_internal.cache_secret': CopilotInternalCacheSecret
   'copilot_internal.combined_cost_summary_by_tenant': CopilotInternalCombinedCostSummaryByTenant
   'copilot_internal.combined_cost_summary_by_tenant_daily': CopilotInternalCombinedCostSummaryByTenantDaily
   'copilot_internal.cost_archives': CopilotInternalCostArchives

@@ -1,5 +1,7 @@
+import { createRequire } from 'node:module'
 import { Redis } from 'ioredis'
 import t, { type Test } from 'tap'
+import { sealWith } from '../../src/cache/seal.ts'
 import { findFreePort } from '../../src/embedded/free-port.ts'
 import { createDatabase } from '../helpers/database.ts'
 import { assertHealthy } from '../helpers/integrity.ts'
@@ -150,7 +152,11 @@ t.test('what stands in Redis as a price never changes an amount, however well fo
   t.not(free, json, 'the forged price differs from the true one')
   const honest = (await apart.call('POST', '/v1/estimates', estimateOf(MODEL))).json
   t.ok(honest.cost_usd > 0)
+  const { version } = createRequire(import.meta.url)('../../package.json') as { version: string }
   const poisons = {
+    'a forged price, sealed by somebody who knows the release and DATABASE_URL': sealWith(
+      `${version} ${database.url}`,
+    ).close(priceKey(MODEL), free, 600),
     'no JSON': '\u0000{[',
     'JSON of another form': '{"price":1}',
     'an empty list': '[]',

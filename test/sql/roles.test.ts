@@ -43,6 +43,7 @@ const RELATIONS: Record<string, { service: Rights; reader: Rights }> = {
   archived_periods: { service: READ, reader: {} },
   audit_head: { service: READ, reader: {} },
   audit_log: { service: READ, reader: {} },
+  cache_secret: { service: READ, reader: {} },
   cost_archives: { service: READ, reader: {} },
   cost_quota_status: { service: READ, reader: READ },
   cost_quotas: { service: READ, reader: READ },

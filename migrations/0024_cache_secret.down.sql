@@ -1,0 +1,1 @@
+drop table copilot_internal.cache_secret;
