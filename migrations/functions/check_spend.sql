@@ -1,20 +1,19 @@
--- check_spend: what reserve_spend() would say at this moment to each item as the only one, by rule 2. Nothing is held, and no
--- balance locked.
+-- check_spend: what reserve_spend() would say at this moment to each item as the only one, by rule 2. Nothing is written: no hold, and
+-- no scope, quota or period either.
 --
 -- p_types, p_tenants, p_users, p_amounts, p_item_scopes, p_enforcement: as in reserve_spend(). p_fixed, p_per_unit: as in decide_spend().
--- Answers { now, ids, first, last, balances, spent, reserved, outcomes }: ids, first, last and balances as of reserve_spend(); spent[b]
--- and reserved[b] are those of ids[b] that the decisions saw; outcomes[i] is { "largest_allowed_usd" } with { "granted", "units",
+-- Answers { now, first, last, balances, outcomes }: first, last and balances as of scope_balances(), which the decisions saw;
+-- outcomes[i] is { "largest_allowed_usd" } with { "granted", "units",
 -- "warned" } or { "refused" } as of reserve_spend(): the least room over the enforced balances, not below 0, null where there are none.
--- Bound: 500 items a call. Locks: (0) shared advisory, then missing quotas, periods and scopes.
+-- Bound: 500 items a call. Locks: none.
 create or replace function copilot_internal.check_spend(
   p_types copilot_internal.resource_type[], p_tenants text[], p_users text[],
   p_amounts numeric[], p_item_scopes integer[], p_fixed numeric[], p_per_unit numeric[],
   p_enforcement text default 'enforce'
 )
 returns json
-language plpgsql volatile security definer
+language plpgsql stable security definer
 set search_path = pg_catalog, pg_temp
-set lock_timeout = '1000ms'
 -- As in reserve_spend(): look-ups by index, whatever the statistics say.
 set plan_cache_mode = force_generic_plan
 set enable_hashjoin = off
@@ -24,13 +23,10 @@ set enable_bitmapscan = off
 set enable_material = off
 as $$
 declare
-  v_now timestamptz;
+  v_now timestamptz := copilot_internal.clock_now();
   v_service integer := array_position(array['off', 'warn', 'enforce'], p_enforcement) - 1;
-  v_periods record;
   v_balances record;
   v_decisions record;
-  v_nothing numeric[];
-  v_change record;
 begin
   if v_service is null then
     raise exception 'enforcement % is not one of enforce, warn, off', p_enforcement using errcode = 'invalid_parameter_value';
@@ -39,19 +35,12 @@ begin
      or cardinality(p_per_unit) <> cardinality(p_amounts) or cardinality(p_item_scopes) <> 3 * cardinality(p_amounts) then
     raise exception 'a batch has 1 to 500 items, each with an amount and three scopes' using errcode = 'invalid_parameter_value';
   end if;
-  perform pg_advisory_xact_lock_shared(copilot_internal.quota_lock());
-  v_now := copilot_internal.clock_now();
-  select * into v_periods from copilot_internal.scope_periods(p_types, p_tenants, p_users, v_now);
-  select * into v_balances from copilot_internal.read_balances(v_periods.ids, v_now, v_service);
+  select * into v_balances from copilot_internal.scope_balances(p_types, p_tenants, p_users, v_now, v_service);
   select * into v_decisions from copilot_internal.decide_spend(
-    p_amounts, p_fixed, p_per_unit, p_item_scopes, v_periods.first, v_periods.last,
+    p_amounts, p_fixed, p_per_unit, p_item_scopes, v_balances.first, v_balances.last,
     v_balances.limits, v_balances.spent, v_balances.reserved, v_balances.modes, p_in_order => false);
-  -- With nothing to add, the balances are read only. Their limits cannot change under lock (0); what is spent and held can.
-  v_nothing := array_fill(0::numeric, array[cardinality(v_periods.ids)]);
-  select * into v_change from copilot_internal.change_balances(v_periods.ids, v_nothing, v_nothing, 'warned', v_now);
   return json_build_object(
-    'now', v_now, 'ids', v_periods.ids, 'first', v_periods.first, 'last', v_periods.last, 'balances', v_change.balances,
-    'spent', v_balances.spent::text[], 'reserved', v_balances.reserved::text[],
+    'now', v_now, 'first', v_balances.first, 'last', v_balances.last, 'balances', v_balances.balances,
     'outcomes', (
       select json_agg(case
           when d.amount is null then json_build_object('largest_allowed_usd', room.usd::text, 'refused', d.note::json)
@@ -61,10 +50,10 @@ begin
       left join lateral (
         select greatest(min(v_balances.limits[b] - v_balances.spent[b] - v_balances.reserved[b]), 0) as usd
         from unnest(p_item_scopes[3 * d.i - 2 : 3 * d.i]) s(scope)
-        cross join lateral generate_series(v_periods.first[s.scope], v_periods.last[s.scope]) b
+        cross join lateral generate_series(v_balances.first[s.scope], v_balances.last[s.scope]) b
         where v_balances.modes[b] = 2
         having count(*) > 0
       ) room on true
     ));
 end $$;
-comment on function copilot_internal.check_spend(copilot_internal.resource_type[], text[], text[], numeric[], integer[], numeric[], numeric[], text) is 'What reservations would be answered now; nothing is held.';
+comment on function copilot_internal.check_spend(copilot_internal.resource_type[], text[], text[], numeric[], integer[], numeric[], numeric[], text) is 'What reservations would be answered now; nothing is written.';

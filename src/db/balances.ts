@@ -2,8 +2,8 @@ import { decimal, usdText } from '../domain/money.ts'
 
 /** Balances as change_balances() answers them: parallel arrays, amounts as decimal text; null where there are none. */
 export type BalanceColumns = {
-  quota_period_id: number[] | null
-  quota_id: number[]
+  quota_period_id: (number | null)[] | null
+  quota_id: (number | null)[]
   scope: ('platform' | 'tenant' | 'user')[]
   tenant_id: (string | null)[]
   user_id: (string | null)[]
@@ -19,8 +19,9 @@ export type BalanceColumns = {
 
 /** One quota in one period: amounts in USD as decimal text, times as Postgres writes them. */
 export type Balance = {
-  quotaPeriodId: number
-  quotaId: number
+  /** Null for one that is not made yet, in the answer of a check. */
+  quotaPeriodId: number | null
+  quotaId: number | null
   scope: 'platform' | 'tenant' | 'user'
   scopeId: string
   period: string
@@ -35,10 +36,15 @@ export type Balance = {
 }
 
 /** The balances by their ids. */
-export function readBalances(columns: BalanceColumns): Map<number, Balance> {
-  const balances = (columns.quota_period_id ?? []).map((quotaPeriodId, i) => ({
+export function readBalances(columns: BalanceColumns): Map<number | null, Balance> {
+  return new Map(listBalances(columns).map((balance) => [balance.quotaPeriodId, balance]))
+}
+
+/** The balances in their order. */
+export function listBalances(columns: BalanceColumns): Balance[] {
+  return (columns.quota_period_id ?? []).map((quotaPeriodId, i) => ({
     quotaPeriodId,
-    quotaId: columns.quota_id[i]!,
+    quotaId: columns.quota_id[i] ?? null,
     scope: columns.scope[i]!,
     scopeId: columns.user_id[i] ?? columns.tenant_id[i] ?? 'platform',
     period: columns.period[i]!,
@@ -50,7 +56,6 @@ export function readBalances(columns: BalanceColumns): Map<number, Balance> {
     startsAt: columns.starts_at[i]!,
     endsAt: columns.ends_at[i]!,
   }))
-  return new Map(balances.map((balance) => [balance.quotaPeriodId, balance]))
 }
 
 /** The balance as it stood with these amounts. */

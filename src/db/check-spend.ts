@@ -1,5 +1,5 @@
 import { sql } from 'kysely'
-import { balanceWith, readBalances, type Balance, type BalanceColumns } from './balances.ts'
+import { listBalances, type Balance, type BalanceColumns } from './balances.ts'
 import { balancesOfItems, scopeArguments, scopesOf, type Places } from './batch-scopes.ts'
 import type { Db } from './connection.ts'
 import type { Granted, Refusal, ReserveItem } from './reserve-spend.ts'
@@ -16,16 +16,13 @@ export type Check = {
 
 type Answer = Places & {
   now: string
-  ids: number[]
   balances: BalanceColumns
-  spent: string[] | null
-  reserved: string[] | null
   outcomes: ({ largest_allowed_usd: string | null } & Check['outcome'])[]
 }
 
 /**
- * Asks what reserve_spend() would answer to each of 1 to 500 items as the only one, in one round trip; holds nothing, and
- * locks no balance. checks[i] is for items[i].
+ * Asks what reserve_spend() would answer to each of 1 to 500 items as the only one, in one round trip; writes and
+ * locks nothing. checks[i] is for items[i].
  */
 export async function checkSpend(db: Db, items: ReserveItem[], enforcement: string): Promise<Check[]> {
   const scopes = scopesOf(items)
@@ -35,8 +32,7 @@ export async function checkSpend(db: Db, items: ReserveItem[], enforcement: stri
     ${enforcement}) as answer`.execute(db)
   const { answer } = rows[0]!
   const now = new Date(answer.now)
-  const byId = readBalances(answer.balances)
-  const all = answer.ids.map((id, i) => balanceWith(byId.get(id)!, answer.spent![i]!, answer.reserved![i]!))
+  const all = listBalances(answer.balances)
   const quotas = balancesOfItems(scopes, answer, all)
   return answer.outcomes.map(({ largest_allowed_usd: largestAllowedUsd, ...outcome }, i) => ({
     outcome,

@@ -140,15 +140,20 @@ export const QuotaExceededSchema = Type.Object(
   { $id: 'QuotaExceeded', additionalProperties: true },
 )
 
+const NotMadeYet = {
+  quota_id: Nullable(Type.Integer({ description: 'Null for a default quota that is not made yet' })),
+}
+const CheckedBalance = Type.Object({ ...QuotaBalance.properties, ...NotMadeYet })
+
 export const CheckAnswer = Type.Object({
   allowed: Type.Boolean(),
   requested_usd: Usd,
   largest_allowed_usd: Nullable(Usd),
   price_id: Nullable(Type.Integer()),
   caps: Caps,
-  quotas: Type.Array(QuotaBalance),
-  warnings: Type.Array(Warning),
-  violations: Type.Array(Violation),
+  quotas: Type.Array(CheckedBalance),
+  warnings: Type.Array(Type.Object({ ...Warning.properties, ...NotMadeYet })),
+  violations: Type.Array(Type.Omit(CheckedBalance, ['enforcement'])),
 })
 
 export const ExtendBody = Type.Object(

@@ -65,7 +65,7 @@ export function decisionJson(
   return `${JSON.stringify(fields).slice(0, -1)},"quotas":[${texts.join(',')}],"warnings":${JSON.stringify(warnings)}}`
 }
 
-export type WarningAnswer = { code: 'quota_exceeded'; quota_id: number; detail: string }
+export type WarningAnswer = { code: 'quota_exceeded'; quota_id: number | null; detail: string }
 
 export function quotaWarning(principal: Principal, balance: Balance): WarningAnswer {
   const amounts = seesAmounts(principal, balance)

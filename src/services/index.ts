@@ -147,7 +147,6 @@ export function createServices(deps: ServiceDeps) {
   const look = groupCommit({
     run: (items: ReserveItem[]) => inBatch(items, () => checkSpend(db, items, enforcement)),
     keyOf: () => null,
-    lockOf: ({ tenant_id: tenantId }) => tenantId,
   })
 
   return {

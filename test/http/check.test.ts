@@ -27,6 +27,16 @@ async function reservations(): Promise<number> {
   return rows[0]!.n
 }
 
+/** Every scope, quota and balance, as text. */
+async function knownScopes(): Promise<string[]> {
+  const { rows } = await database.pool.query<{ row: string }>(`
+    select s::text as row from copilot_internal.scopes s
+    union all select q::text from copilot_internal.cost_quotas q
+    union all select p::text from copilot_internal.quota_periods p
+    order by row`)
+  return rows.map(({ row }) => row)
+}
+
 t.test('a check says what a reservation would be answered, and holds nothing', async (t) => {
   const checked = await check(modelCall('asks', { user_id: 'u', conversation_id: 'c' }))
   t.equal(checked.status, 200)
@@ -51,6 +61,67 @@ t.test('a check says what a reservation would be answered, and holds nothing', a
     quotas: [{ reserved_usd: 0.05, remaining_usd: 49.95 }],
   })
 })
+
+t.test(
+  'a check of a tenant or user that nobody knows writes nothing, and answers what a reservation would',
+  async (t) => {
+    const byDefault = { scope: 'user', resource_type: 'llm', period: 'hour' }
+    await service.call('PUT', '/v1/quota-defaults', { ...byDefault, limit_usd: 3 })
+    await service.call('PUT', '/v1/quota-defaults', {
+      ...byDefault,
+      period: 'month',
+      limit_usd: 4,
+      enforcement: 'warn',
+    })
+    t.teardown(async () => {
+      for (const period of ['hour', 'month'])
+        await service.call('DELETE', `/v1/quota-defaults?scope=user&resource_type=llm&period=${period}`)
+    })
+    // An administrator's own quota of the user, one that was deleted, and one whose period nothing has touched.
+    const own = { scope: 'user', tenant_id: 'unknown', user_id: 'u' }
+    await setQuota({ ...own, period: 'week', limit_usd: 9, time_zone: 'Asia/Kathmandu' })
+    const { json: deleted } = await setQuota({ tenant_id: 'unknown', period: 'day', limit_usd: 1 })
+    await service.call('DELETE', `/v1/quotas/${deleted.quota_id}`)
+    await database.pool.query(`delete from copilot_internal.quota_periods where tenant_id = 'unknown'`)
+
+    const before = await knownScopes()
+    const body = { tenant_id: 'unknown', user_id: 'u', estimated_cost_usd: 2.5 }
+    const checked = await check(body)
+    const refused = await check({ ...body, estimated_cost_usd: 3.5 })
+    const warned = await check({ ...body, user_id: 'v', estimated_cost_usd: 2.5 })
+    for (let n = 0; n < 20; n++) await check({ ...body, tenant_id: `unknown-${n}`, user_id: `u-${n}` })
+    t.same(await knownScopes(), before, 'nothing was written')
+
+    t.match(refused.json, { allowed: false, largest_allowed_usd: 3, violations: [{ quota_id: null, period: 'hour' }] })
+    t.equal(refused.json.violations.length, 1)
+    t.match(warned.json, { allowed: true, quotas: { length: 2 } })
+    t.match((await check({ ...body, estimated_cost_usd: 2.9, user_id: 'w' })).json.warnings, [])
+    t.equal((await reserve({ ...body, user_id: 'x', estimated_cost_usd: 2 })).status, 201)
+    t.match((await check({ ...body, user_id: 'x', estimated_cost_usd: 1 })).json, { largest_allowed_usd: 1 })
+
+    const held = await reserve(body)
+    const unmade = (quotas: Record<string, unknown>[]) => quotas.map(({ quota_id: _, ...quota }) => quota)
+    t.same(
+      unmade(checked.json.quotas),
+      unmade(held.json.quotas).map((quota) => ({
+        ...quota,
+        reserved_usd: 0,
+        remaining_usd: quota['limit_usd'],
+      })),
+      'the same quotas in the same order, without what the reservation holds',
+    )
+    t.same(
+      checked.json.quotas.map((quota: { quota_id: number | null }) => quota.quota_id === null),
+      [false, true, true],
+    )
+    await database.pool.query(`update copilot_internal.quota_defaults set enforcement = 'warn' where scope = 'user'`)
+    t.match((await check({ ...body, user_id: 'y', estimated_cost_usd: 5 })).json, {
+      allowed: true,
+      warnings: [{ code: 'quota_exceeded', quota_id: null }, { quota_id: null }],
+    })
+    await assertHealthy(t, database.pool)
+  },
+)
 
 t.test('a refusal is an answer, with the violations of a 429', async (t) => {
   await setQuota({ scope: 'user', tenant_id: 'poor', user_id: 'u', period: 'total', limit_usd: 2 })
@@ -119,7 +190,7 @@ t.test('a warn quota warns, an off one is silent, and neither bounds the room', 
 t.test('a balance that another session has locked does not hold a check up', async (t) => {
   const locker = await database.pool.connect()
   t.teardown(() => locker.release())
-  await check({ tenant_id: 'locked', estimated_cost_usd: 1 })
+  await reserve({ tenant_id: 'locked', estimated_cost_usd: 1 })
   await locker.query('begin')
   await locker.query(`select from copilot_internal.quota_periods where tenant_id = 'locked' for update`)
   t.match(await check({ tenant_id: 'locked', estimated_cost_usd: 1 }), { status: 200, json: { allowed: true } })

@@ -90,9 +90,9 @@ export function reservationRoutes(app: App, services: Services): void {
       schema: {
         tags: ['reservations'],
         operationId: 'check',
-        summary: 'Ask what a reservation would be answered, and hold nothing',
+        summary: 'Ask what a reservation would be answered, and write nothing',
         description:
-          'The body of a reservation. A refusal is an answer: allowed is false, and violations says why. ' +
+          'A default quota that the reservation would make has quota_id null. The body of a reservation. A refusal is an answer: allowed is false, and violations says why. ' +
           'largest_allowed_usd is the least room over the enforced quotas, null where none is enforced.',
         body: ReserveBody,
         response: answers({ 200: warnedAnswer(CheckAnswer) }),
