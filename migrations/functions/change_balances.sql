@@ -1,5 +1,6 @@
 -- change_balances: adds to balances, each once, in id order; the only statement that changes spent and reserved on the hot
--- path. An id may come several times (its amounts are summed) or with nothing to add (then it is read, not locked).
+-- path. An id may come several times (its amounts are summed) or with nothing to add (then it is read, not locked). One that is not
+-- there is an error: money that is counted nowhere must not pass for counted.
 -- p_cause: why, for a balance that comes to stand above its limit (over_cause); it is cleared when it falls back.
 -- Answers whether one that was changed, and is enforced or warned of, stands above its limit now; and the balances as they stand
 -- now, as one object of parallel arrays: amounts as text, so that no client floats them, without trailing zeros; remaining_usd is
@@ -23,6 +24,7 @@ set enable_material = off
 as $$
 declare
   v_due bigint[];
+  v_missing boolean;
 begin
   with delta as materialized (
     select u.id, sum(u.spent) as spent, sum(u.reserved) as reserved
@@ -63,9 +65,15 @@ begin
            'spent_usd', array_agg(trim_scale(p.spent)::text), 'reserved_usd', array_agg(trim_scale(p.reserved)::text),
            'remaining_usd', array_agg(trim_scale(greatest(p.running_limit_usd - p.spent - p.reserved, 0))::text),
            'starts_at', array_agg(p.starts_at), 'ends_at', array_agg(p.ends_at)),
-         array_agg(p.quota_period_id) filter (where p.is_due)
-    into over, balances, v_due
+         array_agg(p.quota_period_id) filter (where p.is_due),
+         count(*) <> (select count(*) from delta)
+    into over, balances, v_due, v_missing
     from (select * from changed union all select * from unchanged) p;
+  if v_missing then
+    -- The code by which an item is taken out of its batch, so that the others go on.
+    raise exception 'a balance is not there: one of quota_periods %', array(select distinct u.id from unnest(p_ids) u(id) order by u.id)
+      using errcode = 'foreign_key_violation';
+  end if;
   if v_due is not null and not p_silent then
     perform copilot_internal.tell_quotas(v_due, false, p_now);
   end if;

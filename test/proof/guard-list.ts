@@ -196,6 +196,12 @@ export const GUARDS: Guard[] = [
     tests: [CONCURRENCY],
   },
   {
+    name: 'every balance is there',
+    why: 'what is held or spent in a balance that is not there passes for counted',
+    ...inFunction('change_balances', 'count(*) <> (select count(*) from delta)', 'false'),
+    tests: [BALANCES],
+  },
+  {
     name: 'cause of an opening',
     why: 'a balance that opens above its limit looks like a broken one',
     ...inFunction('open_balance', "then 'opening' end", 'then null::text end'),

@@ -179,6 +179,29 @@ guarantee('a lapsed hold that cannot be settled does not keep the others from it
   t.equal(await expireReservations(session.db, 500), 1, 'it follows once it can')
 })
 
+guarantee('money whose balance is not there is booked nowhere: the decision fails, and changes nothing', async (t) => {
+  await setQuota('damaged', '100')
+  const id = await held('damaged', '5')
+  const { rows: reserved } = await database.pool.query(
+    `select quota_period_ids as ids from copilot_internal.reservations where reservation_id = $1`,
+    [id],
+  )
+  const { rows: balances } = await database.pool.query(
+    'delete from copilot_internal.quota_periods p where p.quota_period_id = any ($1) returning row_to_json(p)::text as json',
+    [reserved[0].ids],
+  )
+  await t.rejects(session.commit(booking(id, '4')), { code: '23503', message: /a balance is not there/ })
+  await t.rejects(session.release(id), { code: '23503' })
+  await t.rejects(session.reserve(hold('damaged', '1')), { code: '23503' })
+  for (const { json } of balances)
+    await database.pool.query(
+      'insert into copilot_internal.quota_periods overriding system value select * from json_populate_record(null::copilot_internal.quota_periods, $1)',
+      [json],
+    )
+  t.same(await balancesOf('damaged'), ['day runs from 11-10 00:00 spent 0 opening 0 reserved 5'])
+  t.match(await session.commit(booking(id, '4')), [{ outcome: { committed: { cost_usd: '4' } } }])
+})
+
 guarantee('a zone whose running day began with a day that has ended takes its place', async (t) => {
   // The clocks of the Azores go back in this day, which is an hour longer than that of UTC and begins with it.
   await session.moveTo('2026-10-25T12:00:00Z')
