@@ -3,7 +3,7 @@
 import Fastify from 'fastify'
 import { openPriceCache } from '../src/cache/prices.ts'
 import { openSharedCache } from '../src/cache/shared.ts'
-import { DatabaseClock, readClock } from '../src/db/clock.ts'
+import { openClock } from '../src/db/clock.ts'
 import { connect } from '../src/db/connection.ts'
 import { reserveSpend, type ReserveItem } from '../src/db/reserve-spend.ts'
 import { idempotencyKeyOf } from '../src/http/idempotency-key.ts'
@@ -20,7 +20,7 @@ const prices = openPriceCache(
 const deps = {
   db,
   prices,
-  clock: new DatabaseClock(await readClock(db)),
+  clock: await openClock(db),
   decide: async (item: ReserveItem) => (await reserveSpend(db, [item], 'enforce', false))[0]!,
 }
 const principal = { id: 'bench', role: 'service' as const, tenantId: null }

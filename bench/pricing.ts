@@ -3,7 +3,7 @@ import { cpus } from 'node:os'
 import { parseArgs } from 'node:util'
 import { openPriceCache } from '../src/cache/prices.ts'
 import { openSharedCache } from '../src/cache/shared.ts'
-import { DatabaseClock } from '../src/db/clock.ts'
+import { openClock } from '../src/db/clock.ts'
 import { connect } from '../src/db/connection.ts'
 import { migrateUp } from '../src/db/migrations.ts'
 import { listPricedModels } from '../src/db/prices.ts'
@@ -75,7 +75,7 @@ async function measure(stack: AsyncDisposableStack): Promise<Figures> {
 
   const usage = { input_tokens: 12_362, cache_read_tokens: 4_096, cache_write_tokens: 1_000, output_tokens: 640 }
   const calls = Number(values.calls)
-  const deps = { db, prices: cache, clock: new DatabaseClock(new Date()) }
+  const deps = { db, prices: cache, clock: await openClock(db) }
   const cardOfNow = () => findPrice(deps, { provider: 'openai', model: 'gpt-6.1-sol' }, '/llm')
   const price = async () => costOfUsage(await cardOfNow(), usage)
   for (let call = 0; call < calls / 10; call += 1) await price()

@@ -5,7 +5,7 @@ import { openStatusCache } from './cache/quota-status.ts'
 import { openSharedCache } from './cache/shared.ts'
 import { ConfigError, readConfig, type Config } from './config.ts'
 import { readCacheSecret } from './db/cache-secret.ts'
-import { DatabaseClock, readClock } from './db/clock.ts'
+import { openClock } from './db/clock.ts'
 import { connect } from './db/connection.ts'
 import { expireReservations } from './db/expire-reservations.ts'
 import { openJobQueue } from './db/job-queue.ts'
@@ -100,10 +100,11 @@ async function start(): Promise<number> {
     const targets = openTargets(config.PURSER_WEBHOOK_PRIVATE_TARGETS)
     const { PURSER_SMTP_URL: smtpUrl, PURSER_MAIL_FROM: mailFrom } = config
     const mailer = smtpUrl === undefined || mailFrom === undefined ? null : openMailer(smtpUrl, mailFrom)
+    const clock = await openClock(keptDb)
     const services = createServices({
       db,
       keptDb,
-      clock: new DatabaseClock(await readClock(db)),
+      clock,
       prices,
       shared,
       status: openStatusCache(shared),
@@ -129,7 +130,7 @@ async function start(): Promise<number> {
     const jobs = prepareJobs(openJobQueue(databaseUrl, JOB_CONNECTIONS_MAX), listJobs(services, log), log)
     closing.push(() => jobs.stop())
     const sweeper = startSweeper(
-      (rowsMax) => expireReservations(db, rowsMax, config.PURSER_ENFORCEMENT === 'off'),
+      (rowsMax) => expireReservations(db, rowsMax, config.PURSER_ENFORCEMENT === 'off', (now) => clock.observe(now)),
       (error) => log.error({ err: error }, 'sweeping lapsed holds'),
     )
     closing.push(() => sweeper.stop())

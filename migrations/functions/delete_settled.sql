@@ -17,9 +17,9 @@ begin
   delete from copilot_internal.reservations r
     where r.reservation_id in (
       select o.reservation_id from copilot_internal.reservations o
-      -- Ids begin with the time at which they were made: what is younger is not looked at.
-      where o.reservation_id < copilot_internal.uuid_v7_floor(p_before) and o.settled_at < p_before
-      order by o.reservation_id
+      -- Not by the time in the id: an application made it, whose clock may have been wrong.
+      where o.settled_at < p_before
+      order by o.settled_at
       limit p_rows_max
       for update skip locked);
   get diagnostics v_reservations = row_count;

@@ -5,7 +5,7 @@ language sql stable
 set search_path = pg_catalog, pg_temp
 as $$
   select e.event_id from copilot_internal.quota_events e
-  where e.event_id < copilot_internal.uuid_v7_floor(p_before) and e.endpoint_ids is not null
+  where e.created_at < p_before and e.endpoint_ids is not null
     and not exists (
       select from copilot_internal.webhook_deliveries d
       where d.event_id = e.event_id and (d.settled_at is null or d.settled_at >= p_before))

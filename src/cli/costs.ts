@@ -149,7 +149,8 @@ async function archive(db: Db, dryRun: boolean, json: boolean): Promise<number> 
     `${report.deleted_events} events ${would}deleted`,
   ]
   process.stdout.write(json ? `${JSON.stringify(report, null, 2)}\n` : `${lines.join('\n')}\n`)
-  return 0
+  for (const { what, reason } of report.failed) process.stderr.write(`Not done: ${what}: ${reason}\n`)
+  return report.failed.length === 0 ? 0 : 1
 }
 
 async function writeArchives(db: Db, json: boolean): Promise<number> {

@@ -1,5 +1,10 @@
 import { sql } from 'kysely'
+import { V7Generator } from 'uuidv7'
 import type { Db } from './connection.ts'
+import { toProblem } from './faults.ts'
+
+/** The sweep observes the time once a second, and every decision does: what is older than this has missed some of them. */
+const OLD_MS = 5_000
 
 /**
  * The clock of Postgres as this process knows it. Only Postgres decides by time; what the process works out before it asks
@@ -7,20 +12,72 @@ import type { Db } from './connection.ts'
  * two observations it counts by the monotonic clock.
  */
 export class DatabaseClock {
-  #offsetMs: number
+  readonly #read: () => Promise<Date>
+  readonly #ids = new V7Generator()
+  #seen = { nowMs: 0, monotonicMs: 0 }
+  #askedAt = { monotonicMs: 0, wallMs: 0 }
+  #reading: Promise<void> | null = null
 
-  constructor(now: Date) {
-    this.#offsetMs = now.getTime() - performance.now()
+  /** @param read asks Postgres for the time. */
+  constructor(now: Date, read: () => Promise<Date>) {
+    this.#read = read
+    this.observe(now)
   }
 
   /** Takes note of a time that Postgres has just answered. */
   observe(now: Date): void {
-    this.#offsetMs = now.getTime() - performance.now()
+    this.#askedAt = { monotonicMs: performance.now(), wallMs: Date.now() }
+    this.#seen = { nowMs: now.getTime(), monotonicMs: this.#askedAt.monotonicMs }
   }
 
   now(): Date {
-    return new Date(performance.now() + this.#offsetMs)
+    return new Date(this.#nowMs())
   }
+
+  /**
+   * The time to price by: asks Postgres first where the last observation is old. Where Postgres does not answer, what is
+   * known goes on: nothing can be reserved by it meanwhile.
+   */
+  async current(): Promise<Date> {
+    if (this.#isOld()) await this.refresh().catch(() => {})
+    return this.now()
+  }
+
+  /** Asks Postgres for the time; requests at once share one answer. @throws unavailable */
+  refresh(): Promise<void> {
+    this.#reading ??= this.#ask().finally(() => (this.#reading = null))
+    return this.#reading
+  }
+
+  /** A new id (UUIDv7) with the time of Postgres; greater than the last one, unless the time went back by ten seconds. */
+  newId(): string {
+    return this.#ids.generateOrResetWithTs(this.#nowMs()).toString()
+  }
+
+  #nowMs(): number {
+    return this.#seen.nowMs + Math.floor(performance.now() - this.#seen.monotonicMs)
+  }
+
+  /** The monotonic clock stands still while a machine is suspended; the machine's own clock tells that, and nothing else here. */
+  #isOld(): boolean {
+    const { monotonicMs, wallMs } = this.#askedAt
+    return Math.max(performance.now() - monotonicMs, Math.abs(Date.now() - wallMs)) > OLD_MS
+  }
+
+  async #ask(): Promise<void> {
+    try {
+      this.observe(await this.#read())
+    } catch (error) {
+      // While Postgres is away, not every request waits for it.
+      this.#askedAt = { monotonicMs: performance.now(), wallMs: Date.now() }
+      throw toProblem(error)
+    }
+  }
+}
+
+/** The clock of a database, which it asks for the time. */
+export async function openClock(db: Db): Promise<DatabaseClock> {
+  return new DatabaseClock(await readClock(db), () => readClock(db))
 }
 
 /** The time by which Postgres decides. */

@@ -59,7 +59,8 @@ export function listJobs(services: Services, log: JobLog): Job[] {
       cron: '23 3 * * *',
       catchUpMs: 24 * HOUR_MS,
       run: async (signal) => {
-        await services.keepRetention(signal)
+        const { failed } = await services.keepRetention(signal)
+        if (failed.length > 0) throw new Error(failed.map(({ what, reason }) => `${what}: ${reason}`).join('; '))
       },
     },
   ]

@@ -1,6 +1,6 @@
 import { hash, randomBytes } from 'node:crypto'
 import { crc32 } from 'node:zlib'
-import { uuidv7 } from 'uuidv7'
+import { openClock, type DatabaseClock } from '../db/clock.ts'
 import type { Db } from '../db/connection.ts'
 import {
   countKeys,
@@ -34,13 +34,17 @@ export function makeKey(): string {
 }
 
 /** Makes a key; the secret is in this answer only. @throws invalidRequest for an admin key that is bound to a tenant. */
-export async function createKey({ db }: { db: Db }, actor: Actor, body: ApiKeyBody): Promise<object> {
+export async function createKey(
+  { db, clock }: { db: Db; clock: DatabaseClock },
+  actor: Actor,
+  body: ApiKeyBody,
+): Promise<object> {
   if (body.role === 'admin' && body.tenant_id) {
     throw invalidRequest([{ pointer: '/tenant_id', message: 'does not go with role admin, which is for all tenants' }])
   }
   const key = makeKey()
   const made: NewKey = {
-    keyId: uuidv7(),
+    keyId: clock.newId(),
     name: body.name,
     role: body.role,
     tenantId: body.tenant_id ?? null,
@@ -78,9 +82,10 @@ export function keyAnswer(stored: StoredKey) {
 export async function bootstrapAdminKey({ db }: { db: Db }, configured: string | undefined): Promise<string | null> {
   if (configured === undefined && (await countKeys(db)) > 0) return null
   const key = configured ?? makeKey()
+  const keyId = (await openClock(db)).newId()
   await db.transaction().execute((transaction) =>
     insertKey(transaction, {
-      keyId: uuidv7(),
+      keyId,
       name: 'bootstrap admin',
       role: 'admin',
       tenantId: null,

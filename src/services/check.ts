@@ -19,7 +19,7 @@ export type CheckDeps = PriceDeps & { look: (item: ReserveItem) => Promise<Check
 export async function check(deps: CheckDeps, principal: Principal, body: ReserveBody): Promise<Answered> {
   const tenantId = tenantOf(principal, body.tenant_id)
   const estimate = await estimateReservation(deps, body)
-  const item = itemOf(principal, tenantId, body, estimate, null)
+  const item = itemOf(deps.clock, principal, tenantId, body, estimate, null)
   const { provider, model, tier, region, amount_usd: requestedUsd } = item
   const about = { tenantId, provider, requestModel: model, tier, region, requestedUsd }
   return inSpan(`${item.resource_type}.quota.check`, about, async () => {

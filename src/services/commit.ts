@@ -1,6 +1,6 @@
-import { uuidv7 } from 'uuidv7'
 import type { Enforcement } from '../config.ts'
 import type { Balance } from '../db/balances.ts'
+import type { DatabaseClock } from '../db/clock.ts'
 import type { CommitItem, Settlement } from '../db/commit-spend.ts'
 import { decimal, usdText } from '../domain/money.ts'
 import type { Usage } from '../domain/usage/index.ts'
@@ -12,7 +12,11 @@ import { measureOf } from './measure.ts'
 import type { Principal } from './principal.ts'
 import { requestHash } from './request-hash.ts'
 
-export type CommitDeps = { settle: (item: CommitItem) => Promise<Settlement>; enforcement: Enforcement }
+export type CommitDeps = {
+  settle: (item: CommitItem) => Promise<Settlement>
+  enforcement: Enforcement
+  clock: DatabaseClock
+}
 
 /**
  * Books what a reservation really cost, and gives its hold back; answers JSON text. Never refused for lack of quota: late and larger commits
@@ -26,8 +30,8 @@ export async function commit(deps: CommitDeps, principal: Principal, id: string,
     tenant_id: principal.tenantId,
     commit_hash: requestHash(body),
     // Made here, before the batch is sent, so that a batch sent again books the same line.
-    cost_record_id: uuidv7(),
-    reversal_id: uuidv7(),
+    cost_record_id: deps.clock.newId(),
+    reversal_id: deps.clock.newId(),
     ...measureOf({ ...body, cost_usd: body.actual_cost_usd }, { costName: 'actual_cost_usd' }),
     provider: body.provider,
     model: body.model,

@@ -1,4 +1,3 @@
-import { uuidv7 } from 'uuidv7'
 import type { StatusCache } from '../cache/quota-status.ts'
 import type { Enforcement } from '../config.ts'
 import type { Actor } from '../db/audit.ts'
@@ -36,8 +35,8 @@ export async function correct(
     costRecordId: line.cost_record_id,
     tenantId: principal.tenantId,
     // Made here, before it is sent: sent again after a lost connection, it is the same correction.
-    reversalId: uuidv7(),
-    successorId: uuidv7(),
+    reversalId: deps.clock.newId(),
+    successorId: deps.clock.newId(),
     ...measure,
     provider: await providerOf(deps, line, body.model),
     model: body.model ?? null,

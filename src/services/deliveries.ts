@@ -1,4 +1,4 @@
-import { uuidv7 } from 'uuidv7'
+import type { DatabaseClock } from '../db/clock.ts'
 import type { Db } from '../db/connection.ts'
 import {
   insertTest,
@@ -32,9 +32,12 @@ export async function listDeliveries(
 }
 
 /** Queues a test for an endpoint: one attempt, which tells of no event. @throws not_found; unavailable. */
-export async function testEndpoint({ db }: Deps, endpointId: string): Promise<object> {
+export async function testEndpoint(
+  { db, clock }: Deps & { clock: DatabaseClock },
+  endpointId: string,
+): Promise<object> {
   return asking(async () => {
-    const queued = await insertTest(db, uuidv7(), endpointId)
+    const queued = await insertTest(db, clock.newId(), endpointId)
     if (queued === null) throw noEndpoint(endpointId)
     return deliveryAnswer(queued)
   })

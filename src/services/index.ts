@@ -153,7 +153,7 @@ export function createServices(deps: ServiceDeps) {
     reserve: (principal: Principal, body: ReserveBody, key: string | null, isGone: () => boolean) =>
       reserve({ ...deps, decide: (item) => decide(joinBatch(item), isGone) }, principal, body, key),
     commit: (principal: Principal, ...request: Tail<typeof commit>) =>
-      commit({ settle: (item) => settle(joinBatch(item)), enforcement }, principal, ...request),
+      commit({ settle: (item) => settle(joinBatch(item)), enforcement, clock }, principal, ...request),
     release: (principal: Principal, ...request: Tail<typeof release>) =>
       release({ giveBack: (item) => giveBack(joinBatch(item)) }, principal, ...request),
     giveUp: (principal: Principal, ...request: Tail<typeof giveUp>) =>

@@ -2,7 +2,7 @@ import { distance } from 'fastest-levenshtein'
 import type { PriceCache } from '../cache/prices.ts'
 import type { DatabaseClock } from '../db/clock.ts'
 import type { Db } from '../db/connection.ts'
-import { listPricedTiers } from '../db/prices.ts'
+import { listPricedTiers, type NamedPrice } from '../db/prices.ts'
 import { costOfE2bRun, type E2bPrice, type E2bRunCost } from '../domain/e2b.ts'
 import type { Usd } from '../domain/money.ts'
 import type { ModelPrice } from '../domain/price.ts'
@@ -18,18 +18,37 @@ function isWithin(at: Date, from: string, until: string | null): boolean {
 }
 
 /**
+ * The version that prices a moment, and which moment that was; without one it is now. Before none is found for now, Postgres
+ * is asked for the time: it may have been set anew since the last answer.
+ */
+async function findRunning<Price extends object>(
+  clock: DatabaseClock,
+  versions: Price[],
+  prices: (version: Price, at: Date) => boolean,
+  at: Date | undefined,
+): Promise<{ price: Price | undefined; at: Date }> {
+  const first = at ?? (await clock.current())
+  const price = versions.findLast((version) => prices(version, first))
+  if (price !== undefined || at !== undefined || versions.length === 0) return { price, at: first }
+  await clock.refresh()
+  const then = clock.now()
+  return { price: versions.findLast((version) => prices(version, then)), at: then }
+}
+
+/**
  * The rate card of a model at a moment (default: now). Without a provider, the one provider's that has the model.
  *
  * @throws price_not_found with near names; invalidRequest where several providers have the model and none is named.
  */
 export async function findPrice(
   deps: PriceDeps,
-  { provider, model, at = deps.clock.now() }: { provider?: string | undefined; model: string; at?: Date },
+  { provider, model, at }: { provider?: string | undefined; model: string; at?: Date | undefined },
   pointer: string,
 ): Promise<ModelPrice> {
   const versions = await deps.prices.model(provider ?? null, model)
   onlyProvider(model, versions, pointer)
-  const price = versions.findLast(({ pricesFrom, pricesUntil }) => isWithin(at, pricesFrom, pricesUntil))
+  const prices = ({ pricesFrom, pricesUntil }: NamedPrice, moment: Date) => isWithin(moment, pricesFrom, pricesUntil)
+  const { price } = await findRunning(deps.clock, versions, prices, at)
   if (price !== undefined) return price
   throw await modelNotPriced(deps, provider ?? null, model)
 }
@@ -84,11 +103,12 @@ export type SandboxSize = { tier: string; region: string; vcpu?: number | string
 export async function priceSandboxRun(
   deps: PriceDeps,
   { tier, region, vcpu, memoryMib }: SandboxSize,
-  { startedAt = deps.clock.now(), seconds }: { startedAt?: Date; seconds: number },
+  { startedAt: given, seconds }: { startedAt?: Date | undefined; seconds: number },
   pointer: string,
 ): Promise<E2bRunCost & { price: E2bPrice; costUsd: Usd }> {
   const versions = await deps.prices.e2b(tier, region)
-  const price = versions.findLast(({ effectiveDate, expiresAt }) => isWithin(startedAt, effectiveDate, expiresAt))
+  const prices = ({ effectiveDate, expiresAt }: E2bPrice, at: Date) => isWithin(at, effectiveDate, expiresAt)
+  const { price, at: startedAt } = await findRunning(deps.clock, versions, prices, given)
   if (price === undefined) throw await sandboxNotPriced(deps, tier, region)
   const size = vcpu === undefined || memoryMib === undefined ? null : { vcpu, memoryMib }
   const { costUsd, ...run } = costOfE2bRun(versions, size, { startedAt, seconds })

@@ -1,4 +1,3 @@
-import { uuidv7 } from 'uuidv7'
 import type { StatusCache } from '../cache/quota-status.ts'
 import type { Enforcement } from '../config.ts'
 import { tellMissingPrice } from '../db/events.ts'
@@ -64,7 +63,7 @@ async function book(deps: RecordDeps, principal: Principal, items: RecordItem[])
 
 async function itemOf(deps: RecordDeps, principal: Principal, body: RecordBody, pointer: string): Promise<RecordItem> {
   // Made here, before the list is sent: sent again after a lost connection, it is the same record.
-  const id = uuidv7()
+  const id = deps.clock.newId()
   const tenantId = tenantOf(principal, body.tenant_id, `${pointer}/tenant_id`)
   return {
     cost_record_id: id,

@@ -1,6 +1,6 @@
-import { uuidv7 } from 'uuidv7'
 import type { Actor } from '../db/audit.ts'
 import { keepLineFacts } from '../db/archives.ts'
+import { openClock, type DatabaseClock } from '../db/clock.ts'
 import type { Db } from '../db/connection.ts'
 import { correctRecord } from '../db/correct-record.ts'
 import { readRatedPage, readRerateStart, type RatedLine, type RerateFilter } from '../db/rerate.ts'
@@ -58,12 +58,13 @@ export async function rerate(
   // Lines of an early release do not say when they were priced.
   while ((await keepLineFacts(db, PAGE_ROWS)) > 0);
   const recordedUntil = await readRerateStart(db)
+  const clock = await openClock(db)
   for (const resourceType of ['llm', 'e2b'] as const) {
     let after: string | null = null
     do {
       const page = await readRatedPage(db, resourceType, request, { recordedUntil, after, rowsMax: PAGE_ROWS })
       for (const line of page.lines) {
-        const booked = request.apply ? await book(db, actor, line) : null
+        const booked = request.apply ? await book(db, clock, actor, line) : null
         if (booked === 'overtaken') totals.overtaken += 1
         else {
           totals.changes += 1
@@ -87,6 +88,7 @@ export async function rerate(
 /** Corrects a line by its own usage. Overtaken: somebody else has corrected it, or taken its price away, since. */
 async function book(
   db: Db,
+  clock: DatabaseClock,
   actor: RerateDeps['actor'],
   line: RatedLine,
 ): Promise<{ successorId: string; costUsd: string } | 'overtaken'> {
@@ -94,8 +96,8 @@ async function book(
     costRecordId: line.cost_record_id,
     tenantId: null,
     // Made here, before it is sent: sent again after a lost connection, it is the same correction.
-    reversalId: uuidv7(),
-    successorId: uuidv7(),
+    reversalId: clock.newId(),
+    successorId: clock.newId(),
     ...(line.usage === undefined
       ? { measure: 'seconds' as const, seconds: line.seconds! }
       : { measure: 'tokens' as const, usage: line.usage }),

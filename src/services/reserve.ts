@@ -1,5 +1,5 @@
-import { uuidv7 } from 'uuidv7'
 import { balanceWith, type Balance } from '../db/balances.ts'
+import type { DatabaseClock } from '../db/clock.ts'
 import type { BalanceThen, Decision, ReserveItem } from '../db/reserve-spend.ts'
 import type { StoredReservation } from '../db/reservation.ts'
 import { usdText } from '../domain/money.ts'
@@ -39,7 +39,7 @@ export async function reserve(
 ): Promise<Reserved> {
   const tenantId = tenantOf(principal, body.tenant_id)
   const estimate = await estimateReservation(deps, body)
-  const item = itemOf(principal, tenantId, body, estimate, idempotencyKey)
+  const item = itemOf(deps.clock, principal, tenantId, body, estimate, idempotencyKey)
   const { provider, model, tier, region, amount_usd: requestedUsd } = item
   const about = { tenantId, provider, requestModel: model, tier, region, requestedUsd }
   return inSpan(`${item.resource_type}.quota.check`, about, (span) => decideItem(deps, principal, estimate, item, span))
@@ -102,6 +102,7 @@ async function decideItem(
 
 /** What a body asks for, as reserve_spend() takes it. */
 export function itemOf(
+  clock: DatabaseClock,
   principal: Principal,
   tenantId: string,
   body: ReserveBody,
@@ -112,7 +113,7 @@ export function itemOf(
   const ownTtl = body.ttl_seconds ?? (body.e2b === undefined ? LLM_TTL_SECONDS : undefined)
   return {
     // Made here, before the batch is sent: sent again after a lost connection, it is the same reservation.
-    reservation_id: uuidv7(),
+    reservation_id: clock.newId(),
     resource_type: body.resource_type,
     tenant_id: tenantId,
     user_id: body.user_id ?? null,

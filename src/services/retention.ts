@@ -54,6 +54,8 @@ export type RetentionReport = {
   deleted_files: string[]
   deleted_settled: number
   deleted_events: number
+  /** What could not be done, and why; all else was done. */
+  failed: { what: string; reason: string }[]
 }
 
 /** What a run would do now. Reads the months that would leave; changes nothing. */
@@ -69,6 +71,7 @@ export async function planRetention(retention: Retention): Promise<RetentionRepo
     deleted_files: outdated.map(({ partition }) => partition),
     deleted_settled: await countSettled(db, retention.reservationDays),
     deleted_events: await countToldEvents(db, retention.eventDays),
+    failed: [],
   }
 }
 
@@ -76,32 +79,51 @@ export async function planRetention(retention: Retention): Promise<RetentionRepo
  * Deletes settled reservations and keys, and events that were told; moves months of records that are older than the retention into files, and deletes files
  * that are older than their years. It can be broken off anywhere and goes on the next time: a month leaves the database
  * only once its file has been read back and has its records, its sum and its hash.
+ *
+ * Each step stands alone: what fails is in the report, and keeps no other month from being archived.
  */
 export async function keepRetention(retention: Retention, signal: AbortSignal): Promise<RetentionReport> {
-  const report: RetentionReport = { archived: [], deleted_files: [], deleted_settled: 0, deleted_events: 0 }
-  await carryArchives(retention.db)
-  for (let looked = 1; looked > 0;) {
-    if (signal.aborted) return report
-    looked = await keepLineFacts(retention.db, SETTLED_ROWS_MAX)
+  const report: RetentionReport = { archived: [], deleted_files: [], deleted_settled: 0, deleted_events: 0, failed: [] }
+  const attempt = async (what: string, step: () => Promise<unknown>): Promise<void> => {
+    if (signal.aborted) return
+    try {
+      await step()
+    } catch (error) {
+      report.failed.push({ what, reason: error instanceof Error ? error.message : String(error) })
+    }
   }
-  for (let deleted = 1; deleted > 0 && !signal.aborted;) {
-    deleted = await deleteSettled(retention.db, retention.reservationDays, SETTLED_ROWS_MAX)
-    report.deleted_settled += deleted
+  for (const partition of await listUncarriedArchives(retention.db)) {
+    await attempt(`the balances of ${partition}`, () => carry(retention.db, partition))
   }
-  for (let deleted = 1; deleted > 0 && !signal.aborted;) {
-    deleted = await deleteToldEvents(retention.db, retention.eventDays, ROWS_MAX)
-    report.deleted_events += deleted
-  }
+  await attempt('settled reservations', async () => {
+    for (let looked = 1; looked > 0;) {
+      if (signal.aborted) return
+      looked = await keepLineFacts(retention.db, SETTLED_ROWS_MAX)
+    }
+    for (let deleted = 1; deleted > 0 && !signal.aborted;) {
+      deleted = await deleteSettled(retention.db, retention.reservationDays, SETTLED_ROWS_MAX)
+      report.deleted_settled += deleted
+    }
+  })
+  await attempt('events', async () => {
+    for (let deleted = 1; deleted > 0 && !signal.aborted;) {
+      deleted = await deleteToldEvents(retention.db, retention.eventDays, ROWS_MAX)
+      report.deleted_events += deleted
+    }
+  })
   for (const partition of await listExpiredPartitions(retention.db, retention.retentionDays)) {
-    if (signal.aborted) return report
-    report.archived.push({ partition, records: await archivePartition(retention, partition) })
+    await attempt(partition, async () => {
+      report.archived.push({ partition, records: await archivePartition(retention, partition) })
+    })
   }
   for (const { partition, file } of await listOutdatedArchives(retention.db, retention.archiveYears)) {
-    const path = join(retention.archiveDir, file!)
-    await rm(path, { force: true })
-    await rm(path.replace(/\.jsonl\.gz$/, '.manifest.json'), { force: true })
-    await markDeleted(retention.db, partition)
-    report.deleted_files.push(partition)
+    await attempt(`the file of ${partition}`, async () => {
+      const path = join(retention.archiveDir, file!)
+      await rm(path, { force: true })
+      await rm(path.replace(/\.jsonl\.gz$/, '.manifest.json'), { force: true })
+      await markDeleted(retention.db, partition)
+      report.deleted_files.push(partition)
+    })
   }
   return report
 }
@@ -118,17 +140,13 @@ async function archivePartition({ db, archiveDir }: Retention, partition: string
   while ((await deleteArchivedKeys(db, expected, SETTLED_ROWS_MAX)) > 0);
   await markVerified(db, partition, found.content_sha256, basename(file))
   const records = await onceFree(() => dropPartition(db, partition))
-  await carryArchives(db)
+  await carry(db, partition)
   return records
 }
 
-/** Brings the balances into step with where the months are, also after a run that broke off; answers of which months. */
-async function carryArchives(db: Db): Promise<string[]> {
-  const partitions = await listUncarriedArchives(db)
-  for (const partition of partitions) {
-    while ((await carryArchive(db, partition, ROWS_MAX)) > 0);
-  }
-  return partitions
+/** Brings the balances into step with where a month is, also after a run that broke off. */
+async function carry(db: Db, partition: string): Promise<void> {
+  while ((await carryArchive(db, partition, ROWS_MAX)) > 0);
 }
 
 /** Does what needs the tables alone, as soon as nobody reads them for long. */
@@ -173,7 +191,10 @@ export async function restorePartition(
 ): Promise<number> {
   const archive = await findArchive(db, partition)
   // One that broke off when only the balances were left.
-  if (archive?.state === 'restored' && (await carryArchives(db)).includes(partition)) return archive.records
+  if (archive?.state === 'restored' && (await listUncarriedArchives(db)).includes(partition)) {
+    await carry(db, partition)
+    return archive.records
+  }
   if (archive?.state !== 'archived')
     throw new Error(`${partition} is ${archive?.state ?? 'not in the list of archives'}`)
   const file = join(archiveDir, archive.file!)
@@ -184,6 +205,6 @@ export async function restorePartition(
   await prepareRestore(db, partition)
   await readArchive(file, ROWS_MAX, (rows) => loadArchivedRows(db, partition, rows))
   const records = await onceFree(() => finishRestore(db, partition, keepDays))
-  await carryArchives(db)
+  await carry(db, partition)
   return records
 }

@@ -1,5 +1,5 @@
-import { uuidv7 } from 'uuidv7'
 import { writeAudit } from '../db/audit.ts'
+import type { DatabaseClock } from '../db/clock.ts'
 import type { Db } from '../db/connection.ts'
 import { toProblem } from '../db/faults.ts'
 import {
@@ -25,6 +25,7 @@ import { pageOf, type PageOf } from './page.ts'
 
 export type EndpointDeps = {
   db: Db
+  clock: DatabaseClock
   targets: Targets
   /** Whether a mail server is set. */
   hasMail: boolean
@@ -44,7 +45,7 @@ export async function createEndpoint(deps: EndpointDeps, actor: Actor, body: End
     enabled: body.enabled ?? true,
   }
   check(deps, body.kind, settings)
-  const id = uuidv7()
+  const id = deps.clock.newId()
   const secret = body.kind === 'webhook' ? makeSecret() : null
   const made = await change(deps.db, actor, async (transaction) => {
     if ((await countEndpoints(transaction)) >= ENDPOINTS_MAX) {

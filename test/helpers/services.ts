@@ -1,7 +1,7 @@
 import { openPriceCache } from '../../src/cache/prices.ts'
 import { openStatusCache } from '../../src/cache/quota-status.ts'
 import type { SharedCache } from '../../src/cache/shared.ts'
-import { DatabaseClock, readClock } from '../../src/db/clock.ts'
+import { openClock } from '../../src/db/clock.ts'
 import type { Db } from '../../src/db/connection.ts'
 import { openTargets } from '../../src/delivery/targets.ts'
 import { createServices, type ServiceDeps, type Services } from '../../src/services/index.ts'
@@ -15,7 +15,7 @@ export async function openServices(
   return createServices({
     db,
     keptDb: db,
-    clock: new DatabaseClock(await readClock(db)),
+    clock: await openClock(db),
     prices: openPriceCache(db, shared),
     shared,
     status: openStatusCache(shared),

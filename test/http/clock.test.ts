@@ -1,12 +1,16 @@
 import { join } from 'node:path'
 import { pathToFileURL } from 'node:url'
 import t, { type Test } from 'tap'
+import { DatabaseClock } from '../../src/db/clock.ts'
+import { connect } from '../../src/db/connection.ts'
+import { keepRetention } from '../../src/services/retention.ts'
 import { createDatabase } from '../helpers/database.ts'
 import { setNow } from '../helpers/fake-clock.ts'
 import { assertHealthy } from '../helpers/integrity.ts'
 import { startService, type Service } from '../helpers/service.ts'
 
 const HOUR_MS = 3_600_000
+const TEN_YEARS_MS = 87_660 * HOUR_MS
 const MODULE = pathToFileURL(join(import.meta.dirname, '..', 'helpers', 'shifted-clock.ts')).href
 
 const database = await createDatabase(t)
@@ -75,13 +79,17 @@ async function play(t: Test, shiftMs: number): Promise<unknown[]> {
   })
   const short = { authorization: `Bearer ${made.json.key}` }
   const held = await reserve()
+  assertMadeAt(t, held.json.reservation_id, '2027-05-05T23:50')
   const lapsing = await reserve({ ttl_seconds: 1_200 })
   await reserve({ estimated_cost_usd: 4.5, llm: undefined })
   await reserve({ estimated_cost_usd: 1, llm: undefined })
   await call('GET', `/v1/quotas/status?tenant_id=${tenant}`)
 
   await moveTo('2027-05-06T00:05:00Z')
-  await call('POST', `/v1/reservations/${held.json.reservation_id}/commit`, { usage: { input_tokens: 900_000 } })
+  const committed = await call('POST', `/v1/reservations/${held.json.reservation_id}/commit`, {
+    usage: { input_tokens: 900_000 },
+  })
+  assertMadeAt(t, committed.json.cost_record_id, '2027-05-0')
   await reserve()
   await call('GET', `/v1/quotas/status?tenant_id=${tenant}`, undefined, { 'cache-control': 'no-cache', ...short })
 
@@ -101,14 +109,105 @@ async function play(t: Test, shiftMs: number): Promise<unknown[]> {
   return answers
 }
 
+/** That the time in an id, as text, begins so. */
+function assertMadeAt(t: Test, id: string, begin: string): void {
+  const at = new Date(Number.parseInt(id.replaceAll('-', '').slice(0, 12), 16)).toISOString()
+  t.ok(at.startsWith(begin), `the id ${id} was made at ${at}`)
+}
+
 /** The time that the process gives to a line of its log. */
 function loggedMs(service: Service): number {
   return Number(/"time":(\d+)/.exec(service.output())?.[1])
 }
 
-t.test('a clock of the process that is an hour off changes nothing that is decided', async (t) => {
+t.test('a clock of the process that is off by an hour or ten years changes nothing that is decided', async (t) => {
   const right = await play(t, 0)
   t.ok(right.length > 30)
   t.match(right[0], { cost_usd: 2 }, 'the price that runs by the clock of Postgres')
-  for (const shiftMs of [HOUR_MS, -HOUR_MS]) t.same(await play(t, shiftMs), right, `${shiftMs} ms off`)
+  for (const shiftMs of [HOUR_MS, -HOUR_MS, TEN_YEARS_MS]) t.same(await play(t, shiftMs), right, `${shiftMs} ms off`)
+
+  await setNow(database, '2027-06-10T00:00:00Z')
+  const db = connect(database.url, { connectionsMax: 1, statementMs: 60_000 })
+  t.teardown(() => db.destroy())
+  const days = { retentionDays: 90, archiveYears: 7, reservationDays: 30, eventDays: 90 }
+  await keepRetention({ db, archiveDir: t.testdir(), ...days }, new AbortController().signal)
+  const { rows } = await database.pool.query('select reservation_id from copilot_internal.reservations')
+  t.same(rows, [], 'none is kept for longer than the retention')
+})
+
+t.test('after a jump of the clock of Postgres, what has a price by then is priced at once', async (t) => {
+  await setNow(database, '2027-07-01T00:00:00Z')
+  const from = (hour: string) => `2027-07-01T${hour}:00:00Z`
+  const at = { source: 'test', usd_per_mtok: { input: 3, output: 3 } }
+  await database.pool.query('select copilot_internal.publish_model_prices($1)', [
+    JSON.stringify(
+      ['02', '04', '06'].map((hour) => ({ provider: 'p', model: `since-${hour}`, effective_date: from(hour), ...at })),
+    ),
+  ])
+  await database.pool.query('select copilot_internal.publish_e2b_prices($1)', [
+    JSON.stringify([
+      {
+        ...{ tier: 'since-08', region: 'us-east-1', vcpu: 1, memory_mib: 1024, source: 'test' },
+        ...{ usd_per_vcpu_second: '0.1', usd_per_gib_second: '0', effective_date: from('08') },
+      },
+    ]),
+  ])
+  const service = await startService(t, database.url)
+  const reserve = (model: string) => ({
+    ...{ resource_type: 'llm', tenant_id: 'jump' },
+    llm: { provider: 'p', model, input_tokens: 1_000, max_output_tokens: 0 },
+  })
+  const estimate = { resource_type: 'llm', llm: { provider: 'p', model: 'since-06', usage: { input_tokens: 1_000 } } }
+  const run = { resource_type: 'e2b', e2b: { tier: 'since-08', seconds: 10 } }
+  t.match(await service.call('POST', '/v1/reservations', reserve('since-02')), { json: { code: 'price_not_found' } })
+  for (const [hour, path, body] of [
+    ['03', '/v1/reservations', reserve('since-02')],
+    ['05', '/v1/reservations/check', reserve('since-04')],
+    ['07', '/v1/estimates', estimate],
+    ['09', '/v1/estimates', run],
+  ] as const) {
+    await setNow(database, from(hour))
+    const { status, text } = await service.call('POST', path, body)
+    t.ok(status === 200 || status === 201, `${path} at ${hour}: ${text}`)
+  }
+})
+
+t.test('a price that has ended in a jump is no longer used, also where nothing is decided', async (t) => {
+  await setNow(database, '2027-05-05T23:50:00Z')
+  const service = await startService(t, database.url)
+  const estimate = async () => {
+    const llm = { provider: 'p', model: 'm', usage: { input_tokens: 1_000_000 } }
+    return (await service.call('POST', '/v1/estimates', { resource_type: 'llm', llm })).json.cost_usd as number
+  }
+  t.equal(await estimate(), 2)
+  await setNow(database, '2027-05-06T00:20:00Z')
+  // The sweep is told the time each second.
+  while ((await estimate()) !== 4);
+})
+
+t.test('after a suspension, in which the monotonic clock stood still, Postgres is asked first', async (t) => {
+  let postgresMs = Date.parse('2027-05-05T23:50:00Z')
+  let asked = 0
+  const clock = new DatabaseClock(new Date(postgresMs), async () => {
+    asked += 1
+    return new Date(postgresMs)
+  })
+  await clock.current()
+  t.equal(asked, 0)
+  const wall = Date.now
+  t.intercept(Date, 'now', { value: () => wall() + HOUR_MS })
+  postgresMs += HOUR_MS
+  const both = await Promise.all([clock.current(), clock.current()])
+  for (const now of both) t.ok(now.getTime() >= postgresMs)
+  t.equal(asked, 1, 'those who ask at once share the answer')
+})
+
+t.test('while Postgres does not answer, the time goes on as it is known', async (t) => {
+  const clock = new DatabaseClock(new Date('2027-05-05T23:50:00Z'), () =>
+    Promise.reject(Object.assign(new Error('gone'), { code: 'ECONNREFUSED' })),
+  )
+  const wall = Date.now
+  t.intercept(Date, 'now', { value: () => wall() + HOUR_MS })
+  t.match((await clock.current()).toISOString(), '2027-05-05T23:50:00')
+  await t.rejects(clock.refresh(), { code: 'unavailable' })
 })
