@@ -205,6 +205,7 @@ async function settle(): Promise<void> {
     ...{ user_id: `u-${n}`, conversation_id: null, path_id: null, labels: {}, principal: 'bench' },
     ...{ idempotency_key: null, request_hash: '\\x00', estimate: {}, price_id: null, amount_usd: '0.001' },
     ...{ fixed_usd: '0', per_unit_usd: '0', caps_name: null, on_expiry: 'release', ttl_seconds: 600 },
+    is_free: false,
   }))
   await reserveSpend(db, items, 'enforce')
   await commitSpend(

@@ -167,6 +167,7 @@ function holdOf(n: number): ReserveItem {
     caps_name: null,
     on_expiry: 'release',
     ttl_seconds: 86_400,
+    is_free: false,
   }
 }
 

@@ -1,14 +1,15 @@
 -- check_spend: what reserve_spend() would say at this moment to each item as the only one, by rule 2. Nothing is written: no hold, and
 -- no scope, quota or period either.
 --
--- p_types, p_tenants, p_users, p_amounts, p_item_scopes, p_enforcement: as in reserve_spend(). p_fixed, p_per_unit: as in decide_spend().
+-- p_types, p_tenants, p_users, p_amounts, p_item_scopes, p_enforcement: as in reserve_spend(). p_fixed, p_per_unit, p_free: as in
+-- decide_spend().
 -- Answers { now, first, last, balances, outcomes }: first, last and balances as of scope_balances(), which the decisions saw;
 -- outcomes[i] is { "largest_allowed_usd" } with { "granted", "units",
 -- "warned" } or { "refused" } as of reserve_spend(): the least room over the enforced balances, not below 0, null where there are none.
 -- Bound: 500 items a call. Locks: none.
 create or replace function copilot_internal.check_spend(
   p_types copilot_internal.resource_type[], p_tenants text[], p_users text[],
-  p_amounts numeric[], p_item_scopes integer[], p_fixed numeric[], p_per_unit numeric[],
+  p_amounts numeric[], p_item_scopes integer[], p_fixed numeric[], p_per_unit numeric[], p_free boolean[],
   p_enforcement text default 'enforce'
 )
 returns json
@@ -37,7 +38,7 @@ begin
   end if;
   select * into v_balances from copilot_internal.scope_balances(p_types, p_tenants, p_users, v_now, v_service);
   select * into v_decisions from copilot_internal.decide_spend(
-    p_amounts, p_fixed, p_per_unit, p_item_scopes, v_balances.first, v_balances.last,
+    p_amounts, p_fixed, p_per_unit, p_free, p_item_scopes, v_balances.first, v_balances.last,
     v_balances.limits, v_balances.spent, v_balances.reserved, v_balances.modes, p_in_order => false);
   return json_build_object(
     'now', v_now, 'first', v_balances.first, 'last', v_balances.last, 'balances', v_balances.balances,
@@ -56,4 +57,4 @@ begin
       ) room on true
     ));
 end $$;
-comment on function copilot_internal.check_spend(copilot_internal.resource_type[], text[], text[], numeric[], integer[], numeric[], numeric[], text) is 'What reservations would be answered now; nothing is written.';
+comment on function copilot_internal.check_spend(copilot_internal.resource_type[], text[], text[], numeric[], integer[], numeric[], numeric[], boolean[], text) is 'What reservations would be answered now; nothing is written.';

@@ -1,5 +1,6 @@
 -- decide_spend: yes or no by quota, for each item in order: the amount is granted where for every enforced balance
 -- used + amount <= limit (rule 2). A pure function over arrays; reserve_spend() feeds it and writes the outcome.
+-- p_free[i]: item i's price card is free, so no quota refuses it or warns of it.
 -- p_amounts[i]: what item i wants, null where it is not to be decided. Where it takes less: p_fixed[i] USD, and p_per_unit[i] USD
 -- for each unit that fits (0: all or nothing). p_item_scopes: three scope numbers an item, 0 for none.
 -- p_in_order: what an item gets is taken before the next one is decided; else each is decided as if it were the only one.
@@ -7,7 +8,7 @@
 -- o_amounts[i]: the amount granted, or null. o_granted_units[i]: set where less than asked was granted.
 -- o_notes[i]: json of the refusal (room over the enforced balances, the violated ones with what was held) or of the warnings.
 create or replace function copilot_internal.decide_spend(
-  p_amounts numeric[], p_fixed numeric[], p_per_unit numeric[], p_item_scopes integer[],
+  p_amounts numeric[], p_fixed numeric[], p_per_unit numeric[], p_free boolean[], p_item_scopes integer[],
   p_first integer[], p_last integer[],
   p_limits numeric[], p_spent numeric[], p_reserved numeric[], p_modes integer[], p_in_order boolean,
   out o_amounts numeric[], out o_granted_units numeric[], out o_notes text[]
@@ -29,6 +30,10 @@ begin
   for i in 1 .. cardinality(p_amounts) loop
     v_amount := p_amounts[i];
     continue when v_amount is null;
+    if p_free[i] and v_amount = 0 then
+      o_amounts[i] := 0;
+      continue;
+    end if;
     v_room := null;
     for k in 3 * i - 2 .. 3 * i loop
       v_scope := p_item_scopes[k];
@@ -77,4 +82,4 @@ begin
     end if;
   end loop;
 end $$;
-comment on function copilot_internal.decide_spend(numeric[], numeric[], numeric[], integer[], integer[], integer[], numeric[], numeric[], numeric[], integer[], boolean) is 'Yes or no by quota for items in order or each alone, over arrays.';
+comment on function copilot_internal.decide_spend(numeric[], numeric[], numeric[], boolean[], integer[], integer[], integer[], numeric[], numeric[], numeric[], integer[], boolean) is 'Yes or no by quota for items in order or each alone, over arrays.';

@@ -57,6 +57,7 @@ begin
     end if;
   end if;
   v_new.expires_at := greatest(v_old.expires_at, p_now + make_interval(secs => p_ttl_seconds));
+  v_new.is_free := v_old.is_free and v_new.reserved_usd = 0;
   v_moves := v_old.periods_end_at <= p_now;
   if v_moves then
     select * into v_periods from copilot_internal.scope_periods(
@@ -86,7 +87,7 @@ begin
         ) b
       ) b
       cross join lateral copilot_internal.decide_spend(
-        array[v_new.reserved_usd], array[v_new.reserved_usd], array[0::numeric], array[1, 0, 0], array[1], array[cardinality(v_open)],
+        array[v_new.reserved_usd], array[v_new.reserved_usd], array[0::numeric], array[v_new.is_free], array[1, 0, 0], array[1], array[cardinality(v_open)],
         v_balances.limits, v_balances.spent, b.reserved, b.modes, p_in_order => true) d;
     if v_amount is null then
       select * into v_change from copilot_internal.change_balances(
@@ -107,7 +108,7 @@ begin
     cross join lateral copilot_internal.change_balances(all_deltas.ids, all_deltas.nothing, all_deltas.reserved, 'warned', p_now) c;
   if v_new is distinct from v_old then
     update copilot_internal.reservations r
-      set reserved_usd = v_new.reserved_usd, estimate = v_new.estimate, caps = v_new.caps, granted_at = v_new.granted_at,
+      set reserved_usd = v_new.reserved_usd, is_free = v_new.is_free, estimate = v_new.estimate, caps = v_new.caps, granted_at = v_new.granted_at,
           expires_at = v_new.expires_at, quota_period_ids = v_new.quota_period_ids, periods_end_at = v_new.periods_end_at
       where r.reservation_id = v_new.reservation_id;
   end if;

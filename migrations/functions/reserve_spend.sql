@@ -68,7 +68,7 @@ begin
   v_now := copilot_internal.clock_now();
   select * into v_periods from copilot_internal.scope_periods(p_types, p_tenants, p_users, v_now);
 
-  -- What adds nothing is decided by a look alone: it locks no balance.
+  -- What adds nothing is decided by a look alone: it locks no balance. (What is free comes through every look.)
   if p_look_first or 0 = any (p_amounts) then
     select * into v_balances from copilot_internal.read_balances(v_periods.ids, v_now, v_service);
     v_deltas := copilot_internal.sum_by_balance(v_granted, p_item_scopes, v_periods.first, v_periods.last);
@@ -107,7 +107,7 @@ begin
     insert into copilot_internal.reservations (
       reservation_id, resource_type, tenant_id, user_id, conversation_id, path_id, labels, principal, idempotency_key, request_hash,
       provider, model, service_tier, region, tier, vcpu, memory_mib, estimate, price_id, priced_model, reserved_usd, caps, on_expiry,
-      created_at, granted_at, expires_at, quota_period_ids, periods_end_at)
+      created_at, granted_at, expires_at, quota_period_ids, periods_end_at, is_free)
     select i.reservation_id, i.resource_type, i.tenant_id, i.user_id, i.conversation_id, i.path_id, coalesce(i.labels, '{}'),
            i.principal, i.idempotency_key, i.request_hash,
            i.provider, i.model, i.service_tier, i.region, i.tier, i.vcpu, i.memory_mib, i.estimate, i.price_id, i.priced_model, v_granted[i.ordinality],
@@ -117,7 +117,7 @@ begin
            v_periods.ids[v_periods.first[s.a]:v_periods.last[s.a]]
              || v_periods.ids[v_periods.first[s.b]:v_periods.last[s.b]]
              || v_periods.ids[v_periods.first[s.c]:v_periods.last[s.c]],
-           least(v_periods.until[s.a], v_periods.until[s.b], v_periods.until[s.c])
+           least(v_periods.until[s.a], v_periods.until[s.b], v_periods.until[s.c]), coalesce(i.is_free, false)
     from unnest(p_items) with ordinality i
     cross join lateral (
       select p_item_scopes[3 * i.ordinality - 2] as a, p_item_scopes[3 * i.ordinality - 1] as b, p_item_scopes[3 * i.ordinality] as c) s

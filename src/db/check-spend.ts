@@ -29,7 +29,7 @@ export async function checkSpend(db: Db, items: ReserveItem[], enforcement: stri
   const { rows } = await sql<{ answer: Answer }>`select copilot_internal.check_spend(
     ${scopeArguments(scopes)}, ${items.map((item) => item.amount_usd)}::numeric[], ${scopes.ofItems.flat()}::integer[],
     ${items.map((item) => item.fixed_usd)}::numeric[], ${items.map((item) => item.per_unit_usd)}::numeric[],
-    ${enforcement}) as answer`.execute(db)
+    ${items.map((item) => item.is_free)}::boolean[], ${enforcement}) as answer`.execute(db)
   const { answer } = rows[0]!
   const now = new Date(answer.now)
   const all = listBalances(answer.balances)

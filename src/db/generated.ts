@@ -661,6 +661,7 @@ export interface CopilotInternalReservations {
   expires_at: Timestamp
   granted_at: Timestamp
   idempotency_key: string | null
+  is_free: Generated<boolean>
   labels: Generated<Json>
   late: boolean | null
   memory_mib: number | null

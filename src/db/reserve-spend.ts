@@ -36,6 +36,8 @@ export type ReserveItem = {
   ttl_beyond_units?: number
   /** The model that the name means now; null where the caller gives the amount. */
   priced_model?: string
+  /** Its price card is free: no quota refuses it. */
+  is_free: boolean
 }
 
 /** The order of the SQL type. */
@@ -66,6 +68,7 @@ const ITEM_COLUMNS = [
   'ttl_seconds',
   'ttl_beyond_units',
   'priced_model',
+  'is_free',
 ] as const satisfies (keyof ReserveItem)[]
 
 /** A balance at the moment of a decision about one item: its place among the batch's balances, spent and reserved then. */

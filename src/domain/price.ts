@@ -158,6 +158,12 @@ export function namedModifiers(
   return { serviceTier: serviceTier ? own(serviceTier) : null, region: region ? own(`region:${region}`) : null }
 }
 
+/** Whether a card has no rate and no fee but 0, so that no usage of it costs anything. */
+export function isFreeCard({ usdPerMtok, usdPerUnit, longContext }: ModelPrice): boolean {
+  const rates = [usdPerMtok, usdPerUnit, longContext?.usdPerMtok ?? {}].flatMap((some) => Object.values(some))
+  return rates.every((rate) => decimal(rate).eq(0))
+}
+
 /** Fees by the piece; no modifier touches them. */
 export function feeLines(price: ModelPrice, counts: { webSearches: number; requests: number }): CostLine[] {
   const lines: CostLine[] = []

@@ -34,8 +34,12 @@ export function quotaExceeded(
     .plus(requestedUsd)
     .minus(decimal(last.limitUsd))
   const asked = `${showUsd(usdText(requestedUsd))} ${whole ? 'in all ' : ''}was asked for`
+  const above = overage.minus(requestedUsd)
+  const left = above.gt(0)
+    ? `is ${showUsd(usdText(above))} USD above its limit of ${showUsd(last.limitUsd)} USD ${periodText(last.period)}`
+    : `has ${showUsd(last.remainingUsd)} of ${showUsd(last.limitUsd)} USD left ${periodText(last.period)}`
   const detail = shown
-    ? `${ownerOf(last)} has ${showUsd(last.remainingUsd)} of ${showUsd(last.limitUsd)} USD left ${periodText(last.period)}${whole ? ' for the whole of this hold' : ''}; ${asked}`
+    ? `${ownerOf(last)} ${left}${whole ? ' for the whole of this hold' : ''}; ${asked}`
     : `the platform's quota ${periodText(last.period)} does not allow it; ${asked}`
   return new Problem('quota_exceeded', detail, {
     members: {

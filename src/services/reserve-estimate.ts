@@ -2,6 +2,7 @@ import { tellMissingPrice } from '../db/events.ts'
 import { E2B_STANDARD_TIER } from '../domain/e2b.ts'
 import { estimateLlm } from '../domain/estimate.ts'
 import { decimal, usdText, type Usd } from '../domain/money.ts'
+import { isFreeCard } from '../domain/price.ts'
 import { Problem, invalidRequest, type FieldError } from '../errors.ts'
 import { countTokens } from '../prices/tokenizer.ts'
 import type { ReserveBody } from '../schemas/reservations.ts'
@@ -16,6 +17,8 @@ export type ReserveEstimate = {
   /** What is due whatever is capped, and what one more token or second costs: exact USD. */
   fixedUsd: Usd
   perUnitUsd: Usd
+  /** Whatever is used, it costs nothing by its price card. An estimate of 0 USD is not that. */
+  isFree: boolean
   capsName: 'max_output_tokens' | 'max_runtime_seconds' | null
   priceId: number | null
   /** Columns of the reservation. */
@@ -44,6 +47,7 @@ export async function estimateReservation(deps: PriceDeps, body: ReserveBody): P
       amountUsd,
       fixedUsd: amountUsd,
       perUnitUsd: ZERO,
+      isFree: false,
       capsName: null,
       priceId: null,
       about: { estimate: { estimated_cost_usd: usdText(amountUsd) } },
@@ -92,6 +96,7 @@ async function estimateModelCall(deps: PriceDeps, llm: LlmRequest): Promise<Rese
     amountUsd: amountOf(estimate.totalUsd, '/llm'),
     fixedUsd: estimate.fixedUsd,
     perUnitUsd: estimate.usdPerOutputToken,
+    isFree: estimate.totalUsd.eq(0) && isFreeCard(price),
     capsName: 'max_output_tokens',
     priceId: Number(price.priceId),
     about: {
@@ -137,6 +142,7 @@ async function estimateSandbox(deps: PriceDeps, e2b: E2bRequest): Promise<Reserv
     amountUsd: amountOf(run.costUsd, '/e2b'),
     fixedUsd: ZERO,
     perUnitUsd: run.dearestUsdPerSecond,
+    isFree: run.dearestUsdPerSecond.eq(0),
     capsName: 'max_runtime_seconds',
     priceId: Number(run.price.priceId),
     about: {

@@ -133,6 +133,7 @@ export function itemOf(
     on_expiry: body.on_expiry ?? (body.resource_type === 'llm' ? 'release' : 'charge'),
     ttl_seconds: ownTtl ?? Math.ceil(body.e2b!.max_seconds) + E2B_TTL_BEYOND_SECONDS,
     ...(ownTtl === undefined ? { ttl_beyond_units: E2B_TTL_BEYOND_SECONDS } : {}),
+    is_free: estimate.isFree,
   }
 }
 

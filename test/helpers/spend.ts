@@ -93,6 +93,7 @@ export function hold(tenantId: string, amountUsd: string, changes: Partial<Reser
     caps_name: null,
     on_expiry: 'release',
     ttl_seconds: 600,
+    is_free: false,
     ...changes,
   }
 }

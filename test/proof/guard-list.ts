@@ -17,6 +17,7 @@ const LOCKS = 'test/sql/locks.test.ts'
 const PLANS = 'test/sql/plans.test.ts'
 const BATCHES = 'test/db/batches.test.ts'
 const MODEL = 'test/proof/model.test.ts'
+const FREE_PRICES = 'test/http/free-prices.test.ts'
 const CONCURRENCY = 'test/http/concurrency.test.ts'
 
 /** A guard of a function in migrations/functions. */
@@ -182,6 +183,18 @@ export const GUARDS: Guard[] = [
     why: 'an item is refused for what another one of its batch did not get in the end',
     ...inFunction('reserve_spend', 'p_in_order => false', 'p_in_order => true'),
     tests: [BATCHES],
+  },
+  {
+    name: 'free price card',
+    why: 'a model that costs nothing is refused above a limit',
+    ...inFunction('decide_spend', '    if p_free[i] and v_amount = 0 then\n', '    if false then\n'),
+    tests: [FREE_PRICES],
+  },
+  {
+    name: 'free hold extended',
+    why: 'a hold that costs nothing is refused a longer time in a period above its limit',
+    ...inFunction('reserve_spend', ', coalesce(i.is_free, false)\n', ', false\n'),
+    tests: [FREE_PRICES],
   },
   {
     name: 'look at what adds nothing',

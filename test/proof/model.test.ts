@@ -37,15 +37,18 @@ const one = fc.nat(11)
 
 type Generated<Arbitrary> = Arbitrary extends fc.Arbitrary<infer Value> ? Value : never
 
-const request = fc.record({
-  tenant: fc.constantFrom('a', 'b'),
-  user: fc.constantFrom(null, 'u', 'v'),
-  amount,
-  unit: fc.option(fc.constantFrom('2', '0.3', '0.07', '0.000007'), { freq: 2, nil: null }),
-  keyed: fc.boolean(),
-  ttlSeconds: fc.constantFrom(60, 600, 7_200, 86_400, 90_000),
-  charge: fc.boolean(),
-})
+const request = fc
+  .record({
+    tenant: fc.constantFrom('a', 'b'),
+    user: fc.constantFrom(null, 'u', 'v'),
+    amount,
+    unit: fc.option(fc.constantFrom('2', '0.3', '0.07', '0.000007'), { freq: 2, nil: null }),
+    keyed: fc.boolean(),
+    ttlSeconds: fc.constantFrom(60, 600, 7_200, 86_400, 90_000),
+    charge: fc.boolean(),
+    free: fc.nat(5).map((n) => n === 0),
+  })
+  .map((one) => (one.free ? { ...one, amount: '0', unit: null } : one))
 type Request = Generated<typeof request>
 
 const rules = fc.record({
@@ -198,6 +201,7 @@ async function perform(session: Session, todo: Operation): Promise<unknown> {
             estimate: { estimated_cost_usd: item.amount },
             ttl_seconds: item.ttlSeconds,
             on_expiry: item.charge ? 'charge' : 'release',
+            is_free: item.free,
             ...(item.unit === null ? {} : { per_unit_usd: item.unit, caps_name: 'max_output_tokens' }),
           }),
         ),

@@ -30,6 +30,8 @@ export type ReserveWish = {
   unit: string | null
   ttlSeconds: number
   charge: boolean
+  /** Its price card is free; the amount is 0 then. */
+  free: boolean
 }
 export type ExtendWish = { id: string; total: string | null; ttlSeconds: number | null }
 export type RecordWish = {
@@ -67,6 +69,7 @@ type Hold = {
   charged: Big | null
   charge: Line | null
   charges: boolean
+  free: boolean
   balances: Balance[]
   grantedAt: number
   expiresAt: number
@@ -235,11 +238,19 @@ export class Model {
     const offer = this.#offer(item)
     if ('refused' in offer) return offer
     const { balances, until, amount, units } = offer
-    const warned = balances.filter((one) => one.enforcement === 'warn' && amount.gt(roomOf(one))).length
+    const warned = item.free ? 0 : balances.filter((one) => one.enforcement === 'warn' && amount.gt(roomOf(one))).length
     for (const balance of balances) balance.reserved = balance.reserved.plus(amount)
     const made: Hold = {
       ...{ id: item.id, hash: item.hash, tenant: item.tenant, user: item.user, amount, capped: units !== null },
-      ...{ status: 'reserved', cost: null, charged: null, charge: null, charges: item.charge, balances },
+      ...{
+        status: 'reserved',
+        cost: null,
+        charged: null,
+        charge: null,
+        charges: item.charge,
+        free: item.free,
+        balances,
+      },
       ...{ grantedAt: this.now, expiresAt: this.now + item.ttlSeconds * 1000, periodsEndAt: until },
     }
     this.holds.set(made.id, made)
@@ -250,7 +261,8 @@ export class Model {
   /** What an item would get now. */
   #offer(item: ReserveWish) {
     const { balances, until } = this.#running(scopesOf(item.tenant, item.user))
-    const room = roomIn(balances)
+    // Rule 2: no quota refuses what is free.
+    const room = item.free ? null : roomIn(balances)
     let amount = new Big(item.amount)
     let units: number | null = null
     if (room !== null && amount.gt(room) && item.unit !== null) {
@@ -320,6 +332,7 @@ export class Model {
     if (one === undefined) return { unknown: true }
     if (one.status !== 'reserved' || one.expiresAt <= this.now) return { closed: true }
     const amount = total !== null && one.amount.lt(total) ? new Big(total) : one.amount
+    const free = one.free && amount.eq(0)
     const moves = one.periodsEndAt <= this.now
     const running = moves ? this.#running(scopesOf(one.tenant, one.user)) : null
     const balances = running?.balances ?? one.balances
@@ -327,7 +340,7 @@ export class Model {
     if (moves || amount.gt(one.amount)) {
       // The new total beside what others hold; a balance to which nothing is added refuses nothing.
       const judged = balances
-        .filter((balance) => !balance.closed)
+        .filter((balance) => !free && !balance.closed)
         .filter((balance) => !(one.balances.includes(balance) && amount.eq(one.amount)))
         .map((balance) => ({
           ...balance,
@@ -341,6 +354,7 @@ export class Model {
     for (const balance of one.balances) balance.reserved = balance.reserved.minus(one.amount)
     for (const balance of balances) balance.reserved = balance.reserved.plus(amount)
     one.amount = amount
+    one.free = free
     one.balances = balances
     one.periodsEndAt = running?.until ?? one.periodsEndAt
     if (ttlSeconds !== null) one.expiresAt = Math.max(one.expiresAt, this.now + ttlSeconds * 1000)
