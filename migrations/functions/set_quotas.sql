@@ -6,7 +6,8 @@
 -- (default_quotas()), so quotas that an administrator set or deleted stay as they are.
 -- Answers a row for each in the order given: quota_json(), and whether it was made.
 -- A new or revived quota, and one whose zone, week start or billing day changes, opens a balance with what its scope has
--- booked in the running period, and adopts the open holds of its scope (rules 7 and 8); a limit changes in the running balance.
+-- booked in the running period, and adopts the open holds of its scope (rules 7 and 8); it opens one for each following period
+-- in which something is booked, too. A limit changes in the running balance and in following ones.
 -- Each change is written to the audit log, but for those that come from a default: its own change is.
 -- Locks: (0) exclusively, so that no decision works with a limit that has been changed; the head of the audit chain last.
 -- Cost: some index look-ups a quota, while decisions wait.
@@ -97,7 +98,7 @@ begin
     from (select distinct c.quota_id from unnest(v_changed) c(quota_id)) c
     cross join lateral (
       select p.quota_period_id from copilot_internal.quota_periods p
-      where p.quota_id = c.quota_id and p.closed_at is null and p.starts_at <= v_now and p.ends_at > v_now
+      where p.quota_id = c.quota_id and p.closed_at is null and p.ends_at > v_now
       offset 0
     ) p
     having count(*) > 0;

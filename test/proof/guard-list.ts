@@ -237,6 +237,16 @@ export const GUARDS: Guard[] = [
     tests: [BALANCES],
   },
   {
+    name: 'following periods opened',
+    why: 'a record that is booked ahead is lost from the next period of a quota that is made before',
+    ...inFunction(
+      'open_balance',
+      'v_at := copilot_internal.next_booking(p_quota.resource_type, p_quota.tenant_id, p_quota.user_id, v_bounds.ends_at);',
+      'v_at := null;',
+    ),
+    tests: [BALANCES],
+  },
+  {
     name: 'adoption of open holds',
     why: 'what is held already escapes a new quota',
     ...inFunction('open_balance', 'set quota_period_ids = r.quota_period_ids || v_id, ', 'set '),

@@ -448,14 +448,17 @@ export class Model {
     const { startsAt } = periodAt({ period: quota.name.period, ...quota.rules }, this.now)
     // One that began at the same moment and has ended gives its place to the longer period of another zone.
     for (const one of quota.balances) one.closed ||= one.endsAt > this.now || one.startsAt === startsAt
-    const balance = this.#balanceAt(quota, this.now)
     const own = ({ tenant, user }: { tenant: string; user: string | null }) =>
       scopesOf(tenant, user).includes(quota.name.scope)
-    for (const line of this.lines.values()) {
-      const inPeriod = line.bookedAt >= balance.startsAt && line.bookedAt < balance.endsAt
-      if (own(line) && inPeriod) balance.opening = balance.opening.plus(line.usd)
+    const booked = [...this.lines.values()].filter(own)
+    // Following periods are opened where something is booked in them.
+    const ahead = booked.map(({ bookedAt }) => bookedAt).filter((at) => at > this.now)
+    const opened = new Set([this.now, ...ahead].map((at) => this.#balanceAt(quota, at)))
+    for (const one of opened) {
+      one.opening = booked.filter((line) => contains(one, line.bookedAt)).reduce((sum, { usd }) => sum.plus(usd), ZERO)
+      one.spent = one.opening
     }
-    balance.spent = balance.opening
+    const balance = this.#balanceAt(quota, this.now)
     for (const one of this.holds.values()) {
       if (one.status !== 'reserved' || !own(one)) continue
       one.balances = [...one.balances, balance]

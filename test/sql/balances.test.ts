@@ -2,7 +2,7 @@ import Big from 'big.js'
 import fc from 'fast-check'
 import t, { type Test } from 'tap'
 import { giveDefaults, setEnvironmentDefaults } from '../../src/db/quota-defaults.ts'
-import { setQuotas, sumAhead, type QuotaWish } from '../../src/db/quotas.ts'
+import { deleteQuota, setQuotas, sumAhead, type QuotaWish } from '../../src/db/quotas.ts'
 import { expireReservations } from '../../src/db/expire-reservations.ts'
 import { releaseSpend } from '../../src/db/release-spend.ts'
 import type { ReserveItem } from '../../src/db/reserve-spend.ts'
@@ -295,6 +295,70 @@ guarantee('a raise counts until its end, and what it granted stays', async (t) =
     { outcome: { refused: { largest_allowed_usd: '7' } } },
     { outcome: { granted: '7' } },
   ])
+})
+
+guarantee(
+  'a record that is booked ahead counts in the next period of a quota that is made, re-zoned, revived or given by default before',
+  async (t) => {
+    const ahead = async (costUsd: string, userId: string | null = null) => {
+      const item = spending('ahead', costUsd, { occurred_at: '2026-11-10T13:01:00Z', user_id: userId })
+      await session.record(item)
+      return item.cost_record_id
+    }
+    await session.moveTo('2026-11-10T12:57:00Z')
+    const first = await ahead('4')
+    await held('ahead', '1')
+    await setQuota('ahead', '10', { period: 'hour' })
+    const next = (spent: number, opening: number) =>
+      `hour runs from 11-10 13:00 spent ${spent} opening ${opening} reserved 0`
+    t.same(
+      await balancesOf('ahead'),
+      ['hour runs from 11-10 12:00 spent 0 opening 0 reserved 1', next(4, 4)],
+      'made: a hold stays in the period in which it was granted',
+    )
+    await ahead('2')
+    t.equal((await balancesOf('ahead')).at(-1), next(6, 4))
+
+    await setQuota('ahead', '10', { period: 'hour', time_zone: 'Asia/Kathmandu' })
+    t.equal((await balancesOf('ahead')).at(-1), next(6, 6), 're-zoned')
+
+    const { rows } = await session.pool.query<{ id: number }>(
+      `select quota_id as id from copilot_internal.cost_quotas where tenant_id = 'ahead'`,
+    )
+    await deleteQuota(session.db, Number(rows[0]!.id))
+    await ahead('1')
+    t.match(await setQuota('ahead', '10', { period: 'hour' }), [{ made: true }])
+    t.equal((await balancesOf('ahead')).at(-1), next(7, 7), 'revived')
+    await ahead('0.5', 'u')
+    await setEnvironmentDefaults(session.db, [
+      { scope: 'user', resource_type: 'llm', period: 'hour', limit_usd: '0.6' },
+    ])
+    await giveDefaults(session.db)
+    t.equal((await balancesOf('ahead')).at(-1), next(0.5, 0.5), 'given by default')
+
+    await session.moveTo('2026-11-10T13:02:00Z')
+    t.match(await session.reserve(hold('ahead', '0.2', { user_id: 'u' }), hold('ahead', '2.5')), [
+      { outcome: { refused: { largest_allowed_usd: '0.1' } } },
+      { outcome: { granted: '2.5' } },
+    ])
+    // 4 that was recorded before the quota was made is 3.
+    await session.correct(first, '3')
+    t.ok((await balancesOf('ahead')).includes('hour runs from 11-10 13:00 spent 6.5 opening 7 reserved 2.5'))
+    await session.pool.query('delete from copilot_internal.quota_defaults')
+  },
+)
+
+guarantee('what is booked ahead is told where it opens a balance at a threshold', async (t) => {
+  await session.moveTo('2026-11-10T12:57:00Z')
+  await session.record(spending('ahead-told', '9', { occurred_at: '2026-11-10T13:01:00Z' }))
+  await setQuota('ahead-told', '10', { period: 'hour' })
+  const { rows } = await session.pool.query<{ event: string }>(
+    `select type || ' ' || (data ->> 'threshold') as event from copilot_internal.quota_events where tenant_id = 'ahead-told' order by once_key`,
+  )
+  t.same(
+    rows.map(({ event }) => event),
+    ['quota.warning 0.8', 'quota.warning 0.9'],
+  )
 })
 
 guarantee(
