@@ -115,11 +115,11 @@ as $$
       where f.type = 'delivery.failed' and f.once_key = d.delivery_id || ':' || d.redeliveries)
   union all
   -- The unique index forbids it; an index that is gone or damaged does not.
-  select 'keys', 'principal ' || r.principal, format('%s reservations have the idempotency key %s: %s', count(*), r.idempotency_key,
+  select 'keys', format('principal %s, tenant %s', r.principal, r.tenant_id), format('%s reservations have the idempotency key %s: %s', count(*), r.idempotency_key,
          string_agg(r.reservation_id::text, ', ' order by r.created_at, r.reservation_id))
   from copilot_internal.reservations r
   where r.idempotency_key is not null
-  group by r.principal, r.idempotency_key having count(*) > 1
+  group by r.principal, r.tenant_id, r.idempotency_key having count(*) > 1
   union all
   select r.invariant, r.subject, r.detail from copilot_internal.rollup_integrity() r
   union all

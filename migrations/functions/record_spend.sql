@@ -2,14 +2,14 @@
 --
 -- Never refused for lack of quota. A record counts in the periods that contain its occurred_at, which are made where they are
 -- missing; tokens are priced at that moment, sandboxes second by second from it on (rules 4 and 9). A key that its principal has
--- used with the same request_hash answers the first record again; of two items with one key the second shares the first's.
+-- used for its tenant with the same request_hash answers the first record again; of two items with one key the second shares the first's.
 -- p_retention_days: what is older is taken with p_import only, and counted in no period (booked_at is -infinity).
 -- Answers { now, faults, records }. faults is null where all is recorded; else nothing is, and it says why:
 --   [{ "index": from 0, "fault": "mismatch" | "ahead" (by more than 5 minutes) | "old" | "unpriced" }, ...]
 -- records[i] is { "cost_record_id", "cost_usd" as text, "replayed" }, in the order of the items.
 -- p_silent: the service counts only, so no quota tells an event. Bound: 1,000 items a call.
 --
--- Locks: (0) shared advisory, then missing quotas and periods in natural-key order -> (1) the new keys by (principal, key) ->
+-- Locks: (0) shared advisory, then missing quotas and periods in natural-key order -> (1) the new keys by (principal, tenant, key) ->
 -- (2) quota_periods by id -> (3) appends.
 create or replace function copilot_internal.record_spend(
   p_items copilot_internal.record_item[], p_retention_days integer, p_import boolean, p_silent boolean default false
@@ -74,11 +74,11 @@ begin
 
   -- Lock (1). Whoever has the same key was here first: a key in flight elsewhere makes this wait, and then do nothing.
   with inserted as (
-    insert into copilot_internal.record_keys (principal, idempotency_key, request_hash, cost_record_id, recorded_at)
-    select i.principal, i.idempotency_key, i.request_hash, i.cost_record_id, v_now
+    insert into copilot_internal.record_keys (principal, tenant_id, idempotency_key, request_hash, cost_record_id, recorded_at)
+    select i.principal, i.tenant_id, i.idempotency_key, i.request_hash, i.cost_record_id, v_now
     from unnest(p_items) with ordinality i
     -- In key order, as every list inserts; the first of two items with one key wins.
-    order by i.principal, i.idempotency_key, i.ordinality
+    order by i.principal, i.tenant_id, i.idempotency_key, i.ordinality
     on conflict do nothing
     returning cost_record_id
   )
@@ -119,7 +119,8 @@ begin
       select i.ordinality, 'mismatch'
       from unnest(p_items) with ordinality i
       cross join lateral (
-        select k.request_hash from copilot_internal.record_keys k where k.principal = i.principal and k.idempotency_key = i.idempotency_key
+        select k.request_hash from copilot_internal.record_keys k
+        where k.principal = i.principal and k.tenant_id = i.tenant_id and k.idempotency_key = i.idempotency_key
         offset 0
       ) k
       where k.request_hash <> i.request_hash
@@ -127,7 +128,7 @@ begin
   if v_faults is not null then
     delete from copilot_internal.record_keys k
       using unnest(v_bookings) b
-      where k.principal = (b.item).principal and k.idempotency_key = (b.item).idempotency_key;
+      where k.principal = (b.item).principal and k.tenant_id = (b.item).tenant_id and k.idempotency_key = (b.item).idempotency_key;
     return json_build_object('now', v_now, 'faults', v_faults);
   end if;
 
@@ -173,7 +174,7 @@ begin
     from unnest(p_items) with ordinality i
     cross join lateral (
       select k.cost_record_id, k.recorded_at from copilot_internal.record_keys k
-      where k.principal = i.principal and k.idempotency_key = i.idempotency_key
+      where k.principal = i.principal and k.tenant_id = i.tenant_id and k.idempotency_key = i.idempotency_key
       offset 0
     ) k
     cross join lateral (

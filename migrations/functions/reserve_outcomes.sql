@@ -13,12 +13,13 @@ as $$
         (select case when r.request_hash = i.request_hash
            then json_build_object('replayed', copilot_internal.reservation_json(r)) else json_build_object('mismatch', true) end
          from copilot_internal.reservations r
-         where r.principal = i.principal and r.idempotency_key = i.idempotency_key),
+         where r.principal = i.principal and r.tenant_id = i.tenant_id and r.idempotency_key = i.idempotency_key),
         (select json_build_object('replayed', copilot_internal.reservation_json(r))
          from copilot_internal.reservations r where r.reservation_id = i.reservation_id),
         (select json_build_object('refused', p_notes[f.ordinality]::json)
          from unnest(p_items) with ordinality f
-         where f.principal = i.principal and f.idempotency_key = i.idempotency_key and p_notes[f.ordinality] is not null
+         where f.principal = i.principal and f.tenant_id = i.tenant_id and f.idempotency_key = i.idempotency_key
+           and p_notes[f.ordinality] is not null
          order by f.ordinality limit 1))
     end order by i.ordinality)
   from unnest(p_items) with ordinality i

@@ -81,8 +81,8 @@ begin
       v_wanted := array(
         select case when i.nth = 1 and known.reservation_id is null then p_amounts[i.n] end
         from (
-          select i.ordinality as n, i.reservation_id, i.principal, i.idempotency_key,
-                 case when i.idempotency_key is null then 1 else row_number() over (partition by i.principal, i.idempotency_key order by i.ordinality) end as nth
+          select i.ordinality as n, i.reservation_id, i.principal, i.tenant_id, i.idempotency_key,
+                 case when i.idempotency_key is null then 1 else row_number() over (partition by i.principal, i.tenant_id, i.idempotency_key order by i.ordinality) end as nth
           from unnest(p_items) with ordinality i
         ) i
         -- A look-up for each, as in scope_periods(); a plain "exists" could be planned as a scan of all reservations.
@@ -90,7 +90,7 @@ begin
           (select r.reservation_id from copilot_internal.reservations r where r.reservation_id = i.reservation_id offset 0)
           union all
           (select r.reservation_id from copilot_internal.reservations r
-           where r.principal = i.principal and r.idempotency_key = i.idempotency_key offset 0)
+           where r.principal = i.principal and r.tenant_id = i.tenant_id and r.idempotency_key = i.idempotency_key offset 0)
           limit 1
         ) known on true
         order by i.n);
@@ -123,7 +123,7 @@ begin
       select p_item_scopes[3 * i.ordinality - 2] as a, p_item_scopes[3 * i.ordinality - 1] as b, p_item_scopes[3 * i.ordinality] as c) s
     where v_granted[i.ordinality] is not null
     -- In key order, as every batch inserts; the first of two items with one key wins.
-    order by i.principal, i.idempotency_key, i.ordinality
+    order by i.principal, i.tenant_id, i.idempotency_key, i.ordinality
     on conflict do nothing
     returning reservation_id
   )

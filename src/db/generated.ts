@@ -646,6 +646,7 @@ export interface CopilotInternalRecordKeys {
   principal: string
   recorded_at: Timestamp
   request_hash: Buffer
+  tenant_id: string
 }
 
 export interface CopilotInternalReservations {

@@ -102,7 +102,8 @@ export function createServices(deps: ServiceDeps) {
       status.dropTouched(items)
       return decisions
     },
-    keyOf: ({ principal, idempotency_key: key }) => (key === null ? null : `${principal}\u0000${key}`),
+    keyOf: ({ principal, tenant_id: tenantId, idempotency_key: key }) =>
+      key === null ? null : `${principal}\u0000${tenantId}\u0000${key}`,
     lockOf: ({ tenant_id: tenantId }) => tenantId,
     isCrowded: ({ crowded }) => crowded,
     // With a key its caller will ask for it again; without one nobody ever does. A repeat without a key is of its own first try.

@@ -47,22 +47,54 @@ t.test('tokens of a shared secret, as Supabase gives them', async (t) => {
     t.equal(await statusWith(service, await signed(bound), '/v1/api-keys'), 403)
   })
 
-  t.test('of one subject and two tenants don’t share an idempotency key', async (t) => {
-    const as = async (tenantId: string) => ({
+  t.test('of one subject have an idempotency key for each tenant, bound to it or not', async (t) => {
+    const as = async (tenantId: string | null) => ({
       authorization: `Bearer ${await signed(claims({ app_metadata: { tenant_id: tenantId, role: 'service' } }))}`,
       'idempotency-key': 'shared',
     })
     const body = { resource_type: 'llm', estimated_cost_usd: 1 }
-    const held = await service.call('POST', '/v1/reservations', body, await as('first'))
+    const first = { ...body, tenant_id: 'first' }
+    const reserve = async (one: object, tenantId: string | null) =>
+      service.call('POST', '/v1/reservations', one, await as(tenantId))
+    // At once, so that the two share a batch.
+    const [held, other] = await Promise.all([reserve(body, 'first'), reserve({ ...body, tenant_id: 'second' }, null)])
     t.match(held, { status: 201, json: { tenant_id: 'first' } })
-    const other = await service.call('POST', '/v1/reservations', body, await as('second'))
-    t.match(other, { status: 422, json: { code: 'idempotency_mismatch' } })
-    t.notOk(other.text.includes(held.json.reservation_id))
-    const named = await service.call('POST', '/v1/reservations', { ...body, tenant_id: 'first' }, await as('first'))
-    t.equal(named.json.reservation_id, held.json.reservation_id, 'the same request, whoever names the tenant')
-    const records = [{ ...body, estimated_cost_usd: undefined, cost_usd: 1, idempotency_key: 'call' }]
-    t.equal((await service.call('POST', '/v1/cost-records', { records }, await as('first'))).status, 201)
-    t.equal((await service.call('POST', '/v1/cost-records', { records }, await as('second'))).status, 422)
+    t.match(other, { status: 201, json: { tenant_id: 'second' } })
+    for (const [tenantId, id] of [
+      ['first', held.json.reservation_id],
+      ['second', other.json.reservation_id],
+    ]) {
+      for (const [one, bound] of [
+        [body, tenantId],
+        [{ ...body, tenant_id: tenantId }, tenantId],
+        [{ ...body, tenant_id: tenantId }, null],
+      ]) {
+        const again = await reserve(one, bound)
+        t.equal(again.json.reservation_id, id, 'the same request, whoever names the tenant')
+        t.equal(again.headers.get('idempotency-replayed'), 'true')
+      }
+    }
+    const changed = await reserve({ ...first, estimated_cost_usd: 2 }, null)
+    t.match(changed, { status: 422, json: { code: 'idempotency_mismatch' } })
+
+    const spent = { resource_type: 'llm', cost_usd: 1, idempotency_key: 'call' }
+    const record = async (records: object[], tenantId: string | null) =>
+      service.call('POST', '/v1/cost-records', { records }, await as(tenantId))
+    const both = await record(
+      [
+        { ...spent, tenant_id: 'second' },
+        { ...spent, tenant_id: 'first' },
+      ],
+      null,
+    )
+    t.match(both, { status: 201, json: { data: [{ replayed: false }, { replayed: false }] } })
+    for (const [n, tenantId] of ['second', 'first'].entries()) {
+      t.match(await record([spent], tenantId), {
+        status: 201,
+        json: { data: [{ replayed: true, cost_record_id: both.json.data[n].cost_record_id }] },
+      })
+    }
+    t.equal((await record([{ ...spent, cost_usd: 2 }], 'first')).status, 422)
   })
 
   t.test('without a role are a tenant’s viewer; without either are nobody', async (t) => {

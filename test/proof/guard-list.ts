@@ -81,7 +81,17 @@ export const GUARDS: Guard[] = [
   {
     name: 'order of keys',
     why: 'two batches with the same keys in opposite orders deadlock',
-    ...inFunction('reserve_spend', '    order by i.principal, i.idempotency_key, i.ordinality\n'),
+    ...inFunction('reserve_spend', '    order by i.principal, i.tenant_id, i.idempotency_key, i.ordinality\n'),
+    tests: [LOCKS],
+  },
+  {
+    name: 'order of tenants with one key',
+    why: 'two batches with the same key of several tenants in opposite orders deadlock',
+    ...inFunction(
+      'reserve_spend',
+      'order by i.principal, i.tenant_id, i.idempotency_key, i.ordinality\n',
+      'order by i.principal, i.idempotency_key, i.ordinality\n',
+    ),
     tests: [LOCKS],
   },
   {
@@ -123,9 +133,15 @@ export const GUARDS: Guard[] = [
   {
     name: 'unique key of a request',
     why: 'a repeat holds again',
-    file: 'migrations/0004_reservations.up.sql',
-    remove: 'create unique index reservations_idempotency',
-    put: 'create index reservations_idempotency',
+    file: 'migrations/0030_keys_of_tenants.up.sql',
+    remove: 'create unique index if not exists reservations_idempotency_of_tenant',
+    put: 'create index if not exists reservations_idempotency_of_tenant',
+    tests: [BALANCES],
+  },
+  {
+    name: 'tenant of a key',
+    why: 'a key that one principal uses for two tenants answers with the other one’s hold',
+    ...inFunction('reserve_outcomes', 'r.tenant_id = i.tenant_id and '),
     tests: [BALANCES],
   },
   {

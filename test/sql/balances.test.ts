@@ -485,6 +485,32 @@ guarantee('a key twice in one batch uses up room once, also where a limit binds'
   ])
 })
 
+guarantee('a key of one principal for two tenants is two holds and two records, each repeated by itself', async (t) => {
+  await setQuota('two-a', '10')
+  await setQuota('two-b', '10')
+  const key = { idempotency_key: 'two-tenants' }
+  const [a, b] = [hold('two-a', '6', key), hold('two-b', '6', key)]
+  const granted = { outcome: { granted: '6' } }
+  t.match(await session.reserve(a, b), [granted, granted])
+  // Again, with a look first: it finds no room for another 6 anywhere.
+  t.match(await session.reserve(hold('two-b', '6', key), hold('two-a', '6', key)), [
+    { outcome: { replayed: { reservation_id: b.reservation_id } } },
+    { outcome: { replayed: { reservation_id: a.reservation_id } } },
+  ])
+  t.match(await session.reserve(hold('two-a', '5', key)), [{ outcome: { mismatch: true } }])
+  const [spentA, spentB] = [spending('two-a', '1', key), spending('two-b', '2', key)]
+  t.match(await session.record(spentA, spentB), { records: [{ replayed: false }, { replayed: false }] })
+  t.match(await session.record(spending('two-b', '2', key), spending('two-a', '1', key)), {
+    records: [
+      { replayed: true, cost_record_id: spentB.cost_record_id, cost_usd: '2' },
+      { replayed: true, cost_record_id: spentA.cost_record_id, cost_usd: '1' },
+    ],
+  })
+  t.match(await session.record(spending('two-b', '1', key)), { faults: [{ index: 0, fault: 'mismatch' }] })
+  t.same(await balancesOf('two-a'), ['day runs from 11-10 00:00 spent 1 opening 0 reserved 6'])
+  t.same(await balancesOf('two-b'), ['day runs from 11-10 00:00 spent 2 opening 0 reserved 6'])
+})
+
 guarantee('the first of two items with one key wins, whichever id it has', async (t) => {
   const key = { idempotency_key: 'order-of-ids' }
   const [low, high] = ['00000000-0000-7000-8000-000000000001', 'ffffffff-ffff-7fff-bfff-ffffffffffff']

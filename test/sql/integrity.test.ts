@@ -190,7 +190,7 @@ const BREAKS: { name: string; statements: string[]; expected: object[] }[] = [
     ],
   },
   {
-    name: 'keys: two reservations with one idempotency key of one principal',
+    name: 'keys: two reservations with one idempotency key of one principal and tenant',
     statements: [
       'drop index copilot_internal.reservations_idempotency',
       `update copilot_internal.reservations set idempotency_key = 'one' where reservation_id in ('${open}', '${released}')`,
@@ -198,7 +198,7 @@ const BREAKS: { name: string; statements: string[]; expected: object[] }[] = [
     expected: [
       {
         invariant: 'keys',
-        subject: 'principal test',
+        subject: 'principal test, tenant acme',
         detail: new RegExp(`^2 reservations have the idempotency key one: ${open}, ${released}$`),
       },
     ],

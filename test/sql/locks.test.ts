@@ -362,20 +362,23 @@ t.test('two batches with the same keys in opposite orders wait for each other in
     openSession(t, database.url),
     openSession(t, database.url),
   ]
-  const keyed = (name: string) => hold('crossed', '1', { idempotency_key: `crossed-${name}` })
   const [holderPid, firstPid, secondPid] = [await pidOf(holder), await pidOf(first), await pidOf(second)]
-  // A tenant that is known: the first request of a new one would wait for that.
-  await holder.reserve(hold('crossed', '1'))
-  await holder.pool.query('begin')
-  await holder.reserve(keyed('b'))
-  // It has a, and waits for b; c is free. Who took c first and then waited for a would close the circle.
-  const one = first.reserve(keyed('a'), keyed('b'), keyed('c'))
-  await untilBlocked(firstPid, holderPid)
-  const other = second.reserve(keyed('c'), keyed('a'))
-  await untilBlocked(secondPid, firstPid)
-  await holder.pool.query('rollback')
-  t.match(await one, [{ outcome: { granted: '1' } }, { outcome: { granted: '1' } }, { outcome: { granted: '1' } }])
-  t.match(await other, [{ outcome: { replayed: {} } }, { outcome: { replayed: {} } }])
+  const ofTenant = (name: string) => hold(`crossed-${name}`, '1', { idempotency_key: 'crossed' })
+  const ofKey = (name: string) => hold('crossed', '1', { idempotency_key: `crossed-${name}` })
+  // Tenants that are known: the first request of a new one would wait for that.
+  await holder.reserve(hold('crossed', '1'), ...['a', 'b', 'c'].map((name) => hold(`crossed-${name}`, '1')))
+  for (const keyed of [ofKey, ofTenant]) {
+    await holder.pool.query('begin')
+    await holder.reserve(keyed('b'))
+    // It has a, and waits for b; c is free. Who took c first and then waited for a would close the circle.
+    const one = first.reserve(keyed('a'), keyed('b'), keyed('c'))
+    await untilBlocked(firstPid, holderPid)
+    const other = second.reserve(keyed('c'), keyed('a'))
+    await untilBlocked(secondPid, firstPid)
+    await holder.pool.query('rollback')
+    t.match(await one, [{ outcome: { granted: '1' } }, { outcome: { granted: '1' } }, { outcome: { granted: '1' } }])
+    t.match(await other, [{ outcome: { replayed: {} } }, { outcome: { replayed: {} } }])
+  }
   await assertHealthy(t, pool)
 })
 

@@ -119,7 +119,7 @@ t.test('archive, drop, restore: equal to the byte of each row, and the books hol
   )
   await pool.query('update copilot_internal.cost_archives set keep_until = null')
   await pool.query(
-    `insert into copilot_internal.record_keys values ('p', 'k', '', gen_random_uuid(), '2026-06-30T23:59:59Z')`,
+    `insert into copilot_internal.record_keys values ('p', 'k', '', gen_random_uuid(), '2026-06-30T23:59:59Z', 't')`,
   )
   const keepsKeys = { ...retention, reservationDays: 3_650 }
   t.equal((await keepRetention(keepsKeys, signal)).archived.length, 2, 'and archived again, its keys with it')
@@ -372,7 +372,7 @@ t.test('the functions of the first system drop what is verified, and nothing els
   t.same(await cleanUp(), { e2b: '0', llm: '0' })
   await pool.query(`update copilot_internal.cost_archives set state = 'verified' where partition = '${E2B}'`)
   await pool.query(
-    `insert into copilot_internal.record_keys values ('p', 'k', '', gen_random_uuid(), '2026-06-30T23:59:59Z')`,
+    `insert into copilot_internal.record_keys values ('p', 'k', '', gen_random_uuid(), '2026-06-30T23:59:59Z', 't')`,
   )
   await t.rejects(cleanUp(), /keys of records are as old/)
   await pool.query('select copilot_internal.delete_record_keys($1, 10)', ['2026-07-01T00:00:00Z'])

@@ -1,0 +1,63 @@
+import type pg from 'pg'
+import t from 'tap'
+import { migrateDown, migrateUp, migrationStatus } from '../../src/db/migrations.ts'
+import { createEmptyDatabase } from '../helpers/database.ts'
+import { assertHealthy } from '../helpers/integrity.ts'
+import { hold, openSession, spending } from '../helpers/spend.ts'
+
+const silent = () => {}
+
+/** Takes the database back to the release before the migration whose name ends so. */
+async function downBefore(pool: pg.Pool, name: string): Promise<void> {
+  const { migrations } = await migrationStatus(pool)
+  const at = migrations.findIndex((one) => one.name.endsWith(name))
+  await migrateDown(pool, silent, { to: migrations[at - 1]!.name })
+}
+
+t.test(
+  'keys of the old release get their tenants, and one that two tenants use survives the way back once',
+  async (t) => {
+    const { pool, url } = await createEmptyDatabase(t)
+    await migrateUp(pool, silent)
+    const session = openSession(t, url)
+    const keyed = { idempotency_key: 'one' }
+    const [first, second] = [hold('a', '1', keyed), hold('b', '1', keyed)]
+    t.match(await session.reserve(first), [{ outcome: { granted: '1' } }])
+    t.match(await session.reserve(second), [{ outcome: { granted: '1' } }])
+    const sandbox = { resource_type: 'e2b' as const, idempotency_key: 'two' }
+    const [call, run, other] = [spending('a', '1', keyed), spending('b', '1', sandbox), spending('b', '1', keyed)]
+    t.match(await session.record(call, run), { records: [{ replayed: false }, { replayed: false }] })
+    t.match(await session.record(other), { records: [{ replayed: false }] })
+
+    await downBefore(pool, '_keys_of_tenants')
+    t.same(
+      (await pool.query('select cost_record_id from copilot_internal.record_keys order by idempotency_key')).rows,
+      [{ cost_record_id: call.cost_record_id }, { cost_record_id: run.cost_record_id }],
+    )
+    t.same((await pool.query('select tenant_id, idempotency_key from copilot_internal.reservations order by 1')).rows, [
+      { tenant_id: 'a', idempotency_key: 'one' },
+      { tenant_id: 'b', idempotency_key: null },
+    ])
+    // A key whose line is gone could not be answered.
+    await pool.query(
+      `insert into copilot_internal.record_keys (principal, idempotency_key, request_hash, cost_record_id, recorded_at)
+     values ('test', 'gone', '', gen_random_uuid(), now())`,
+    )
+
+    await migrateUp(pool, silent)
+    t.same((await pool.query('select tenant_id, idempotency_key from copilot_internal.record_keys order by 1')).rows, [
+      { tenant_id: 'a', idempotency_key: 'one' },
+      { tenant_id: 'b', idempotency_key: 'two' },
+    ])
+    t.match(await session.reserve(hold('a', '1', keyed)), [
+      { outcome: { replayed: { reservation_id: first.reservation_id } } },
+    ])
+    t.match(await session.record(spending('a', '1', keyed), spending('b', '1', sandbox)), {
+      records: [
+        { replayed: true, cost_record_id: call.cost_record_id },
+        { replayed: true, cost_record_id: run.cost_record_id },
+      ],
+    })
+    await assertHealthy(t, pool)
+  },
+)
