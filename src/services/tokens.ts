@@ -31,7 +31,8 @@ const KEY_SET_AGAIN_MS = 5_000
 const SECRET_ALGORITHMS = ['HS256', 'HS384', 'HS512']
 const PUBLIC_ALGORITHMS = ['RS256', 'RS384', 'RS512', 'PS256', 'PS384', 'PS512', 'ES256', 'ES384', 'ES512', 'EdDSA']
 const ID_CHARACTERS_MAX = 200
-const SUBJECT_CHARACTERS_MAX = 250
+/** Keys of a set that are tried for one token. More than that without names nobody publishes. */
+const KEYS_TRIED_MAX = 20
 const ROLES: readonly string[] = ['admin', 'service', 'viewer'] satisfies Role[]
 
 /** Whether a bearer token has the form of a JWT: three parts with dots between. */
@@ -80,8 +81,30 @@ function verifierOf({ secret, jwksUrl }: TokenSettings) {
     timeoutDuration: KEY_SET_MS_MAX,
     cooldownDuration: KEY_SET_AGAIN_MS,
   })
-  return (token: string, options: JWTVerifyOptions) =>
-    jwtVerify(token, keys, { ...options, algorithms: PUBLIC_ALGORITHMS })
+  return async (token: string, options: JWTVerifyOptions) => {
+    const verifying = { ...options, algorithms: PUBLIC_ALGORITHMS }
+    try {
+      return await jwtVerify(token, keys, verifying)
+    } catch (error) {
+      if (error instanceof errors.JWKSMultipleMatchingKeys) return verifyWithEach(error, token, verifying)
+      throw error
+    }
+  }
+}
+
+/** Where several keys of a set fit because they have no name (kid): the token is valid if one of them has signed it. */
+async function verifyWithEach(keys: errors.JWKSMultipleMatchingKeys, token: string, options: JWTVerifyOptions) {
+  let tried = 0
+  for await (const key of keys) {
+    try {
+      return await jwtVerify(token, key, options)
+    } catch (error) {
+      if (!(error instanceof errors.JWSSignatureVerificationFailed)) throw error
+    }
+    tried += 1
+    if (tried === KEYS_TRIED_MAX) break
+  }
+  throw new errors.JWSSignatureVerificationFailed()
 }
 
 /** The key set did not come, in time or at all, or is none. */
@@ -93,22 +116,24 @@ function isUnreachable(error: unknown): boolean {
 
 function principalOf(payload: JWTPayload, settings: TokenSettings): Principal | null {
   const { tenantClaims, roleClaims, allowEmailIds } = settings
-  const isId = formatsOf({ allowEmailIds })['id']!
-  // It is kept in the audit log and with reservations.
-  if (payload.sub!.length > SUBJECT_CHARACTERS_MAX || !isId(payload.sub!)) return null
+  const isPrintable = formatsOf({ allowEmailIds })['id']!
+  // As ids of requests are: from 1 to 200 printable characters.
+  const isId = (value: unknown): value is string =>
+    isText(value) && value !== '' && [...value].length <= ID_CHARACTERS_MAX && isPrintable(value)
+  // A claim of another type names nobody. Taken as text, two different objects would be one principal; left out, a tenant
+  // would become "bound to no tenant".
+  const sub: unknown = payload.sub
+  if (!isId(sub)) return null
   const tenantId = valuesOf(payload, tenantClaims)[0] ?? null
-  // Whatever names a tenant and can be none (a number, an empty text) must not become "bound to no tenant".
-  if (
-    tenantId !== null &&
-    !(isText(tenantId) && tenantId !== '' && tenantId.length <= ID_CHARACTERS_MAX && isId(tenantId))
-  )
-    return null
-  const named = valuesOf(payload, roleClaims).find((value) => isText(value) && ROLES.includes(value))
+  if (tenantId !== null && !isId(tenantId)) return null
+  const roles = valuesOf(payload, roleClaims)
+  if (!roles.every(isText)) return null
+  const named = roles.find((value) => ROLES.includes(value))
   if (named === undefined && tenantId === null) return null
   const role = (named ?? 'viewer') as Role
   // An administrator is for all tenants, as among keys: a token that binds one contradicts itself.
   if (role === 'admin' && tenantId !== null) return null
-  return { id: `jwt:${payload.sub}`, role, tenantId }
+  return { id: `jwt:${sub}`, role, tenantId }
 }
 
 /** What a token has at these paths, in their order; what is not there, or null, is left out. */

@@ -21,17 +21,24 @@ function claims(more: JWTPayload): JWTPayload {
 const signed = (payload: JWTPayload, secret = SECRET) =>
   new SignJWT(payload).setProtectedHeader({ alg: 'HS256' }).sign(new TextEncoder().encode(secret))
 
+/** Claims of any type: SignJWT takes only sound ones. */
+function signedRaw(payload: unknown): string {
+  const text = `${base64({ alg: 'HS256' })}.${Buffer.from(JSON.stringify(payload)).toString('base64url')}`
+  return `${text}.${createHmac('sha256', SECRET).update(text).digest('base64url')}`
+}
+
 async function statusWith(service: Service, token: string, path = '/v1/quotas/status'): Promise<number> {
   const { status } = await service.call('GET', path, undefined, { authorization: `Bearer ${token}` })
   return status
 }
 
 t.test('tokens of a shared secret, as Supabase gives them', async (t) => {
-  const service = await startService(t, database.url, {
+  const settings = {
     PURSER_JWT_SECRET: SECRET,
     PURSER_JWT_ISSUER: ISSUER,
     PURSER_JWT_AUDIENCE: 'authenticated',
-  })
+  }
+  const service = await startService(t, database.url, settings)
   const bound = claims({ role: 'authenticated', app_metadata: { tenant_id: 'acme', role: 'service' } })
 
   t.test('bind to the tenant and role of their claims', async (t) => {
@@ -122,17 +129,42 @@ t.test('tokens of a shared secret, as Supabase gives them', async (t) => {
     }
     t.equal(await statusWith(service, await signed(named('acme'))), 200)
     t.equal(await statusWith(service, await signed(named(null))), 200, 'null is not there')
-    for (const sub of ['someone@example.com', 'x'.repeat(251), 'a\nb'])
-      t.equal(await statusWith(service, await signed({ ...bound, sub })), 401, sub)
+    const longest = '🦄'.repeat(200)
+    t.equal(await statusWith(service, await signed({ ...bound, sub: longest })), 200)
+    for (const sub of [
+      'someone@example.com',
+      `${longest}x`,
+      'a\nb',
+      '',
+      null,
+      7,
+      0,
+      true,
+      [],
+      ['u-1'],
+      {},
+      { id: 'u-1' },
+    ])
+      t.equal(await statusWith(service, signedRaw({ ...bound, sub })), 401, JSON.stringify(sub))
     const allowing = await startService(t, database.url, { PURSER_JWT_SECRET: SECRET, PURSER_ALLOW_EMAIL_IDS: '1' })
     t.equal(await statusWith(allowing, await signed({ ...bound, sub: 'someone@example.com' })), 200)
   })
 
   t.test('are refused where anything is wrong with them', async (t) => {
+    // After 30 refusals a minute an instance answers 429.
+    const service = await startService(t, database.url, settings)
     const header = base64({ alg: 'none', typ: 'JWT' })
     const wrong: Record<string, string> = {
       'another secret': await signed(bound, 'another-secret-of-at-least-32-characters'),
       expired: await signed({ ...bound, exp: now() - 31 }),
+      'an expiry that is no number': signedRaw({ ...bound, exp: String(now() + 600) }),
+      'an expiry of null': signedRaw({ ...bound, exp: null }),
+      'a start that is no number': signedRaw({ ...bound, nbf: {} }),
+      'an issuer in a list': signedRaw({ ...bound, iss: [ISSUER] }),
+      'an audience that is an object': signedRaw({ ...bound, aud: { authenticated: true } }),
+      'a role that is a list': signedRaw({ ...bound, app_metadata: { tenant_id: 'acme', role: ['service'] } }),
+      'claims that are a list': signedRaw([bound]),
+      'claims that are null': signedRaw(null),
       'not yet valid': await signed({ ...bound, nbf: now() + 60 }),
       'another issuer': await signed({ ...bound, iss: 'https://elsewhere.example' }),
       'another audience': await signed({ ...bound, aud: 'somebody' }),
@@ -195,6 +227,27 @@ t.test('tokens of a key set', async (t) => {
   })
   t.match(answer, { status: 503, json: { code: 'unavailable' } })
   t.equal((await cutOff.call('GET', '/v1/quotas')).status, 200, 'keys work meanwhile')
+})
+
+t.test('keys of a set that have no name are tried one after the other', async (t) => {
+  const pairs = await Promise.all(Array.from({ length: 3 }, () => generateKeyPair('ES256')))
+  const other = await generateKeyPair('ES256')
+  const keys = await Promise.all(pairs.map(({ publicKey }) => exportJWK(publicKey)))
+  const server = createServer((_request, response) => {
+    response.setHeader('content-type', 'application/json').end(JSON.stringify({ keys }))
+  }).listen(0, '127.0.0.1')
+  await once(server, 'listening')
+  t.teardown(() => server.close())
+  const service = await startService(t, database.url, {
+    PURSER_JWT_JWKS_URL: `http://127.0.0.1:${(server.address() as AddressInfo).port}/jwks.json`,
+  })
+  const sign = (payload: JWTPayload, key: typeof other.privateKey) =>
+    new SignJWT(payload).setProtectedHeader({ alg: 'ES256' }).sign(key)
+  const payload = claims({ tenant_id: 'acme' })
+  for (const { privateKey } of pairs) t.equal(await statusWith(service, await sign(payload, privateKey)), 200)
+  t.equal(await statusWith(service, await sign(payload, other.privateKey)), 401, 'a key that is not in the set')
+  const expired = { ...payload, exp: now() - 60 }
+  t.equal(await statusWith(service, await sign(expired, pairs[2]!.privateKey)), 401, 'the right key, too late')
 })
 
 t.test('without settings for tokens a token is a wrong key', async (t) => {
