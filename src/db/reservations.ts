@@ -68,7 +68,7 @@ export type ReservationFilter = {
 /** A page looks through so many reservations at most, whatever it asks for. */
 const LOOKED_THROUGH_MAX = 250_000
 
-/** What was found. `lookedUntil`: the last id that was looked at, where that ended the search; null where nothing more was to be found. */
+/** What was found. `lookedUntil`: the next page begins after it; null where nothing more is to be found. Not an id of another tenant's. */
 type Found = { reservations: ReservationWithLines[]; lookedUntil: string | null }
 
 /**
@@ -85,27 +85,52 @@ export async function listReservations(
 ): Promise<Found> {
   const tenantId = filter.equal.tenant_id ?? null
   const behind = afterId === null ? sql`true` : sql`r.reservation_id < ${afterId}`
-  const readEnd = (reading: Db) => readLookedUntil(reading, behind, lookedThroughMax)
   // The reader sees one tenant's rows, so it cannot count what it passes over.
-  const end = tenantId === null ? null : await readReport(db, null, readEnd)
+  const end = tenantId === null ? null : await readReport(db, null, (all) => readEnd(all, behind, lookedThroughMax))
+  // `end` is the bound; a limit behind it keeps Postgres on the primary key, and cuts nothing that comes in meanwhile.
+  const rowsRead = end === null ? lookedThroughMax : 2 * lookedThroughMax + end.alsoRead
   return readReport(db, tenantId, async (transaction) => {
     const { rows } = await sql<Row>`
       ${withLines(sql`(
         select r::copilot_internal.reservations as reservation
         from (
           select r.* from copilot_internal.reservations r
-          where ${behind} and (${end}::uuid is null or r.reservation_id >= ${end})
+          where ${behind} and (${end?.id ?? null}::uuid is null or r.reservation_id >= ${end?.id ?? null})
           order by r.reservation_id desc
-          limit ${lookedThroughMax}) r
+          limit ${rowsRead}) r
         where ${matches(filter)}
         order by r.reservation_id desc
         limit ${rowsMax})`)}
       order by (p.reservation).reservation_id desc`.execute(transaction)
     const reservations = rows.map(withIds)
     if (rows.length === rowsMax) return { reservations, lookedUntil: null }
-    return { reservations, lookedUntil: tenantId === null ? await readEnd(transaction) : end }
+    if (tenantId !== null) return { reservations, lookedUntil: end?.id ?? null }
+    return { reservations, lookedUntil: await readLookedUntil(transaction, behind, lookedThroughMax) }
   })
 }
+
+/**
+ * Where a page of one tenant ends: before the first id of the millisecond in which the id stands that it looks at last. That
+ * one may be another tenant's, and goes into the answer as a cursor; this is nobody's, as it lacks the version of a UUID.
+ *
+ * @returns null where the page comes to the end; `alsoRead`: how many more it reads, those of that millisecond.
+ */
+async function readEnd(
+  db: Db,
+  behind: RawBuilder<unknown>,
+  lookedThroughMax: number,
+): Promise<{ id: string; alsoRead: number } | null> {
+  const last = await readLookedUntil(db, behind, lookedThroughMax)
+  if (last === null) return null
+  const id = `${last.slice(0, TIME_CHARACTERS)}-0000-0000-000000000000`
+  const { rows } = await sql<{ n: string }>`
+    select count(*) as n from copilot_internal.reservations r
+    where r.reservation_id >= ${id} and r.reservation_id < ${last}`.execute(db)
+  return { id, alsoRead: Number(rows[0]!.n) }
+}
+
+/** Of a UUIDv7 as text: its milliseconds since 1970. */
+const TIME_CHARACTERS = 13
 
 /** The id that a page looks at last; null where it comes to the end. */
 async function readLookedUntil(db: Db, behind: RawBuilder<unknown>, lookedThroughMax: number): Promise<string | null> {

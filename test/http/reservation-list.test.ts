@@ -132,8 +132,50 @@ t.test('a page looks through so many at most, and the next one goes on', async (
     pages.push(found.reservations.map((one) => one.reservation_id))
     after = found.lookedUntil
   } while (after !== null)
-  t.same(pages.slice(0, 3), [[], [], [idOf(rare)]])
+  t.same(pages[0], [])
   t.same(pages.flat(), [idOf(rare)])
+})
+
+t.test('where a page of one tenant ends is no id of another tenant', async (t) => {
+  const { db } = openSession(t, database.url)
+  const stored = async (tenants: string) => {
+    const { rows } = await database.pool.query<{ id: string }>(
+      `select reservation_id as id from copilot_internal.reservations where ${tenants} order by 1 desc`,
+    )
+    return rows.map(({ id }) => id)
+  }
+  // In one millisecond, so that a page ends between them.
+  const begin = uuidv7().slice(0, 13)
+  const copies = ['many', 'rare', 'many', 'rare', 'many'].map((tenant, n) => ({
+    tenant,
+    id: `${begin}-7000-8000-00000000000${n}`,
+  }))
+  for (const { tenant, id } of copies) {
+    await database.pool.query(
+      `insert into copilot_internal.reservations
+       select (jsonb_populate_record(r, jsonb_build_object('reservation_id', $1::text, 'status', 'released',
+         'settled_at', r.created_at, 'quota_period_ids', '[]'::jsonb, 'idempotency_key', null))).*
+       from copilot_internal.reservations r where r.tenant_id = $2 limit 1`,
+      [id, tenant],
+    )
+  }
+  t.teardown(() =>
+    database.pool.query(`delete from copilot_internal.reservations where reservation_id = any($1)`, [
+      copies.map(({ id }) => id),
+    ]),
+  )
+  const others = new Set(await stored("tenant_id <> 'rare'"))
+  for (const max of [1, 2, 3, 4]) {
+    const found: string[] = []
+    for (let after: string | null = null; ;) {
+      const page = await listReservations(db, { equal: { tenant_id: 'rare' }, labels: {} }, after, 10, max)
+      found.push(...page.reservations.map((one) => one.reservation_id))
+      after = page.lookedUntil
+      if (after === null) break
+      t.notOk(others.has(after), after)
+    }
+    t.same(found, await stored("tenant_id = 'rare'"), `each one once, ${max} at a time`)
+  }
 })
 
 t.test('from and to bound created_at', async (t) => {
