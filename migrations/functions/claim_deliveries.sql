@@ -1,7 +1,8 @@
--- claim_deliveries: begins an attempt of what is due, the longest due first, with all that sending needs.
+-- claim_deliveries: begins an attempt of what is due, by priority and then the longest due first, with all that sending needs.
 --
 -- p_endpoint_ids, p_in_flight: how many attempts the caller has running for each endpoint. An endpoint has at most 20 a caller, a
--- mailbox 4: one that is dead takes no one else's place.
+-- mailbox 4: one that is dead takes no one else's place. What has priority 1 begins only while fewer than three quarters of them run, 2
+-- while fewer than half do: there is always room for what goes before it.
 -- The attempt's number is counted here, so that one that ends in a crash counts too; its delivery is due again after 60
 -- seconds, which is longer than any attempt takes.
 -- Locks: deliveries that are due, skipping those that another transaction has.
@@ -23,18 +24,25 @@ declare
 begin
   return query
   with due as materialized (
-    select d.delivery_id
+    select c.delivery_id
     from copilot_internal.webhook_endpoints w
     cross join lateral (
-      select d.delivery_id
-      from copilot_internal.webhook_deliveries d
-      where d.endpoint_id = w.endpoint_id and d.status = 'pending' and d.next_attempt_at <= v_now
-      order by d.next_attempt_at, d.delivery_id
-      limit greatest(0, case w.kind when 'email' then 4 else 20 end - coalesce(
-        (select b.n from unnest(p_endpoint_ids, p_in_flight) b(endpoint_id, n) where b.endpoint_id = w.endpoint_id), 0))
-      for update skip locked
-    ) d
-    where w.enabled
+      select case w.kind when 'email' then 4 else 20 end as most,
+             coalesce((select b.n from unnest(p_endpoint_ids, p_in_flight) b(endpoint_id, n) where b.endpoint_id = w.endpoint_id), 0) as running
+    ) s
+    cross join lateral (
+      select d.delivery_id, d.priority, row_number() over (order by d.priority, d.next_attempt_at, d.delivery_id) as place
+      from generate_series(0, 2) p(priority)
+      cross join lateral (
+        select d.delivery_id, d.priority, d.next_attempt_at
+        from copilot_internal.webhook_deliveries d
+        where d.endpoint_id = w.endpoint_id and d.status = 'pending' and d.priority = p.priority and d.next_attempt_at <= v_now
+        order by d.next_attempt_at, d.delivery_id
+        limit greatest(0, s.most * (4 - p.priority) / 4 - s.running)
+        for update skip locked
+      ) d
+    ) c
+    where w.enabled and c.place <= s.most * (4 - c.priority) / 4 - s.running
   ),
   claimed as (
     update copilot_internal.webhook_deliveries d

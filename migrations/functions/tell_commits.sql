@@ -1,19 +1,26 @@
 -- tell_commits: the events of commits that were just booked: quota.overrun where the cost is above the hold,
--- reservation.late, and price.missing, once a model, or tier of e2b, and day, where nothing but the reserved amount could be booked (rule 10).
--- The caller holds the locks (1) of the reservations. Locks: (3), the events in key order, in one statement.
+-- reservation.late, and price.missing (tell_missing_prices()) where nothing but the reserved amount could be booked (rule 10).
+-- The caller holds the locks (1) of the reservations. Locks: (3), those of tell_missing_prices() -> the other events in key order.
 create or replace function copilot_internal.tell_commits(p_done copilot_internal.settlement[], p_now timestamptz)
 returns void
 language sql volatile
 set search_path = pg_catalog, pg_temp
 as $$
+  -- The principal is the one that made the hold.
+  select copilot_internal.tell_missing_prices(array_agg(r.principal), array_agg(r.tenant_id),
+      array_agg(case r.resource_type when 'llm' then coalesce((d.item).provider, r.provider) else 'e2b' end),
+      array_agg(case r.resource_type when 'llm' then coalesce((d.item).model, r.model) else r.tier end), p_now)
+  from unnest(p_done) d
+  cross join lateral (select r.* from copilot_internal.reservations r where r.reservation_id = d.reservation_id offset 0) r
+  where d.estimated
+  having count(*) > 0;
+
   insert into copilot_internal.quota_events (event_id, type, created_at, tenant_id, user_id, once_key, data)
   select copilot_internal.uuid_v7(p_now), e.type, p_now, e.tenant_id, e.user_id, e.once_key, jsonb_strip_nulls(e.data)
   from unnest(p_done) d
   cross join lateral (select r.* from copilot_internal.reservations r where r.reservation_id = d.reservation_id offset 0) r
   cross join lateral (
-    select case r.resource_type when 'llm' then coalesce((d.item).provider, r.provider) else 'e2b' end as provider,
-           case r.resource_type when 'llm' then coalesce((d.item).model, r.model) else r.tier end as model,
-           jsonb_build_object(
+    select jsonb_build_object(
              'reservation_id', r.reservation_id, 'cost_record_id', (d.item).cost_record_id, 'resource_type', r.resource_type,
              'conversation_id', r.conversation_id, 'reserved_usd', trim_scale(r.reserved_usd)::text, 'cost_usd', trim_scale(d.cost_usd)::text) as told) m
   cross join lateral (
@@ -24,11 +31,6 @@ as $$
     select 'reservation.late', r.tenant_id, r.user_id, r.reservation_id::text,
            m.told || jsonb_build_object('expired_at', r.expires_at)
     where d.late
-    union all
-    -- The model is everybody's, so the event is no tenant's.
-    select 'price.missing', null, null, copilot_internal.missing_price_key(m.provider, m.model, p_now),
-           jsonb_build_object('provider', m.provider, 'model', m.model)
-    where d.estimated
   ) e
   order by e.type, e.once_key
   on conflict do nothing

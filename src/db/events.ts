@@ -62,9 +62,14 @@ export async function tellBrokenIntegrity(db: Db, broken: BrokenInvariant[]): Pr
   await sql`select copilot_internal.tell_broken_integrity(${JSON.stringify(broken)}::text::jsonb)`.execute(db)
 }
 
-/** Writes price.missing for a model that a reservation was refused for; told once a model and day of UTC. */
-export async function tellMissingPrice(db: Db, provider: string | null, model: string): Promise<void> {
-  await sql`select copilot_internal.tell_missing_price(${provider}, ${model})`.execute(db)
+/** A model without a price, and who asked for it. */
+export type MissingPrice = { principal: string; tenantId: string; provider: string | null; model: string }
+
+/** Writes price.missing for models that were refused: once a tenant, model and day of UTC, 50 of them a principal and day. */
+export async function tellMissingPrices(db: Db, missing: MissingPrice[]): Promise<void> {
+  await sql`select copilot_internal.tell_missing_prices(
+    ${missing.map(({ principal }) => principal)}::text[], ${missing.map(({ tenantId }) => tenantId)}::text[],
+    ${missing.map(({ provider }) => provider)}::text[], ${missing.map(({ model }) => model)}::text[])`.execute(db)
 }
 
 /** Writes price.stale where price data of that time is older than `daysMax` days; once a day of UTC. Answers whether it is. */

@@ -502,6 +502,16 @@ export interface CopilotInternalLlmCostRecords {
   user_id: string | null
 }
 
+export interface CopilotInternalMissingPriceCounts {
+  day: Timestamp
+  names: Int8
+  principal: string
+  /**
+   * The tenant that all of them are of; null where they are of several.
+   */
+  tenant_id: string | null
+}
+
 export interface CopilotInternalModelAliases {
   alias: string
   model: string
@@ -727,6 +737,10 @@ export interface CopilotInternalWebhookDeliveries {
   last_status: number | null
   next_attempt_at: Timestamp | null
   /**
+   * What has a smaller one goes first, and has room that the others leave it: fan_out_events() says which type has which.
+   */
+  priority: Generated<number>
+  /**
    * How often it was sent again by hand, each time with all attempts.
    */
   redeliveries: Generated<number>
@@ -795,6 +809,7 @@ export interface DB {
   'copilot_internal.e2b_cost_summary_by_user_daily': CopilotInternalE2bCostSummaryByUserDaily
   'copilot_internal.e2b_pricing': CopilotInternalE2bPricing
   'copilot_internal.llm_cost_records': CopilotInternalLlmCostRecords
+  'copilot_internal.missing_price_counts': CopilotInternalMissingPriceCounts
   'copilot_internal.model_aliases': CopilotInternalModelAliases
   'copilot_internal.model_pricing': CopilotInternalModelPricing
   'copilot_internal.price_edition': CopilotInternalPriceEdition

@@ -34,8 +34,12 @@ const WORDS: Record<string, { subject: Phrase; advice: string }> = {
     advice: 'Its caller neither committed nor released it. Where it was charged, a real commit corrects that.',
   },
   'price.missing': {
-    subject: (of) => `no price for ${of('provider')} ${of('model')}`,
-    advice: 'Reservations of it are refused. One call prices it: POST /v1/pricing/models.',
+    subject: (of) =>
+      of('more_than') === '?'
+        ? `no price for ${of('provider')} ${of('model')}`
+        : `${of('principal')} named more than ${of('more_than')} models without a price today`,
+    advice:
+      'Reservations of them are refused. One call prices a model: POST /v1/pricing/models. Where names are invented, revoke the key.',
   },
   'price.stale': {
     subject: () => 'prices could not be renewed',

@@ -3,13 +3,12 @@ import type { ReserveItem } from '../db/reserve-spend.ts'
 import type { ReserveBody } from '../schemas/reservations.ts'
 import { inSpan } from '../telemetry/spans.ts'
 import { decisionJson, usdJson } from './answers.ts'
-import type { PriceDeps } from './price-lookup.ts'
 import { tenantOf, type Principal } from './principal.ts'
 import { violationAnswers } from './refusal.ts'
-import { estimateReservation } from './reserve-estimate.ts'
+import { estimateReservation, type EstimateDeps } from './reserve-estimate.ts'
 import { itemOf, warningsOf, type Answered } from './reserve.ts'
 
-export type CheckDeps = PriceDeps & { look: (item: ReserveItem) => Promise<Check> }
+export type CheckDeps = EstimateDeps & { look: (item: ReserveItem) => Promise<Check> }
 
 /**
  * Tells what a reservation would be answered at this moment. Holds nothing, and promises nothing.
@@ -18,7 +17,7 @@ export type CheckDeps = PriceDeps & { look: (item: ReserveItem) => Promise<Check
  */
 export async function check(deps: CheckDeps, principal: Principal, body: ReserveBody): Promise<Answered> {
   const tenantId = tenantOf(principal, body.tenant_id)
-  const estimate = await estimateReservation(deps, body)
+  const estimate = await estimateReservation(deps, principal, tenantId, body)
   const item = itemOf(deps.clock, principal, tenantId, body, estimate, null)
   const { provider, model, tier, region, amount_usd: requestedUsd } = item
   const about = { tenantId, provider, requestModel: model, tier, region, requestedUsd }

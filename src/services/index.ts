@@ -9,6 +9,7 @@ import type { DatabaseClock } from '../db/clock.ts'
 import { checkSpend } from '../db/check-spend.ts'
 import { commitSpend, type CommitItem } from '../db/commit-spend.ts'
 import type { Db } from '../db/connection.ts'
+import { tellMissingPrices, type MissingPrice } from '../db/events.ts'
 import { extendReservations, type ExtendItem } from '../db/extend-reservations.ts'
 import { toProblem } from '../db/faults.ts'
 import { groupCommit } from '../db/group-commit.ts'
@@ -86,8 +87,17 @@ const SETTLING_QUEUE_MS = 1_500
 const PARTITIONS_AHEAD_MONTHS = 3
 
 /** The use cases, each with what it needs; decisions of the same kind that wait together share a transaction. */
-export function createServices(deps: ServiceDeps) {
-  const { db, keptDb, clock, status, enforcement } = deps
+export function createServices(given: ServiceDeps) {
+  const { db, keptDb, clock, status, enforcement } = given
+  // Names without a price that come at once are told together: a flood of them takes one connection from reservations.
+  const tellMissingPrice = groupCommit({
+    run: async (missing: MissingPrice[]) => {
+      await tellMissingPrices(db, missing)
+      return missing
+    },
+    keyOf: () => null,
+  })
+  const deps = { ...given, tellMissingPrice }
   const silent = enforcement === 'off'
   const holders = openHoldersCache(db)
   const readToken = deps.tokens === null ? null : tokenReader(deps.tokens)

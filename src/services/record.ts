@@ -1,6 +1,6 @@
 import type { StatusCache } from '../cache/quota-status.ts'
 import type { Enforcement } from '../config.ts'
-import { tellMissingPrice } from '../db/events.ts'
+import type { MissingPrice } from '../db/events.ts'
 import { toProblem } from '../db/faults.ts'
 import { recordSpend, type RecordFault, type RecordItem } from '../db/record-spend.ts'
 import { sendAgain } from '../db/send-again.ts'
@@ -14,6 +14,7 @@ import { sandboxSize } from './reserve-estimate.ts'
 import { requestHash } from './request-hash.ts'
 
 export type RecordDeps = PriceDeps & {
+  tellMissingPrice: (missing: MissingPrice) => Promise<unknown>
   status: StatusCache
   enforcement: Enforcement
   /** How long records are kept. What is older counts in no period, and only an administrator may bring it in. */
@@ -39,7 +40,7 @@ export async function record(deps: RecordDeps, principal: Principal, body: Recor
   }
   if (errors.length > 0) throw invalidRequest(errors)
   const recording = await book(deps, principal, items)
-  if ('faults' in recording) throw await refusal(deps, items, recording.faults)
+  if ('faults' in recording) throw await refusal(deps, principal, items, recording.faults)
   deps.status.dropTouched(items)
   return {
     data: recording.records.map((recorded, index) => ({ index, ...recorded, cost_usd: usdJson(recorded.cost_usd) })),
@@ -132,7 +133,12 @@ function runOf(e2b: NonNullable<RecordBody['e2b']>, pointer: string) {
 }
 
 /** Why nothing was recorded: the gravest kind of fault, at each place where it stands. */
-async function refusal(deps: RecordDeps, items: RecordItem[], faults: RecordFault[]): Promise<Problem> {
+async function refusal(
+  deps: RecordDeps,
+  principal: Principal,
+  items: RecordItem[],
+  faults: RecordFault[],
+): Promise<Problem> {
   const places = (kind: RecordFault['fault'], field: string, message: string): FieldError[] =>
     faults
       .filter(({ fault }) => fault === kind)
@@ -151,19 +157,28 @@ async function refusal(deps: RecordDeps, items: RecordItem[], faults: RecordFaul
   }
   return unpriced(
     deps,
+    principal,
     items,
     faults.map(({ index }) => index),
   )
 }
 
-async function unpriced(deps: RecordDeps, items: RecordItem[], indexes: number[]): Promise<Problem> {
+async function unpriced(
+  deps: RecordDeps,
+  principal: Principal,
+  items: RecordItem[],
+  indexes: number[],
+): Promise<Problem> {
   const errors = indexes.map((index) => ({
     pointer: `/records/${index}/${items[index]!.resource_type === 'llm' ? 'llm/model' : 'e2b/tier'}`,
     message: 'has no price for the moment of occurred_at',
   }))
   const first = items[indexes[0]!]!
   // Refused, so no booking writes the event.
-  if (first.resource_type === 'llm') await tellMissingPrice(deps.db, first.provider ?? null, first.model!)
+  if (first.resource_type === 'llm') {
+    const { tenant_id: tenantId, provider = null, model } = first
+    await deps.tellMissingPrice({ principal: principal.id, tenantId, provider, model: model! })
+  }
   return first.resource_type === 'llm'
     ? modelNotPriced(deps, first.provider ?? null, first.model!, errors)
     : sandboxNotPriced(deps, first.tier!, first.region!, errors)

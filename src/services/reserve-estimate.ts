@@ -1,4 +1,4 @@
-import { tellMissingPrice } from '../db/events.ts'
+import type { MissingPrice } from '../db/events.ts'
 import { E2B_STANDARD_TIER } from '../domain/e2b.ts'
 import { estimateLlm } from '../domain/estimate.ts'
 import { decimal, usdText, type Usd } from '../domain/money.ts'
@@ -10,6 +10,7 @@ import type { E2bRequest, LlmRequest } from '../schemas/usage.ts'
 import { inSpan } from '../telemetry/spans.ts'
 import { amountOf } from './amount.ts'
 import { DEFAULT_REGION, findPrice, priceSandboxRun, type PriceDeps, type SandboxSize } from './price-lookup.ts'
+import type { Principal } from './principal.ts'
 
 /** What a reservation asks for, in money, and what it is about, for the record. */
 export type ReserveEstimate = {
@@ -36,10 +37,17 @@ export type ReserveEstimate = {
   }
 }
 
+export type EstimateDeps = PriceDeps & { tellMissingPrice: (missing: MissingPrice) => Promise<unknown> }
+
 const ZERO = decimal(0)
 
-/** Works out what a reservation needs. @throws invalidRequest, price_not_found. */
-export async function estimateReservation(deps: PriceDeps, body: ReserveBody): Promise<ReserveEstimate> {
+/** Works out what a reservation of a tenant needs. @throws invalidRequest, price_not_found. */
+export async function estimateReservation(
+  deps: EstimateDeps,
+  principal: Principal,
+  tenantId: string,
+  body: ReserveBody,
+): Promise<ReserveEstimate> {
   checkSubject(body)
   if (body.estimated_cost_usd !== undefined) {
     const amountUsd = amountOf(body.estimated_cost_usd, '/estimated_cost_usd')
@@ -53,7 +61,7 @@ export async function estimateReservation(deps: PriceDeps, body: ReserveBody): P
       about: { estimate: { estimated_cost_usd: usdText(amountUsd) } },
     }
   }
-  if (body.llm !== undefined) return estimateModelCall(deps, body.llm)
+  if (body.llm !== undefined) return estimateModelCall(deps, principal, tenantId, body.llm)
   const e2b = body.e2b!
   const about = { tier: e2b.tier ?? E2B_STANDARD_TIER, region: e2b.region ?? DEFAULT_REGION }
   return inSpan('e2b.cost.estimate', about, () => estimateSandbox(deps, e2b))
@@ -76,11 +84,17 @@ function checkSubject(body: ReserveBody): void {
   if (errors.length > 0) throw invalidRequest(errors)
 }
 
-async function estimateModelCall(deps: PriceDeps, llm: LlmRequest): Promise<ReserveEstimate> {
+async function estimateModelCall(
+  deps: EstimateDeps,
+  principal: Principal,
+  tenantId: string,
+  llm: LlmRequest,
+): Promise<ReserveEstimate> {
   const price = await findPrice(deps, llm, '/llm').catch(async (error: unknown) => {
     // Refused, so no decision writes the event.
     if (error instanceof Problem && error.code === 'price_not_found') {
-      await tellMissingPrice(deps.db, llm.provider ?? null, llm.model)
+      const { provider = null, model } = llm
+      await deps.tellMissingPrice({ principal: principal.id, tenantId, provider, model })
     }
     throw error
   })

@@ -7,14 +7,13 @@ import { Problem } from '../errors.ts'
 import type { ReserveBody } from '../schemas/reservations.ts'
 import { inSpan, type WorkSpan } from '../telemetry/spans.ts'
 import { decisionJson, quotaWarning, timeText, usdJson, type WarningAnswer } from './answers.ts'
-import type { PriceDeps } from './price-lookup.ts'
 import { tenantOf, type Principal } from './principal.ts'
 import { tightestFields } from './rate-limit-fields.ts'
 import { quotaExceeded } from './refusal.ts'
 import { requestHash } from './request-hash.ts'
-import { estimateReservation, type ReserveEstimate } from './reserve-estimate.ts'
+import { estimateReservation, type EstimateDeps, type ReserveEstimate } from './reserve-estimate.ts'
 
-export type ReserveDeps = PriceDeps & {
+export type ReserveDeps = EstimateDeps & {
   decide: (item: ReserveItem) => Promise<Decision>
 }
 
@@ -38,7 +37,7 @@ export async function reserve(
   idempotencyKey: string | null,
 ): Promise<Reserved> {
   const tenantId = tenantOf(principal, body.tenant_id)
-  const estimate = await estimateReservation(deps, body)
+  const estimate = await estimateReservation(deps, principal, tenantId, body)
   const item = itemOf(deps.clock, principal, tenantId, body, estimate, idempotencyKey)
   const { provider, model, tier, region, amount_usd: requestedUsd } = item
   const about = { tenantId, provider, requestModel: model, tier, region, requestedUsd }

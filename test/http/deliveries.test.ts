@@ -72,10 +72,12 @@ const passTime = (of: TestDatabase = database) =>
   of.pool.query(`update copilot_internal.webhook_deliveries set next_attempt_at = now() where status = 'pending'`)
 
 let models = 0
-/** Events of no tenant, each of its own. */
+/** Events of no tenant, each of its own model and principal. */
 async function tell(count: number, of: TestDatabase = database): Promise<void> {
   await of.pool.query(
-    `select copilot_internal.tell_missing_price('openai', 'model-' || n) from generate_series($1::integer, $2) n`,
+    `select copilot_internal.tell_missing_prices(
+       array_agg('principal-' || n), array_agg(null::text), array_agg('openai'::text), array_agg('model-' || n))
+     from generate_series($1::integer, $2) n`,
     [models + 1, (models += count)],
   )
 }

@@ -165,7 +165,7 @@ guarantee('lapsed holds and late commits are told once each', async (t) => {
   ])
 })
 
-guarantee('a commit of a model without a price is told once a model and day', async (t) => {
+guarantee('a commit of a model without a price is told once a tenant, model and day', async (t) => {
   for (const tenant of ['unpriced', 'unpriced', 'elsewhere']) {
     const held = await hold(tenant, 1)
     const answer = await service.call('POST', `/v1/reservations/${held.json.reservation_id}/commit`, {
@@ -176,8 +176,10 @@ guarantee('a commit of a model without a price is told once a model and day', as
     t.match(answer.json, { estimated: true, cost_usd: 1 })
   }
   const { json } = await service.call('GET', '/v1/events?type=price.missing')
-  t.match(json.data, [{ tenant_id: null, data: { provider: 'openai', model: 'gpt-unheard-of' } }])
-  t.equal(json.data.length, 1)
+  t.same(
+    json.data.map(({ tenant_id: tenant, data }: { tenant_id: string; data: object }) => [tenant, data]).toSorted(),
+    ['elsewhere', 'unpriced'].map((tenant) => [tenant, { provider: 'openai', model: 'gpt-unheard-of' }]),
+  )
 })
 
 guarantee('a reservation of a model without a price is refused, and told once a model and day', async (t) => {
@@ -198,6 +200,75 @@ guarantee('a reservation of a model without a price is refused, and told once a 
     'gpt-refused',
     'gpt-refused-too',
   ])
+})
+
+const MISSING_MAX = 50
+
+/** The tenant's events of price.missing: how many name a model, and the others. */
+async function missingOf(headers: Record<string, string>) {
+  const { json } = await service.call('GET', '/v1/events?type=price.missing&limit=1000', undefined, headers)
+  const events = json.data as { tenant_id: string; data: Record<string, unknown> }[]
+  return {
+    named: events.filter(({ data }) => 'model' in data).length,
+    more: events.filter(({ data }) => !('model' in data)),
+  }
+}
+
+guarantee('of one key 50 invented names a day are told and one event of more, however they come', async (t) => {
+  const inventor = await service.keyFor('service', 'inventor')
+  const honest = await service.keyFor('service', 'honest')
+  const modelCall = (model: string) => ({
+    resource_type: 'llm',
+    llm: { provider: 'openai', model, input_tokens: 1, max_output_tokens: 1 },
+  })
+  const usage = { input_tokens: 1, output_tokens: 1 }
+  /** The four ways in which a name that has no price comes in. */
+  const ways: ((name: string, instance: typeof service) => Promise<Answer>)[] = [
+    (name, of) => of.call('POST', '/v1/reservations', modelCall(name), inventor),
+    (name, of) => of.call('POST', '/v1/reservations/check', modelCall(name), inventor),
+    (name, of) =>
+      of.call(
+        'POST',
+        '/v1/cost-records',
+        { records: [{ resource_type: 'llm', llm: { provider: 'openai', model: name, usage } }] },
+        inventor,
+      ),
+    async (name, of) => {
+      const held = await of.call(
+        'POST',
+        '/v1/reservations',
+        { resource_type: 'llm', estimated_cost_usd: 0.01 },
+        inventor,
+      )
+      const path = `/v1/reservations/${held.json.reservation_id}/commit`
+      return of.call('POST', path, { usage, provider: 'openai', model: name }, inventor)
+    },
+  ]
+  const invent = (from: number, to: number) =>
+    Promise.all(
+      Array.from({ length: to - from }, (_, n) =>
+        ways[n % ways.length]!(`invented-${from + n}`, n % 8 < 4 ? service : second),
+      ),
+    )
+  const statuses = (answers: Answer[]) => [...new Set(answers.map(({ status }) => status))].toSorted()
+  t.same(statuses(await invent(0, MISSING_MAX - 2)), [200, 422])
+  t.same(await missingOf(inventor), { named: MISSING_MAX - 2, more: [] })
+  await invent(0, MISSING_MAX - 2)
+  t.equal((await missingOf(inventor)).named, MISSING_MAX - 2, 'what is told already does not count again')
+  t.same(statuses(await invent(100, 160)), [200, 422], 'callers are answered as before')
+  await invent(200, 260)
+  const { named, more } = await missingOf(inventor)
+  t.equal(named, MISSING_MAX)
+  t.match(more, [{ tenant_id: 'inventor', data: { principal: /^key:/, more_than: MISSING_MAX } }])
+  t.equal(more.length, 1)
+
+  await service.call('POST', '/v1/reservations', modelCall('invented-200'), honest)
+  t.match(await missingOf(honest), { named: 1, more: { length: 0 } }, 'another key is heard')
+  const { rows } = await database.pool.query(
+    `select names >= $1 as full from copilot_internal.missing_price_counts where tenant_id = 'inventor'`,
+    [MISSING_MAX],
+  )
+  t.same(rows, [{ full: true }])
 })
 
 async function isPriceMissing(provider: string, model: string): Promise<boolean> {

@@ -44,7 +44,7 @@ async function open(t: Test) {
 type Told = { type?: string; tenant_id?: string | null; user_id?: string | null; data?: object; at?: string }
 
 async function tell(client: pg.ClientBase, of: Told = {}): Promise<string> {
-  const { type = 'price.missing', tenant_id = null, user_id = null, data = {}, at = START } = of
+  const { type = 'cost.anomaly', tenant_id = null, user_id = null, data = {}, at = START } = of
   const { rows } = await client.query<{ event_id: string }>(
     `insert into copilot_internal.quota_events (event_id, type, created_at, tenant_id, user_id, once_key, data)
      values (copilot_internal.uuid_v7($1::timestamptz), $2, $1, $3, $4, $5, $6) returning event_id`,
@@ -98,14 +98,100 @@ t.test('an event is queued for each endpoint whose types, tenant and scope it fi
     [{ type: 'quota.warning', tenant_id: 'acme', user_id: 'u', data: { scope: 'user' } }, [all, warnings, acme, users]],
     [{ type: 'quota.exceeded', data: { scope: 'platform' } }, [all, warnings, platform]],
     [{ type: 'delivery.failed', data: { endpoint_id: all } }, [platform]],
+    [{ type: 'price.missing', tenant_id: 'acme' }, [all, acme, platform]],
+    [{ type: 'price.missing', tenant_id: 'other' }, [all, platform]],
   ]
   const ids = []
   for (const [told] of cases) ids.push(await tell(client, told))
   t.equal(await fanOut(client, 4), 4, 'in steps')
-  t.equal(await fanOut(client), 2)
+  t.equal(await fanOut(client), 4)
   t.equal(await fanOut(client), 0)
   for (const [n, [told, to]] of cases.entries())
     t.same(await queued(client, ids[n]!), to.toSorted(), JSON.stringify(told))
+  await assertHealthy(t, pool)
+})
+
+const BY_PRIORITY = [
+  ['quota.warning', 'quota.exceeded', 'cost.anomaly', 'integrity.broken'],
+  ['quota.overrun', 'reservation.late', 'reservation.lapsed'],
+  ['price.missing', 'price.stale', 'delivery.failed'],
+]
+
+t.test('a backlog of what a caller can make many of delays nothing that goes before it', async (t) => {
+  const { pool, client, setNow, endpoint } = await open(t)
+  const hook = await endpoint()
+  const mail = await endpoint({ kind: 'email' })
+  // The least important first, and the oldest.
+  for (const [n, types] of BY_PRIORITY.toReversed().entries()) {
+    await setNow(`2026-11-25T12:00:0${n}Z`)
+    for (let event = 0; event < 40; event++) await tell(client, { type: types[event % types.length]! })
+  }
+  const typesQueued = async () => {
+    const { rows } = await client.query<{ type: string }>(
+      `select distinct e.type from copilot_internal.webhook_deliveries d join copilot_internal.quota_events e using (event_id)`,
+    )
+    return rows.map(({ type }) => type).toSorted()
+  }
+  t.equal(await fanOut(client, 40), 40)
+  t.same(await typesQueued(), BY_PRIORITY[0]!.toSorted())
+  t.equal(await fanOut(client, 40), 40)
+  t.same(await typesQueued(), BY_PRIORITY.slice(0, 2).flat().toSorted())
+  t.equal(await fanOut(client), 40)
+
+  const settleAll = async (claims: Claim[]) =>
+    settle(
+      client,
+      claims.map((one) => ({ ...failed(one), delivered: true, status: 200, error: null })),
+    )
+  /** How many of each priority are claimed next for both endpoints, while so many run. */
+  const next = async (inFlight: [hook: number, mail: number]) => {
+    const claims = await claim(client, [hook, mail], inFlight)
+    const counted = [hook, mail].map((id) =>
+      BY_PRIORITY.map(
+        (types) =>
+          claims.filter(({ endpoint_id: to, event }) => to === id && types.includes((event as unknown as Told).type!))
+            .length,
+      ),
+    )
+    return { claims, counted }
+  }
+  const first = await next([0, 0])
+  t.same(first.counted, [
+    [20, 0, 0],
+    [4, 0, 0],
+  ])
+  await settleAll(first.claims)
+  const second = await next([5, 0])
+  t.same(second.counted, [
+    [15, 0, 0],
+    [4, 0, 0],
+  ])
+  await settleAll(second.claims)
+  t.same((await next([0, 4])).counted, [
+    // What is left of the first, and as many of the second as leave a quarter free.
+    [5, 10, 0],
+    [0, 0, 0],
+  ])
+  const deliverBefore = (endpointId: string) =>
+    client.query(
+      `update copilot_internal.webhook_deliveries set status = 'delivered', next_attempt_at = null, settled_at = now()
+       where endpoint_id = $1 and priority < 2`,
+      [endpointId],
+    )
+  await deliverBefore(hook)
+  t.same((await next([0, 4])).counted, [
+    [0, 0, 10],
+    [0, 0, 0],
+  ])
+  t.same((await next([10, 4])).counted[0], [0, 0, 0], 'half of the attempts stay free')
+  await deliverBefore(mail)
+  t.same((await next([20, 0])).counted[1], [0, 0, 2])
+  const alarm = await tell(client, { type: 'quota.exceeded' })
+  await fanOut(client)
+  t.match(
+    (await claim(client, [hook, mail], [10, 4])).map(({ event }) => event.event_id),
+    [alarm],
+  )
   await assertHealthy(t, pool)
 })
 
@@ -218,7 +304,7 @@ t.test(
           kind: 'webhook',
           endpoint_disabled: false,
           failed_event_id: event,
-          failed_type: 'price.missing',
+          failed_type: 'cost.anomaly',
           attempts: 10,
           last_status: 500,
           last_error: 'answered 500',

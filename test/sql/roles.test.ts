@@ -54,6 +54,7 @@ const RELATIONS: Record<string, { service: Rights; reader: Rights }> = {
   line_facts: { service: READ, reader: {} },
   line_facts_walk: { service: READ, reader: {} },
   llm_cost_records: { service: READ, reader: READ },
+  missing_price_counts: { service: READ, reader: {} },
   model_aliases: { service: READ, reader: READ },
   model_pricing: { service: READ, reader: READ },
   price_edition: { service: { read: true, change: ['fed_at'] }, reader: READ },
@@ -94,7 +95,7 @@ const COMMON = [
 /** What works with its owner's rights: the ways in which the service changes what it may only read. */
 const WITH_OWNERS_RIGHTS = [
   ...['reserve_spend', 'commit_spend', 'release_spend', 'extend_reservation', 'expire_reservations', 'check_spend'],
-  ...['record_spend', 'correct_record', 'increment_e2b_quota_spend', 'tell_missing_price', 'tell_stale_prices'],
+  ...['record_spend', 'correct_record', 'increment_e2b_quota_spend', 'tell_missing_prices', 'tell_stale_prices'],
   ...['tell_anomalies', 'tell_broken_integrity', 'fan_out_events', 'settle_deliveries'],
   ...['set_quotas', 'patch_quota', 'delete_quota', 'set_quota_defaults', 'put_quota_default', 'delete_quota_default'],
   'finish_quota_default',

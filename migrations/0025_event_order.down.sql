@@ -1,0 +1,4 @@
+drop index copilot_internal.webhook_deliveries_due;
+create index webhook_deliveries_due on copilot_internal.webhook_deliveries (endpoint_id, next_attempt_at) where status = 'pending';
+alter table copilot_internal.webhook_deliveries drop column priority;
+drop table copilot_internal.missing_price_counts;
