@@ -1,36 +1,31 @@
 import { sql, type RawBuilder } from 'kysely'
-import { endsWhenIdle, type Db } from './connection.ts'
+import type { Db } from './connection.ts'
+import type { Wait } from './wait.ts'
 
-/** Who makes a change: a principal, from where, and perhaps why. */
-export type Actor = { principal: string; ip: string | null; reason: string | null }
+/** Who makes a change: a principal, from where, perhaps why, and where a caller waits for it, that wait. */
+export type Actor = { principal: string; ip: string | null; reason: string | null; wait?: Wait }
 
-/**
- * Runs an administrator's change in a transaction that knows who makes it: what calls write_audit() there, in SQL or here,
- * names the actor.
- */
-export function changeAs<Answer>(db: Db, actor: Actor, change: (transaction: Db) => Promise<Answer>): Promise<Answer> {
-  return db.transaction().execute(async (transaction) => {
-    await sql`select set_config('purser.actor', ${JSON.stringify(actor)}, true), ${endsWhenIdle}`.execute(transaction)
-    return change(transaction)
-  })
+/** As write_audit() reads it. */
+export function actorText({ principal, ip, reason }: Actor): string {
+  return JSON.stringify({ principal, ip, reason })
 }
 
 /**
- * The same for a change that one function makes, its entry included, as one statement: where decisions wait for it, they
+ * Tells who makes a change that one function makes, its entry included, as one statement: where decisions wait for it, they
  * must not wait for the way to us and back. The query `actor`, to be read before the function is called:
  * `with ${toldActor(actor)} select f() from actor where actor.is_known is not null`.
  *
  * @param actor null: Postgres itself, by its role.
  */
 export function toldActor(actor: Actor | null): RawBuilder<unknown> {
-  const told = actor === null ? '' : JSON.stringify(actor)
+  const told = actor === null ? '' : actorText(actor)
   return sql`actor as materialized (select set_config('purser.actor', ${told}, true) as is_known)`
 }
 
 /** What was changed: `action` as "api_key.create", `subject` as "api_key:…", before and after without any secret. */
 export type AuditedChange = { action: string; subject: string; before: object | null; after: object | null }
 
-/** Appends a change to the audit log, within changeAs(), after everything else of the transaction is locked. */
+/** Appends a change to the audit log, within change(), after everything else of the transaction is locked. */
 export async function writeAudit(transaction: Db, { action, subject, before, after }: AuditedChange): Promise<void> {
   const json = (value: object | null) => (value === null ? null : JSON.stringify(value))
   await sql`select copilot_internal.write_audit(${action}, ${subject}, ${json(before)}::jsonb, ${json(after)}::jsonb)`.execute(

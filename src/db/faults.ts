@@ -50,26 +50,41 @@ export function isItemFault(error: unknown): boolean {
 export function toProblem(error: unknown): unknown {
   if (error instanceof Problem) return error
   if (isConnectionFault(error)) return unanswered('The database is out of reach', error)
-  const code = faultCode(error)
-  if (isRetryable(error)) return undecided('the decision met a conflict twice', error)
-  if (isLockTimeout(error)) return undecided('a lock on a quota or reservation was not got in time', error)
-  if (code === CANCELED) return undecided('the database took too long', error)
-  return error
+  const reason = faultReason(error)
+  return reason === null ? error : undecided(reason, error)
+}
+
+/** Why an error of the database is a 503; null for any other error. */
+export function faultReason(error: unknown): string | null {
+  if (isConnectionFault(error)) return 'the database is out of reach'
+  if (isRetryable(error)) return 'the decision met a conflict twice'
+  if (isLockTimeout(error)) return 'a lock on a quota or reservation was not got in time'
+  return faultCode(error) === CANCELED ? 'the database took too long' : null
 }
 
 /** 503 where the answer did not come: a statement that had been sent may have been done. */
 export function unanswered(reason: string, cause?: unknown): Problem {
   return unavailable(
     `${reason}, and whether this was done is not known. Try again with the same Idempotency-Key: nothing is done twice.`,
-    cause,
+    { cause, headers: RETRY },
   )
 }
 
 /** 503 where Postgres has undone it, or it was never sent. */
 export function undecided(reason: string, cause?: unknown): Problem {
-  return unavailable(`Nothing was decided: ${reason}. Try again with the same Idempotency-Key.`, cause)
+  return unavailable(`Nothing was decided: ${reason}. Try again with the same Idempotency-Key.`, {
+    cause,
+    headers: RETRY,
+  })
 }
 
-function unavailable(detail: string, cause: unknown): Problem {
-  return new Problem('unavailable', detail, { headers: { 'retry-after': '1' }, cause })
+/** 503 where an administrator's change was not made. */
+export function unchanged(reason: string, cause?: unknown): Problem {
+  return unavailable(`Nothing was changed: ${reason}. Try again.`, { cause, headers: RETRY })
+}
+
+const RETRY = { 'retry-after': '1' }
+
+export function unavailable(detail: string, rest: { cause?: unknown; headers?: Record<string, string> }): Problem {
+  return new Problem('unavailable', detail, rest)
 }

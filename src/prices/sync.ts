@@ -1,5 +1,6 @@
 import { fileURLToPath } from 'node:url'
-import { changeAs, writeAudit, type Actor } from '../db/audit.ts'
+import { writeAudit, type Actor } from '../db/audit.ts'
+import { change } from '../db/change.ts'
 import type { Db } from '../db/connection.ts'
 import { lockPrices, noteFeed, publishModelPrices, readAllModelPrices, readFedAt } from '../db/price-versions.ts'
 import { withFeed, readFeed } from './feed.ts'
@@ -70,7 +71,7 @@ export async function syncPrices(db: Db, options: SyncOptions): Promise<SyncOutc
     }
     return plan
   }
-  const plan = await (options.dryRun ? work(db) : changeAs(db, options.actor, work))
+  const plan = await (options.dryRun ? work(db) : change(db, options.actor, work))
   tell(`${plan.added.length} ${options.dryRun ? 'would be added' : 'added'}, ${plan.unchanged} unchanged`)
   return { ...plan, sources, skipped, dataAt: newest([await readFedAt(db), feedAt, edition, second.asOf]) }
 }

@@ -12,11 +12,11 @@ import {
   type NewKey,
   type StoredKey,
 } from '../db/api-keys.ts'
-import { writeAudit } from '../db/audit.ts'
+import { writeAudit, type Actor } from '../db/audit.ts'
+import { change } from '../db/change.ts'
 import { invalidRequest, Problem } from '../errors.ts'
 import type { ApiKeyBody } from '../schemas/api-keys.ts'
 import { timeText } from './answers.ts'
-import { change, type Actor } from './change.ts'
 import { pageOf, type PageOf } from './page.ts'
 
 const PREFIX = 'psr_'

@@ -1,6 +1,7 @@
 import type { StatusCache } from '../cache/quota-status.ts'
 import type { Enforcement } from '../config.ts'
 import type { Actor } from '../db/audit.ts'
+import { changeAtOnce } from '../db/change.ts'
 import { correctRecord, type Corrected, type Correction } from '../db/correct-record.ts'
 import { findRecord, type RecordJson } from '../db/cost-records.ts'
 import { toProblem } from '../db/faults.ts'
@@ -62,12 +63,9 @@ async function findLine({ db }: CorrectDeps, principal: Principal, id: string): 
   return line
 }
 
-async function send({ db, enforcement }: CorrectDeps, actor: Actor, correction: Correction): Promise<Corrected> {
-  try {
-    return await sendAgain(() => correctRecord(db, actor, correction, enforcement === 'off'))
-  } catch (error) {
-    throw toProblem(error)
-  }
+function send({ db, enforcement }: CorrectDeps, actor: Actor, correction: Correction): Promise<Corrected> {
+  const silent = enforcement === 'off'
+  return changeAtOnce(db, actor, (connection) => correctRecord(connection, actor, correction, silent), sendAgain)
 }
 
 /** That the measure is of what the line is of. */

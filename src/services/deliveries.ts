@@ -1,3 +1,5 @@
+import type { Actor } from '../db/audit.ts'
+import { changeAtOnce } from '../db/change.ts'
 import type { DatabaseClock } from '../db/clock.ts'
 import type { Db } from '../db/connection.ts'
 import {
@@ -34,22 +36,19 @@ export async function listDeliveries(
 /** Queues a test for an endpoint: one attempt, which tells of no event. @throws not_found; unavailable. */
 export async function testEndpoint(
   { db, clock }: Deps & { clock: DatabaseClock },
+  actor: Actor,
   endpointId: string,
 ): Promise<object> {
-  return asking(async () => {
-    const queued = await insertTest(db, clock.newId(), endpointId)
-    if (queued === null) throw noEndpoint(endpointId)
-    return deliveryAnswer(queued)
-  })
+  const queued = await changeAtOnce(db, actor, (connection) => insertTest(connection, clock.newId(), endpointId))
+  if (queued === null) throw noEndpoint(endpointId)
+  return deliveryAnswer(queued)
 }
 
 /** Makes a delivery due again at once, whatever became of it, with all its attempts. @throws not_found; unavailable. */
-export async function redeliver({ db }: Deps, deliveryId: string): Promise<object> {
-  return asking(async () => {
-    const queued = await sendDeliveryAgain(db, deliveryId)
-    if (queued === null) throw new Problem('not_found', `There is no delivery ${deliveryId}`)
-    return deliveryAnswer(queued)
-  })
+export async function redeliver({ db }: Deps, actor: Actor, deliveryId: string): Promise<object> {
+  const queued = await changeAtOnce(db, actor, (connection) => sendDeliveryAgain(connection, deliveryId))
+  if (queued === null) throw new Problem('not_found', `There is no delivery ${deliveryId}`)
+  return deliveryAnswer(queued)
 }
 
 function deliveryAnswer(stored: StoredDelivery): object {

@@ -1,6 +1,7 @@
 import type { PriceCache } from '../cache/prices.ts'
 import type { Db } from '../db/connection.ts'
-import { writeAudit } from '../db/audit.ts'
+import { writeAudit, type Actor } from '../db/audit.ts'
+import { change } from '../db/change.ts'
 import { toProblem } from '../db/faults.ts'
 import {
   addE2bPrice,
@@ -16,7 +17,6 @@ import { invalidRequest, Problem } from '../errors.ts'
 import type { E2bPriceBody, E2bPricesQuery, ModelPriceBody, ModelPricesQuery } from '../schemas/pricing.ts'
 import { amountOf } from './amount.ts'
 import { timeText, usdJson } from './answers.ts'
-import { change, type Actor } from './change.ts'
 import { pageOf, type PageOf } from './page.ts'
 import { DEFAULT_REGION } from './price-lookup.ts'
 

@@ -1,6 +1,8 @@
 import type { StatusCache } from '../cache/quota-status.ts'
+import type { Actor } from '../db/audit.ts'
+import { changeAtOnce } from '../db/change.ts'
 import type { Db } from '../db/connection.ts'
-import { toProblem } from '../db/faults.ts'
+import { faultReason, toProblem, unavailable } from '../db/faults.ts'
 import {
   deleteQuotaDefault as removeDefault,
   giveDefaults as giveAll,
@@ -14,7 +16,6 @@ import { Problem } from '../errors.ts'
 import type { QuotaDefaultBody } from '../schemas/quotas.ts'
 import { amountOf } from './amount.ts'
 import { timeText, usdJson } from './answers.ts'
-import { changeAtOnce, type Actor } from './change.ts'
 import { pageOf, type PageOf } from './page.ts'
 
 /** What tenants and users get at first sight. @throws unavailable */
@@ -43,19 +44,30 @@ export async function putQuotaDefault(
   const key = { scope: body.scope, resource_type: body.resource_type ?? 'llm', period: body.period }
   const limitUsd = usdText(amountOf(body.limit_usd, '/limit_usd'))
   const wish = { ...key, limit_usd: limitUsd, enforcement: body.enforcement }
-  const stored = await changeAtOnce(writeDefault(db, wish, actor))
-  await giveDefaults({ db, status })
+  const stored = await changeAtOnce(db, actor, (connection) => writeDefault(connection, wish, actor))
+  try {
+    await giveAll(db, (touched) => status.forget(touched))
+  } catch (error) {
+    if (faultReason(error) === null) throw error
+    const detail =
+      'The default is set. Those who are known already do not have it yet; they get it within minutes once the database can be used.'
+    throw unavailable(detail, { cause: error })
+  }
   return defaultAnswer(stored)
 }
 
 /** Gives what is pending still, for instance because the instance that set it was stopped on the way. @throws unavailable */
 export async function giveDefaults({ db, status }: { db: Db; status: StatusCache }): Promise<void> {
-  await changeAtOnce(giveAll(db, (touched) => status.forget(touched)))
+  try {
+    await giveAll(db, (touched) => status.forget(touched))
+  } catch (error) {
+    throw toProblem(error)
+  }
 }
 
 /** Takes a default away; the quotas that it made stay. @throws not_found; unavailable. */
 export async function deleteQuotaDefault({ db }: { db: Db }, actor: Actor, key: DefaultKey): Promise<void> {
-  const gone = await changeAtOnce(removeDefault(db, key, actor))
+  const gone = await changeAtOnce(db, actor, (connection) => removeDefault(connection, key, actor))
   if (!gone) throw new Problem('not_found', `There is no default for ${keyText(key)}`)
 }
 

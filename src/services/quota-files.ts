@@ -1,12 +1,13 @@
 import Format from 'typebox/format'
 import { Value } from 'typebox/value'
+import type { Actor } from '../db/audit.ts'
+import { beforeChange, change } from '../db/change.ts'
 import type { Db } from '../db/connection.ts'
 import { listQuotas as readQuotas, setQuotas, sumAhead, type QuotaWish } from '../db/quotas.ts'
 import { parseJson } from '../domain/exact-json.ts'
 import { invalidRequest } from '../errors.ts'
 import { FORMAT_MESSAGES, formatsOf } from '../schemas/formats.ts'
 import { QuotaFile, type QuotaFile as QuotaFileType } from '../schemas/quotas.ts'
-import { change, changeAtOnce, type Actor } from './change.ts'
 import { quotaBody, wishesOf } from './quotas.ts'
 
 const PAGE_ROWS = 1_000
@@ -41,7 +42,7 @@ export async function importQuotas(
   const wishes = wishesOf(readFile(text, allowEmailIds).quotas)
   const ahead: QuotaWish[][] = []
   for (let n = 0; n < wishes.length; n += PAGE_ROWS)
-    ahead.push(await changeAtOnce(sumAhead(db, wishes.slice(n, n + PAGE_ROWS))))
+    ahead.push(await beforeChange(sumAhead(db, wishes.slice(n, n + PAGE_ROWS))))
   return change(db, actor, async (transaction) => {
     let made = 0
     for (const page of ahead) {

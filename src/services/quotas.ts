@@ -1,5 +1,7 @@
 import stringify from 'safe-stable-stringify'
 import type { StatusCache } from '../cache/quota-status.ts'
+import type { Actor } from '../db/audit.ts'
+import { beforeChange, changeAtOnce } from '../db/change.ts'
 import type { Db } from '../db/connection.ts'
 import { faultCode, toProblem } from '../db/faults.ts'
 import {
@@ -18,7 +20,6 @@ import { invalidRequest, Problem, type FieldError } from '../errors.ts'
 import type { QuotaBody, QuotaPatch } from '../schemas/quotas.ts'
 import { amountOf } from './amount.ts'
 import { timeText, usdJson } from './answers.ts'
-import { changeAtOnce, type Actor } from './change.ts'
 import { pageOf, type PageOf } from './page.ts'
 import { tenantFilter, type Principal } from './principal.ts'
 
@@ -107,7 +108,10 @@ export async function visibleQuota(db: Db, principal: Principal, quotaId: number
 /** Changes some settings of a quota. @throws not_found; invalidRequest; unavailable. */
 export async function patchQuota(deps: ChangeDeps, actor: Actor, quotaId: number, body: QuotaPatch): Promise<object> {
   const changes = settingsOf(body, '')
-  const quota = await changeAtOnce(changeAhead(deps, actor, quotaId, changes)).catch(refuseZone('/time_zone'))
+  const booked = await beforeChange(bookedAhead(deps.db, quotaId, changes)).catch(refuseZone('/time_zone'))
+  const quota = await changeAtOnce(deps.db, actor, (connection) =>
+    changeQuota(connection, quotaId, { ...changes, booked }, actor),
+  ).catch(refuseZone('/time_zone'))
   if (quota === null) throw notFound(quotaId)
   await deps.status.forget([quota])
   return quotaBody(quota)
@@ -115,7 +119,7 @@ export async function patchQuota(deps: ChangeDeps, actor: Actor, quotaId: number
 
 /** Deletes a quota; its open holds settle in the closed balance. @throws not_found; unavailable. */
 export async function deleteQuota(deps: ChangeDeps, actor: Actor, quotaId: number): Promise<void> {
-  const quota = await changeAtOnce(removeQuota(deps.db, quotaId, actor))
+  const quota = await changeAtOnce(deps.db, actor, (connection) => removeQuota(connection, quotaId, actor))
   if (quota === null) throw notFound(quotaId)
   await deps.status.forget([quota])
 }
@@ -123,20 +127,17 @@ export async function deleteQuota(deps: ChangeDeps, actor: Actor, quotaId: numbe
 /** What tells when a quota's periods begin: a change of it opens a balance. */
 const SHAPE = ['time_zone', 'week_starts_on', 'billing_day'] as const
 
-async function changeAhead(
-  { db }: ChangeDeps,
-  actor: Actor,
-  quotaId: number,
-  changes: QuotaChanges,
-): Promise<StoredQuota | null> {
+/** What the balance begins with that a change opens; null where it opens none. */
+async function bookedAhead(db: Db, quotaId: number, changes: QuotaChanges): Promise<object | null> {
   const quota = SHAPE.some((name) => changes[name] !== undefined) ? await findQuota(db, quotaId, null) : null
   const ahead = quota === null ? [] : await sumAhead(db, [{ ...quota, ...changes }])
-  return changeQuota(db, quotaId, { ...changes, booked: ahead[0]?.booked ?? null }, actor)
+  return ahead[0]?.booked ?? null
 }
 
 async function apply({ db, status }: ChangeDeps, actor: Actor, wishes: QuotaWish[]) {
-  const setting = sumAhead(db, wishes).then((ahead) => writeQuotas(db, ahead, actor))
-  const answers = await changeAtOnce(setting).catch(refuseZone(wishes.length === 1 ? '/time_zone' : '/quotas'))
+  const refuse = refuseZone(wishes.length === 1 ? '/time_zone' : '/quotas')
+  const ahead = await beforeChange(sumAhead(db, wishes)).catch(refuse)
+  const answers = await changeAtOnce(db, actor, (connection) => writeQuotas(connection, ahead, actor)).catch(refuse)
   await status.forget(answers.map(({ quota }) => quota))
   return answers
 }

@@ -1,4 +1,5 @@
-import { writeAudit } from '../db/audit.ts'
+import { writeAudit, type Actor } from '../db/audit.ts'
+import { change } from '../db/change.ts'
 import type { DatabaseClock } from '../db/clock.ts'
 import type { Db } from '../db/connection.ts'
 import { toProblem } from '../db/faults.ts'
@@ -20,7 +21,6 @@ import { makeSecret } from '../delivery/webhook.ts'
 import { invalidRequest, Problem, type FieldError } from '../errors.ts'
 import type { EndpointBody, EndpointPatch } from '../schemas/webhook-endpoints.ts'
 import { timeText } from './answers.ts'
-import { change, type Actor } from './change.ts'
 import { pageOf, type PageOf } from './page.ts'
 
 export type EndpointDeps = {

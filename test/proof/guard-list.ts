@@ -119,6 +119,14 @@ export const GUARDS: Guard[] = [
     tests: [LOCKS],
   },
   {
+    name: 'wait of an administrator',
+    why: 'a change is made after its caller was told that nothing was changed',
+    file: 'src/db/change.ts',
+    remove: '      actor.wait?.decide()\n',
+    put: '',
+    tests: ['test/http/changes-in-time.test.ts'],
+  },
+  {
     name: 'lock of the reservation',
     why: 'a hold that two commit at once is booked twice',
     ...inFunction('commit_spend', '      for update\n'),

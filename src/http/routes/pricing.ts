@@ -101,7 +101,7 @@ export function pricingRoutes(app: App, services: Services): void {
   app.post(
     '/v1/pricing/sync',
     {
-      config: { roles: ADMINS, limit: 'admin' },
+      config: { roles: ADMINS, limit: 'admin', report: true },
       schema: {
         tags: ['pricing'],
         operationId: 'syncPrices',
