@@ -23,7 +23,7 @@ import { retentionSettings } from './embedded/retention-settings.ts'
 import { startSweeper } from './jobs/sweep.ts'
 import { JOB_CONNECTIONS_MAX, prepareJobs } from './jobs/worker.ts'
 import { seedPrices } from './prices/seed.ts'
-import { bootstrapAdminKey } from './services/api-keys.ts'
+import { bootstrapAdminKey, type Bootstrap } from './services/api-keys.ts'
 import { RETENTION_STATEMENT_MS } from './services/retention.ts'
 import { openDeliverer } from './services/deliver.ts'
 import { createServices } from './services/index.ts'
@@ -79,7 +79,8 @@ async function start(): Promise<number> {
     const { roles, unprotected } = await plainly(findRoles(databaseUrl))
     for (const what of unprotected) log.warn(`not protected: ${what}; see SECURITY.md`)
 
-    const { madeKey, publishedPrices } = await prepareDatabase(config, databaseUrl)
+    const { madeKey, notes, publishedPrices } = await prepareDatabase(config, databaseUrl)
+    for (const note of notes) log.warn(note)
     const db = connect(databaseUrl, { connectionsMax: CONNECTIONS_MAX, roles })
     closing.push(() => db.destroy())
     const keptDb = connect(databaseUrl, { connectionsMax: KEPT_CONNECTIONS_MAX, roles })
@@ -192,7 +193,7 @@ async function plainly<Result>(work: Promise<Result>): Promise<Result> {
 async function prepareDatabase(
   config: Config,
   databaseUrl: string,
-): Promise<{ madeKey: string | null; publishedPrices: boolean }> {
+): Promise<Bootstrap & { publishedPrices: boolean }> {
   const db = connect(databaseUrl, { connectionsMax: 1, statementMs: PREPARE_MS })
   try {
     const { published } = await seedPrices(db)
@@ -201,7 +202,7 @@ async function prepareDatabase(
       { scope: 'tenant', resource_type: 'e2b', period: 'day', limit_usd: config.PURSER_DEFAULT_E2B_USD_PER_DAY },
     ])
     await giveDefaults(db)
-    return { madeKey: await bootstrapAdminKey({ db }, config.PURSER_ADMIN_KEY), publishedPrices: published }
+    return { ...(await bootstrapAdminKey({ db }, config.PURSER_ADMIN_KEY)), publishedPrices: published }
   } finally {
     await db.destroy()
   }

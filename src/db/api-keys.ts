@@ -50,6 +50,33 @@ export async function insertKey(transaction: Db, key: NewKey): Promise<StoredKey
   return known.rows[0]!
 }
 
+/**
+ * Notes that a secret is the value of PURSER_ADMIN_KEY, and locks the keys that were it before and are still valid. Null, with
+ * nothing changed, where it is no valid secret of an administrator.
+ */
+export async function configureKey(transaction: Db, hashHex: string): Promise<StoredKey[] | null> {
+  const { rows } = await sql<{ key_id: string }>`
+    update copilot_internal.api_keys k set configured_at = coalesce(k.configured_at, now.at)
+    from copilot_internal.api_key_hashes h cross join (select copilot_internal.clock_now() as at) now
+    where h.key_id = k.key_id and h.key_hash = decode(${hashHex}, 'hex') and k.role = 'admin' and k.revoked_at is null
+      and (k.expires_at is null or k.expires_at > now.at) and (h.valid_until is null or h.valid_until > now.at)
+    returning k.key_id`.execute(transaction)
+  const [key] = rows
+  if (key === undefined) return null
+  const earlier = await sql<StoredKey>`
+    select k.* from copilot_internal.api_keys k
+    join copilot_internal.api_keys configured on configured.key_id = ${key.key_id}
+    where k.configured_at <= configured.configured_at and k.key_id <> configured.key_id and k.revoked_at is null
+    order by k.key_id
+    for update of k`.execute(transaction)
+  return earlier.rows
+}
+
+/** Until the transaction ends no other start makes a key or replaces one. */
+export async function lockBootstrap(transaction: Db): Promise<void> {
+  await sql`select pg_advisory_xact_lock(hashtextextended('PURSER_ADMIN_KEY', 0))`.execute(transaction)
+}
+
 export async function countKeys(db: Db): Promise<number> {
   const { rows } = await sql<{ keys: number }>`select count(*)::integer as keys from copilot_internal.api_keys`.execute(
     db,

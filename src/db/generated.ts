@@ -39,6 +39,10 @@ export interface CopilotInternalApiKeyHashes {
 }
 
 export interface CopilotInternalApiKeys {
+  /**
+   * When it was first the value of PURSER_ADMIN_KEY; null for a key that never was.
+   */
+  configured_at: Timestamp | null
   created_at: Timestamp
   expires_at: Timestamp | null
   key_id: string

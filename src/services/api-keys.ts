@@ -3,9 +3,11 @@ import { crc32 } from 'node:zlib'
 import { openClock, type DatabaseClock } from '../db/clock.ts'
 import type { Db } from '../db/connection.ts'
 import {
+  configureKey,
   countKeys,
   insertKey,
   listKeys as readKeys,
+  lockBootstrap,
   lockKey,
   revokeKey as revoke,
   rotateKey as rotate,
@@ -75,16 +77,23 @@ export function keyAnswer(stored: StoredKey) {
   }
 }
 
+/** What a start tells about the administrator's key: `madeKey` is to be shown once, `notes` are for the log. */
+export type Bootstrap = { madeKey: string | null; notes: string[] }
+
 /**
- * Sees to it that an administrator can get in: the key of the setting is there, or on a database without keys one is
- * made. Answers the made one, to be shown once; else null.
+ * Makes sure that an administrator can get in: with the key of the setting, or on a database without keys with one that is
+ * made.
+ *
+ * A new value of the setting revokes the value before it. A value that was revoked stays so: an instance that is started
+ * again with an old setting changes nothing. Without the setting nothing is revoked.
  */
-export async function bootstrapAdminKey({ db }: { db: Db }, configured: string | undefined): Promise<string | null> {
-  if (configured === undefined && (await countKeys(db)) > 0) return null
+export async function bootstrapAdminKey({ db }: { db: Db }, configured: string | undefined): Promise<Bootstrap> {
+  if (configured === undefined && (await countKeys(db)) > 0) return { madeKey: null, notes: [] }
   const key = configured ?? makeKey()
   const keyId = (await openClock(db)).newId()
-  await db.transaction().execute((transaction) =>
-    insertKey(transaction, {
+  return change(db, BY_THE_SETTING, async (transaction) => {
+    await lockBootstrap(transaction)
+    await insertKey(transaction, {
       keyId,
       name: 'bootstrap admin',
       role: 'admin',
@@ -92,10 +101,20 @@ export async function bootstrapAdminKey({ db }: { db: Db }, configured: string |
       expiresAt: null,
       prefix: key.slice(0, configured === undefined ? SHOWN_CHARACTERS : 4),
       hashHex: hashKey(key),
-    }),
-  )
-  return configured === undefined ? key : null
+    })
+    if (configured === undefined) return { madeKey: key, notes: [] }
+    const replaced = await configureKey(transaction, hashKey(key))
+    if (replaced === null) return { madeKey: null, notes: [NOT_VALID] }
+    for (const before of replaced) await revokeLocked(transaction, before)
+    const notes = replaced.map(({ key_id: id }) => `PURSER_ADMIN_KEY has changed: its former key, ${id}, is revoked`)
+    return { madeKey: null, notes }
+  })
 }
+
+const BY_THE_SETTING: Actor = { principal: 'setting:PURSER_ADMIN_KEY', ip: null, reason: null }
+const NOT_VALID =
+  'PURSER_ADMIN_KEY is no valid key of an administrator: it was revoked, rotated or has expired, or its role is another. ' +
+  'Nothing was changed; to get in with it, set a new value'
 
 /** Keys in the order they were made, without their secrets. */
 export async function listKeys({ db }: { db: Db }, afterId: string | null, limit: number): Promise<PageOf<string>> {
@@ -132,9 +151,12 @@ export async function revokeKey({ db }: { db: Db }, actor: Actor, keyId: string)
   await change(db, actor, async (transaction) => {
     const before = await lockKey(transaction, keyId)
     if (before === null) throw new Problem('not_found', `There is no key ${keyId}`)
-    if (before.revoked_at !== null) return
-    const after = await revoke(transaction, keyId)
-    const [action, subject] = ['api_key.revoke', `api_key:${keyId}`]
-    await writeAudit(transaction, { action, subject, before: keyAnswer(before), after: keyAnswer(after) })
+    if (before.revoked_at === null) await revokeLocked(transaction, before)
   })
+}
+
+async function revokeLocked(transaction: Db, before: StoredKey): Promise<void> {
+  const after = await revoke(transaction, before.key_id)
+  const [action, subject] = ['api_key.revoke', `api_key:${before.key_id}`]
+  await writeAudit(transaction, { action, subject, before: keyAnswer(before), after: keyAnswer(after) })
 }

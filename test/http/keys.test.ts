@@ -3,7 +3,7 @@ import t from 'tap'
 import { connect } from '../../src/db/connection.ts'
 import { bootstrapAdminKey } from '../../src/services/api-keys.ts'
 import { createDatabase } from '../helpers/database.ts'
-import { ADMIN_KEY, startService } from '../helpers/service.ts'
+import { ADMIN_KEY, spawnService, startService, type Service } from '../helpers/service.ts'
 
 const database = await createDatabase(t)
 const service = await startService(t, database.url)
@@ -186,14 +186,57 @@ t.test('more requests than the limit of a key are a 429 of their own', async (t)
 })
 
 t.test('starts at once with one setting make one key', async (t) => {
-  const dbs = Array.from({ length: 8 }, () => connect(database.url, { connectionsMax: 1 }))
+  const { url, pool } = await createDatabase(t)
+  const own = await startService(t, url)
+  const dbs = Array.from({ length: 8 }, () => connect(url, { connectionsMax: 1 }))
   t.teardown(() => Promise.all(dbs.map((db) => db.destroy())))
   const setting = 'one-setting-of-many-starts'
   await Promise.all(dbs.map((db) => bootstrapAdminKey({ db }, setting)))
-  const { rows } = await database.pool.query(
+  const { rows } = await pool.query(
     `select count(*)::integer as keys from copilot_internal.api_key_hashes where key_hash = sha256($1)`,
     [setting],
   )
   t.same(rows, [{ keys: 1 }])
-  t.equal((await service.call('GET', '/v1/quotas', undefined, { authorization: `Bearer ${setting}` })).status, 200)
+  t.equal((await own.call('GET', '/v1/quotas', undefined, { authorization: `Bearer ${setting}` })).status, 200)
+})
+
+t.test('a new PURSER_ADMIN_KEY revokes the one before, and no start brings it back', async (t) => {
+  const { url, pool } = await createDatabase(t)
+  const [first, second] = ['first-admin-key-0123456789', 'second-admin-key-0123456789']
+  const start = (key: string) => startService(t, url, { PURSER_ADMIN_KEY: key })
+  const as = (key: string) => ({ authorization: `Bearer ${key}` })
+  const old = await start(first)
+  const other = await old.call('POST', '/v1/api-keys', { name: 'other', role: 'admin' }, as(first))
+  t.equal(other.status, 201)
+  const plain = await old.call('POST', '/v1/api-keys', { name: 'plain', role: 'service' }, as(first))
+
+  const changed = await start(second)
+  t.match(changed.output(), /PURSER_ADMIN_KEY has changed: its former key, [0-9a-f-]{36}, is revoked/)
+  const statusOf = async (service: Service, key: string) =>
+    (await service.call('GET', '/v1/api-keys', undefined, as(key))).status
+  t.equal(await statusOf(changed, first), 401)
+  // An instance trusts a key for a second after it was valid.
+  while ((await statusOf(old, first)) !== 401);
+  t.equal(await statusOf(old, second), 200)
+  t.equal(await statusOf(changed, other.json.key as string), 200, 'a key that an administrator made stays')
+  const revoked = async () =>
+    (
+      await pool.query(
+        `select principal, before ->> 'name' as name from copilot_internal.audit_log where action = 'api_key.revoke'`,
+      )
+    ).rows
+  t.same(await revoked(), [{ principal: 'setting:PURSER_ADMIN_KEY', name: 'bootstrap admin' }])
+
+  for (const key of [first, plain.json.key as string]) {
+    const again = await start(key)
+    t.match(again.output(), /PURSER_ADMIN_KEY is no valid key of an administrator/)
+    t.not(await statusOf(again, key), 200)
+    t.equal(await statusOf(again, second), 200)
+    await again.stop()
+  }
+  const without = await spawnService({ DATABASE_URL: url })
+  t.teardown(() => without.stop())
+  t.notMatch(without.output(), /PURSER_ADMIN_KEY (?:is|has)/)
+  t.equal(await statusOf(without, second), 200)
+  t.equal((await revoked()).length, 1)
 })
