@@ -117,6 +117,12 @@ const Violation = Type.Omit(QuotaBalance, ['enforcement'])
 
 const { errors: _errors, provider: _provider, model: _model, near: _near, ...problem } = ProblemSchema.properties
 
+const LargestAllowed = Type.Union([Type.Number(), Type.Null()], {
+  description:
+    'USD, exact decimal: the least room over the enforced quotas, not below 0 (0: nothing that costs passes). ' +
+    'Null where none is enforced, and where a quota whose amounts this key may not see has less.',
+})
+
 /** A refusal by quota: the violated quota that resets last, and all of them. Amounts are null where the caller may not see them. */
 export const QuotaExceededSchema = Type.Object(
   {
@@ -134,7 +140,7 @@ export const QuotaExceededSchema = Type.Object(
     period_ends_at: Time,
     reset_at: Time,
     requested_usd: Usd,
-    largest_allowed_usd: Usd,
+    largest_allowed_usd: LargestAllowed,
     violations: Type.Array(Violation),
   },
   { $id: 'QuotaExceeded', additionalProperties: true },
@@ -148,7 +154,7 @@ const CheckedBalance = Type.Object({ ...QuotaBalance.properties, ...NotMadeYet }
 export const CheckAnswer = Type.Object({
   allowed: Type.Boolean(),
   requested_usd: Usd,
-  largest_allowed_usd: Nullable(Usd),
+  largest_allowed_usd: LargestAllowed,
   price_id: Nullable(Type.Integer()),
   caps: Caps,
   quotas: Type.Array(CheckedBalance),

@@ -26,6 +26,25 @@ export function seesAmounts(principal: Principal, balance: Pick<Balance, 'scope'
   return principal.tenantId === null || balance.scope !== 'platform'
 }
 
+/**
+ * The least room over enforced balances, as far as the principal may know it: null where a balance that hides its amounts has
+ * less than all others, as its room would be told.
+ *
+ * @param roomUsd the least room over them all; null where none is enforced.
+ */
+export function largestAllowed(principal: Principal, roomUsd: string | null, balances: Balance[]): RawJson | null {
+  const told =
+    roomUsd !== null &&
+    (principal.tenantId === null ||
+      balances.some(
+        (balance) =>
+          balance.enforcement === 'enforce' &&
+          seesAmounts(principal, balance) &&
+          decimal(balance.remainingUsd).eq(decimal(roomUsd)),
+      ))
+  return told ? usdJson(roomUsd) : null
+}
+
 // The items of a batch share their balances, so the text of each is made once.
 const written = new WeakMap<Balance, string>()
 

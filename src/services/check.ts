@@ -2,7 +2,7 @@ import type { Check } from '../db/check-spend.ts'
 import type { ReserveItem } from '../db/reserve-spend.ts'
 import type { ReserveBody } from '../schemas/reservations.ts'
 import { inSpan } from '../telemetry/spans.ts'
-import { decisionJson, usdJson } from './answers.ts'
+import { decisionJson, largestAllowed, usdJson } from './answers.ts'
 import { tenantOf, type Principal } from './principal.ts'
 import { violationAnswers } from './refusal.ts'
 import { estimateReservation, type EstimateDeps } from './reserve-estimate.ts'
@@ -33,7 +33,7 @@ export async function check(deps: CheckDeps, principal: Principal, body: Reserve
         {
           allowed: granted !== null,
           requested_usd: usdJson(requestedUsd),
-          largest_allowed_usd: largestAllowedUsd === null ? null : usdJson(largestAllowedUsd),
+          largest_allowed_usd: largestAllowed(principal, largestAllowedUsd, quotas),
           price_id: estimate.priceId,
           caps: units === null ? null : { [item.caps_name!]: units },
           violations: 'refused' in outcome ? violationAnswers(principal, outcome.refused, looked) : [],

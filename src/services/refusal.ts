@@ -2,7 +2,7 @@ import { balanceWith, type Balance } from '../db/balances.ts'
 import type { BalanceThen, Refusal } from '../db/reserve-spend.ts'
 import { decimal, usdText, type Usd } from '../domain/money.ts'
 import { Problem } from '../errors.ts'
-import { ownerOf, periodText, quotaAnswer, seesAmounts, showUsd, timeText, usdJson } from './answers.ts'
+import { largestAllowed, ownerOf, periodText, quotaAnswer, seesAmounts, showUsd, timeText, usdJson } from './answers.ts'
 import type { Principal } from './principal.ts'
 import { NEVER, rateLimitFields, resetSeconds } from './rate-limit-fields.ts'
 
@@ -11,7 +11,7 @@ type Decided = { now: Date; all: Balance[] }
 
 /**
  * The refusal of an amount, explained: each violated quota as it stood at the decision, the one that resets last on top,
- * and the largest amount that would have passed. Beside RFC 9457 it has the fields that callers of the first system read.
+ * and the largest amount that would have passed, where the principal may know it. Beside RFC 9457 it has the fields that callers of the first system read.
  *
  * @param whole the amount is the new total of an open hold: what is held and what would have passed are told without it.
  */
@@ -56,10 +56,10 @@ export function quotaExceeded(
       period_ends_at: timeText(last.endsAt),
       reset_at: timeText(last.endsAt),
       requested_usd: usdJson(usdText(requestedUsd)),
-      largest_allowed_usd: usdJson(refused.largest_allowed_usd),
+      largest_allowed_usd: largestAllowed(principal, refused.largest_allowed_usd, violated),
       violations: violationAnswers(principal, refused, decision),
     },
-    headers: refusalHeaders(last, violated, requestedUsd, decision.now, shown),
+    headers: refusalHeaders(principal, last, violated, requestedUsd, decision.now),
   })
 }
 
@@ -75,16 +75,20 @@ function balanceThen({ all }: Decided, [place, spentUsd, reservedUsd]: BalanceTh
   return balanceWith(all[place]!, spentUsd, reservedUsd)
 }
 
-/** RateLimit fields of the quota on top; Retry-After only where waiting for the reset can help. */
+/**
+ * RateLimit fields of the quota on top; Retry-After only where waiting for the reset can help, as far as the principal may know:
+ * whether it is there would tell a hidden limit by trying amounts.
+ */
 function refusalHeaders(
+  principal: Principal,
   last: Balance,
   violated: Balance[],
   requestedUsd: Usd,
   now: Date,
-  shown: boolean,
 ): Record<string, string> {
-  const headers: Record<string, string> = shown ? rateLimitFields(last, now) : {}
+  const headers: Record<string, string> = seesAmounts(principal, last) ? rateLimitFields(last, now) : {}
   const hopeless =
-    timeText(last.endsAt) === NEVER || violated.some(({ limitUsd }) => requestedUsd.gt(decimal(limitUsd)))
+    timeText(last.endsAt) === NEVER ||
+    violated.some((balance) => seesAmounts(principal, balance) && requestedUsd.gt(decimal(balance.limitUsd)))
   return hopeless ? headers : { ...headers, 'retry-after': String(resetSeconds(last, now)) }
 }

@@ -92,8 +92,8 @@ export function reservationRoutes(app: App, services: Services): void {
         operationId: 'check',
         summary: 'Ask what a reservation would be answered, and write nothing',
         description:
-          'A default quota that the reservation would make has quota_id null. The body of a reservation. A refusal is an answer: allowed is false, and violations says why. ' +
-          'largest_allowed_usd is the least room over the enforced quotas, null where none is enforced.',
+          'The body of a reservation. A refusal is an answer: allowed is false, and violations says why. A default quota ' +
+          'that the reservation would make has quota_id null.',
         body: ReserveBody,
         response: answers({ 200: warnedAnswer(CheckAnswer) }),
       },
