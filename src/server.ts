@@ -190,10 +190,7 @@ async function plainly<Result>(work: Promise<Result>): Promise<Result> {
 }
 
 /** What has to be there before the first request: prices, default quotas and a key, which is answered where it was made. */
-async function prepareDatabase(
-  config: Config,
-  databaseUrl: string,
-): Promise<Bootstrap & { publishedPrices: boolean }> {
+async function prepareDatabase(config: Config, databaseUrl: string): Promise<Bootstrap & { publishedPrices: boolean }> {
   const db = connect(databaseUrl, { connectionsMax: 1, statementMs: PREPARE_MS })
   try {
     const { published } = await seedPrices(db)

@@ -3,6 +3,12 @@ import { Type, type Static, type TSchema } from 'typebox'
 /** An id that callers choose: 1 to 200 printable characters, and no e-mail address unless that is allowed. */
 export const Id = Type.String({ minLength: 1, maxLength: 200, format: 'id' })
 
+/**
+ * A tenant that a request acts for. One name is reserved (RESERVED_TENANT); a filter takes any Id, so that what is booked under it
+ * can be read.
+ */
+export const TenantId = Type.String({ minLength: 1, maxLength: 200, format: 'tenant-id' })
+
 export const Uuid = Type.String({ format: 'uuid' })
 export const Time = Type.String({ format: 'date-time', description: 'RFC 3339' })
 
@@ -43,7 +49,7 @@ export const Labels = Type.Unsafe<Record<string, string>>({
 
 /** Whom a cost is attributed to, in requests. */
 export const Attribution = {
-  tenant_id: Type.Optional(Id),
+  tenant_id: Type.Optional(TenantId),
   user_id: Type.Optional(Nullable(Id)),
   conversation_id: Type.Optional(Nullable(Id)),
   path_id: Type.Optional(Nullable(Id)),

@@ -9,9 +9,13 @@ const UUID = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/i
 // Years and offsets that Postgres takes too.
 const RFC_3339 = /^[1-9]\d{3}-\d{2}-\d{2}T([01]\d|2[0-3]):\d{2}:\d{2}(\.\d{1,9})?(Z|[+-](0\d|1[0-4]):[0-5]\d)$/i
 
+/** Spend of the platform that no tenant made is booked under this name: increment_e2b_quota_spend(). */
+const RESERVED_TENANT = 'platform'
+
 /** What a format that is not met is answered with. */
 export const FORMAT_MESSAGES: Record<string, string> = {
   id: 'must be printable, and not look like an e-mail address: use an id',
+  'tenant-id': `must be printable, not look like an e-mail address, and not be ${RESERVED_TENANT}, which is reserved for spend of no tenant: use another id`,
   label: 'must be printable, and not look like an e-mail address: no personal data goes into records',
   uuid: 'must be a UUID',
   'date-time': 'must be a time as in RFC 3339, for instance 2026-11-24T00:00:00Z',
@@ -25,6 +29,7 @@ export function formatsOf(options: { allowEmailIds: boolean }): Record<string, (
   const printable = (text: string) => !UNPRINTABLE.test(text) && (options.allowEmailIds || !EMAIL.test(text))
   return {
     id: printable,
+    'tenant-id': (text) => text !== RESERVED_TENANT && printable(text),
     label: printable,
     uuid: (text) => UUID.test(text),
     'date-time': isTime,

@@ -1,5 +1,17 @@
 import { Type, type Static } from 'typebox'
-import { Closed, EnforcementLevel, Id, Nullable, Period, ResourceType, Scope, Time, Usd, UsdInput } from './common.ts'
+import {
+  Closed,
+  EnforcementLevel,
+  Id,
+  Nullable,
+  Period,
+  ResourceType,
+  Scope,
+  TenantId,
+  Time,
+  Usd,
+  UsdInput,
+} from './common.ts'
 
 /** A quota's running balance, as reservations and the status answer it. Amounts are null where the caller may not see them. */
 export const QuotaBalance = Type.Object({
@@ -57,7 +69,7 @@ export const QuotaBody = Type.Object(
   {
     resource_type: Type.Optional(ResourceType),
     scope: Scope,
-    tenant_id: Type.Optional(Nullable(Id)),
+    tenant_id: Type.Optional(Nullable(TenantId)),
     user_id: Type.Optional(Nullable(Id)),
     period: Period,
     ...settings,

@@ -1,5 +1,5 @@
 import { Type, type Static } from 'typebox'
-import { Closed, Cursor, Id, Limit, Nullable, Scope, Time, Uuid } from './common.ts'
+import { Closed, Cursor, Limit, Nullable, Scope, TenantId, Time, Uuid } from './common.ts'
 import { EventType } from './events.ts'
 
 const Kind = Type.Union([Type.Literal('webhook'), Type.Literal('email'), Type.Literal('slack')])
@@ -18,7 +18,7 @@ const Types = Type.Array(EventType, { maxItems: 20, uniqueItems: true, descripti
 const settings = {
   url: Type.Optional(Url),
   to: Type.Optional(To),
-  tenant_id: Type.Optional(Nullable(Id)),
+  tenant_id: Type.Optional(Nullable(TenantId)),
   scope: Type.Optional(Nullable(Scope)),
   enabled: Type.Optional(Type.Boolean({ default: true })),
 }

@@ -116,16 +116,16 @@ function isUnreachable(error: unknown): boolean {
 
 function principalOf(payload: JWTPayload, settings: TokenSettings): Principal | null {
   const { tenantClaims, roleClaims, allowEmailIds } = settings
-  const isPrintable = formatsOf({ allowEmailIds })['id']!
+  const formats = formatsOf({ allowEmailIds })
   // As ids of requests are: from 1 to 200 printable characters.
-  const isId = (value: unknown): value is string =>
-    isText(value) && value !== '' && [...value].length <= ID_CHARACTERS_MAX && isPrintable(value)
+  const isId = (value: unknown, format: 'id' | 'tenant-id'): value is string =>
+    isText(value) && value !== '' && [...value].length <= ID_CHARACTERS_MAX && formats[format]!(value)
   // A claim of another type names nobody. Taken as text, two different objects would be one principal; left out, a tenant
   // would become "bound to no tenant".
   const sub: unknown = payload.sub
-  if (!isId(sub)) return null
+  if (!isId(sub, 'id')) return null
   const tenantId = valuesOf(payload, tenantClaims)[0] ?? null
-  if (tenantId !== null && !isId(tenantId)) return null
+  if (tenantId !== null && !isId(tenantId, 'tenant-id')) return null
   const roles = valuesOf(payload, roleClaims)
   if (!roles.every(isText)) return null
   const named = roles.find((value) => ROLES.includes(value))

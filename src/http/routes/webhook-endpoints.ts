@@ -152,7 +152,8 @@ export function webhookEndpointRoutes(app: App, services: Services): void {
         response: answers({ 202: Delivery }),
       },
     },
-    async (request, reply) => reply.code(202).send(await services.testEndpoint(actorOf(request), request.params.endpoint_id)),
+    async (request, reply) =>
+      reply.code(202).send(await services.testEndpoint(actorOf(request), request.params.endpoint_id)),
   )
 
   app.get(
@@ -189,6 +190,7 @@ export function webhookEndpointRoutes(app: App, services: Services): void {
         response: answers({ 202: Delivery }),
       },
     },
-    async (request, reply) => reply.code(202).send(await services.redeliver(actorOf(request), request.params.delivery_id)),
+    async (request, reply) =>
+      reply.code(202).send(await services.redeliver(actorOf(request), request.params.delivery_id)),
   )
 }
