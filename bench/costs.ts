@@ -11,6 +11,7 @@ import { sumCosts, type CostQuestion } from '../src/db/costs.ts'
 import { migrateUp } from '../src/db/migrations.ts'
 import { reserveSpend, type ReserveItem } from '../src/db/reserve-spend.ts'
 import { parseGrouping } from '../src/domain/grouping.ts'
+import { spelledInstant } from '../src/domain/instant.ts'
 import { startEmbeddedPostgres } from '../src/embedded/postgres.ts'
 import { exportCosts } from '../src/services/export-costs.ts'
 import { rollUp } from '../src/services/roll-up.ts'
@@ -235,7 +236,7 @@ async function measureExport(): Promise<void> {
 
 async function exportLines(linesMax: number, onChunk = () => {}): Promise<number> {
   const operator = { id: 'bench', role: 'admin', tenantId: null } as const
-  const span = { from: '2026-08-01T00:00:00Z', to: '2026-11-02T00:00:00Z' }
+  const span = { from: spelledInstant('2026-08-01T00:00:00Z'), to: spelledInstant('2026-11-02T00:00:00Z') }
   const { chunks } = await exportCosts({ db }, operator, { format: 'csv', ...span })
   let lines = 0
   for await (const chunk of chunks) {

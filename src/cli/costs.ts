@@ -4,6 +4,7 @@ import { pipeline } from 'node:stream/promises'
 import { parseArgs } from 'node:util'
 import { createGzip } from 'node:zlib'
 import type { Db } from '../db/connection.ts'
+import { spelledInstant } from '../domain/instant.ts'
 import { EXPORT_FORMS, exportCosts, type ExportFormat } from '../services/export-costs.ts'
 import { readConfig } from '../config.ts'
 import { listArchives } from '../db/archives.ts'
@@ -102,8 +103,8 @@ function parseCommand(args: string[]): Command {
   }
   const query = {
     format,
-    ...(from === undefined ? {} : { from }),
-    ...(to === undefined ? {} : { to }),
+    ...(from === undefined ? {} : { from: spelledInstant(from) }),
+    ...(to === undefined ? {} : { to: spelledInstant(to) }),
     ...(tenant === undefined ? {} : { tenant_id: tenant }),
     ...(type === undefined ? {} : { resource_type: type }),
     ...(cursor === undefined ? {} : { cursor }),

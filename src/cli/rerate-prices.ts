@@ -1,6 +1,6 @@
 import { userInfo } from 'node:os'
 import type { Db } from '../db/connection.ts'
-import { epochMicros } from '../domain/instant.ts'
+import { epochMicros, readInstant } from '../domain/instant.ts'
 import { usdText } from '../domain/money.ts'
 import { rerate, type RerateTotals } from '../services/rerate.ts'
 
@@ -22,11 +22,10 @@ export function rangeOf({ from, to }: RerateValues): Range {
 function instantOf(name: string, text: string): string {
   const at = /^\d{4}-\d{2}-\d{2}$/.test(text) ? `${text}T00:00:00Z` : text.toUpperCase()
   try {
-    epochMicros(at)
+    return readInstant(at)
   } catch {
     throw new Error(`${name} is a day of UTC, as 2026-11-01, or a time, as 2026-11-01T06:00:00Z; not ${text}`)
   }
-  return at
 }
 
 /** Prints the lines that would cost otherwise as they are found, books them with --apply, and then the totals. */

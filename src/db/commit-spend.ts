@@ -19,7 +19,8 @@ export type CommitItem = {
   provider?: string | undefined
   model?: string | undefined
   sandbox_id?: string | null | undefined
-  call?: Record<string, unknown> | undefined
+  /** Its instants as readInstant() writes them. */
+  call?: { started_at?: string; ended_at?: string; [other: string]: unknown } | undefined
   execution?: Record<string, unknown> | undefined
   resources?: Record<string, unknown> | undefined
 }

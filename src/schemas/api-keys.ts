@@ -1,5 +1,5 @@
 import { Type, type Static } from 'typebox'
-import { Closed, Nullable, TenantId, Time, Uuid } from './common.ts'
+import { Closed, Nullable, TenantId, Time, TimeInput, Uuid } from './common.ts'
 
 export const Role = Type.Union([Type.Literal('admin'), Type.Literal('service'), Type.Literal('viewer')])
 
@@ -8,7 +8,7 @@ export const ApiKeyBody = Type.Object(
     name: Type.String({ minLength: 1, maxLength: 200, format: 'label' }),
     role: Role,
     tenant_id: Type.Optional(Nullable(TenantId)),
-    expires_at: Type.Optional(Nullable(Time)),
+    expires_at: Type.Optional(Nullable(TimeInput)),
   },
   Closed,
 )

@@ -1,5 +1,5 @@
 import { Type } from 'typebox'
-import { Closed, Cursor, Limit, Nullable, Time } from './common.ts'
+import { Closed, Cursor, Limit, Nullable, Time, TimeInput } from './common.ts'
 
 /** Why a change is made: kept in the audit log, so it holds no personal data. */
 export const ReasonHeaders = Type.Object({
@@ -28,7 +28,7 @@ export const AuditQuery = Type.Object(
   {
     action: Type.Optional(Type.String({ minLength: 1, maxLength: 100, format: 'label' })),
     principal: Type.Optional(Type.String({ minLength: 1, maxLength: 300, format: 'label' })),
-    from: Type.Optional(Time),
+    from: Type.Optional(TimeInput),
     limit: Type.Optional(Limit),
     cursor: Type.Optional(Cursor),
   },

@@ -1,4 +1,5 @@
 import { Type, type Static, type TSchema } from 'typebox'
+import type { SpelledInstant } from '../domain/instant.ts'
 
 /** An id that callers choose: 1 to 200 printable characters, and no e-mail address unless that is allowed. */
 export const Id = Type.String({ minLength: 1, maxLength: 200, format: 'id' })
@@ -11,6 +12,13 @@ export const TenantId = Type.String({ minLength: 1, maxLength: 200, format: 'ten
 
 export const Uuid = Type.String({ format: 'uuid' })
 export const Time = Type.String({ format: 'date-time', description: 'RFC 3339' })
+
+/** An instant of a request: readInstant() reads it. Answers have `Time`. */
+export const TimeInput = Type.Unsafe<SpelledInstant>({
+  type: 'string',
+  format: 'date-time',
+  description: 'RFC 3339; finer than microseconds is cut',
+})
 
 /** A USD amount of a request: a JSON number by its decimal text, or a decimal string; at least 0 and below 1e9. */
 export const UsdInput = Type.Unsafe<number | string>({

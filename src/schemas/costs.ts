@@ -1,5 +1,5 @@
 import { Type, type Static } from 'typebox'
-import { Cursor, Id, Labels, Limit, Nullable, ResourceType, Time, Usd, Uuid } from './common.ts'
+import { Cursor, Id, Labels, Limit, Nullable, ResourceType, Time, TimeInput, Usd, Uuid } from './common.ts'
 
 /** Which records: every field of attribution, and what the cost is of. */
 const filter = {
@@ -12,8 +12,8 @@ const filter = {
   model: Type.Optional(Id),
   tier: Type.Optional(Id),
   reservation_id: Type.Optional(Uuid),
-  from: Type.Optional(Time),
-  to: Type.Optional(Time),
+  from: Type.Optional(TimeInput),
+  to: Type.Optional(TimeInput),
   late: Type.Optional(Type.Boolean()),
   overrun: Type.Optional(Type.Boolean()),
   estimated: Type.Optional(Type.Boolean()),

@@ -1,5 +1,5 @@
 import { Type, type Static } from 'typebox'
-import { Closed, Id, Nullable, ResourceType, Time, Usd } from './common.ts'
+import { Closed, Id, Nullable, ResourceType, Time, TimeInput, Usd } from './common.ts'
 import { LlmRequest, ProviderUsage, SandboxSize, ServiceTier, TokenUsage } from './usage.ts'
 
 const { properties: llm } = LlmRequest
@@ -7,7 +7,7 @@ const { properties: llm } = LlmRequest
 export const EstimateBody = Type.Object(
   {
     resource_type: ResourceType,
-    at: Type.Optional(Time),
+    at: Type.Optional(TimeInput),
     llm: Type.Optional(
       Type.Object(
         {

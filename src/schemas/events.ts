@@ -1,5 +1,5 @@
 import { Type, type Static } from 'typebox'
-import { Cursor, Id, Limit, Nullable, Time, Uuid } from './common.ts'
+import { Cursor, Id, Limit, Nullable, Time, TimeInput, Uuid } from './common.ts'
 
 export const EventType = Type.Union(
   [
@@ -20,7 +20,7 @@ export const EventsQuery = Type.Object(
   {
     type: Type.Optional(EventType),
     tenant_id: Type.Optional(Id),
-    from: Type.Optional(Time),
+    from: Type.Optional(TimeInput),
     limit: Type.Optional(Limit),
     cursor: Type.Optional(Cursor),
   },

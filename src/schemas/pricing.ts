@@ -1,5 +1,6 @@
 import { Type, type Static, type TSchema } from 'typebox'
-import { Closed, Cursor, Id, Limit, Nullable, Time, Usd, UsdInput } from './common.ts'
+import type { SpelledInstant } from '../domain/instant.ts'
+import { Closed, Cursor, Id, Limit, Nullable, Time, TimeInput, Usd, UsdInput } from './common.ts'
 
 /** Names of token buckets; a bucket without a rate takes that of the bucket it is part of. */
 const BUCKETS = [
@@ -47,8 +48,8 @@ function Modifiers(factor: TSchema) {
 const Status = Type.Union([Type.Literal('current'), Type.Literal('past'), Type.Literal('scheduled')])
 const Source = Type.String({ minLength: 1, maxLength: 400, format: 'label' })
 const EffectiveDate = Type.Optional(
-  Type.String({
-    format: 'date-time',
+  Type.Unsafe<SpelledInstant>({
+    ...TimeInput,
     description: 'From when on, also ahead or in the past; without it now, or 1970-01-01 where no version is known yet',
   }),
 )
@@ -73,7 +74,7 @@ export const ModelPriceBody = Type.Object(
       }),
     ),
     effective_date: EffectiveDate,
-    expires_at: Type.Optional(Nullable(Time)),
+    expires_at: Type.Optional(Nullable(TimeInput)),
     source: Type.Optional(Source),
     replaces: Replaces,
     usd_per_mtok: Amounts(BUCKETS, UsdInput, ['input']),
@@ -111,7 +112,7 @@ export const ModelPriceVersion = Type.Object({
 })
 
 const list = {
-  at: Type.Optional(Time),
+  at: Type.Optional(TimeInput),
   status: Type.Optional(Status),
   limit: Type.Optional(Limit),
   cursor: Type.Optional(Cursor),
@@ -129,7 +130,7 @@ export const E2bPriceBody = Type.Object(
     usd_per_vcpu_second: UsdInput,
     usd_per_gib_second: UsdInput,
     effective_date: EffectiveDate,
-    expires_at: Type.Optional(Nullable(Time)),
+    expires_at: Type.Optional(Nullable(TimeInput)),
     source: Type.Optional(Source),
     replaces: Replaces,
   },

@@ -9,6 +9,7 @@ import {
   Scope,
   TenantId,
   Time,
+  TimeInput,
   Usd,
   UsdInput,
 } from './common.ts'
@@ -58,7 +59,7 @@ const settings = {
   raise: Type.Optional(
     Nullable(
       Type.Object(
-        { limit_usd: UsdInput, until: Time },
+        { limit_usd: UsdInput, until: TimeInput },
         { ...Closed, description: 'A limit in force instead, until a moment' },
       ),
     ),

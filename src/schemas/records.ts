@@ -1,5 +1,6 @@
 import { Type, type Static } from 'typebox'
-import { Attribution, Closed, Id, Nullable, ResourceType, Usd, UsdInput, Uuid } from './common.ts'
+import type { SpelledInstant } from '../domain/instant.ts'
+import { Attribution, Closed, Id, Nullable, ResourceType, TimeInput, Usd, UsdInput, Uuid } from './common.ts'
 import { CostRecord } from './costs.ts'
 import { ProviderUsage, SandboxSize, ServiceTier, TokenUsage } from './usage.ts'
 
@@ -10,8 +11,8 @@ const RecordBody = Type.Object(
     resource_type: ResourceType,
     ...Attribution,
     occurred_at: Type.Optional(
-      Type.String({
-        format: 'date-time',
+      Type.Unsafe<SpelledInstant>({
+        ...TimeInput,
         description: 'When it was spent: it is priced then, and counts in the periods of then. Default: now',
       }),
     ),

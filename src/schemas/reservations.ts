@@ -12,6 +12,7 @@ import {
   ResourceType,
   Scope,
   Time,
+  TimeInput,
   Usd,
   UsdInput,
   Uuid,
@@ -104,8 +105,8 @@ export const ReservationsQuery = Type.Object(
     provider: Type.Optional(Id),
     model: Type.Optional(Id),
     tier: Type.Optional(Id),
-    from: Type.Optional(Time),
-    to: Type.Optional(Time),
+    from: Type.Optional(TimeInput),
+    to: Type.Optional(TimeInput),
     limit: Type.Optional(Limit),
     cursor: Type.Optional(Cursor),
   },
@@ -192,8 +193,8 @@ const Measure = Type.Number({ minimum: 0, maximum: 1e12 })
 /** What a commit may tell about the call; stored, never changing the cost. */
 const Call = Type.Object(
   {
-    started_at: Type.Optional(Time),
-    ended_at: Type.Optional(Time),
+    started_at: Type.Optional(TimeInput),
+    ended_at: Type.Optional(TimeInput),
     outcome: Type.Optional(Text),
     streaming: Type.Optional(Type.Boolean()),
     cached: Type.Optional(Type.Boolean()),

@@ -16,6 +16,7 @@ import {
 } from '../db/api-keys.ts'
 import { writeAudit, type Actor } from '../db/audit.ts'
 import { change } from '../db/change.ts'
+import { readInstant } from '../domain/instant.ts'
 import { invalidRequest, Problem } from '../errors.ts'
 import type { ApiKeyBody } from '../schemas/api-keys.ts'
 import { timeText } from './answers.ts'
@@ -50,7 +51,7 @@ export async function createKey(
     name: body.name,
     role: body.role,
     tenantId: body.tenant_id ?? null,
-    expiresAt: body.expires_at ?? null,
+    expiresAt: body.expires_at ? readInstant(body.expires_at) : null,
     prefix: key.slice(0, SHOWN_CHARACTERS),
     hashHex: hashKey(key),
   }

@@ -2,6 +2,7 @@ import type { Enforcement } from '../config.ts'
 import type { Balance } from '../db/balances.ts'
 import type { DatabaseClock } from '../db/clock.ts'
 import type { CommitItem, Settlement } from '../db/commit-spend.ts'
+import { readInstant } from '../domain/instant.ts'
 import { decimal, usdText } from '../domain/money.ts'
 import type { Usage } from '../domain/usage/index.ts'
 import { Problem, invalidRequest, type FieldError } from '../errors.ts'
@@ -36,7 +37,7 @@ export async function commit(deps: CommitDeps, principal: Principal, id: string,
     provider: body.provider,
     model: body.model,
     sandbox_id: body.sandbox_id,
-    call: body.call,
+    call: body.call && callOf(body.call),
     execution: body.execution,
     resources: body.resources,
   }
@@ -50,6 +51,18 @@ export async function commit(deps: CommitDeps, principal: Principal, id: string,
   // Of which kind the reservation is, money alone does not say; the settled reservation does.
   const name = item.measure === 'seconds' ? 'e2b.cost.calculate' : 'llm.cost.calculate'
   return inSpan(name, about, (span) => settleItem(deps, principal, item, body, span))
+}
+
+function callOf({
+  started_at: startedAt,
+  ended_at: endedAt,
+  ...rest
+}: NonNullable<CommitBody['call']>): CommitItem['call'] {
+  return {
+    ...(startedAt && { started_at: readInstant(startedAt) }),
+    ...(endedAt && { ended_at: readInstant(endedAt) }),
+    ...rest,
+  }
 }
 
 async function settleItem(

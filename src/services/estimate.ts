@@ -1,4 +1,5 @@
 import { estimateLlm } from '../domain/estimate.ts'
+import { readInstant } from '../domain/instant.ts'
 import { usdText, type Usd } from '../domain/money.ts'
 import { costOfUsage, type CostLine, type ModelPrice } from '../domain/price.ts'
 import { normalizeProviderUsage, type Usage } from '../domain/usage/index.ts'
@@ -15,7 +16,7 @@ import { inputTokensOf, sandboxSize } from './reserve-estimate.ts'
  * @throws price_not_found; invalidRequest.
  */
 export async function estimate(deps: PriceDeps, body: EstimateBody): Promise<object> {
-  const at = body.at === undefined ? undefined : new Date(body.at)
+  const at = body.at === undefined ? undefined : readInstant(body.at)
   const own = body.resource_type
   const other = own === 'llm' ? 'e2b' : 'llm'
   if (body[other] !== undefined) {
@@ -26,7 +27,7 @@ export async function estimate(deps: PriceDeps, body: EstimateBody): Promise<obj
   throw invalidRequest([{ pointer: `/${own}`, message: 'is required' }])
 }
 
-async function estimateCall(deps: PriceDeps, llm: NonNullable<EstimateBody['llm']>, at?: Date): Promise<object> {
+async function estimateCall(deps: PriceDeps, llm: NonNullable<EstimateBody['llm']>, at?: string): Promise<object> {
   const given = (['usage', 'provider_usage', 'max_output_tokens'] as const).filter((name) => llm[name] !== undefined)
   if (given.length !== 1) {
     const message = 'is required: exactly one of usage, provider_usage, and max_output_tokens with input_tokens or text'
@@ -79,7 +80,7 @@ function callAnswer(
   }
 }
 
-async function estimateRun(deps: PriceDeps, e2b: NonNullable<EstimateBody['e2b']>, at?: Date): Promise<object> {
+async function estimateRun(deps: PriceDeps, e2b: NonNullable<EstimateBody['e2b']>, at?: string): Promise<object> {
   const size = sandboxSize(e2b, '/e2b')
   const run = { startedAt: at, seconds: e2b.seconds }
   const { price, costUsd, parts } = await priceSandboxRun(deps, size, run, '/e2b/seconds')

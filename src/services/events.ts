@@ -1,7 +1,7 @@
 import type { Db } from '../db/connection.ts'
 import { listEvents as readEvents, type StoredEvent } from '../db/events.ts'
 import { toProblem } from '../db/faults.ts'
-import { epochMicros } from '../domain/instant.ts'
+import { epochMicros, readInstant } from '../domain/instant.ts'
 import type { EventsQuery } from '../schemas/events.ts'
 import { timeText, usdJson } from './answers.ts'
 import { pageOf, type PageOf } from './page.ts'
@@ -18,7 +18,7 @@ export async function listEvents(
   const filter = {
     type: query.type,
     tenantId: tenantFilter(principal, query.tenant_id),
-    fromMicros: query.from === undefined ? undefined : epochMicros(query.from.toUpperCase()),
+    fromMicros: query.from === undefined ? undefined : epochMicros(readInstant(query.from)),
   }
   try {
     const events = await readEvents(db, filter, after, limit + 1)

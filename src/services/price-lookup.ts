@@ -5,6 +5,7 @@ import type { Db } from '../db/connection.ts'
 import { listPricedTiers, type NamedPrice } from '../db/prices.ts'
 import { costOfE2bRun, type E2bPrice, type E2bRunCost } from '../domain/e2b.ts'
 import type { Usd } from '../domain/money.ts'
+import { epochMicros } from '../domain/instant.ts'
 import type { ModelPrice } from '../domain/price.ts'
 import { Problem, invalidRequest, type FieldError } from '../errors.ts'
 
@@ -13,8 +14,9 @@ export type PriceDeps = { db: Db; prices: PriceCache; clock: DatabaseClock }
 const NEAR_MAX = 5
 export const DEFAULT_REGION = 'us-east-1'
 
-function isWithin(at: Date, from: string, until: string | null): boolean {
-  return new Date(from) <= at && (until === null || at < new Date(until))
+function isWithin(at: Date | string, from: string, until: string | null): boolean {
+  const moment = epochMicros(at)
+  return epochMicros(from) <= moment && (until === null || moment < epochMicros(until))
 }
 
 /**
@@ -24,9 +26,9 @@ function isWithin(at: Date, from: string, until: string | null): boolean {
 async function findRunning<Price extends object>(
   clock: DatabaseClock,
   versions: Price[],
-  prices: (version: Price, at: Date) => boolean,
-  at: Date | undefined,
-): Promise<{ price: Price | undefined; at: Date }> {
+  prices: (version: Price, at: Date | string) => boolean,
+  at: Date | string | undefined,
+): Promise<{ price: Price | undefined; at: Date | string }> {
   const first = at ?? (await clock.current())
   const price = versions.findLast((version) => prices(version, first))
   if (price !== undefined || at !== undefined || versions.length === 0) return { price, at: first }
@@ -42,12 +44,13 @@ async function findRunning<Price extends object>(
  */
 export async function findPrice(
   deps: PriceDeps,
-  { provider, model, at }: { provider?: string | undefined; model: string; at?: Date | undefined },
+  { provider, model, at }: { provider?: string | undefined; model: string; at?: Date | string | undefined },
   pointer: string,
 ): Promise<ModelPrice> {
   const versions = await deps.prices.model(provider ?? null, model)
   onlyProvider(model, versions, pointer)
-  const prices = ({ pricesFrom, pricesUntil }: NamedPrice, moment: Date) => isWithin(moment, pricesFrom, pricesUntil)
+  const prices = ({ pricesFrom, pricesUntil }: NamedPrice, moment: Date | string) =>
+    isWithin(moment, pricesFrom, pricesUntil)
   const { price } = await findRunning(deps.clock, versions, prices, at)
   if (price !== undefined) return price
   throw await modelNotPriced(deps, provider ?? null, model)
@@ -103,11 +106,11 @@ export type SandboxSize = { tier: string; region: string; vcpu?: number | string
 export async function priceSandboxRun(
   deps: PriceDeps,
   { tier, region, vcpu, memoryMib }: SandboxSize,
-  { startedAt: given, seconds }: { startedAt?: Date | undefined; seconds: number },
+  { startedAt: given, seconds }: { startedAt?: Date | string | undefined; seconds: number },
   pointer: string,
 ): Promise<E2bRunCost & { price: E2bPrice; costUsd: Usd }> {
   const versions = await deps.prices.e2b(tier, region)
-  const prices = ({ effectiveDate, expiresAt }: E2bPrice, at: Date) => isWithin(at, effectiveDate, expiresAt)
+  const prices = ({ effectiveDate, expiresAt }: E2bPrice, at: Date | string) => isWithin(at, effectiveDate, expiresAt)
   const { price, at: startedAt } = await findRunning(deps.clock, versions, prices, given)
   if (price === undefined) throw await sandboxNotPriced(deps, tier, region)
   const size = vcpu === undefined || memoryMib === undefined ? null : { vcpu, memoryMib }

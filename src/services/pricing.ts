@@ -12,6 +12,7 @@ import {
   type StoredE2bPrice,
   type StoredModelPrice,
 } from '../db/price-versions.ts'
+import { epochMicros, readInstant, type SpelledInstant } from '../domain/instant.ts'
 import { usdText } from '../domain/money.ts'
 import { invalidRequest, Problem } from '../errors.ts'
 import type { E2bPriceBody, E2bPricesQuery, ModelPriceBody, ModelPricesQuery } from '../schemas/pricing.ts'
@@ -20,7 +21,6 @@ import { timeText, usdJson } from './answers.ts'
 import { pageOf, type PageOf } from './page.ts'
 import { DEFAULT_REGION } from './price-lookup.ts'
 
-const YEAR_10000 = Date.UTC(10_000, 0)
 /** Versions of one model or tier: a few a year. */
 const VERSIONS_MAX = 10_000
 
@@ -33,7 +33,9 @@ export async function listModelPrices(
   afterId: number | null,
   limit: number,
 ): Promise<PageOf<number>> {
-  const versions = await asking(() => listModelVersions(db, { provider, model, at, status }, afterId, limit + 1))
+  const versions = await asking(() =>
+    listModelVersions(db, { provider, model, at: at && readInstant(at), status }, afterId, limit + 1),
+  )
   return pageOf(versions, limit, modelPriceAnswer, ({ price_id }) => price_id)
 }
 
@@ -44,7 +46,9 @@ export async function listE2bPrices(
   afterId: number | null,
   limit: number,
 ): Promise<PageOf<number>> {
-  const versions = await asking(() => listE2bVersions(db, { tier, region, at, status }, afterId, limit + 1))
+  const versions = await asking(() =>
+    listE2bVersions(db, { tier, region, at: at && readInstant(at), status }, afterId, limit + 1),
+  )
   return pageOf(versions, limit, e2bPriceAnswer, ({ price_id }) => price_id)
 }
 
@@ -59,10 +63,10 @@ export async function publishModelPrice(
   actor: Actor,
   body: ModelPriceBody,
 ): Promise<object> {
-  checkDates(body)
   const { replaces, long_context: long, ...version } = body
   const wanted = {
     ...version,
+    ...datesOf(body),
     source: sourceOf(body.source),
     usd_per_mtok: texts(body.usd_per_mtok, '/usd_per_mtok'),
     usd_per_unit: texts(body.usd_per_unit ?? {}, '/usd_per_unit'),
@@ -90,7 +94,7 @@ export async function publishModelPrice(
  * @throws price_exists; invalidRequest; unavailable: as publishModelPrice.
  */
 export async function publishE2bPrice({ db, prices }: PricingDeps, actor: Actor, body: E2bPriceBody): Promise<object> {
-  checkDates(body)
+  const dates = datesOf(body)
   const { replaces, vcpu, ...version } = body
   if ((vcpu === undefined) !== (body.memory_mib === undefined)) {
     const missing = vcpu === undefined ? 'vcpu' : 'memory_mib'
@@ -99,6 +103,7 @@ export async function publishE2bPrice({ db, prices }: PricingDeps, actor: Actor,
   const region = body.region ?? DEFAULT_REGION
   const wanted = {
     ...version,
+    ...dates,
     region,
     ...(vcpu === undefined ? {} : { vcpu: usdText(amountOf(vcpu, '/vcpu')) }),
     source: sourceOf(body.source),
@@ -125,24 +130,17 @@ async function auditPrice(transaction: Db, subject: string, before: object | und
   await writeAudit(transaction, { action, subject, before: before ?? null, after })
 }
 
-function checkDates({
-  effective_date: from,
-  expires_at: until,
-}: {
-  effective_date?: string
-  expires_at?: string | null
-}) {
-  for (const [name, text] of Object.entries({ effective_date: from, expires_at: until })) {
-    // Rounded, and in UTC, it still has a year of four digits: answers tell it in the same form.
-    if (typeof text === 'string' && Date.parse(text) >= YEAR_10000 - 1) {
-      throw invalidRequest([{ pointer: `/${name}`, message: 'must be before the year 10000 in UTC' }])
+/** From when until when a version is valid; what is left out stays out. @throws invalidRequest */
+function datesOf(body: { effective_date?: SpelledInstant; expires_at?: SpelledInstant | null }) {
+  const from = body.effective_date && readInstant(body.effective_date)
+  const until = body.expires_at && readInstant(body.expires_at)
+  if (until) {
+    if (!from) throw invalidRequest([{ pointer: '/effective_date', message: 'is required with expires_at' }])
+    if (epochMicros(until) <= epochMicros(from)) {
+      throw invalidRequest([{ pointer: '/expires_at', message: 'must be after effective_date' }])
     }
   }
-  if (until === undefined || until === null) return
-  if (from === undefined) throw invalidRequest([{ pointer: '/effective_date', message: 'is required with expires_at' }])
-  if (new Date(until) <= new Date(from)) {
-    throw invalidRequest([{ pointer: '/expires_at', message: 'must be after effective_date' }])
-  }
+  return { effective_date: from, expires_at: until }
 }
 
 /** Who says so: an admin, and where from, if told. No package, feed or overlay supersedes what has this source. */

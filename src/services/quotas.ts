@@ -15,6 +15,7 @@ import {
   type QuotaWish,
   type StoredQuota,
 } from '../db/quotas.ts'
+import { readInstant } from '../domain/instant.ts'
 import { usdText } from '../domain/money.ts'
 import { invalidRequest, Problem, type FieldError } from '../errors.ts'
 import type { QuotaBody, QuotaPatch } from '../schemas/quotas.ts'
@@ -181,7 +182,7 @@ function settingsOf(
     ...(thresholds === undefined ? {} : { thresholds: thresholds.toSorted((a, b) => a - b) }),
     ...(raise === undefined
       ? {}
-      : { raise: raise && { limit_usd: amount(raise.limit_usd, 'raise/limit_usd'), until: raise.until } }),
+      : { raise: raise && { limit_usd: amount(raise.limit_usd, 'raise/limit_usd'), until: readInstant(raise.until) } }),
   }
 }
 

@@ -1,5 +1,5 @@
 import type { RecordFilter } from '../db/cost-records.ts'
-import { epochMicros } from '../domain/instant.ts'
+import { epochMicros, readInstant, type SpelledInstant } from '../domain/instant.ts'
 import { invalidRequest } from '../errors.ts'
 import type { CostFilter } from '../schemas/costs.ts'
 import { tenantFilter, type Principal } from './principal.ts'
@@ -31,7 +31,7 @@ export function recordFilter(principal: Principal, query: CostFilter): RecordFil
 }
 
 /** A span of time, in microseconds since 1970. @throws invalidRequest where `from` is after `to`. */
-export function spanOf(query: { from?: string; to?: string }): {
+export function spanOf(query: { from?: SpelledInstant; to?: SpelledInstant }): {
   fromMicros: bigint | undefined
   toMicros: bigint | undefined
 } {
@@ -53,6 +53,6 @@ export function labelsOf(query: object): Record<string, string> {
   )
 }
 
-function microsOf(time: string | undefined): bigint | undefined {
-  return time === undefined ? undefined : epochMicros(time.toUpperCase())
+function microsOf(time: SpelledInstant | undefined): bigint | undefined {
+  return time === undefined ? undefined : epochMicros(readInstant(time))
 }

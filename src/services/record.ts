@@ -4,6 +4,7 @@ import type { MissingPrice } from '../db/events.ts'
 import { toProblem } from '../db/faults.ts'
 import { recordSpend, type RecordFault, type RecordItem } from '../db/record-spend.ts'
 import { sendAgain } from '../db/send-again.ts'
+import { readInstant } from '../domain/instant.ts'
 import { invalidRequest, Problem, type FieldError } from '../errors.ts'
 import type { RecordBody, RecordsBody } from '../schemas/records.ts'
 import { usdJson } from './answers.ts'
@@ -78,7 +79,7 @@ async function itemOf(deps: RecordDeps, principal: Principal, body: RecordBody, 
     idempotency_key: body.idempotency_key ?? id,
     // With the tenant, as a reservation's.
     request_hash: requestHash({ ...body, tenant_id: tenantId }),
-    occurred_at: body.occurred_at?.toUpperCase() ?? null,
+    occurred_at: body.occurred_at ? readInstant(body.occurred_at) : null,
     ...measureOf(body, pointer),
     ...(body.llm === undefined ? {} : await callOf(deps, body.llm, `${pointer}/llm`)),
     ...(body.e2b === undefined ? {} : runOf(body.e2b, `${pointer}/e2b`)),

@@ -1,5 +1,6 @@
 import type { App } from '../app-type.ts'
 import type { Services } from '../../services/index.ts'
+import { readInstant } from '../../domain/instant.ts'
 import { AuditEntry, AuditQuery } from '../../schemas/audit.ts'
 import { Page } from '../../schemas/common.ts'
 import { isRowNumber, makeCursor, readCursor } from '../cursor.ts'
@@ -22,8 +23,12 @@ export function auditLogRoutes(app: App, services: Services): void {
       },
     },
     async (request, reply) => {
-      const { limit = 100, cursor, ...filter } = request.query
-      const { data, next } = await services.listAudit(filter, readCursor(cursor, isRowNumber), limit)
+      const { limit = 100, cursor, from, ...filter } = request.query
+      const { data, next } = await services.listAudit(
+        { ...filter, ...(from && { from: readInstant(from) }) },
+        readCursor(cursor, isRowNumber),
+        limit,
+      )
       return reply.send({ data, next_cursor: next === null ? null : makeCursor(next) })
     },
   )
