@@ -24,6 +24,7 @@ import { startSweeper } from './jobs/sweep.ts'
 import { JOB_CONNECTIONS_MAX, prepareJobs } from './jobs/worker.ts'
 import { seedPrices } from './prices/seed.ts'
 import { bootstrapAdminKey, type Bootstrap } from './services/api-keys.ts'
+import { closeArchiveFolder } from './services/archive-folder.ts'
 import { RETENTION_STATEMENT_MS } from './services/retention.ts'
 import { openDeliverer } from './services/deliver.ts'
 import { createServices } from './services/index.ts'
@@ -78,6 +79,10 @@ async function start(): Promise<number> {
 
     const { roles, unprotected } = await plainly(findRoles(databaseUrl))
     for (const what of unprotected) log.warn(`not protected: ${what}; see SECURITY.md`)
+
+    const { archiveDir } = retentionSettings(config)
+    // Decisions do without archives; nothing is archived until this is mended.
+    await closeArchiveFolder(archiveDir).catch((error: Error) => log.error(`not archiving: ${error.message}`))
 
     const { madeKey, notes, publishedPrices } = await prepareDatabase(config, databaseUrl)
     for (const note of notes) log.warn(note)

@@ -128,8 +128,8 @@ async function writeExport(
 ): Promise<number> {
   const { chunks } = await exportCosts({ db }, OPERATOR, query)
   const lines = Readable.from(chunks, { highWaterMark: 1 })
-  // A file that is there is not written over.
-  const target = out === undefined ? process.stdout : createWriteStream(out, { flags: 'wx' })
+  // A file that is there is not written over; a new one is everybody's costs, so nobody else may read it.
+  const target = out === undefined ? process.stdout : createWriteStream(out, { flags: 'wx', mode: 0o600 })
   if (gzip) await pipeline(lines, createGzip(), target)
   else await pipeline(lines, target)
   return 0

@@ -1,11 +1,12 @@
 import { createHash, randomUUID } from 'node:crypto'
 import { createReadStream, createWriteStream } from 'node:fs'
-import { mkdir, open, readdir, rename, rm, stat, writeFile } from 'node:fs/promises'
+import { open, readdir, rename, rm, stat, writeFile } from 'node:fs/promises'
 import { basename, dirname, join } from 'node:path'
 import { Readable } from 'node:stream'
 import { pipeline } from 'node:stream/promises'
 import { createGunzip, createGzip } from 'node:zlib'
 import { exactSum } from '../domain/money.ts'
+import { FILE_MODE, makeArchiveFolder } from './archive-folder.ts'
 
 /** What a file has: records, the sum of their costs as decimal text, and the SHA-256 of its uncompressed content. */
 export type Content = { records: number; cost_usd: string; content_sha256: string }
@@ -19,7 +20,7 @@ const LEFT_BEHIND_MS = 86_400_000
  * file that is there is all that is left of it.
  *
  * @param linesMax so many lines are read back at once.
- * @throws what `accept` throws, with the file that is there as it was.
+ * @throws what `accept` throws, with the file that is there as it was; Error where the folder is not ours alone.
  */
 export async function writeArchive(
   file: string,
@@ -27,7 +28,7 @@ export async function writeArchive(
   linesMax: number,
   accept: (found: Content) => void,
 ): Promise<Content> {
-  await mkdir(dirname(file), { recursive: true })
+  await makeArchiveFolder(dirname(file))
   await removeLeftBehind(file)
   // A name of this run's own: two that write one file make a file that neither has read back.
   const part = `${file}.${randomUUID()}.part`
@@ -35,7 +36,7 @@ export async function writeArchive(
     for await (const row of rows) yield `${row}\n`
   }
   try {
-    await pipeline(Readable.from(lines()), createGzip(), createWriteStream(part))
+    await pipeline(Readable.from(lines()), createGzip(), createWriteStream(part, { mode: FILE_MODE }))
     await flush(part)
     const found = await readArchive(part, linesMax, async () => {})
     accept(found)
@@ -62,7 +63,7 @@ async function removeLeftBehind(file: string): Promise<void> {
 export async function writeManifest(file: string, manifest: Content & { partition: string }): Promise<void> {
   const target = file.replace(/\.jsonl\.gz$/, '.manifest.json')
   const part = `${target}.${randomUUID()}.part`
-  await writeFile(part, `${JSON.stringify({ ...manifest, file: basename(file) }, null, 2)}\n`)
+  await writeFile(part, `${JSON.stringify({ ...manifest, file: basename(file) }, null, 2)}\n`, { mode: FILE_MODE })
   await flush(part)
   await rename(part, target)
 }

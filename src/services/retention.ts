@@ -26,6 +26,7 @@ import {
 } from '../db/archives.ts'
 import type { Db } from '../db/connection.ts'
 import { isLockTimeout } from '../db/faults.ts'
+import { closeArchiveFolder } from './archive-folder.ts'
 import { readArchive, writeArchive, writeManifest, type Content } from './archive-file.ts'
 
 export type Retention = {
@@ -111,6 +112,12 @@ export async function keepRetention(retention: Retention, signal: AbortSignal): 
       report.deleted_events += deleted
     }
   })
+  let isClosed = false
+  await attempt('the folder of archives', async () => {
+    await closeArchiveFolder(retention.archiveDir)
+    isClosed = true
+  })
+  if (!isClosed) return report
   for (const partition of await listExpiredPartitions(retention.db, retention.retentionDays)) {
     await attempt(partition, async () => {
       report.archived.push({ partition, records: await archivePartition(retention, partition) })

@@ -47,7 +47,12 @@ const { data: recorded } = await made('/v1/cost-records', {
 type Change = { method: string; path: string; body?: object; action: string; rows?: string }
 const CHANGES: Change[] = [
   { method: 'POST', path: '/v1/api-keys', body: { name: 'new', role: 'viewer' }, action: 'api_key.create' },
-  { method: 'POST', path: `/v1/api-keys/${await keyOf()}/rotate`, body: { overlap_seconds: 0 }, action: 'api_key.rotate' },
+  {
+    method: 'POST',
+    path: `/v1/api-keys/${await keyOf()}/rotate`,
+    body: { overlap_seconds: 0 },
+    action: 'api_key.rotate',
+  },
   { method: 'DELETE', path: `/v1/api-keys/${await keyOf()}`, action: 'api_key.revoke' },
   {
     ...{ method: 'POST', path: '/v1/webhook-endpoints', action: 'webhook_endpoint.create' },
@@ -144,9 +149,11 @@ for (let round = 0; round < ROUNDS; round += 1) {
   })
 }
 
-t.test('a connection that is lost at the commit is told as such, and nobody is asked to repeat it blindly', async (t) => {
-  // A commit that waits for somebody: by then the service has sent it.
-  await pool.query(`
+t.test(
+  'a connection that is lost at the commit is told as such, and nobody is asked to repeat it blindly',
+  async (t) => {
+    // A commit that waits for somebody: by then the service has sent it.
+    await pool.query(`
     create function wait_at_commit() returns trigger language plpgsql as $$
     begin
       perform pg_advisory_xact_lock(4711);
@@ -154,23 +161,26 @@ t.test('a connection that is lost at the commit is told as such, and nobody is a
     end $$;
     create constraint trigger wait_at_commit after update on copilot_internal.api_keys deferrable initially deferred
       for each row execute function wait_at_commit()`)
-  const id = await keyOf()
-  const holder = new pg.Client({ connectionString: database.url })
-  await holder.connect()
-  await holder.query('select pg_advisory_lock(4711)')
-  const answering = call('POST', `/v1/api-keys/${id}/rotate`, { overlap_seconds: 0 })
-  for (;;) {
-    const { rowCount } = await pool.query(`select from pg_locks where locktype = 'advisory' and objid = 4711 and not granted`)
-    if (rowCount !== 0) break
-  }
-  toPostgres.cut()
-  const { status, json, headers } = await answering
-  toPostgres.mend()
-  t.equal(status, 503)
-  t.match(json, { code: 'unavailable', detail: /may have been made or not: look before you repeat it/ })
-  t.equal(headers.get('retry-after'), null)
-  await holder.end()
-  await pool.query('drop trigger wait_at_commit on copilot_internal.api_keys')
-  await untilQuiet()
-  await assertHealthy(t, pool)
-})
+    const id = await keyOf()
+    const holder = new pg.Client({ connectionString: database.url })
+    await holder.connect()
+    await holder.query('select pg_advisory_lock(4711)')
+    const answering = call('POST', `/v1/api-keys/${id}/rotate`, { overlap_seconds: 0 })
+    for (;;) {
+      const { rowCount } = await pool.query(
+        `select from pg_locks where locktype = 'advisory' and objid = 4711 and not granted`,
+      )
+      if (rowCount !== 0) break
+    }
+    toPostgres.cut()
+    const { status, json, headers } = await answering
+    toPostgres.mend()
+    t.equal(status, 503)
+    t.match(json, { code: 'unavailable', detail: /may have been made or not: look before you repeat it/ })
+    t.equal(headers.get('retry-after'), null)
+    await holder.end()
+    await pool.query('drop trigger wait_at_commit on copilot_internal.api_keys')
+    await untilQuiet()
+    await assertHealthy(t, pool)
+  },
+)

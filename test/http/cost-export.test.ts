@@ -1,4 +1,4 @@
-import { readFileSync } from 'node:fs'
+import { readFileSync, statSync } from 'node:fs'
 import { join } from 'node:path'
 import { gunzipSync } from 'node:zlib'
 import t from 'tap'
@@ -218,6 +218,7 @@ t.test('the command writes the same', async (t) => {
   t.match(await runCli('costs', database.url, [...args, '--tenant', 'other']), { code: 0, stdout: few })
   const file = join(t.testdir(), 'out.gz')
   t.match(await runCli('costs', database.url, [...args, '--gzip', '--out', file]), { code: 0 })
+  t.equal(statSync(file).mode & 0o077, 0, 'only its user reads it')
   t.equal(gunzipSync(readFileSync(file)).toString(), (await read(`format=jsonl&${RANGE}`)).text)
   t.match(await runCli('costs', database.url, ['export', '--format', 'xml']), { code: 2 })
 })

@@ -1,4 +1,4 @@
-import { mkdirSync, readFileSync, readdirSync, rmdirSync, utimesSync, writeFileSync } from 'node:fs'
+import { mkdirSync, readFileSync, readdirSync, rmdirSync, statSync, utimesSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { gunzipSync } from 'node:zlib'
 import t from 'tap'
@@ -101,6 +101,8 @@ t.test('archive, drop, restore: equal to the byte of each row, and the books hol
     readdirSync(archiveDir).toSorted(),
     [E2B, LLM].flatMap((name) => [`${name}.jsonl.gz`, `${name}.manifest.json`]),
   )
+  for (const name of ['', ...readdirSync(archiveDir)])
+    t.equal(statSync(join(archiveDir, name)).mode & 0o077, 0, `only its user reads ${name || 'the folder'}`)
   t.match(JSON.parse(readFileSync(join(archiveDir, `${LLM}.manifest.json`), 'utf8')), {
     partition: LLM,
     records: 4,
