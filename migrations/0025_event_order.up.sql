@@ -14,6 +14,7 @@ comment on column copilot_internal.webhook_deliveries.priority is 'What has a sm
 update copilot_internal.webhook_deliveries d set priority = 2
 from copilot_internal.quota_events e
 where e.event_id = d.event_id and d.status = 'pending' and e.type in ('price.missing', 'price.stale', 'delivery.failed');
+-- squawk-ignore require-concurrent-index-deletion -- within the runner's transaction
 drop index copilot_internal.webhook_deliveries_due;
 -- squawk-ignore require-concurrent-index-creation -- what is pending is little, and the runner's file is one transaction
 create index webhook_deliveries_due on copilot_internal.webhook_deliveries (endpoint_id, priority, next_attempt_at) where status = 'pending';

@@ -1,5 +1,5 @@
 -- prepare_scopes: makes what a decision at p_now needs for these scopes: default quotas of scopes never seen before, the
--- running periods, and the scopes' rows that name them.
+-- running periods, and the scopes' rows that name them, for a day at most: idle_scopes() tells by that when one was used last.
 -- Locks: rows are inserted in natural-key order while the caller holds lock (0), so two batches that meet a new tenant
 -- or a new day wait for each other in one direction only. Bound: the scopes of one batch.
 create or replace function copilot_internal.prepare_scopes(
@@ -40,10 +40,10 @@ begin
   order by q.quota_id
   on conflict do nothing;
 
-  insert into copilot_internal.scopes as s (resource_type, tenant_id, user_id, quota_period_ids, valid_from, valid_until)
+  insert into copilot_internal.scopes as s (resource_type, tenant_id, user_id, quota_period_ids, valid_from, valid_until, look_up_at)
   select k.resource_type, k.tenant_id, k.user_id,
          coalesce(array_agg(p.quota_period_id order by p.quota_period_id) filter (where p.quota_period_id is not null), '{}'),
-         coalesce(max(p.starts_at), '-infinity'), coalesce(min(p.ends_at), 'infinity')
+         coalesce(max(p.starts_at), '-infinity'), coalesce(min(p.ends_at), 'infinity'), p_now + interval '1 day'
   from unnest(p_types, p_tenants, p_users) k(resource_type, tenant_id, user_id)
   left join lateral (
     select p.quota_period_id, p.starts_at, p.ends_at
@@ -60,6 +60,7 @@ begin
   group by k.resource_type, k.tenant_id, k.user_id
   order by k.resource_type, k.tenant_id, k.user_id
   on conflict (resource_type, tenant_id, user_id) do update
-    set quota_period_ids = excluded.quota_period_ids, valid_from = excluded.valid_from, valid_until = excluded.valid_until;
+    set quota_period_ids = excluded.quota_period_ids, valid_from = excluded.valid_from, valid_until = excluded.valid_until,
+        look_up_at = excluded.look_up_at;
 end $$;
 comment on function copilot_internal.prepare_scopes(copilot_internal.resource_type[], text[], text[], timestamptz) is 'Makes default quotas, running periods and scope rows for distinct scopes.';

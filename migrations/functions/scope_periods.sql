@@ -17,7 +17,7 @@ declare
 begin
   for v_try in 1 .. 2 loop
     -- "offset 0" keeps each look-up a look-up: a plain join could be planned, while the table is empty, as a scan of it.
-    select array_agg(k.n) filter (where (s.valid_from <= p_now and p_now < s.valid_until) is not true),
+    select array_agg(k.n) filter (where (s.valid_from <= p_now and p_now < s.valid_until and p_now < s.look_up_at) is not true),
            array_agg(coalesce(cardinality(s.quota_period_ids), 0)), array_agg(s.valid_until),
            string_agg(array_to_string(s.quota_period_ids, ','), ',') filter (where s.quota_period_ids <> '{}')
       into v_stale, v_counts, until, v_ids

@@ -24,8 +24,8 @@ const help = `Usage: npm run -s costs -- <command> [options]
 
 Commands
   export               write records of cost, one row each, in the order in which they occurred
-  archive              do what the service does each night: delete settled reservations, keys and told
-                       events, move months of records that are older than the retention into files, delete files
+  archive              do what the service does each night: delete settled reservations, keys, told
+                       events and idle tenants and users that only a default knew, move months of records that are older than the retention into files, delete files
                        older than their years
   archives             list the archives
   restore <partition>  bring an archived month back, as llm_cost_records_2026_08
@@ -148,6 +148,7 @@ async function archive(db: Db, dryRun: boolean, json: boolean): Promise<number> 
     ...report.deleted_files.map((partition) => `${partition}: its file ${would}deleted`),
     `${report.deleted_settled} settled reservations${dryRun ? '' : ' and keys'} ${would}deleted`,
     `${report.deleted_events} events ${would}deleted`,
+    `${report.retired_scopes} idle tenants and users ${would}retired, with the quotas that defaults gave them`,
   ]
   process.stdout.write(json ? `${JSON.stringify(report, null, 2)}\n` : `${lines.join('\n')}\n`)
   for (const { what, reason } of report.failed) process.stderr.write(`Not done: ${what}: ${reason}\n`)

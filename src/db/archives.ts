@@ -183,6 +183,33 @@ export async function countSettled(db: Db, days: number): Promise<number> {
   return Number(rows[0]!.settled)
 }
 
+/** A tenant or user ('' for none) by resource type. */
+export type ScopeKey = { resource_type: 'llm' | 'e2b'; tenant_id: string; user_id: string }
+
+/** Tenants and users that nobody has used for so many days, behind the given one; is_free: nothing names them. */
+export async function listIdleScopes(
+  db: Db,
+  days: number,
+  after: ScopeKey,
+  scopesMax: number,
+): Promise<(ScopeKey & { is_free: boolean })[]> {
+  const { rows } = await sql<ScopeKey & { is_free: boolean }>`
+    select * from copilot_internal.idle_scopes(copilot_internal.clock_now() - make_interval(days => ${days}),
+      ${after.resource_type}, ${after.tenant_id}, ${after.user_id}, ${scopesMax})`.execute(db)
+  return rows
+}
+
+/** Takes away those that are still idle, with the quotas that defaults gave them; answers how many. @throws 55P03. */
+export async function retireScopes(db: Db, days: number, scopes: ScopeKey[]): Promise<number> {
+  const { rows } = await sql<{ retired: number }>`
+    select copilot_internal.retire_scopes(
+      ${scopes.map((scope) => scope.resource_type)}::copilot_internal.resource_type[], ${scopes.map((scope) => scope.tenant_id)}::text[],
+      ${scopes.map((scope) => scope.user_id)}::text[], copilot_internal.clock_now() - make_interval(days => ${days})) as retired`.execute(
+    db,
+  )
+  return rows[0]!.retired
+}
+
 /** Deletes events that were told so long ago, with their deliveries, at most so many; answers how many. */
 export async function deleteToldEvents(db: Db, days: number, rowsMax: number): Promise<number> {
   const { rows } = await sql<{ deleted: number }>`

@@ -720,6 +720,10 @@ export interface CopilotInternalRolledCosts {
 }
 
 export interface CopilotInternalScopes {
+  /**
+   * It is prepared again then, a day after it was: so a scope with an older one has not been used since.
+   */
+  look_up_at: Timestamp
   quota_period_ids: Generated<ArrayType<Int8>>
   resource_type: CopilotInternalResourceType
   tenant_id: Generated<string>

@@ -15,6 +15,7 @@ import {
   finishRestore,
   keepLineFacts,
   listExpiredPartitions,
+  listIdleScopes,
   listOutdatedArchives,
   listUncarriedArchives,
   loadArchivedRows,
@@ -22,7 +23,9 @@ import {
   markVerified,
   prepareRestore,
   readPartitionRows,
+  retireScopes,
   type Archive,
+  type ScopeKey,
 } from '../db/archives.ts'
 import type { Db } from '../db/connection.ts'
 import { isLockTimeout } from '../db/faults.ts'
@@ -43,18 +46,24 @@ export type Retention = {
 export const RETENTION_STATEMENT_MS = 1_800_000
 const ROWS_MAX = 1_000
 const SETTLED_ROWS_MAX = 5_000
+/** Looked through at a time: each time reads what their tenants have booked and held. */
+const IDLE_SCOPES_MAX = 10_000
+/** Decisions wait for so many at a time. */
+const RETIRED_SCOPES_MAX = 100
 /** What needs the tables of records alone is tried so often, so far apart: each try has all who read or book wait for half a second at most. */
 const LOCK_TRIES_MAX = 30
 const LOCK_PAUSE_MS = 1_000
 /** A restored month is left alone so long, unless it is asked for otherwise. */
 export const KEEP_DAYS = 7
 
-/** What a run did, or would do: months that leave the database, files that go, settled reservations and keys, and events. */
+/** What a run did, or would do: months that leave the database, files that go, settled reservations and keys, events, and
+ * tenants and users by resource type that only a default knew. */
 export type RetentionReport = {
   archived: { partition: string; records: number }[]
   deleted_files: string[]
   deleted_settled: number
   deleted_events: number
+  retired_scopes: number
   /** What could not be done, and why; all else was done. */
   failed: { what: string; reason: string }[]
 }
@@ -67,24 +76,34 @@ export async function planRetention(retention: Retention): Promise<RetentionRepo
   for (const partition of await listExpiredPartitions(db, retention.retentionDays)) {
     archived.push({ partition, records: await countPartition(db, partition) })
   }
+  let retiredScopes = 0
+  for await (const scopes of freeScopes(retention)) retiredScopes += scopes.length
   return {
     archived,
     deleted_files: outdated.map(({ partition }) => partition),
     deleted_settled: await countSettled(db, retention.reservationDays),
     deleted_events: await countToldEvents(db, retention.eventDays),
+    retired_scopes: retiredScopes,
     failed: [],
   }
 }
 
 /**
- * Deletes settled reservations and keys, and events that were told; moves months of records that are older than the retention into files, and deletes files
+ * Deletes settled reservations and keys, events that were told, and tenants and users that only a default knew; moves months of records that are older than the retention into files, and deletes files
  * that are older than their years. It can be broken off anywhere and goes on the next time: a month leaves the database
  * only once its file has been read back and has its records, its sum and its hash.
  *
  * Each step stands alone: what fails is in the report, and keeps no other month from being archived.
  */
 export async function keepRetention(retention: Retention, signal: AbortSignal): Promise<RetentionReport> {
-  const report: RetentionReport = { archived: [], deleted_files: [], deleted_settled: 0, deleted_events: 0, failed: [] }
+  const report: RetentionReport = {
+    archived: [],
+    deleted_files: [],
+    deleted_settled: 0,
+    deleted_events: 0,
+    retired_scopes: 0,
+    failed: [],
+  }
   const attempt = async (what: string, step: () => Promise<unknown>): Promise<void> => {
     if (signal.aborted) return
     try {
@@ -112,6 +131,14 @@ export async function keepRetention(retention: Retention, signal: AbortSignal): 
       report.deleted_events += deleted
     }
   })
+  await attempt('idle tenants and users', async () => {
+    for await (const scopes of freeScopes(retention)) {
+      for (let first = 0; first < scopes.length && !signal.aborted; first += RETIRED_SCOPES_MAX) {
+        const some = scopes.slice(first, first + RETIRED_SCOPES_MAX)
+        report.retired_scopes += await onceFree(() => retireScopes(retention.db, retention.retentionDays, some))
+      }
+    }
+  })
   let isClosed = false
   await attempt('the folder of archives', async () => {
     await closeArchiveFolder(retention.archiveDir)
@@ -133,6 +160,17 @@ export async function keepRetention(retention: Retention, signal: AbortSignal): 
     })
   }
   return report
+}
+
+/** The tenants and users that nobody has used for the days of the retention, and that nothing names, some at a time. */
+async function* freeScopes({ db, retentionDays }: Retention): AsyncGenerator<ScopeKey[]> {
+  // Types in the order of Postgres's enum; no tenant comes before the first.
+  let last: ScopeKey | undefined = { resource_type: 'llm', tenant_id: '', user_id: '' }
+  while (last !== undefined) {
+    const idle: (ScopeKey & { is_free: boolean })[] = await listIdleScopes(db, retentionDays, last, IDLE_SCOPES_MAX)
+    yield idle.filter(({ is_free: isFree }) => isFree)
+    last = idle.length === IDLE_SCOPES_MAX ? idle.at(-1) : undefined
+  }
 }
 
 /** Moves one month into a file; answers how many records. @throws Error, with the month as it was, where the file is not right. */

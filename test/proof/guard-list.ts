@@ -29,6 +29,7 @@ const inFunction = (name: string, text: string, put = '') => ({
 
 const ALIASES = 'test/sql/aliases.test.ts'
 const LINES = 'test/sql/standalone-lines.test.ts'
+const IDLE_SCOPES = 'test/sql/idle-scopes.test.ts'
 const TENANT_READS = 'test/db/tenant-reads.test.ts'
 const ROLES = 'test/sql/roles.test.ts'
 
@@ -231,6 +232,24 @@ export const GUARDS: Guard[] = [
     why: 'nothing tells that a balance stands above its limit, so nothing is decided again',
     ...inFunction('change_balances', 'then coalesce(p.over_cause, p_cause) end', 'then p.over_cause end'),
     tests: [CONCURRENCY],
+  },
+  {
+    name: 'retiring beside no decision',
+    why: 'a balance goes that a decision is about to name',
+    ...inFunction('retire_scopes', 'perform pg_advisory_xact_lock(copilot_internal.quota_lock());'),
+    tests: [IDLE_SCOPES],
+  },
+  {
+    name: 'retiring only what is idle still',
+    why: 'a balance goes that was named since it was found idle',
+    ...inFunction('retire_scopes', 's.look_up_at < p_before and '),
+    tests: [IDLE_SCOPES],
+  },
+  {
+    name: 'lines and holds keep balances',
+    why: 'a late commit or a correction finds its balances gone',
+    ...inFunction('idle_scopes', 'i.user_id, n.tenant_id is null', 'i.user_id, true'),
+    tests: [IDLE_SCOPES],
   },
   {
     name: 'every balance is there',

@@ -203,8 +203,8 @@ async function grow(pool: pg.Pool): Promise<void> {
       from quotas q, copilot_internal.period_bounds(q.period, q.time_zone, 1, 1, now()) b
       returning *
     )
-    insert into copilot_internal.scopes (resource_type, tenant_id, quota_period_ids, valid_from, valid_until)
-    select p.resource_type, p.tenant_id, array[p.quota_period_id], p.starts_at, p.ends_at from periods p`)
+    insert into copilot_internal.scopes (resource_type, tenant_id, quota_period_ids, valid_from, valid_until, look_up_at)
+    select p.resource_type, p.tenant_id, array[p.quota_period_id], p.starts_at, p.ends_at, p.ends_at from periods p`)
   await pool.query(`
     insert into copilot_internal.reservations (
       reservation_id, status, resource_type, tenant_id, principal, idempotency_key, request_hash, reserved_usd, on_expiry,

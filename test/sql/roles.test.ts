@@ -108,6 +108,8 @@ const WITH_OWNERS_RIGHTS = [
     'delete_record_keys',
     'delete_told_events',
     'keep_line_facts',
+    'idle_scopes',
+    'retire_scopes',
   ],
   ...['close_cost_partition', 'verify_archive', 'drop_cost_partition', 'carry_archive', 'forget_archive'],
   ...['prepare_restore', 'load_archived_records', 'finish_restore'],
