@@ -18,7 +18,7 @@ const { pool } = database
 const { rows: ends } = await pool.query<{ port: number }>('select inet_server_port() as port')
 const toPostgres = await startTcpProxy(t, Number(new URL(database.url).port || ends[0]!.port))
 const service = await startService(t, toPostgres.through(database.url))
-const { call } = service
+const call: typeof service.call = (...request) => service.call(...request)
 
 const made = async (path: string, body: object, method = 'POST'): Promise<Answer['json']> => {
   const answer = await call(method, path, body)
