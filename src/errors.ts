@@ -28,7 +28,7 @@ export type ErrorCode = keyof typeof ERRORS
 export const ERROR_HELP: Record<ErrorCode, string> = {
   invalid_request: 'The request breaks the contract; errors[] names each place. Nothing was changed.',
   unauthenticated: 'Send a valid key as "Authorization: Bearer <key>".',
-  forbidden: 'The key is valid, but its role or tenant does not allow this.',
+  forbidden: 'The key is valid, but its role, its tenant or its ceiling of records a day does not allow this.',
   not_found: 'There is nothing at this path for this key.',
   method_not_allowed: 'The path exists, but not with this method; the Allow header lists those that do.',
   reservation_committed: 'The reservation has been committed already, with another result.',

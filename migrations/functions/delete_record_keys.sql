@@ -1,5 +1,5 @@
--- delete_record_keys: deletes keys of direct records from before p_before; answers how many. Their costs stay; a repeat is a new record.
--- Bound: p_rows_max a call. Locks: (0) shared -> (1) with skip locked.
+-- delete_record_keys: deletes keys of direct records from before p_before, and what principals with a ceiling recorded on days before;
+-- answers how many. Their costs stay; a repeat is a new record. Bound: p_rows_max of each a call. Locks: (0) shared -> (1) with skip locked.
 create or replace function copilot_internal.delete_record_keys(p_before timestamptz, p_rows_max integer)
 returns integer
 language plpgsql volatile security definer
@@ -8,6 +8,7 @@ set lock_timeout = '1500ms'
 as $$
 declare
   v_keys integer;
+  v_days integer;
 begin
   perform pg_advisory_xact_lock_shared(copilot_internal.quota_lock());
   delete from copilot_internal.record_keys k
@@ -16,6 +17,12 @@ begin
       limit p_rows_max
       for update skip locked));
   get diagnostics v_keys = row_count;
-  return v_keys;
+  delete from copilot_internal.record_days d
+    where d.ctid = any (array(
+      select o.ctid from copilot_internal.record_days o where o.day < (p_before at time zone 'UTC')::date
+      limit p_rows_max
+      for update skip locked));
+  get diagnostics v_days = row_count;
+  return v_keys + v_days;
 end $$;
-comment on function copilot_internal.delete_record_keys(timestamptz, integer) is 'Deletes keys of direct records that are old.';
+comment on function copilot_internal.delete_record_keys(timestamptz, integer) is 'Deletes keys of direct records, and days of ceilings, that are old.';

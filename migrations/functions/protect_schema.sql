@@ -14,7 +14,7 @@ declare
   v_roles text[] := array['purser_service', 'purser_reader'];
   -- Written by functions only.
   v_decided constant text[] := array[
-    'reservations', 'llm_cost_records', 'e2b_cost_records', 'record_keys', 'record_corrections', 'cost_quotas', 'quota_periods',
+    'reservations', 'llm_cost_records', 'e2b_cost_records', 'record_keys', 'record_days', 'record_corrections', 'cost_quotas', 'quota_periods',
     'quota_defaults', 'scopes', 'quota_events', 'model_pricing', 'model_aliases', 'e2b_pricing', 'price_edition', 'audit_log',
     'audit_head', 'cost_tail', 'cost_rollups', 'cost_archives', 'archived_costs', 'archived_periods', 'line_facts', 'line_facts_walk',
     'cache_secret', 'missing_price_counts'];

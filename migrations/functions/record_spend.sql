@@ -8,11 +8,14 @@
 --   [{ "index": from 0, "fault": "mismatch" | "ahead" (by more than 5 minutes) | "old" | "unpriced" }, ...]
 -- records[i] is { "cost_record_id", "cost_usd" as text, "replayed" }, in the order of the items.
 -- p_silent: the service counts only, so no quota tells an event. Bound: 1,000 items a call.
+-- p_day_max_usd: the most that the principal, the same of all items, may record in a day of UTC; null: no ceiling. Above it nothing is
+-- recorded, and the answer is { now, "day_usd": what the principal has recorded today, "asked_usd" }. Repeats do not count again.
 --
--- Locks: (0) shared advisory, then missing quotas and periods in natural-key order -> (1) the new keys by (principal, tenant, key) ->
--- (2) quota_periods by id -> (3) appends.
+-- Locks: (0) shared advisory, then missing quotas and periods in natural-key order -> (1) the new keys by (principal, tenant, key), then the
+-- principal's day -> (2) quota_periods by id -> (3) appends.
 create or replace function copilot_internal.record_spend(
-  p_items copilot_internal.record_item[], p_retention_days integer, p_import boolean, p_silent boolean default false
+  p_items copilot_internal.record_item[], p_retention_days integer, p_import boolean, p_silent boolean default false,
+  p_day_max_usd numeric default null
 )
 returns json
 language plpgsql volatile security definer
@@ -34,6 +37,7 @@ declare
   v_inserted uuid[];
   v_bookings copilot_internal.record_booking[];
   v_faults json;
+  v_asked_usd numeric;
 begin
   if current_setting('transaction_isolation') <> 'read committed' then
     raise exception 'record_spend() runs in READ COMMITTED only' using errcode = 'invalid_transaction_state';
@@ -132,6 +136,25 @@ begin
     return json_build_object('now', v_now, 'faults', v_faults);
   end if;
 
+  if p_day_max_usd is not null then
+    v_asked_usd := (select coalesce(sum(b.cost_usd), 0) from unnest(v_bookings) b);
+    -- The day's row stays locked until the end, so calls of one principal count one after the other.
+    insert into copilot_internal.record_days as d (principal, day, recorded_usd)
+      select p_items[1].principal, (v_now at time zone 'UTC')::date, v_asked_usd
+      where v_asked_usd <= p_day_max_usd
+      on conflict (principal, day) do update
+        set recorded_usd = d.recorded_usd + excluded.recorded_usd
+        where d.recorded_usd + excluded.recorded_usd <= p_day_max_usd;
+    if not found then
+      delete from copilot_internal.record_keys k
+        using unnest(v_bookings) b
+        where k.principal = (b.item).principal and k.idempotency_key = (b.item).idempotency_key;
+      return json_build_object('now', v_now, 'asked_usd', v_asked_usd::text, 'day_usd', coalesce((
+        select d.recorded_usd from copilot_internal.record_days d
+        where d.principal = p_items[1].principal and d.day = (v_now at time zone 'UTC')::date), 0)::text);
+    end if;
+  end if;
+
   perform copilot_internal.change_balances(
       array_agg(p.id), array_agg(b.cost_usd), array_agg(0::numeric), 'record', v_now, p_silent)
     from unnest(v_bookings) b
@@ -185,4 +208,4 @@ begin
       where i.resource_type = 'e2b' and e.cost_record_id = k.cost_record_id and e.recorded_at = k.recorded_at
     ) c);
 end $$;
-comment on function copilot_internal.record_spend(copilot_internal.record_item[], integer, boolean, boolean) is 'Books costs without a reservation, all or none, each once for its key.';
+comment on function copilot_internal.record_spend(copilot_internal.record_item[], integer, boolean, boolean, numeric) is 'Books costs without a reservation, all or none, each once for its key.';

@@ -7,6 +7,8 @@ export type StoredKey = {
   name: string
   role: 'admin' | 'service' | 'viewer'
   tenant_id: string | null
+  /** Decimal text. */
+  max_record_usd_per_day: string | null
   created_at: Date
   expires_at: Date | null
   last_used_at: Date | null
@@ -18,6 +20,7 @@ export type NewKey = {
   name: string
   role: 'admin' | 'service' | 'viewer'
   tenantId: string | null
+  recordDayMaxUsd: string | null
   expiresAt: string | null
   prefix: string
   hashHex: string
@@ -31,8 +34,8 @@ export async function insertKey(transaction: Db, key: NewKey): Promise<StoredKey
   // Starts at once with one setting queue here, and all but the first find its key.
   await sql`select pg_advisory_xact_lock(hashtextextended(${key.hashHex}, 0))`.execute(transaction)
   const { rows } = await sql<StoredKey>`
-      insert into copilot_internal.api_keys (key_id, name, role, tenant_id, prefix, created_at, expires_at)
-      select ${key.keyId}, ${key.name}, ${key.role}, ${key.tenantId}, ${key.prefix}, copilot_internal.clock_now(), ${key.expiresAt}::timestamptz
+      insert into copilot_internal.api_keys (key_id, name, role, tenant_id, max_record_usd_per_day, prefix, created_at, expires_at)
+      select ${key.keyId}, ${key.name}, ${key.role}, ${key.tenantId}, ${key.recordDayMaxUsd}::numeric, ${key.prefix}, copilot_internal.clock_now(), ${key.expiresAt}::timestamptz
       where not exists (select from copilot_internal.api_key_hashes where key_hash = decode(${key.hashHex}, 'hex'))
       returning *`.execute(transaction)
   const [made] = rows
@@ -111,14 +114,20 @@ export async function rotateKey(
   return key
 }
 
-export type KeyOwner = { keyId: string; role: 'admin' | 'service' | 'viewer'; tenantId: string | null }
+export type KeyOwner = {
+  keyId: string
+  role: 'admin' | 'service' | 'viewer'
+  tenantId: string | null
+  recordDayMaxUsd: string | null
+}
 
 /**
  * Whose key this is, if it is valid now: not revoked, not expired, not rotated away. Notes once a minute that it was used.
  */
 export async function findKeyOwner(db: Db, hashHex: string): Promise<KeyOwner | null> {
   const { rows } = await sql<KeyOwner & { noted: boolean }>`
-    select k.key_id as "keyId", k.role, k.tenant_id as "tenantId", coalesce(k.last_used_at > now.at - interval '1 minute', false) as noted
+    select k.key_id as "keyId", k.role, k.tenant_id as "tenantId", k.max_record_usd_per_day as "recordDayMaxUsd",
+           coalesce(k.last_used_at > now.at - interval '1 minute', false) as noted
     from copilot_internal.api_key_hashes h
     join copilot_internal.api_keys k on k.key_id = h.key_id
     cross join lateral (select copilot_internal.clock_now() as at) now
@@ -136,7 +145,8 @@ export async function findKeyOwner(db: Db, hashHex: string): Promise<KeyOwner | 
       db,
     )
   }
-  return { keyId: owner.keyId, role: owner.role, tenantId: owner.tenantId }
+  const { noted: _noted, ...rest } = owner
+  return rest
 }
 
 /** Keys after a key id, in the order they were made, at most `rowsMax`. */

@@ -47,6 +47,7 @@ export interface CopilotInternalApiKeys {
   expires_at: Timestamp | null
   key_id: string
   last_used_at: Timestamp | null
+  max_record_usd_per_day: Numeric | null
   name: string
   prefix: string
   revoked_at: Timestamp | null
@@ -654,6 +655,12 @@ export interface CopilotInternalRecordCorrections {
   successor_id: string
 }
 
+export interface CopilotInternalRecordDays {
+  day: Timestamp
+  principal: string
+  recorded_usd: Numeric
+}
+
 export interface CopilotInternalRecordKeys {
   cost_record_id: string
   idempotency_key: string
@@ -826,6 +833,7 @@ export interface DB {
   'copilot_internal.quota_events': CopilotInternalQuotaEvents
   'copilot_internal.quota_periods': CopilotInternalQuotaPeriods
   'copilot_internal.record_corrections': CopilotInternalRecordCorrections
+  'copilot_internal.record_days': CopilotInternalRecordDays
   'copilot_internal.record_keys': CopilotInternalRecordKeys
   'copilot_internal.reservations': CopilotInternalReservations
   'copilot_internal.rolled_costs': CopilotInternalRolledCosts

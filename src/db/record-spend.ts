@@ -59,24 +59,34 @@ const ITEM_COLUMNS = [
 export type RecordFault = { index: number; fault: 'mismatch' | 'ahead' | 'old' | 'unpriced' }
 export type Recorded = { cost_record_id: string; cost_usd: string; replayed: boolean }
 
+/** What a principal has recorded today and what it asked for, which is more than its ceiling. USD as decimal text. */
+export type AboveCeiling = { day_usd: string; asked_usd: string }
+
 /** All recorded, in the order of the items; or nothing, and why. */
-export type Recording = { now: Date } & ({ faults: RecordFault[] } | { records: Recorded[] })
+type Outcome = { faults: RecordFault[] } | AboveCeiling | { records: Recorded[] }
+export type Recording = { now: Date } & Outcome
 
 /**
  * Books 1 to 1,000 direct records in one round trip, all or none.
  *
  * @param options `imports`: may be older than the retention; then it is counted in no period. `silent`: no quota tells an event.
+ * `dayMaxUsd`: the most that the principal may record in a day of UTC; null: no ceiling.
  * @throws errors of Postgres as they are; nothing is booked then.
  */
 export async function recordSpend(
   db: Db,
   items: RecordItem[],
-  { retentionDays, imports, silent = false }: { retentionDays: number; imports: boolean; silent?: boolean },
+  {
+    retentionDays,
+    imports,
+    silent = false,
+    dayMaxUsd = null,
+  }: { retentionDays: number; imports: boolean; silent?: boolean; dayMaxUsd?: string | null },
 ): Promise<Recording> {
-  const { rows } = await sql<{ answer: { now: string; faults?: RecordFault[]; records: Recorded[] } }>`
-    select copilot_internal.record_spend(${compositeArrayText(items, ITEM_COLUMNS)}::copilot_internal.record_item[], ${retentionDays}, ${imports}, ${silent}) as answer`.execute(
+  const { rows } = await sql<{ answer: { now: string } & Outcome }>`
+    select copilot_internal.record_spend(${compositeArrayText(items, ITEM_COLUMNS)}::copilot_internal.record_item[], ${retentionDays}, ${imports}, ${silent}, ${dayMaxUsd}::numeric) as answer`.execute(
     db,
   )
-  const { now, faults, records } = rows[0]!.answer
-  return { now: new Date(now), ...(faults === undefined ? { records } : { faults }) }
+  const { now, ...outcome } = rows[0]!.answer
+  return { now: new Date(now), ...outcome }
 }

@@ -1,5 +1,5 @@
 import { Type, type Static } from 'typebox'
-import { Closed, Nullable, TenantId, Time, TimeInput, Uuid } from './common.ts'
+import { Closed, Nullable, TenantId, Time, TimeInput, Usd, UsdInput, Uuid } from './common.ts'
 
 export const Role = Type.Union([Type.Literal('admin'), Type.Literal('service'), Type.Literal('viewer')])
 
@@ -8,6 +8,12 @@ export const ApiKeyBody = Type.Object(
     name: Type.String({ minLength: 1, maxLength: 200, format: 'label' }),
     role: Role,
     tenant_id: Type.Optional(Nullable(TenantId)),
+    max_record_usd_per_day: Type.Optional(
+      Type.Union([UsdInput, Type.Null()], {
+        description:
+          'The most that POST /v1/cost-records of this key may cost in a day of UTC; above it a list is refused as a whole (403). Null: no ceiling',
+      }),
+    ),
     expires_at: Type.Optional(Nullable(TimeInput)),
   },
   Closed,
@@ -34,6 +40,7 @@ const apiKey = {
   name: Type.String(),
   role: Role,
   tenant_id: Nullable(Type.String()),
+  max_record_usd_per_day: Nullable(Usd),
   created_at: Time,
   expires_at: Nullable(Time),
   last_used_at: Nullable(Time),

@@ -19,7 +19,9 @@ import { change } from '../db/change.ts'
 import { readInstant } from '../domain/instant.ts'
 import { invalidRequest, Problem } from '../errors.ts'
 import type { ApiKeyBody } from '../schemas/api-keys.ts'
-import { timeText } from './answers.ts'
+import { usdText } from '../domain/money.ts'
+import { amountOf } from './amount.ts'
+import { timeText, usdJson } from './answers.ts'
 import { pageOf, type PageOf } from './page.ts'
 
 const PREFIX = 'psr_'
@@ -36,7 +38,11 @@ export function makeKey(): string {
   return body + crc32(body).toString(16).padStart(8, '0')
 }
 
-/** Makes a key; the secret is in this answer only. @throws invalidRequest for an admin key that is bound to a tenant. */
+/**
+ * Makes a key; the secret is in this answer only.
+ *
+ * @throws invalidRequest for an admin key that is bound to a tenant, and for a ceiling of records of another role than service.
+ */
 export async function createKey(
   { db, clock }: { db: Db; clock: DatabaseClock },
   actor: Actor,
@@ -45,12 +51,20 @@ export async function createKey(
   if (body.role === 'admin' && body.tenant_id) {
     throw invalidRequest([{ pointer: '/tenant_id', message: 'does not go with role admin, which is for all tenants' }])
   }
+  if (body.max_record_usd_per_day != null && body.role !== 'service') {
+    const message = 'goes with role service only: a viewer records nothing, and an administrator could make another key'
+    throw invalidRequest([{ pointer: '/max_record_usd_per_day', message }])
+  }
   const key = makeKey()
   const made: NewKey = {
     keyId: clock.newId(),
     name: body.name,
     role: body.role,
     tenantId: body.tenant_id ?? null,
+    recordDayMaxUsd:
+      body.max_record_usd_per_day == null
+        ? null
+        : usdText(amountOf(body.max_record_usd_per_day, '/max_record_usd_per_day')),
     expiresAt: body.expires_at ? readInstant(body.expires_at) : null,
     prefix: key.slice(0, SHOWN_CHARACTERS),
     hashHex: hashKey(key),
@@ -71,6 +85,7 @@ export function keyAnswer(stored: StoredKey) {
     name: stored.name,
     role: stored.role,
     tenant_id: stored.tenant_id,
+    max_record_usd_per_day: stored.max_record_usd_per_day === null ? null : usdJson(stored.max_record_usd_per_day),
     created_at: timeText(stored.created_at),
     expires_at: time(stored.expires_at),
     last_used_at: time(stored.last_used_at),
@@ -99,6 +114,7 @@ export async function bootstrapAdminKey({ db }: { db: Db }, configured: string |
       name: 'bootstrap admin',
       role: 'admin',
       tenantId: null,
+      recordDayMaxUsd: null,
       expiresAt: null,
       prefix: key.slice(0, configured === undefined ? SHOWN_CHARACTERS : 4),
       hashHex: hashKey(key),

@@ -238,7 +238,9 @@ export function createServices(given: ServiceDeps) {
       if (readToken !== null && isToken(bearer)) return readToken(bearer)
       try {
         const owner = await inTurn(() => findKeyOwner(keptDb, hashKey(bearer)))
-        return owner === null ? null : { id: `key:${owner.keyId}`, role: owner.role, tenantId: owner.tenantId }
+        if (owner === null) return null
+        const { keyId, role, tenantId, recordDayMaxUsd } = owner
+        return { id: `key:${keyId}`, role, tenantId, recordDayMaxUsd }
       } catch (error) {
         throw toProblem(error)
       }

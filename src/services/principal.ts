@@ -3,7 +3,13 @@ import { Problem, invalidRequest } from '../errors.ts'
 export type Role = 'admin' | 'service' | 'viewer'
 
 /** Who calls: an API key, with its role and perhaps bound to a tenant. */
-export type Principal = { id: string; role: Role; tenantId: string | null }
+export type Principal = {
+  id: string
+  role: Role
+  tenantId: string | null
+  /** The most that its direct records may cost in a day of UTC, USD as decimal text; without it there is no ceiling. */
+  recordDayMaxUsd?: string | null
+}
 
 /**
  * The tenant of a request's body: the one that it names, or the one that the principal is bound to.

@@ -2,12 +2,12 @@ import type { StatusCache } from '../cache/quota-status.ts'
 import type { Enforcement } from '../config.ts'
 import type { MissingPrice } from '../db/events.ts'
 import { toProblem } from '../db/faults.ts'
-import { recordSpend, type RecordFault, type RecordItem } from '../db/record-spend.ts'
+import { recordSpend, type AboveCeiling, type RecordFault, type RecordItem } from '../db/record-spend.ts'
 import { sendAgain } from '../db/send-again.ts'
 import { readInstant } from '../domain/instant.ts'
 import { invalidRequest, Problem, type FieldError } from '../errors.ts'
 import type { RecordBody, RecordsBody } from '../schemas/records.ts'
-import { usdJson } from './answers.ts'
+import { showUsd, usdJson } from './answers.ts'
 import { costMeasure, providerMeasure, secondsMeasure, tokensOf, type Measure } from './measure.ts'
 import { findProvider, modelNotPriced, sandboxNotPriced, type PriceDeps } from './price-lookup.ts'
 import { tenantOf, type Principal } from './principal.ts'
@@ -26,7 +26,8 @@ export type RecordDeps = PriceDeps & {
  * Books spend that had no reservation, all records or none; counted against quotas and never refused for them.
  *
  * Safe to retry with the same idempotency keys: each record answers its first id and cost again, as replayed.
- * @throws invalidRequest, price_not_found and idempotency_mismatch that point at /records/N; forbidden; unavailable.
+ * @throws invalidRequest, price_not_found and idempotency_mismatch that point at /records/N; forbidden, also where it is more than the
+ * key may record in a day; unavailable.
  */
 export async function record(deps: RecordDeps, principal: Principal, body: RecordsBody): Promise<object> {
   const items: RecordItem[] = []
@@ -41,6 +42,7 @@ export async function record(deps: RecordDeps, principal: Principal, body: Recor
   }
   if (errors.length > 0) throw invalidRequest(errors)
   const recording = await book(deps, principal, items)
+  if ('day_usd' in recording) throw aboveCeiling(principal.recordDayMaxUsd!, recording)
   if ('faults' in recording) throw await refusal(deps, principal, items, recording.faults)
   deps.status.dropTouched(items)
   return {
@@ -53,6 +55,7 @@ async function book(deps: RecordDeps, principal: Principal, items: RecordItem[])
     retentionDays: deps.retention.retentionDays,
     imports: principal.role === 'admin',
     silent: deps.enforcement === 'off',
+    dayMaxUsd: principal.recordDayMaxUsd ?? null,
   }
   try {
     const recording = await sendAgain(() => recordSpend(deps.db, items, options))
@@ -131,6 +134,13 @@ async function callOf(deps: RecordDeps, llm: NonNullable<RecordBody['llm']>, poi
 function runOf(e2b: NonNullable<RecordBody['e2b']>, pointer: string) {
   const { tier, region, vcpu, memoryMib } = sandboxSize(e2b, pointer)
   return { tier, region, ...(vcpu === undefined ? {} : { vcpu: String(vcpu), memory_mib: memoryMib! }) }
+}
+
+function aboveCeiling(maxUsd: string, { day_usd: dayUsd, asked_usd: askedUsd }: AboveCeiling): Problem {
+  const detail =
+    `This key may record ${showUsd(maxUsd)} USD a day (UTC) and has recorded ${showUsd(dayUsd)} today; ${showUsd(askedUsd)} is too much. ` +
+    'Nothing was recorded: record less, wait for the next day, or ask an administrator to record it.'
+  return new Problem('forbidden', detail)
 }
 
 /** Why nothing was recorded: the gravest kind of fault, at each place where it stands. */

@@ -18,6 +18,7 @@ const PLANS = 'test/sql/plans.test.ts'
 const BATCHES = 'test/db/batches.test.ts'
 const MODEL = 'test/proof/model.test.ts'
 const FREE_PRICES = 'test/http/free-prices.test.ts'
+const CEILING = 'test/http/record-ceiling.test.ts'
 const CONCURRENCY = 'test/http/concurrency.test.ts'
 
 /** A guard of a function in migrations/functions. */
@@ -220,6 +221,12 @@ export const GUARDS: Guard[] = [
     why: 'a hold that costs nothing is refused a longer time in a period above its limit',
     ...inFunction('reserve_spend', ', coalesce(i.is_free, false)\n', ', false\n'),
     tests: [FREE_PRICES],
+  },
+  {
+    name: 'ceiling of records',
+    why: 'calls at once of a key record more together than its ceiling',
+    ...inFunction('record_spend', '        where d.recorded_usd + excluded.recorded_usd <= p_day_max_usd;', ';'),
+    tests: [CEILING],
   },
   {
     name: 'look at what adds nothing',

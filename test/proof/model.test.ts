@@ -261,6 +261,7 @@ async function perform(session: Session, todo: Operation): Promise<unknown> {
           }),
         ),
       )
+      if ('day_usd' in recording) throw new Error('there is no ceiling')
       if ('faults' in recording) return { faults: recording.faults.map(({ index }) => index) }
       return { records: recording.records.map((line) => `${line.cost_record_id} ${plain(line.cost_usd)}`) }
     }

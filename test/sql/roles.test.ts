@@ -63,6 +63,7 @@ const RELATIONS: Record<string, { service: Rights; reader: Rights }> = {
   quota_events: { service: READ, reader: READ },
   quota_periods: { service: READ, reader: READ },
   record_corrections: { service: READ, reader: READ },
+  record_days: { service: READ, reader: {} },
   record_keys: { service: READ, reader: {} },
   reservations: { service: READ, reader: READ },
   rolled_costs: { service: READ, reader: READ },
