@@ -11,7 +11,7 @@ alter table copilot_internal.record_keys drop constraint record_keys_pkey;
 -- protect_schema() makes it for every table that has a tenant.
 drop policy if exists own_tenant on copilot_internal.record_keys;
 alter table copilot_internal.record_keys drop column tenant_id;
--- squawk-ignore constraint-missing-not-valid -- the table is locked since its column was dropped
+-- squawk-ignore adding-serial-primary-key-field, constraint-missing-not-valid -- the table is locked since its column was dropped
 alter table copilot_internal.record_keys add constraint record_keys_pkey primary key (principal, idempotency_key);
 comment on table copilot_internal.record_keys is 'The idempotency key of a direct record, unique per principal; a record that came without one has its own id as its key.';
 

@@ -206,7 +206,7 @@ begin
       'balances', v_balances,
       'outcomes', json_agg(case
           when a.reservation_id is null then json_build_object('unknown', true)
-          when a.stored_hash = a.commit_hash then json_build_object(
+          when copilot_internal.same_request(a.stored_hash, a.commit_hash) then json_build_object(
             'committed', copilot_internal.reservation_json(a.reservation), 'quota_period_ids', a.quota_period_ids)
           when a.status = 'committed' then json_build_object('conflict', a.status)
           when a.measure = 'tokens' and a.resource_type = 'llm' then json_build_object('unfit', 'model')

@@ -2,7 +2,7 @@
 --
 -- Never refused for lack of quota. A record counts in the periods that contain its occurred_at, which are made where they are
 -- missing; tokens are priced at that moment, sandboxes second by second from it on (rules 4 and 9). A key that its principal has
--- used for its tenant with the same request_hash answers the first record again; of two items with one key the second shares the first's.
+-- used for its tenant for the same request answers the first record again; of two items with one key the second shares the first's.
 -- p_retention_days: what is older is taken with p_import only, and counted in no period (booked_at is -infinity).
 -- Answers { now, faults, records }. faults is null where all is recorded; else nothing is, and it says why:
 --   [{ "index": from 0, "fault": "mismatch" | "ahead" (by more than 5 minutes) | "old" | "unpriced" }, ...]
@@ -127,7 +127,7 @@ begin
         where k.principal = i.principal and k.tenant_id = i.tenant_id and k.idempotency_key = i.idempotency_key
         offset 0
       ) k
-      where k.request_hash <> i.request_hash
+      where not copilot_internal.same_request(k.request_hash, i.request_hash)
     ) f;
   if v_faults is not null then
     delete from copilot_internal.record_keys k

@@ -10,7 +10,7 @@ as $$
         'granted', p_granted[i.ordinality]::text, 'units', p_units[i.ordinality], 'warned', p_notes[i.ordinality]::json)
       when p_notes[i.ordinality] is not null then json_build_object('refused', p_notes[i.ordinality]::json)
       else coalesce(
-        (select case when r.request_hash = i.request_hash
+        (select case when copilot_internal.same_request(r.request_hash, i.request_hash)
            then json_build_object('replayed', copilot_internal.reservation_json(r)) else json_build_object('mismatch', true) end
          from copilot_internal.reservations r
          where r.principal = i.principal and r.tenant_id = i.tenant_id and r.idempotency_key = i.idempotency_key),

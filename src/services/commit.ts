@@ -9,9 +9,9 @@ import { Problem, invalidRequest, type FieldError } from '../errors.ts'
 import type { CommitBody } from '../schemas/reservations.ts'
 import { inSpan, type WorkSpan } from '../telemetry/spans.ts'
 import { decisionJson, quotaWarning, usdJson } from './answers.ts'
-import { measureOf } from './measure.ts'
+import { measureOf, type Measure } from './measure.ts'
 import type { Principal } from './principal.ts'
-import { requestHash } from './request-hash.ts'
+import { requestHash, understoodFields, understoodMeasure } from './request-hash.ts'
 
 export type CommitDeps = {
   settle: (item: CommitItem) => Promise<Settlement>
@@ -26,18 +26,20 @@ export type CommitDeps = {
  * @throws not_found; reservation_committed for a different commit; invalidRequest.
  */
 export async function commit(deps: CommitDeps, principal: Principal, id: string, body: CommitBody): Promise<string> {
+  const measure = measureOf({ ...body, cost_usd: body.actual_cost_usd }, { costName: 'actual_cost_usd' })
+  const call = body.call && callOf(body.call)
   const item: CommitItem = {
     reservation_id: id.toLowerCase(),
     tenant_id: principal.tenantId,
-    commit_hash: requestHash(body),
+    commit_hash: requestHash(understood(body, measure, call), body),
     // Made here, before the batch is sent, so that a batch sent again books the same line.
     cost_record_id: deps.clock.newId(),
     reversal_id: deps.clock.newId(),
-    ...measureOf({ ...body, cost_usd: body.actual_cost_usd }, { costName: 'actual_cost_usd' }),
+    ...measure,
     provider: body.provider,
     model: body.model,
     sandbox_id: body.sandbox_id,
-    call: body.call && callOf(body.call),
+    call,
     execution: body.execution,
     resources: body.resources,
   }
@@ -62,6 +64,19 @@ function callOf({
     ...(startedAt && { started_at: readInstant(startedAt) }),
     ...(endedAt && { ended_at: readInstant(endedAt) }),
     ...rest,
+  }
+}
+
+/** What a commit says, in one spelling: see requestHash(). */
+function understood(body: CommitBody, measure: Measure, call: CommitItem['call']): object {
+  return {
+    ...understoodMeasure(measure),
+    provider: body.provider,
+    model: body.model,
+    sandbox_id: body.sandbox_id ?? undefined,
+    call: understoodFields(call),
+    execution: understoodFields(body.execution),
+    resources: understoodFields(body.resources),
   }
 }
 

@@ -12,7 +12,7 @@ import { costMeasure, providerMeasure, secondsMeasure, tokensOf, type Measure } 
 import { findProvider, modelNotPriced, sandboxNotPriced, type PriceDeps } from './price-lookup.ts'
 import { tenantOf, type Principal } from './principal.ts'
 import { sandboxSize } from './reserve-estimate.ts'
-import { requestHash } from './request-hash.ts'
+import { requestHash, understoodAttribution, understoodMeasure, understoodPlace } from './request-hash.ts'
 
 export type RecordDeps = PriceDeps & {
   tellMissingPrice: (missing: MissingPrice) => Promise<unknown>
@@ -70,7 +70,8 @@ async function itemOf(deps: RecordDeps, principal: Principal, body: RecordBody, 
   // Made here, before the list is sent: sent again after a lost connection, it is the same record.
   const id = deps.clock.newId()
   const tenantId = tenantOf(principal, body.tenant_id, `${pointer}/tenant_id`)
-  return {
+  const measure = measureOf(body, pointer)
+  const item = {
     cost_record_id: id,
     resource_type: body.resource_type,
     tenant_id: tenantId,
@@ -80,12 +81,24 @@ async function itemOf(deps: RecordDeps, principal: Principal, body: RecordBody, 
     labels: body.labels ?? {},
     principal: principal.id,
     idempotency_key: body.idempotency_key ?? id,
-    // With the tenant, as a reservation's.
-    request_hash: requestHash({ ...body, tenant_id: tenantId }),
     occurred_at: body.occurred_at ? readInstant(body.occurred_at) : null,
-    ...measureOf(body, pointer),
+    ...measure,
     ...(body.llm === undefined ? {} : await callOf(deps, body.llm, `${pointer}/llm`)),
     ...(body.e2b === undefined ? {} : runOf(body.e2b, `${pointer}/e2b`)),
+  }
+  // With the tenant, as a reservation's.
+  const words = { ...body, tenant_id: tenantId }
+  return { ...item, request_hash: requestHash(understood(body, item, measure), words) }
+}
+
+/** What a record says, in one spelling: see requestHash(). */
+function understood({ llm, e2b }: RecordBody, item: Omit<RecordItem, 'request_hash'>, measure: Measure): object {
+  return {
+    ...understoodAttribution(item),
+    occurred_at: item.occurred_at,
+    ...understoodMeasure(measure),
+    llm: llm && { provider: llm.provider, model: llm.model, ...understoodPlace(llm) },
+    e2b: e2b && { tier: item.tier, region: item.region, vcpu: item.vcpu, memory_mib: item.memory_mib },
   }
 }
 

@@ -10,7 +10,7 @@ import { decisionJson, quotaWarning, timeText, usdJson, type WarningAnswer } fro
 import { tenantOf, type Principal } from './principal.ts'
 import { tightestFields } from './rate-limit-fields.ts'
 import { quotaExceeded } from './refusal.ts'
-import { requestHash } from './request-hash.ts'
+import { requestHash, understoodAttribution, understoodPlace } from './request-hash.ts'
 import { estimateReservation, type EstimateDeps, type ReserveEstimate } from './reserve-estimate.ts'
 
 export type ReserveDeps = EstimateDeps & {
@@ -110,7 +110,7 @@ export function itemOf(
 ): ReserveItem {
   const capped = body.allow_caps === true && estimate.capsName !== null
   const ownTtl = body.ttl_seconds ?? (body.e2b === undefined ? LLM_TTL_SECONDS : undefined)
-  return {
+  const item = {
     // Made here, before the batch is sent: sent again after a lost connection, it is the same reservation.
     reservation_id: clock.newId(),
     resource_type: body.resource_type,
@@ -121,8 +121,6 @@ export function itemOf(
     labels: body.labels ?? {},
     principal: principal.id,
     idempotency_key: idempotencyKey,
-    // With the tenant, also where the body leaves it to the principal: one subject may hold tokens of several tenants.
-    request_hash: requestHash({ ...body, tenant_id: tenantId }),
     ...estimate.about,
     price_id: estimate.priceId,
     amount_usd: usdText(estimate.amountUsd),
@@ -133,6 +131,42 @@ export function itemOf(
     ttl_seconds: ownTtl ?? Math.ceil(body.e2b!.max_seconds) + E2B_TTL_BEYOND_SECONDS,
     ...(ownTtl === undefined ? { ttl_beyond_units: E2B_TTL_BEYOND_SECONDS } : {}),
     is_free: estimate.isFree,
+  }
+  // With the tenant, also where the body leaves it to the principal.
+  const words = { ...body, tenant_id: tenantId }
+  return { ...item, request_hash: requestHash(understood(body, item), words) }
+}
+
+/** What a request for a reservation says, in one spelling: see requestHash(). */
+function understood(body: ReserveBody, item: Omit<ReserveItem, 'request_hash'>): object {
+  const { llm, e2b } = body
+  const isCapped = body.allow_caps === true
+  return {
+    ...understoodAttribution(item),
+    on_expiry: item.on_expiry,
+    ttl_seconds: item.ttl_seconds,
+    // What is not reduced lives as long as that in any case.
+    ttl_beyond_units: isCapped ? item.ttl_beyond_units : undefined,
+    allow_caps: isCapped,
+    estimated_usd: body.estimated_cost_usd === undefined ? undefined : item.amount_usd,
+    // The words of the caller: a name may come to mean another model, and a text to have other tokens.
+    llm: llm && {
+      provider: llm.provider,
+      model: llm.model,
+      input_tokens: llm.input_tokens,
+      text: llm.text,
+      cache_read_tokens: llm.cache_read_tokens ?? 0,
+      max_output_tokens: llm.max_output_tokens,
+      max_web_searches: llm.max_web_searches ?? 0,
+      ...understoodPlace(llm),
+    },
+    e2b: e2b && {
+      tier: item.tier,
+      region: item.region,
+      vcpu: item.vcpu,
+      memory_mib: item.memory_mib,
+      max_seconds: e2b.max_seconds,
+    },
   }
 }
 

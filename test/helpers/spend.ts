@@ -133,6 +133,9 @@ export function spending(tenantId: string, costUsd: string, changes: Partial<Rec
   }
 }
 
+/** The hash of a request that says one thing in some words. */
+export const hashOfSaid = (said: string, words: string) => `\\x02${hashOf(said).slice(2)}${hashOf(words).slice(2)}`
+
 /** As a request's hash: equal for equal texts. */
 export function hashOf(text: string): string {
   return `\\x${createHash('sha256').update(text).digest('hex')}`

@@ -4,13 +4,13 @@ import { epochMicros } from '../../src/domain/instant.ts'
 import { createDatabase } from '../helpers/database.ts'
 import { setNow } from '../helpers/fake-clock.ts'
 import { assertHealthy } from '../helpers/integrity.ts'
-import { startService } from '../helpers/service.ts'
+import { startService, type Service } from '../helpers/service.ts'
 
 const database = await createDatabase(t)
 const { pool } = database
 await setNow(database, '2026-11-19T12:00:00Z')
 const service = await startService(t, database.url)
-const { call } = service
+const call: Service['call'] = (...request) => service.call(...request)
 
 await call('PUT', '/v1/quotas', { scope: 'tenant', tenant_id: 'edge', period: 'day', limit_usd: 100 })
 const card = (input: number, effectiveDate: string, expiresAt: string | null = null) => ({

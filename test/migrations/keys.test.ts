@@ -3,7 +3,7 @@ import t from 'tap'
 import { migrateDown, migrateUp, migrationStatus } from '../../src/db/migrations.ts'
 import { createEmptyDatabase } from '../helpers/database.ts'
 import { assertHealthy } from '../helpers/integrity.ts'
-import { hold, openSession, spending } from '../helpers/spend.ts'
+import { booking, hashOf, hashOfSaid, hold, openSession, spending } from '../helpers/spend.ts'
 
 const silent = () => {}
 
@@ -61,3 +61,37 @@ t.test(
     await assertHealthy(t, pool)
   },
 )
+
+t.test('hashes survive the way back and up again: both releases know the repeats of the other', async (t) => {
+  const { pool, url } = await createEmptyDatabase(t)
+  await migrateUp(pool, silent)
+  const session = openSession(t, url)
+  const keyed = (words: string) => ({ idempotency_key: 'one', request_hash: hashOfSaid('said', words) })
+  const old = { idempotency_key: 'one', request_hash: hashOf('words') }
+  const item = hold('a', '1', keyed('words'))
+  await session.reserve(item)
+  await session.commit(booking(item.reservation_id, '1', { commit_hash: hashOfSaid('1', 'words') }))
+  await session.record(spending('a', '1', keyed('words')))
+  const replayed = { outcome: { replayed: { reservation_id: item.reservation_id } } }
+  t.match(await session.reserve(hold('a', '1', old)), [replayed], 'an instance of the release before, beside this one')
+
+  await downBefore(pool, '_hashes_of_understood_requests')
+  const { rows } = await pool.query(`
+    select request_hash, commit_hash from copilot_internal.reservations
+    union all select request_hash, request_hash from copilot_internal.record_keys`)
+  const words = Buffer.from(hashOf('words').slice(2), 'hex')
+  t.same(rows, [
+    { request_hash: words, commit_hash: words },
+    { request_hash: words, commit_hash: words },
+  ])
+
+  await migrateUp(pool, silent)
+  t.match(await session.reserve(hold('a', '1', keyed('words'))), [replayed])
+  t.match(await session.reserve(hold('a', '1', keyed('other'))), [{ outcome: { mismatch: true } }])
+  const committed = (hash: string) => session.commit(booking(item.reservation_id, '1', { commit_hash: hash }))
+  t.match(await committed(hashOfSaid('1', 'words')), [{ outcome: { committed: {} } }])
+  t.match(await committed(hashOfSaid('1', 'other')), [{ outcome: { conflict: 'committed' } }])
+  t.match(await session.record(spending('a', '1', keyed('words'))), { records: [{ replayed: true }] })
+  t.match(await session.record(spending('a', '1', keyed('other'))), { faults: [{ fault: 'mismatch' }] })
+  await assertHealthy(t, pool)
+})

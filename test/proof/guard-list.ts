@@ -19,6 +19,7 @@ const BATCHES = 'test/db/batches.test.ts'
 const MODEL = 'test/proof/model.test.ts'
 const FREE_PRICES = 'test/http/free-prices.test.ts'
 const CEILING = 'test/http/record-ceiling.test.ts'
+const SAME_REQUESTS = 'test/http/same-requests.test.ts'
 const CONCURRENCY = 'test/http/concurrency.test.ts'
 
 /** A guard of a function in migrations/functions. */
@@ -157,8 +158,27 @@ export const GUARDS: Guard[] = [
   {
     name: 'hash of a request',
     why: 'a key with another body is answered as if it were the first',
-    ...inFunction('reserve_outcomes', 'case when r.request_hash = i.request_hash\n', 'case when true\n'),
+    ...inFunction(
+      'reserve_outcomes',
+      'case when copilot_internal.same_request(r.request_hash, i.request_hash)\n',
+      'case when true\n',
+    ),
     tests: [BALANCES],
+  },
+  {
+    name: 'understood request',
+    why: 'a retry that is spelled otherwise is refused, and its caller takes a new key',
+    ...inFunction('same_request', 'pg_catalog.substr(p_stored, 1, 33) = pg_catalog.substr(p_sent, 1, 33)\n    or '),
+    tests: [SAME_REQUESTS],
+  },
+  {
+    name: 'request of the release before',
+    why: 'a retry across an upgrade is refused, and its caller takes a new key',
+    ...inFunction(
+      'same_request',
+      '\n    or pg_catalog.substr(p_stored, pg_catalog.octet_length(p_stored) - 31) = pg_catalog.substr(p_sent, pg_catalog.octet_length(p_sent) - 31)',
+    ),
+    tests: [SAME_REQUESTS],
   },
   {
     name: 'one effect a batch',

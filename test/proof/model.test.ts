@@ -10,7 +10,7 @@ import { deleteQuota, setQuotas } from '../../src/db/quotas.ts'
 import { reserveSpend } from '../../src/db/reserve-spend.ts'
 import { createDatabase } from '../helpers/database.ts'
 import { printedSeed, sizeFrom } from '../helpers/seed.ts'
-import { booking, hashOf, hold, openSession, spending, type Session } from '../helpers/spend.ts'
+import { booking, hashOfSaid, hold, openSession, spending, type Session } from '../helpers/spend.ts'
 import { balanceLine, Model, plain, type Enforcement, type Operation, type QuotaName, type Rules } from './model.ts'
 
 const seed = printedSeed(t)
@@ -140,7 +140,7 @@ function operationOf(wished: Wish, state: State, { requests }: Real): Operation 
     const firsts = new Map(wished.reserve.toReversed().map(({ n, other }) => [n, other]))
     const items = wished.reserve.map(({ n }) => {
       const { keyed, ...rest } = requests[n]!
-      const hash = hashOf(`${n}${keyed && firsts.get(n)}`)
+      const hash = `${n}${keyed && firsts.get(n)}`
       return { ...rest, id: uuidv7(), key: keyed ? `request ${n}` : null, hash }
     })
     holds.push(...items.map(({ id }) => id))
@@ -169,7 +169,7 @@ function operationOf(wished: Wish, state: State, { requests }: Real): Operation 
     const items = wished.record.map(({ n, other, cost, agoMs }) => {
       const { tenant, user } = requests[n]!
       const about = { id: uuidv7(), tenant, user, cost, occurredAt: model.now - agoMs }
-      return { ...about, key: `record ${n}`, hash: hashOf(`${n} ${other}`) }
+      return { ...about, key: `record ${n}`, hash: `${n} ${other}` }
     })
     return { kind: 'record', items }
   }
@@ -197,7 +197,8 @@ async function perform(session: Session, todo: Operation): Promise<unknown> {
             reservation_id: item.id,
             user_id: item.user,
             idempotency_key: item.key,
-            request_hash: item.hash,
+            // Each time in other words.
+            request_hash: hashOfSaid(item.hash, item.id),
             estimate: { estimated_cost_usd: item.amount },
             ttl_seconds: item.ttlSeconds,
             on_expiry: item.charge ? 'charge' : 'release',
@@ -219,7 +220,11 @@ async function perform(session: Session, todo: Operation): Promise<unknown> {
     case 'commit': {
       const settlements = await session.commit(
         ...todo.items.map(({ id, cost, recordId, reversalId }) =>
-          booking(id, cost, { cost_record_id: recordId, reversal_id: reversalId }),
+          booking(id, cost, {
+            cost_record_id: recordId,
+            reversal_id: reversalId,
+            commit_hash: hashOfSaid(cost, recordId),
+          }),
         ),
       )
       return settlements.map(({ outcome }) => {
@@ -256,7 +261,7 @@ async function perform(session: Session, todo: Operation): Promise<unknown> {
             cost_record_id: item.id,
             user_id: item.user,
             idempotency_key: item.key,
-            request_hash: item.hash,
+            request_hash: hashOfSaid(item.hash, item.id),
             occurred_at: new Date(item.occurredAt).toISOString(),
           }),
         ),

@@ -8,7 +8,7 @@ import { isOpenAiResponses, readOpenAiResponses } from './openai-responses.ts'
 import { child, isObject, text, type Node } from './reading.ts'
 import { isVercel, readVercel } from './vercel.ts'
 
-export { checkUsage, UsageError, type Usage } from './normal-form.ts'
+export { checkUsage, USAGE_QUANTITIES, UsageError, type Usage } from './normal-form.ts'
 
 /**
  * The usage that a provider sent, in normal form.
