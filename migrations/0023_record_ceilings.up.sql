@@ -1,9 +1,7 @@
 -- Direct records are never refused for lack of quota, so one key could use up the platform's quota for everybody: a key may have
 -- a ceiling of what it records a day.
 alter table copilot_internal.api_keys
-  add column max_record_usd_per_day numeric,
-  add constraint api_keys_record_ceiling check (max_record_usd_per_day is null or (role = 'service' and max_record_usd_per_day >= 0)) not valid;
-alter table copilot_internal.api_keys validate constraint api_keys_record_ceiling;
+  add column max_record_usd_per_day numeric check (max_record_usd_per_day is null or (role = 'service' and max_record_usd_per_day >= 0));
 comment on column copilot_internal.api_keys.max_record_usd_per_day is 'The most that its direct records may cost in a day of UTC; null: no ceiling.';
 
 create table copilot_internal.record_days (

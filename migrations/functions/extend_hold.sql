@@ -7,7 +7,7 @@
 -- Answers { "unknown": true } | { "closed": true }: settled, or past expires_at, swept or not
 --   | { now, ids, balances, "extended": the reservation, "warned": [[balance, spent, reserved], ...] }
 --   | { now, ids, balances, "refused": { "largest_allowed_usd", "violations": [[balance, spent, reserved], ...] } }
--- with ids the balances that hold it, or would, "balance" a position in ids from 0, and amounts of a decision about the whole
+-- A hold whose price card is free is never refused. With ids the balances that hold it, or would, "balance" a position in ids from 0, and amounts of a decision about the whole
 -- new total: reserved is what others hold, and largest_allowed_usd the largest total that fits. A closed balance goes on
 -- holding, but its limit counts no more.
 --

@@ -68,7 +68,7 @@ begin
   v_now := copilot_internal.clock_now();
   select * into v_periods from copilot_internal.scope_periods(p_types, p_tenants, p_users, v_now);
 
-  -- What adds nothing is decided by a look alone: it locks no balance. (What is free comes through every look.)
+  -- What adds nothing is decided by a look alone: it locks no balance. A free item is granted whatever the look finds.
   if p_look_first or 0 = any (p_amounts) then
     select * into v_balances from copilot_internal.read_balances(v_periods.ids, v_now, v_service);
     v_deltas := copilot_internal.sum_by_balance(v_granted, p_item_scopes, v_periods.first, v_periods.last);
