@@ -11,9 +11,11 @@ comment on column copilot_internal.missing_price_counts.tenant_id is 'The tenant
 
 alter table copilot_internal.webhook_deliveries add column priority smallint not null default 0;
 comment on column copilot_internal.webhook_deliveries.priority is 'What has a smaller one goes first, and has room that the others leave it: fan_out_events() says which type has which.';
-update copilot_internal.webhook_deliveries d set priority = 2
+update copilot_internal.webhook_deliveries d
+set priority = case when e.type in ('price.missing', 'price.stale', 'delivery.failed') then 2 else 1 end
 from copilot_internal.quota_events e
-where e.event_id = d.event_id and d.status = 'pending' and e.type in ('price.missing', 'price.stale', 'delivery.failed');
+where e.event_id = d.event_id and d.status = 'pending'
+  and e.type in ('price.missing', 'price.stale', 'delivery.failed', 'quota.overrun', 'reservation.late', 'reservation.lapsed');
 -- squawk-ignore require-concurrent-index-deletion -- within the runner's transaction
 drop index copilot_internal.webhook_deliveries_due;
 -- squawk-ignore require-concurrent-index-creation -- what is pending is little, and the runner's file is one transaction
