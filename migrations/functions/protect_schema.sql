@@ -96,7 +96,8 @@ begin
   for v_wish in
     select k.tab, k.col
     from (values
-      ('api_keys', 'prefix'), ('api_keys', 'last_used_at'), ('api_keys', 'revoked_at'), ('api_key_hashes', 'valid_until'),
+      ('api_keys', 'prefix'), ('api_keys', 'last_used_at'), ('api_keys', 'revoked_at'), ('api_keys', 'configured_at'),
+      ('api_key_hashes', 'valid_until'),
       -- When the feed was read last; the edition itself is the functions'.
       ('price_edition', 'fed_at')
     ) k(tab, col)

@@ -38,7 +38,10 @@ const SUMMARIES = [
 /** Every table and view of the schema. A new one belongs here, with what each role may do to it. */
 const RELATIONS: Record<string, { service: Rights; reader: Rights }> = {
   api_key_hashes: { service: { read: true, add: true, change: ['valid_until'] }, reader: {} },
-  api_keys: { service: { read: true, add: true, change: ['prefix', 'last_used_at', 'revoked_at'] }, reader: {} },
+  api_keys: {
+    service: { read: true, add: true, change: ['prefix', 'last_used_at', 'revoked_at', 'configured_at'] },
+    reader: {},
+  },
   archived_costs: { service: READ, reader: {} },
   archived_periods: { service: READ, reader: {} },
   audit_head: { service: READ, reader: {} },
