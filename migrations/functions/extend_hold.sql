@@ -4,10 +4,11 @@
 -- total costs; both null where the amount stays. A total within the present one changes nothing, so that a repeat doesn't.
 -- p_ttl_seconds: from now; null where expires_at stays. p_tenant_id: as in commit_item. p_service: the service's mode, as in
 -- read_balances(). Once one of the held periods has ended, the whole hold moves to the running ones (rule 3), or stays as it was.
+-- A hold whose price card is free is never refused.
 -- Answers { "unknown": true } | { "closed": true }: settled, or past expires_at, swept or not
 --   | { now, ids, balances, "extended": the reservation, "warned": [[balance, spent, reserved], ...] }
 --   | { now, ids, balances, "refused": { "largest_allowed_usd", "violations": [[balance, spent, reserved], ...] } }
--- A hold whose price card is free is never refused. With ids the balances that hold it, or would, "balance" a position in ids from 0, and amounts of a decision about the whole
+-- with ids the balances that hold it, or would, "balance" a position in ids from 0, and amounts of a decision about the whole
 -- new total: reserved is what others hold, and largest_allowed_usd the largest total that fits. A closed balance goes on
 -- holding, but its limit counts no more.
 --
