@@ -39,7 +39,7 @@ export function formatsOf(options: { allowEmailIds: boolean }): Record<string, (
   }
 }
 
-/** In UTC, and rounded as Postgres does, a time keeps its four digits of a year: what it writes otherwise nobody reads back. */
+/** In UTC a time keeps its four digits of a year: what Postgres writes otherwise nobody reads back. */
 const LAST_MS = Date.parse('9999-12-31T23:59:59Z')
 
 function isTime(text: string): boolean {

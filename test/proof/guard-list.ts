@@ -168,7 +168,10 @@ export const GUARDS: Guard[] = [
   {
     name: 'understood request',
     why: 'a retry that is spelled otherwise is refused, and its caller takes a new key',
-    ...inFunction('same_request', 'pg_catalog.substr(p_stored, 1, 33) = pg_catalog.substr(p_sent, 1, 33)\n    or '),
+    ...inFunction(
+      'same_request',
+      'pg_catalog.byteaeq(pg_catalog.substr(p_stored, 1, 33), pg_catalog.substr(p_sent, 1, 33))\n    or ',
+    ),
     tests: [SAME_REQUESTS],
   },
   {
@@ -176,7 +179,8 @@ export const GUARDS: Guard[] = [
     why: 'a retry across an upgrade is refused, and its caller takes a new key',
     ...inFunction(
       'same_request',
-      '\n    or pg_catalog.substr(p_stored, pg_catalog.octet_length(p_stored) - 31) = pg_catalog.substr(p_sent, pg_catalog.octet_length(p_sent) - 31)',
+      'substr(p_stored, pg_catalog.int4mi(pg_catalog.octet_length(p_stored), 31))',
+      'substr(p_stored, 34)',
     ),
     tests: [SAME_REQUESTS],
   },
