@@ -187,6 +187,37 @@ export function spoilValue(value: unknown, random: Random): unknown {
   return copy
 }
 
+/** Bodies of so many bytes, each dear to parse or to tell the faults of; `bounded`: by what it has too much of. */
+export function hostileBodies(bytes: number): { kind: string; body: string; bounded: boolean }[] {
+  const many = (text: string, around: string) =>
+    around.replace('_', () => text.repeat(bytes / text.length).slice(0, -1))
+  const object = (member: (n: number) => string, count: number) =>
+    `{${Array.from({ length: count }, (_, n) => member(n)).join()}}`
+  // Fewer of them are within what a route of many items takes.
+  const exceedsBulk = bytes >= 500_000
+  const bodies: [kind: string, bounded: boolean, body: string][] = [
+    ['opened lists', true, '['.repeat(bytes)],
+    ['opened objects', true, '{"a":'.repeat(bytes / 5)],
+    ['nested lists', true, `${'['.repeat(bytes / 2)}${']'.repeat(bytes / 2)}`],
+    ['empty lists', true, many('[],', '[_]')],
+    ['empty objects', true, many('{},', '{"records":[_]}')],
+    ['lists of empty lists', exceedsBulk, many(`[${'[],'.repeat(900)}[]],`, '{"quotas":[_]}')],
+    ['lists of numbers', exceedsBulk, many(`[${'0,'.repeat(900)}0],`, '[_]')],
+    ['long numbers', true, many('0.12345678901234567,', '{"records":[_]}')],
+    ['lists of long numbers', exceedsBulk, many(`[${'-1234567890.1234567,'.repeat(90)}0],`, '{"records":[_]}')],
+    ['one long number', true, `{"limit_usd":0.${'1'.repeat(bytes)}}`],
+    ['one long exponent', true, `{"limit_usd":1e${'1'.repeat(bytes)}}`],
+    ['names', true, object((n) => `"k${n}":1`, bytes / 12)],
+    ['one long text', false, JSON.stringify({ tenant_id: 'x'.repeat(bytes) })],
+    ['one long address', false, JSON.stringify({ user_id: 'x@'.repeat(bytes / 2) })],
+    ['escapes', false, `{"tenant_id":"${'\\u0000'.repeat(bytes / 6)}"}`],
+    ['one long name', false, `{"${'x'.repeat(bytes)}":1}`],
+    ['blanks', false, `${' '.repeat(bytes)}{`],
+    ['a text without an end', false, `{"tenant_id":"${'['.repeat(bytes)}`],
+  ]
+  return bodies.map(([kind, bounded, body]) => ({ kind, bounded, body }))
+}
+
 const FIRST_MICROS = '-62135596800000000'
 const LAST_MICROS = '253402300799000000'
 const PLACES_IN_CURSORS = [

@@ -6,7 +6,7 @@ import { parse } from 'yaml'
 import { ERRORS } from '../../src/errors.ts'
 import { createDatabase } from '../helpers/database.ts'
 import { setNow } from '../helpers/fake-clock.ts'
-import { forgedCursors, isRaw, nastyText, soundValue, spoilValue, type Schema } from '../helpers/fuzz.ts'
+import { forgedCursors, hostileBodies, isRaw, nastyText, soundValue, spoilValue, type Schema } from '../helpers/fuzz.ts'
 import { assertHealthy } from '../helpers/integrity.ts'
 import { randomOf, readSeed } from '../helpers/random.ts'
 import { ADMIN_KEY, startService } from '../helpers/service.ts'
@@ -423,6 +423,36 @@ t.test('a body full of one text or list holds nobody up, and its answer is not l
   const answers = await sendAll(requests)
   t.same(failures.slice(0, FAILURES_SHOWN), [])
   t.ok(answers.every((answer) => answer !== undefined && answer.text.length < size))
+})
+
+t.test('a body that is dear to read is refused before it is read, and nothing is written', async (t) => {
+  const withBody = operations.filter(({ body }) => body !== undefined)
+  t.ok(withBody.length >= 18, `${withBody.length} routes with a body`)
+  // The smaller ones are within what every route takes.
+  const bodies = [1_000_000, 60_000].flatMap(hostileBodies)
+  const requests = withBody.flatMap(({ method, path }) =>
+    bodies.map(({ kind, body, bounded }) => ({
+      method,
+      path: path.replace(/\{\w+\}/g, '01980000-0000-7000-8000-000000000001'),
+      headers: { ...admin, 'content-type': 'application/json' },
+      body: Buffer.from(body),
+      wrong: kind,
+      bounded,
+    })),
+  )
+  failures.length = 0
+  const before = await written()
+  const answers = await sendAll(requests)
+  t.equal(await written(), before)
+  const told = /must NOT (?:have|be nested)[^"]* (?:members|levels|characters)/
+  requests.forEach((request, n) => {
+    const { status, text: answer } = answers[n] ?? { status: 0, text: '' }
+    const refused = request.bounded ? status === 413 || told.test(answer) : status === 413 || status === 400
+    if (!refused)
+      failures.push(`${request.method} ${request.path}, ${request.wrong}: ${status} ${answer.slice(0, 300)}`)
+  })
+  t.same(failures.slice(0, FAILURES_SHOWN), [])
+  await assertHealthy(t, database.pool)
 })
 
 /** Bytes that are hardly HTTP: what comes back until the server closes the connection. */
