@@ -82,7 +82,7 @@ async function start(): Promise<number> {
 
     const { archiveDir } = retentionSettings(config)
     // Decisions do without archives; nothing is archived until this is mended.
-    await closeArchiveFolder(archiveDir).catch((error: Error) => log.error(`not archiving: ${error.message}`))
+    await closeArchiveFolder(archiveDir).catch((error: unknown) => log.error(`not archiving: ${String(error)}`))
 
     const { madeKey, notes, publishedPrices } = await prepareDatabase(config, databaseUrl)
     for (const note of notes) log.warn(note)

@@ -119,7 +119,7 @@ function principalOf(payload: JWTPayload, settings: TokenSettings): Principal | 
   const formats = formatsOf({ allowEmailIds })
   // As ids of requests are: from 1 to 200 printable characters.
   const isId = (value: unknown, format: 'id' | 'tenant-id'): value is string =>
-    isText(value) && value !== '' && [...value].length <= ID_CHARACTERS_MAX && formats[format]!(value)
+    isText(value) && value !== '' && Array.from(value).length <= ID_CHARACTERS_MAX && formats[format]!(value)
   // A claim of another type names nobody. Taken as text, two different objects would be one principal; left out, a tenant
   // would become "bound to no tenant".
   const sub: unknown = payload.sub
