@@ -82,7 +82,9 @@ async function start(): Promise<number> {
 
     const { archiveDir } = retentionSettings(config)
     // Decisions do without archives; nothing is archived until this is mended.
-    await closeArchiveFolder(archiveDir).catch((error: unknown) => log.error(`not archiving: ${String(error)}`))
+    await closeArchiveFolder(archiveDir).catch((error: unknown) => {
+      log.error(`not archiving: ${error instanceof Error ? error.message : String(error)}`)
+    })
 
     const { madeKey, notes, publishedPrices } = await prepareDatabase(config, databaseUrl)
     for (const note of notes) log.warn(note)

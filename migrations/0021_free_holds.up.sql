@@ -7,6 +7,6 @@ do $$
 begin
   if not exists (select from pg_attribute where attrelid = 'copilot_internal.reservations'::regclass and attname = 'is_free')
      or not exists (select from pg_attribute where attrelid = 'copilot_internal.reserve_item'::regclass and attname = 'is_free') then
-    raise exception 'migration 0022 did not make its column and attribute';
+    raise exception 'migration 0021 did not make its column and attribute';
   end if;
 end $$;

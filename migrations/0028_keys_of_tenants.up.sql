@@ -37,6 +37,6 @@ begin
   if (select count(*) from pg_index i
       where i.indexrelid in (to_regclass('copilot_internal.reservations_idempotency'), to_regclass('copilot_internal.record_keys_pkey'))
         and i.indisvalid and pg_get_indexdef(i.indexrelid) like '%(principal, tenant_id, idempotency_key)%') <> 2 then
-    raise exception 'migration 0030 did not make its indexes';
+    raise exception 'migration 0028 did not make its indexes';
   end if;
 end $$;

@@ -16,6 +16,6 @@ do $$
 begin
   if to_regclass('copilot_internal.record_days') is null
      or not exists (select from pg_attribute where attrelid = 'copilot_internal.api_keys'::regclass and attname = 'max_record_usd_per_day') then
-    raise exception 'migration 0023 did not make its table and column';
+    raise exception 'migration 0022 did not make its table and column';
   end if;
 end $$;

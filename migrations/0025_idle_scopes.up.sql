@@ -12,6 +12,6 @@ do $$
 begin
   if to_regclass('copilot_internal.quota_periods_of_quota') is null
      or not exists (select from pg_attribute where attrelid = 'copilot_internal.scopes'::regclass and attname = 'look_up_at') then
-    raise exception 'migration 0026 did not make its column and index';
+    raise exception 'migration 0025 did not make its column and index';
   end if;
 end $$;

@@ -8,6 +8,6 @@ do $$
 begin
   if col_description('copilot_internal.reservations'::regclass,
        (select a.attnum from pg_attribute a where a.attrelid = 'copilot_internal.reservations'::regclass and a.attname = 'commit_hash')) is null then
-    raise exception 'migration 0031 did not make its comments';
+    raise exception 'migration 0029 did not make its comments';
   end if;
 end $$;

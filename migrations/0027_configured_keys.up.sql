@@ -9,6 +9,6 @@ do $$
 begin
   if not exists (
     select from pg_attribute where attrelid = 'copilot_internal.api_keys'::regclass and attname = 'configured_at') then
-    raise exception 'migration 0028 did not make its column';
+    raise exception 'migration 0027 did not make its column';
   end if;
 end $$;

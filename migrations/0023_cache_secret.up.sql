@@ -12,6 +12,6 @@ values (replace(gen_random_uuid()::text || gen_random_uuid()::text, '-', ''));
 do $$
 begin
   if not exists (select from copilot_internal.cache_secret) then
-    raise exception 'migration 0024 did not make its secret';
+    raise exception 'migration 0023 did not make its secret';
   end if;
 end $$;

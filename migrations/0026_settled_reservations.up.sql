@@ -9,6 +9,6 @@ create index quota_events_by_time on copilot_internal.quota_events (created_at);
 do $$
 begin
   if to_regclass('copilot_internal.reservations_settled') is null or to_regclass('copilot_internal.quota_events_by_time') is null then
-    raise exception 'migration 0027 did not make its indexes';
+    raise exception 'migration 0026 did not make its indexes';
   end if;
 end $$;

@@ -26,6 +26,6 @@ begin
   if to_regclass('copilot_internal.missing_price_counts') is null
      or not exists (
        select from pg_attribute where attrelid = 'copilot_internal.webhook_deliveries_due'::regclass and attname = 'priority') then
-    raise exception 'migration 0025 did not make its table, column and index';
+    raise exception 'migration 0024 did not make its table, column and index';
   end if;
 end $$;
