@@ -1,13 +1,13 @@
 const DEPTH_MAX = 32
-/** No route takes more in one array or object. */
-const MEMBERS_OF_ONE_MAX = 1_000
+/** Twice what any route takes in one array or object, so that its schema says at which place a list is too long. */
+const MEMBERS_OF_ONE_MAX = 2_000
 /** A double needs 25 characters; an amount with all its digits, 70. */
 const NUMBER_CHARACTERS_MAX = 100
 /** Each number of LONG_NUMBER_CHARACTERS or more is read a second time, digit by digit (see parseJson). */
 const LONG_NUMBERS_MAX = 5_000
 export const LONG_NUMBER_CHARACTERS = 16
 /** A text this short cannot hold enough to cost anything, so nothing is counted in it. */
-const SMALL_CHARACTERS_MAX = 2 * MEMBERS_OF_ONE_MAX
+const SMALL_CHARACTERS_MAX = 2_000
 
 const [QUOTE, BACKSLASH, COMMA, MINUS, PLUS, DOT, ZERO, NINE] = [0x22, 0x5c, 0x2c, 0x2d, 0x2b, 0x2e, 0x30, 0x39]
 const [OPEN_LIST, CLOSE_LIST, OPEN_OBJECT, CLOSE_OBJECT, UPPER_E, LOWER_E] = [0x5b, 0x5d, 0x7b, 0x7d, 0x45, 0x65]

@@ -1,7 +1,7 @@
 import t from 'tap'
 import { findExcess } from '../../src/domain/json-bounds.ts'
 
-const MEMBERS_MAX = 3_000
+const MEMBERS_MAX = 5_000
 /** Long enough for its members to be counted. */
 const padded = (json: string) => `{"padding":"${'x'.repeat(2_000)}","value":${json}}`
 const list = (length: number, member: string) => `[${Array.from({ length }, () => member).join()}]`
@@ -10,10 +10,10 @@ const nested = (depth: number) => '['.repeat(depth) + ']'.repeat(depth)
 
 t.test('each bound holds to the last member, level and character', async (t) => {
   const cases: [within: string, beyond: string, excess: RegExp][] = [
-    [list(1_000, '0'), list(1_001, '0'), /more than 1000 members in one/],
-    [list(1_000, '[]'), list(1_001, '[]'), /more than 1000 members in one/],
-    [names(1_000), names(1_001), /more than 1000 members in one/],
-    [list(3, list(998, '0')), list(3, list(999, '0')), /more than 3000 members in all/],
+    [list(2_000, '0'), list(2_001, '0'), /more than 2000 members in one/],
+    [list(2_000, '[]'), list(2_001, '[]'), /more than 2000 members in one/],
+    [names(2_000), names(2_001), /more than 2000 members in one/],
+    [list(5, list(998, '0')), list(5, list(999, '0')), /more than 5000 members in all/],
     [nested(31), nested(32), /deeper than 32 levels/],
     ['9'.repeat(100), '9'.repeat(101), /number of more than 100 characters/],
     [`-0.${'1'.repeat(94)}e-1`, `-0.${'1'.repeat(95)}e-1`, /number of more than 100 characters/],
