@@ -346,6 +346,7 @@ t.test('what the contract does not know is a 400 that names the place', async (t
     [`cursor=${cursorOf({ recordedMicros: 1, recordId: id })}`, 'cursor'],
     [`cursor=${cursorOf({ recordedMicros: `1'`, recordId: id })}`, 'cursor'],
     [`cursor=${cursorOf({ recordedMicros: '9'.repeat(30), recordId: id })}`, 'cursor'],
+    [`cursor=${cursorOf({ recordedMicros: '9'.repeat(18), recordId: id })}`, 'cursor'],
   ]
   for (const [query, pointer] of cases) {
     const { status, json } = await service.call('GET', `/v1/cost-records?${query}`)
@@ -355,6 +356,6 @@ t.test('what the contract does not know is a 400 that names the place', async (t
       query,
     )
   }
-  const farthest = cursorOf({ recordedMicros: '9'.repeat(18), recordId: id })
+  const farthest = cursorOf({ recordedMicros: '253402300799000000', recordId: id })
   t.match(await get({ cursor: farthest, limit: 1 }), { status: 200 }, 'a forged cursor is a place like any other')
 })
