@@ -9,6 +9,14 @@ export type ArrayType<T> = ArrayTypeImpl<T> extends (infer U)[] ? U[] : ArrayTyp
 
 export type ArrayTypeImpl<T> = T extends ColumnType<infer S, infer I, infer U> ? ColumnType<S[], I[], U[]> : T[]
 
+export type CopilotInternalEstimateReason =
+  | 'direct'
+  | 'lapse'
+  | 'unpriced'
+  | 'usage_unknown'
+  | 'usage_unreadable'
+  | 'window'
+
 export type CopilotInternalResourceType = 'e2b' | 'llm'
 
 export type Generated<T> =
@@ -47,6 +55,9 @@ export interface CopilotInternalApiKeys {
   expires_at: Timestamp | null
   key_id: string
   last_used_at: Timestamp | null
+  /**
+   * The most that its direct records may cost in a day of UTC; null: no ceiling.
+   */
   max_record_usd_per_day: Numeric | null
   name: string
   prefix: string
@@ -124,6 +135,9 @@ export interface CopilotInternalCombinedCostSummaryByTenantDaily {
 
 export interface CopilotInternalCostArchives {
   archived_at: Timestamp | null
+  /**
+   * archived_usd of the balances with ids up to this one has what the archive has in them.
+   */
   carried_to: Generated<Int8>
   closed_at: Timestamp
   content_sha256: string | null
@@ -326,6 +340,10 @@ export interface CopilotInternalE2bCostRecords {
   cost_record_id: string
   cpu_core_seconds: Numeric | null
   disk_io_gb: Numeric | null
+  /**
+   * Why it is an estimate; null where it is none.
+   */
+  estimate_reason: CopilotInternalEstimateReason | null
   estimated: Generated<boolean>
   execution: Json | null
   execution_context_id: string | null
@@ -341,10 +359,18 @@ export interface CopilotInternalE2bCostRecords {
   overrun: Generated<boolean>
   path_id: string | null
   price_id: Int8 | null
+  /**
+   * When the run began, from which on it is priced second by second. Null in lines of before 0020.
+   */
+  priced_at: Timestamp | null
   quota_period_ids: ArrayType<Int8>
   recorded_at: Timestamp
   region: string | null
   reservation_id: string | null
+  /**
+   * What was held for it; null for a direct record.
+   */
+  reserved_usd: Numeric | null
   sandbox_id: string | null
   sandbox_status: string | null
   success: boolean | null
@@ -468,6 +494,21 @@ export interface CopilotInternalE2bPricing {
   vcpu: Numeric
 }
 
+export interface CopilotInternalLineFacts {
+  cost_record_id: string
+  estimate_reason: CopilotInternalEstimateReason | null
+  priced_at: Timestamp
+  priced_model: string | null
+  reserved_usd: Numeric
+}
+
+export interface CopilotInternalLineFactsWalk {
+  cost_record_id: Generated<string>
+  is_done: Generated<boolean>
+  recorded_at: Generated<Timestamp>
+  resource_type: CopilotInternalResourceType
+}
+
 export interface CopilotInternalLlmCostRecords {
   /**
    * The moment whose periods count the line; -infinity for an old import, which none counts.
@@ -479,6 +520,10 @@ export interface CopilotInternalLlmCostRecords {
   corrects: string | null
   cost_record_id: string
   duration_ms: Numeric | null
+  /**
+   * Why it is an estimate; null where it is none.
+   */
+  estimate_reason: CopilotInternalEstimateReason | null
   estimated: Generated<boolean>
   input_cost_usd: Numeric | null
   input_tokens: Int8 | null
@@ -492,11 +537,23 @@ export interface CopilotInternalLlmCostRecords {
   overrun: Generated<boolean>
   path_id: string | null
   price_id: Int8 | null
+  /**
+   * The moment whose prices count: its reservation's created_at, or when a direct record occurred. Null in lines of before 0020.
+   */
+  priced_at: Timestamp | null
+  /**
+   * The model whose rate card priced it: what the name meant at priced_at. Null where no card did.
+   */
+  priced_model: string | null
   provider: string | null
   quota_period_ids: ArrayType<Int8>
   recorded_at: Timestamp
   region: string | null
   reservation_id: string | null
+  /**
+   * What was held for it; null for a direct record.
+   */
+  reserved_usd: Numeric | null
   service_tier: string | null
   streaming: boolean | null
   success: boolean | null
@@ -519,6 +576,14 @@ export interface CopilotInternalMissingPriceCounts {
 
 export interface CopilotInternalModelAliases {
   alias: string
+  /**
+   * The name means the model from here on, inclusive; also in the future.
+   */
+  effective_date: Timestamp
+  /**
+   * Until here, exclusive: from then on the name means another model. Null while no end is known.
+   */
+  expires_at: Timestamp | null
   model: string
   provider: string
   recorded_at: Generated<Timestamp>
@@ -666,12 +731,18 @@ export interface CopilotInternalRecordKeys {
   idempotency_key: string
   principal: string
   recorded_at: Timestamp
+  /**
+   * As that of a reservation.
+   */
   request_hash: Buffer
   tenant_id: string
 }
 
 export interface CopilotInternalReservations {
   caps: Json | null
+  /**
+   * Of the commit, as request_hash of the request.
+   */
   commit_hash: Buffer | null
   commit_price_id: Int8 | null
   conversation_id: string | null
@@ -683,6 +754,9 @@ export interface CopilotInternalReservations {
   expires_at: Timestamp
   granted_at: Timestamp
   idempotency_key: string | null
+  /**
+   * Its price card is free: it takes no room, and no quota refuses it.
+   */
   is_free: Generated<boolean>
   labels: Generated<Json>
   late: boolean | null
@@ -692,12 +766,19 @@ export interface CopilotInternalReservations {
   path_id: string | null
   periods_end_at: Timestamp
   price_id: Int8 | null
+  /**
+   * The model whose rate card priced the hold; null where the caller gave the amount.
+   */
+  priced_model: string | null
   principal: string
   provider: string | null
   quota_period_ids: ArrayType<Int8>
   region: string | null
   release_reason: string | null
   released_usd: Numeric | null
+  /**
+   * Version 1: 32 bytes, the words. Version 2: the byte 2, 32 of what was understood, 32 of the words.
+   */
   request_hash: Buffer
   reservation_id: string
   reserved_usd: Numeric
@@ -823,6 +904,8 @@ export interface DB {
   'copilot_internal.e2b_cost_summary_by_user': CopilotInternalE2bCostSummaryByUser
   'copilot_internal.e2b_cost_summary_by_user_daily': CopilotInternalE2bCostSummaryByUserDaily
   'copilot_internal.e2b_pricing': CopilotInternalE2bPricing
+  'copilot_internal.line_facts': CopilotInternalLineFacts
+  'copilot_internal.line_facts_walk': CopilotInternalLineFactsWalk
   'copilot_internal.llm_cost_records': CopilotInternalLlmCostRecords
   'copilot_internal.missing_price_counts': CopilotInternalMissingPriceCounts
   'copilot_internal.model_aliases': CopilotInternalModelAliases
