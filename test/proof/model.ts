@@ -1,21 +1,34 @@
 import Big from 'big.js'
 import { periodAt, type Calendar } from './calendar.ts'
+import { costOfSeconds, costOfTokens, emptyBook, meantBy, publish, type NewCard, type Tokens } from './prices.ts'
 
 export type Enforcement = 'enforce' | 'warn' | 'off'
 export type Rules = { limit: string; enforcement: Enforcement } & Omit<Calendar, 'period'>
 
+export type Resource = 'llm' | 'e2b'
 /** '' is the platform, 'a' a tenant, 'a/u' a user of it. */
-export type QuotaName = { scope: string; period: string }
+export type QuotaName = { resource: Resource; scope: string; period: string }
+/** Whose cost it is, and of what. */
+type Spender = { resource: Resource; tenant: string; user: string | null }
+
+/** What says how much something cost; `name` is the model that answered, where that is said. */
+export type Measure = { cost: string } | { tokens: Tokens; name: string | null } | { seconds: string }
+/** What a hold or a line of cost is about, as far as a price needs it; null where it is not known. */
+export type About = { name: string | null; pricedModel: string | null; tier: string | null }
 
 /** One call; amounts in USD as decimal text, times in ms. */
 export type Operation =
   | { kind: 'reserve'; items: ReserveWish[]; looks: boolean }
-  | { kind: 'commit'; items: { id: string; cost: string; recordId: string; reversalId: string }[] }
+  | { kind: 'commit'; items: CommitWish[] }
   | { kind: 'release'; ids: string[] }
   | { kind: 'extend'; items: ExtendWish[] }
   | { kind: 'expire' }
   | { kind: 'record'; items: RecordWish[] }
-  | { kind: 'correct'; recordId: string; cost: string; reversalId: string; successorId: string }
+  | ({ kind: 'correct' } & CorrectWish)
+  | { kind: 'rerate' }
+  | { kind: 'publish'; card: NewCard }
+  /** Deletes reservations that were settled, and keys of records, before a moment. */
+  | { kind: 'forget'; before: number }
   | { kind: 'set quota'; name: QuotaName; rules: Rules }
   | { kind: 'delete quota'; name: QuotaName }
 
@@ -23,24 +36,40 @@ export type ReserveWish = {
   id: string
   key: string | null
   hash: string
+  resource: Resource
   tenant: string
   user: string | null
+  about: About
+  /** How many units are asked for: tokens, seconds, or the USD themselves. */
+  asked: string
+  /** The tokens of its prompt. */
+  input: number
   amount: string
+  /** What is due beside the units. */
+  fixed: string
   /** What one of the units costs that it takes where all of them do not fit; null: all or nothing. */
   unit: string | null
   ttlSeconds: number
+  /** Where a hold takes fewer units, it lives so much longer than as many seconds; null: ttlSeconds in any case. */
+  ttlBeyondUnits: number | null
   charge: boolean
   /** Its price card is free; the amount is 0 then. */
   free: boolean
 }
-export type ExtendWish = { id: string; total: string | null; ttlSeconds: number | null }
+export type CommitWish = { id: string; measure: Measure; recordId: string; reversalId: string }
+type CorrectWish = { recordId: string; measure: Measure; reversalId: string; successorId: string }
+/** A new total in the units that were asked for, and what it costs. */
+export type Total = { asked: string; amount: string; estimate: Record<string, number | string> }
+export type ExtendWish = { id: string; total: Total | null; ttlSeconds: number | null }
 export type RecordWish = {
   id: string
   key: string
   hash: string
+  resource: Resource
   tenant: string
   user: string | null
-  cost: string
+  measure: Measure
+  tier: string | null
   occurredAt: number
 }
 
@@ -56,15 +85,20 @@ type Balance = {
   reserved: Big
 }
 type Quota = { name: QuotaName; rules: Rules; createdAt: number; deleted: boolean; balances: Balance[] }
-type Hold = {
+type Hold = Spender & {
   id: string
   hash: string
-  tenant: string
-  user: string | null
+  about: About
+  createdAt: number
+  asked: string
+  input: number
   amount: Big
   capped: boolean
   status: 'reserved' | 'committed' | 'released' | 'expired'
-  cost: string | null
+  settledAt: number | null
+  /** What the commit said, and what it came to. */
+  measure: string | null
+  cost: Big | null
   /** What its lapse was charged, and the line that says so. */
   charged: Big | null
   charge: Line | null
@@ -75,11 +109,14 @@ type Hold = {
   expiresAt: number
   periodsEndAt: number
 }
-type Line = {
-  tenant: string
-  user: string | null
+type Line = Spender & {
+  about: About
   usd: Big
+  /** What it was priced by; null where its cost was given, or its hold was charged. */
+  usage: Exclude<Measure, { cost: string }> | null
+  estimate: 'lapse' | 'unpriced' | null
   bookedAt: number
+  pricedAt: number
   recordedAt: number
   balances: Balance[]
   holdId: string | null
@@ -87,8 +124,11 @@ type Line = {
   successorId: string | null
 }
 
+type Priced = Pick<Line, 'about' | 'usage'> & { usd: Big | null }
+
 export const plain = (value: Big | string) => new Big(value).toFixed()
 const ZERO = new Big(0)
+const roundUsd = (usd: Big) => usd.round(12, Big.roundHalfUp)
 const AHEAD_MS = 300_000
 
 /** floor(a ÷ b) for b > 0 as whole numbers of a 10^-20th, so that nothing is rounded. */
@@ -98,7 +138,8 @@ export function exactFloor(a: Big, b: Big): number {
   return Number(whole(a) / whole(b))
 }
 
-const scopesOf = (tenant: string, user: string | null) => ['', tenant, ...(user === null ? [] : [`${tenant}/${user}`])]
+const counts = ({ name }: Quota, { resource, tenant, user }: Spender) =>
+  name.resource === resource && ['', tenant, `${tenant}/${user}`].includes(name.scope)
 
 /** The rules of the money, one item after the other: what each call answers, and how the balances stand afterwards. */
 export class Model {
@@ -107,7 +148,8 @@ export class Model {
   holds = new Map<string, Hold>()
   keys = new Map<string, Hold>()
   lines = new Map<string, Line>()
-  recordKeys = new Map<string, { id: string; hash: string; cost: string }>()
+  recordKeys = new Map<string, { id: string; hash: string; cost: Big; recordedAt: number }>()
+  book = emptyBook()
 
   constructor(now: number) {
     this.now = now
@@ -129,6 +171,12 @@ export class Model {
         return this.#record(one.items)
       case 'correct':
         return this.#correct(one)
+      case 'rerate':
+        return this.#rerate()
+      case 'publish':
+        return { published: publish(this.book, one.card, this.now) }
+      case 'forget':
+        return { forgotten: this.#forget(one.before) }
       case 'set quota':
         return { made: this.#setQuota(one.name, one.rules) }
       case 'delete quota':
@@ -136,26 +184,34 @@ export class Model {
     }
   }
 
-  quota({ scope, period }: QuotaName): Quota | undefined {
-    return this.quotas.find(({ name }) => name.scope === scope && name.period === period)
+  quota({ resource, scope, period }: QuotaName): Quota | undefined {
+    return this.quotas.find(({ name }) => name.resource === resource && name.scope === scope && name.period === period)
   }
 
-  /** Each balance as one line, in order. How many holds and lines there are, and count in it, tells where something of 0 USD went. */
+  /**
+   * Each balance and each line of cost as a text, in order. How many holds and lines count in a balance tells where something
+   * of 0 USD went.
+   */
   balances(): string[] {
     const counting = [...this.holds.values(), ...this.lines.values()].flatMap(({ balances }) => balances)
-    const lines = this.quotas.flatMap(({ name, balances }) =>
+    const balances = this.quotas.flatMap(({ name, balances }) =>
       balances.map((one) => balanceLine({ ...name, ...one, named: counting.filter((other) => other === one).length })),
     )
-    return [...lines.toSorted(), `${this.lines.size} lines of cost`]
+    const lines = [...this.lines.values()].map((line) => costLine({ ...line, ...line.about }))
+    return [...balances.toSorted(), ...lines.toSorted()]
   }
 
-  /** Names the charge of a lapse, whose id Postgres makes. */
-  nameCharge(id: string, recordId: string): void {
-    const unnamed = `charge of ${id}`
-    const charge = this.lines.get(unnamed)
-    if (charge === undefined) return
+  /** Names a line whose id the product makes: the charge of a lapse, and what a re-rating books. */
+  nameLine(unnamed: string, recordId: string): void {
+    const line = this.lines.get(unnamed)
+    if (line === undefined) return
     this.lines.delete(unnamed)
-    this.lines.set(recordId, charge)
+    this.lines.set(recordId, line)
+    for (const one of this.lines.values()) if (one.successorId === unnamed) one.successorId = recordId
+  }
+
+  hasUnnamed(): boolean {
+    return [...this.lines.keys()].some((id) => id.includes(' of '))
   }
 
   clone(): Model {
@@ -164,11 +220,9 @@ export class Model {
 
   // ---- Balances
 
-  /** The running balances of scopes, those that are missing made, and when the first of them ends. */
-  #running(scopes: string[]): { balances: Balance[]; until: number } {
-    const balances = this.quotas
-      .filter(({ name, deleted }) => !deleted && scopes.includes(name.scope))
-      .map((quota) => this.#balanceAt(quota, this.now))
+  /** The running balances that count somebody's costs, those that are missing made, and when the first of them ends. */
+  #running(spender: Spender): { balances: Balance[]; until: number } {
+    const balances = this.#live(spender).map((quota) => this.#balanceAt(quota, this.now))
     return { balances, until: Math.min(Infinity, ...balances.map(({ endsAt }) => endsAt)) }
   }
 
@@ -186,9 +240,9 @@ export class Model {
   }
 
   /** Rule 6: what was opened since, and whose scope and period contain the moment at which a cost is booked. */
-  #openedSince(tenant: string, user: string | null, at: number, since: number, known: Balance[]): Balance[] {
+  #openedSince(spender: Spender, at: number, since: number, known: Balance[]): Balance[] {
     return this.quotas
-      .filter(({ name }) => scopesOf(tenant, user).includes(name.scope))
+      .filter((quota) => counts(quota, spender))
       .flatMap(({ balances }) => balances)
       .filter((one) => !one.closed && one.startsAt <= at && at < one.endsAt && one.openedAt < one.endsAt)
       .filter((one) => one.openedAt >= since)
@@ -208,7 +262,7 @@ export class Model {
    * first one's answer, also where that is a refusal.
    */
   #reserve(items: ReserveWish[], looks: boolean): unknown[] {
-    for (const { tenant, user } of items) this.#running(scopesOf(tenant, user))
+    for (const item of items) this.#running(item)
     const refusals = new Map<string, unknown>()
     const refused = new Map<ReserveWish, unknown>()
     const refuse = (item: ReserveWish, outcome: unknown) => {
@@ -238,12 +292,24 @@ export class Model {
     const offer = this.#offer(item)
     if ('refused' in offer) return offer
     const { balances, until, amount, units } = offer
+    const ttlSeconds = units === null || item.ttlBeyondUnits === null ? item.ttlSeconds : units + item.ttlBeyondUnits
     const warned = item.free ? 0 : balances.filter((one) => one.enforcement === 'warn' && amount.gt(roomOf(one))).length
     for (const balance of balances) balance.reserved = balance.reserved.plus(amount)
     const made: Hold = {
-      ...{ id: item.id, hash: item.hash, tenant: item.tenant, user: item.user, amount, capped: units !== null },
+      ...{
+        id: item.id,
+        hash: item.hash,
+        about: item.about,
+        asked: item.asked,
+        input: item.input,
+        amount,
+        capped: units !== null,
+      },
+      ...{ resource: item.resource, tenant: item.tenant, user: item.user },
       ...{
         status: 'reserved',
+        settledAt: null,
+        measure: null,
         cost: null,
         charged: null,
         charge: null,
@@ -251,7 +317,7 @@ export class Model {
         free: item.free,
         balances,
       },
-      ...{ grantedAt: this.now, expiresAt: this.now + item.ttlSeconds * 1000, periodsEndAt: until },
+      ...{ createdAt: this.now, grantedAt: this.now, expiresAt: this.now + ttlSeconds * 1000, periodsEndAt: until },
     }
     this.holds.set(made.id, made)
     if (item.key !== null) this.keys.set(item.key, made)
@@ -260,45 +326,73 @@ export class Model {
 
   /** What an item would get now. */
   #offer(item: ReserveWish) {
-    const { balances, until } = this.#running(scopesOf(item.tenant, item.user))
+    const { balances, until } = this.#running(item)
     // Rule 2: no quota refuses what is free.
     const room = item.free ? null : roomIn(balances)
     let amount = new Big(item.amount)
     let units: number | null = null
     if (room !== null && amount.gt(room) && item.unit !== null) {
-      const most = exactFloor(room, new Big(item.unit))
+      const upTo = (most: number) => roundUsd(new Big(item.unit!).times(most).plus(item.fixed))
+      const fit = exactFloor(room.minus(item.fixed), new Big(item.unit))
+      // Rounded up it may be above the room.
+      const most = upTo(fit).gt(room) ? fit - 1 : fit
       if (most >= 1) {
         units = most
-        amount = new Big(item.unit).times(most)
+        amount = upTo(most)
       }
     }
     if (room !== null && amount.gt(room)) return refusalOf(balances, amount, room)
     return { balances, until, amount, units }
   }
 
-  #commit({ id, cost, recordId, reversalId }: { id: string; cost: string; recordId: string; reversalId: string }) {
+  #commit({ id, measure, recordId, reversalId }: CommitWish) {
     const one = this.holds.get(id)
     if (one === undefined) return { unknown: true }
     if (one.status === 'committed') {
-      return one.cost === cost ? { committed: plain(cost) } : { conflict: 'committed' }
+      return one.measure === JSON.stringify(measure) ? { committed: plain(one.cost!) } : { conflict: 'committed' }
     }
+    // Rule 9, and where there is no price, rule 10.
+    const priced = this.#price(measure, one.about, one.createdAt)
+    const cost = priced.usd ?? one.amount
     const late = one.status !== 'reserved' || this.now >= Math.min(one.expiresAt, one.periodsEndAt)
-    const since = late ? this.#openedSince(one.tenant, one.user, one.grantedAt, one.grantedAt, one.balances) : []
+    const since = late ? this.#openedSince(one, one.grantedAt, one.grantedAt, one.balances) : []
     const balances = [...one.balances, ...since]
     for (const balance of balances) balance.spent = balance.spent.plus(cost).minus(one.charged ?? 0)
     if (one.status === 'reserved') {
       for (const balance of one.balances) balance.reserved = balance.reserved.minus(one.amount)
     }
-    const about = { tenant: one.tenant, user: one.user, bookedAt: one.grantedAt, holdId: id, balances }
     if (one.charge !== null) {
       one.charge.successorId = recordId
-      this.#book(reversalId, { ...about, usd: ZERO.minus(one.charged!) }, true)
+      this.#book(reversalId, { ...one.charge, usd: ZERO.minus(one.charged!), balances }, true)
     }
-    this.#book(recordId, { ...about, usd: new Big(cost) })
+    const estimate = priced.usd === null ? 'unpriced' : null
+    this.#book(recordId, { ...this.#lineOf(one), ...priced, usd: cost, estimate, balances })
     one.status = 'committed'
+    one.settledAt = this.now
+    one.measure = JSON.stringify(measure)
     one.cost = cost
     one.charge = null
     return { committed: plain(cost), late }
+  }
+
+  #lineOf({ id, resource, tenant, user, about, grantedAt, createdAt }: Hold) {
+    return { holdId: id, resource, tenant, user, about, bookedAt: grantedAt, pricedAt: createdAt }
+  }
+
+  /**
+   * What a measure comes to by the prices known now for a moment: null without one. The model that something was priced by
+   * stays, unless another one answered.
+   */
+  #price(measure: Measure, about: About, at: number): Priced {
+    if ('cost' in measure) return { usd: new Big(measure.cost), about, usage: null }
+    if ('seconds' in measure) {
+      return { usd: costOfSeconds(this.book, about.tier!, at, measure.seconds), about, usage: measure }
+    }
+    const name = measure.name ?? about.name
+    const kept = name === about.name ? about.pricedModel : null
+    const model = kept ?? (name === null ? null : meantBy(this.book, name, at))
+    const usd = model === null ? null : costOfTokens(this.book, model, at, measure.tokens)
+    return { usd, about: { ...about, name, pricedModel: usd === null ? kept : model }, usage: measure }
   }
 
   #release(id: string): unknown {
@@ -318,12 +412,13 @@ export class Model {
   /** Rule 5. */
   #settle(one: Hold): void {
     one.status = one.expiresAt <= this.now ? 'expired' : 'released'
+    one.settledAt = this.now
     for (const balance of one.balances) balance.reserved = balance.reserved.minus(one.amount)
     if (one.status === 'released' || !one.charges) return
     for (const balance of one.balances) balance.spent = balance.spent.plus(one.amount)
-    const { tenant, user, amount: usd, grantedAt: bookedAt, id: holdId, balances } = one
     one.charged = one.amount
-    one.charge = this.#book(`charge of ${one.id}`, { tenant, user, usd, bookedAt, holdId, balances: [...balances] })
+    const charge = { usage: null, usd: one.amount, estimate: 'lapse' as const, balances: [...one.balances] }
+    one.charge = this.#book(`charge of ${one.id}`, { ...this.#lineOf(one), ...charge })
   }
 
   /** Rule 3. */
@@ -331,10 +426,11 @@ export class Model {
     const one = this.holds.get(id)
     if (one === undefined) return { unknown: true }
     if (one.status !== 'reserved' || one.expiresAt <= this.now) return { closed: true }
-    const amount = total !== null && one.amount.lt(total) ? new Big(total) : one.amount
+    const more = total !== null && new Big(total.asked).gt(one.asked) ? total : null
+    const amount = more !== null && one.amount.lt(more.amount) ? new Big(more.amount) : one.amount
     const free = one.free && amount.eq(0)
     const moves = one.periodsEndAt <= this.now
-    const running = moves ? this.#running(scopesOf(one.tenant, one.user)) : null
+    const running = moves ? this.#running(one) : null
     const balances = running?.balances ?? one.balances
     let warned = 0
     if (moves || amount.gt(one.amount)) {
@@ -353,6 +449,7 @@ export class Model {
     }
     for (const balance of one.balances) balance.reserved = balance.reserved.minus(one.amount)
     for (const balance of balances) balance.reserved = balance.reserved.plus(amount)
+    one.asked = more?.asked ?? one.asked
     one.amount = amount
     one.free = free
     one.balances = balances
@@ -367,56 +464,87 @@ export class Model {
   #record(items: RecordWish[]): unknown {
     const ahead = items.flatMap(({ occurredAt }, n) => (occurredAt > this.now + AHEAD_MS ? [n] : []))
     if (ahead.length > 0) return { faults: ahead }
-    for (const { tenant, user } of items) this.#running(scopesOf(tenant, user))
-    for (const { tenant, user, occurredAt } of items) {
-      for (const quota of this.#live(tenant, user)) {
-        if (quota.balances.some((one) => contains(one, occurredAt))) continue
-        const { endsAt } = periodAt({ period: quota.name.period, ...quota.rules }, occurredAt)
-        if (endsAt > quota.createdAt) this.#balanceAt(quota, occurredAt)
+    for (const item of items) this.#running(item)
+    for (const item of items) {
+      for (const quota of this.#live(item)) {
+        if (quota.balances.some((one) => contains(one, item.occurredAt))) continue
+        const { endsAt } = periodAt({ period: quota.name.period, ...quota.rules }, item.occurredAt)
+        if (endsAt > quota.createdAt) this.#balanceAt(quota, item.occurredAt)
       }
     }
-    const firsts = new Map<string, RecordWish>()
+    const firsts = new Map<string, RecordWish & Priced>()
     for (const item of items) {
-      if (!this.recordKeys.has(item.key) && !firsts.has(item.key)) firsts.set(item.key, item)
+      if (this.recordKeys.has(item.key) || firsts.has(item.key)) continue
+      const about = { name: null, pricedModel: null, tier: item.tier }
+      firsts.set(item.key, { ...item, ...this.#price(item.measure, about, item.occurredAt) })
     }
-    const known = ({ key }: RecordWish) => this.recordKeys.get(key) ?? firsts.get(key)!
-    const faults = items.flatMap((item, n) => (known(item).hash === item.hash ? [] : [n]))
+    const faults = items.flatMap((item, n) => {
+      const first = firsts.get(item.key)
+      const isUnpriced = first?.id === item.id && first.usd === null
+      return isUnpriced || (this.recordKeys.get(item.key) ?? first!).hash !== item.hash ? [n] : []
+    })
     if (faults.length > 0) return { faults }
-    for (const { id, key, hash, cost, tenant, user, occurredAt } of firsts.values()) {
-      const balances = this.#live(tenant, user).flatMap((quota) =>
-        quota.balances.filter((one) => contains(one, occurredAt)),
-      )
-      for (const balance of balances) balance.spent = balance.spent.plus(cost)
-      this.#book(id, { tenant, user, usd: new Big(cost), bookedAt: occurredAt, holdId: null, balances })
-      this.recordKeys.set(key, { id, hash, cost })
+    for (const [key, { id, hash, resource, tenant, user, occurredAt, about, usage, usd }] of firsts) {
+      const spender = { resource, tenant, user }
+      const balances = this.#live(spender).flatMap((quota) => quota.balances.filter((one) => contains(one, occurredAt)))
+      for (const balance of balances) balance.spent = balance.spent.plus(usd!)
+      const moments = { bookedAt: occurredAt, pricedAt: occurredAt }
+      this.#book(id, { ...spender, ...moments, about, usage, usd: usd!, estimate: null, holdId: null, balances })
+      this.recordKeys.set(key, { id, hash, cost: usd!, recordedAt: this.now })
     }
+    const known = ({ key }: RecordWish) => this.recordKeys.get(key)!
     return { records: items.map((item) => `${known(item).id} ${plain(known(item).cost)}`) }
   }
 
-  #live(tenant: string, user: string | null): Quota[] {
-    return this.quotas.filter(({ name, deleted }) => !deleted && scopesOf(tenant, user).includes(name.scope))
+  #live(spender: Spender): Quota[] {
+    return this.quotas.filter((quota) => !quota.deleted && counts(quota, spender))
   }
 
   /** Rule 6. */
-  #correct({ recordId, cost, reversalId, successorId }: Extract<Operation, { kind: 'correct' }>): unknown {
+  #correct({ recordId, measure, reversalId, successorId }: CorrectWish): unknown {
     const line = this.lines.get(recordId)
     if (line === undefined) return { unknown: true }
     if (line.reversal) return { successor: null }
+    const { usd, about, usage } = this.#price(measure, line.about, line.pricedAt)
+    if (usd === null) return { unpriced: true }
     if (line.successorId !== null) return { successor: line.successorId }
-    const balances = [
-      ...line.balances,
-      ...this.#openedSince(line.tenant, line.user, line.bookedAt, line.recordedAt, line.balances),
-    ]
-    for (const balance of balances) balance.spent = balance.spent.plus(cost).minus(line.usd)
+    const balances = [...line.balances, ...this.#openedSince(line, line.bookedAt, line.recordedAt, line.balances)]
+    for (const balance of balances) balance.spent = balance.spent.plus(usd).minus(line.usd)
     line.successorId = successorId
     this.#book(reversalId, { ...line, usd: ZERO.minus(line.usd), balances }, true)
-    const successor = this.#book(successorId, { ...line, usd: new Big(cost), balances })
+    const successor = this.#book(successorId, { ...line, usd, about, usage, estimate: null, balances })
     const held = this.holds.get(line.holdId ?? '')
     if (held?.status === 'expired') {
       held.charged = successor.usd
       held.charge = successor
     }
-    return { corrected: plain(cost) }
+    return { corrected: plain(usd) }
+  }
+
+  /** Corrects what usage priced, and what had no price, by the prices known now. */
+  #rerate(): unknown {
+    let [changes, unpriced, difference] = [0, 0, ZERO]
+    for (const [recordId, line] of [...this.lines]) {
+      if (line.reversal || line.successorId !== null || line.usage === null || line.recordedAt > this.now) continue
+      const { usd } = this.#price(line.usage, line.about, line.pricedAt)
+      if (usd === null) unpriced += 1
+      else if (line.estimate === 'unpriced' || !usd.eq(line.usd)) {
+        changes += 1
+        difference = difference.plus(usd).minus(line.usd)
+        const ids = { reversalId: `reversal of ${recordId}`, successorId: `successor of ${recordId}` }
+        this.#correct({ recordId, measure: line.usage, ...ids })
+      }
+    }
+    return { rerated: changes, overtaken: 0, unpriced, undecided: 0, difference: plain(difference) }
+  }
+
+  #forget(before: number): number {
+    const holds = [...this.holds.values()].filter(({ settledAt }) => settledAt !== null && settledAt < before)
+    for (const one of holds) this.holds.delete(one.id)
+    for (const [key, { id }] of this.keys) if (!this.holds.has(id)) this.keys.delete(key)
+    const records = [...this.recordKeys].filter(([, { recordedAt }]) => recordedAt < before)
+    for (const [key] of records) this.recordKeys.delete(key)
+    return holds.length + records.length
   }
 
   // ---- Quotas
@@ -448,8 +576,7 @@ export class Model {
     const { startsAt } = periodAt({ period: quota.name.period, ...quota.rules }, this.now)
     // One that began at the same moment and has ended gives its place to the longer period of another zone.
     for (const one of quota.balances) one.closed ||= one.endsAt > this.now || one.startsAt === startsAt
-    const own = ({ tenant, user }: { tenant: string; user: string | null }) =>
-      scopesOf(tenant, user).includes(quota.name.scope)
+    const own = (spender: Spender) => counts(quota, spender)
     const booked = [...this.lines.values()].filter(own)
     // Following periods are opened where something is booked in them.
     const ahead = booked.map(({ bookedAt }) => bookedAt).filter((at) => at > this.now)
@@ -498,9 +625,20 @@ export function balanceLine(
 ): string {
   const at = (ms: number) => new Date(ms).toISOString().slice(0, 16)
   return (
-    `${one.scope || 'platform'} ${one.period} ${at(one.startsAt)} to ${at(one.endsAt)}${one.closed ? ' closed' : ''}: ` +
+    `${one.resource} ${one.scope || 'platform'} ${one.period} ${at(one.startsAt)} to ${at(one.endsAt)}${one.closed ? ' closed' : ''}: ` +
     `spent ${plain(one.spent)}, opening ${plain(one.opening)}, reserved ${plain(one.reserved)}, limit ${plain(one.limit)}, ` +
     `${one.named} holds and lines`
+  )
+}
+
+/** A line of cost as text, likewise. */
+export function costLine(
+  one: Spender & Pick<About, 'pricedModel'> & Pick<Line, 'estimate' | 'bookedAt' | 'pricedAt'> & { usd: Big | string },
+): string {
+  const at = (ms: number) => new Date(ms).toISOString()
+  return (
+    `${one.resource} ${one.tenant}/${one.user ?? ''}: ${plain(one.usd)} booked ${at(one.bookedAt)}, priced ${at(one.pricedAt)}` +
+    `${one.pricedModel === null ? '' : ` by ${one.pricedModel}`}${one.estimate === null ? '' : `, ${one.estimate}`}`
   )
 }
 
@@ -529,5 +667,6 @@ function copyOf(model: Model): Model {
     keys: copy(model.keys),
     lines: copy(model.lines),
     recordKeys: copy(model.recordKeys),
+    book: copy(model.book),
   })
 }
