@@ -1,4 +1,5 @@
-// Ten instances over a few quotas that bind. The seed repeats what the clients choose; how they interleave is the machine's.
+// Ten instances over a few quotas that bind, while prices change, a name moves between two models, and settled reservations are
+// deleted. The seed repeats what the clients choose; how they interleave is the machine's.
 import type pg from 'pg'
 import t, { type Test } from 'tap'
 import { Random } from '../../bench/demo/random.ts'
@@ -29,30 +30,71 @@ const QUOTAS = [
   { scope: 'user', name: 'a/v', tenant_id: 'a', user_id: 'v', limit_usd: 5 },
 ]
 
-type Body = { resource_type: string; tenant_id: string; user_id?: string; estimated_cost_usd: number }
-type Request = { key: string; body: Body; scopes: string[]; amount: number }
+const PROVIDER = 'proof'
+/** What a million tokens of either model costs at least, and less than half of it more. */
+const MODELS = { 'm-1': 200_000, 'm-2': 1_000_000 }
+/** Another name, now of one and now of the other. */
+const NAME = 'x'
+/** A call takes half of what it holds at most: a price that rises meanwhile is no overrun. */
+const TOKENS = 1_000_000
+
+type Body = {
+  resource_type: string
+  tenant_id: string
+  user_id?: string
+  estimated_cost_usd?: number
+  llm?: { provider: string; model: string; input_tokens: number; max_output_tokens: number }
+}
+/** A call of a model is priced by the service, so its amount is null until it is answered. */
+type Request = { key: string; body: Body; scopes: string[]; amount: number | null }
 
 /** How a hold is to be settled; commits of one hold may differ, then one of them wins. */
-type Plan = { id: string; amount: number; release: boolean; sent: number }
+type Plan = { id: string; amount: number; priced: boolean; release: boolean; sent: number }
 
 /** What the clients of one run know of each other. */
 class Run {
-  readonly history: History = { quotas: [], reserves: [], settles: [] }
+  readonly history: History = { quotas: [], reserves: [], settles: [], deleted: new Set() }
   readonly requests: Request[] = []
   readonly granted: Request[] = []
   readonly plans: Plan[] = []
+  /** Those that were settled as often as they are to be, so many of them are deleted by now. */
+  readonly settled: Plan[] = []
   unavailable = 0
+  published = 0
+  deleted = 0
+  /** Lines of cost of calls that were priced as the other model's. */
+  readonly repriced: string[] = []
+}
+
+/** Which model's price an amount is. */
+const modelOf = (amount: number) =>
+  Object.entries(MODELS).find(([, least]) => amount >= least && amount < 1.5 * least)?.[0]
+
+async function publish(pool: pg.Pool, random: Random): Promise<void> {
+  const model = random.pick(Object.keys(MODELS) as (keyof typeof MODELS)[])
+  // Even, so that half of the tokens cost whole units too.
+  const amount = MODELS[model] + 2 * random.whole(0, 49_000)
+  const card = {
+    ...{ provider: PROVIDER, model, source: 'test', aliases: random.chance(0.5) ? [NAME] : [] },
+    usd_per_mtok: { input: (amount / 1e6).toFixed(6), output: '0' },
+  }
+  await pool.query(
+    `select copilot_internal.publish_model_prices(jsonb_build_array($1::jsonb || jsonb_build_object('effective_date', clock_timestamp())))`,
+    [JSON.stringify(card)],
+  )
 }
 
 class Client {
   readonly #random: Random
   readonly #run: Run
   readonly #urls: string[]
+  readonly #pool: pg.Pool
 
-  constructor(seed: number, run: Run, urls: string[]) {
+  constructor(seed: number, run: Run, urls: string[], pool: pg.Pool) {
     this.#random = new Random(seed)
     this.#run = run
     this.#urls = urls
+    this.#pool = pool
   }
 
   /** One request of any kind, to any instance. */
@@ -60,16 +102,33 @@ class Client {
     const random = this.#random
     const { requests, granted } = this.#run
     const dice = random.next()
-    const plan = this.#somePlan()
+    if (dice < 0.01) return this.#publish()
+    if (dice < 0.02) return this.#delete()
+    const { settled } = this.#run
+    const plan = dice < 0.05 && settled.length > 0 ? random.pick(settled) : this.#somePlan()
     if (plan !== undefined && dice < 0.5) return plan.release ? this.#release(plan.id) : this.#commit(plan)
     if (requests.length > 0 && dice < 0.62) return this.#reserve(random.pick(requests.slice(-80)))
     if (granted.length > 0 && dice < 0.65) {
       const known = random.pick(granted)
-      return this.#reserve({ ...known, body: { ...known.body, estimated_cost_usd: 77 }, amount: units(77) })
+      const { llm: _llm, ...body } = known.body
+      return this.#reserve({ ...known, body: { ...body, estimated_cost_usd: 77 }, amount: units(77) })
     }
     const request = this.#newRequest(n)
     requests.push(request)
     return this.#reserve(request)
+  }
+
+  async #publish(): Promise<void> {
+    await publish(this.#pool, this.#random)
+    this.#run.published += 1
+  }
+
+  /** What was settled a moment ago may still be asked for again. */
+  async #delete(): Promise<void> {
+    const { rows } = await this.#pool.query<{ deleted: number }>(
+      `select copilot_internal.delete_settled(clock_timestamp() - interval '0.5 seconds', 500) as deleted`,
+    )
+    this.#run.deleted += rows[0]!.deleted
   }
 
   #somePlan(): Plan | undefined {
@@ -79,7 +138,7 @@ class Client {
     const place = this.#random.whole(0, Math.min(plans.length, 40) - 1)
     const plan = plans[place]!
     plan.sent += 1
-    if (plan.sent === 3) plans.splice(place, 1)
+    if (plan.sent === 3) this.#run.settled.push(...plans.splice(place, 1))
     return plan
   }
 
@@ -87,15 +146,17 @@ class Client {
     const random = this.#random
     const tenant = random.pick(['a', 'a', 'b', 'c'])
     const user = tenant === 'a' ? random.pick(['u', 'v', 'w', null]) : null
-    const amount = random.pick([10_000, 250_000, 1_000_000, 3_100_000]) + random.whole(0, 9_999)
+    const amount = random.chance(0.4)
+      ? null
+      : random.pick([10_000, 250_000, 1_000_000, 3_100_000]) + random.whole(0, 9_999)
+    const model = random.pick([...Object.keys(MODELS), NAME, NAME])
+    const asked =
+      amount === null
+        ? { llm: { provider: PROVIDER, model, input_tokens: 2 * TOKENS, max_output_tokens: 1 } }
+        : { estimated_cost_usd: amount / 1e6 }
     return {
       key: `key-${n}`,
-      body: {
-        resource_type: 'llm',
-        tenant_id: tenant,
-        ...(user === null ? {} : { user_id: user }),
-        estimated_cost_usd: amount / 1e6,
-      },
+      body: { resource_type: 'llm', tenant_id: tenant, ...(user === null ? {} : { user_id: user }), ...asked },
       scopes: ['platform', tenant, ...(user === null ? [] : [`${tenant}/${user}`])],
       amount,
     }
@@ -103,10 +164,11 @@ class Client {
 
   async #reserve(request: Request): Promise<void> {
     const { history, granted, plans } = this.#run
-    const { key, body, scopes, amount } = request
+    const { key, body, scopes } = request
     const { status, json, sent, answered, replayed } = await this.#post('/v1/reservations', body, {
       'idempotency-key': key,
     })
+    const amount = request.amount ?? units(status === 201 ? json.reserved_usd : (json.requested_usd ?? 0))
     const about = { key, body: JSON.stringify(body), scopes, amount, sent, answered }
     if (status === 201) {
       const id: string = json.reservation_id
@@ -118,29 +180,39 @@ class Client {
       })
       if (replayed) return
       granted.push(request)
-      plans.push({ id, amount, release: this.#random.chance(0.5), sent: 0 })
+      plans.push({ id, amount, priced: request.amount === null, release: this.#random.chance(0.5), sent: 0 })
     } else if (status === 429) {
       history.reserves.push({ ...about, status: 'refused', balances: balancesOf(json.violations) })
     } else if (status === 422) history.reserves.push({ ...about, status: 'mismatch' })
     else throw new Error(`reserve answered ${status}: ${JSON.stringify(json)}`)
   }
 
-  async #commit({ id, amount }: Plan): Promise<void> {
-    const cost = Math.floor((amount * this.#random.pick([1, 1, 4, 10])) / 10)
-    const { status, json, sent, answered } = await this.#post(`/v1/reservations/${id}/commit`, {
-      actual_cost_usd: cost / 1e6,
-    })
-    const about = { kind: 'commit' as const, id, cost, sent, answered }
+  async #commit({ id, amount, priced }: Plan): Promise<void> {
+    const part = this.#random.pick([1, 1, 4, 10])
+    // Half of the tokens, or all of them.
+    const share = part < 10 ? 2 : 1
+    const body = priced
+      ? { usage: { input_tokens: TOKENS / share, output_tokens: 0 } }
+      : { actual_cost_usd: Math.floor((amount * part) / 10) / 1e6 }
+    const { status, json, sent, answered } = await this.#post(`/v1/reservations/${id}/commit`, body)
+    const about = { kind: 'commit' as const, id, sent, answered }
+    const { settles } = this.#run.history
     if (status === 200) {
-      this.#run.history.settles.push({ ...about, status: 'committed', recordId: json.cost_record_id })
-    } else if (status === 409) this.#run.history.settles.push({ ...about, status: 'conflict' })
+      const cost = units(json.cost_usd)
+      settles.push({ ...about, cost, status: 'committed', recordId: json.cost_record_id })
+      if (priced && modelOf(cost * share) !== modelOf(amount / 2))
+        this.#run.repriced.push(`${id}: ${amount}, then ${cost}`)
+    } else if (status === 409) settles.push({ ...about, cost: 0, status: 'conflict' })
+    else if (status === 404) settles.push({ ...about, status: 'gone' })
     else throw new Error(`commit answered ${status}: ${JSON.stringify(json)}`)
   }
 
   async #release(id: string): Promise<void> {
     const { status, json, sent, answered } = await this.#post(`/v1/reservations/${id}/release`, {})
-    if (status !== 200) throw new Error(`release answered ${status}: ${JSON.stringify(json)}`)
-    this.#run.history.settles.push({ kind: 'release', id, sent, answered, status: 'released' })
+    const about = { kind: 'release' as const, id, sent, answered }
+    if (status === 200) this.#run.history.settles.push({ ...about, status: 'released' })
+    else if (status === 404) this.#run.history.settles.push({ ...about, status: 'gone' })
+    else throw new Error(`release answered ${status}: ${JSON.stringify(json)}`)
   }
 
   /** Sends until something was decided: a machine that is busy elsewhere may keep Postgres out of reach for a while. */
@@ -197,11 +269,27 @@ async function play(t: Test, seed: number): Promise<void> {
     history.quotas.push({ quotaId, scope: name, limit: units(limitUsd) })
   }
 
+  for (const [model, least] of Object.entries(MODELS)) {
+    const card = { provider: PROVIDER, model, source: 'test', effective_date: '1970-01-01T00:00:00Z', aliases: [NAME] }
+    const rates = { input: (least / 1e6).toFixed(6), output: '0' }
+    await database.pool.query('select copilot_internal.publish_model_prices($1)', [
+      JSON.stringify([{ ...card, usd_per_mtok: rates }]),
+    ])
+  }
+
+  // Nothing is deleted before this has looked through the lines of early releases.
+  for (let looked = 1; looked > 0;) {
+    const { rows } = await database.pool.query<{ looked: number }>(
+      'select copilot_internal.keep_line_facts(100) as looked',
+    )
+    looked = rows[0]!.looked
+  }
+
   let next = 0
   const storm = async () => {
     await Promise.all(
       Array.from({ length: CLIENTS }, async (_, n) => {
-        const client = new Client(seed + n * 7919, run, urls)
+        const client = new Client(seed + n * 7919, run, urls, database.pool)
         while (next < REQUESTS) await client.act(next++)
       }),
     ).finally(() => (next = REQUESTS))
@@ -223,36 +311,51 @@ async function play(t: Test, seed: number): Promise<void> {
   t.same([...above], [], `${looks} looks at the balances meanwhile`)
   const counts = new Map<string, number>()
   for (const { status } of [...history.reserves, ...history.settles]) counts.set(status, (counts.get(status) ?? 0) + 1)
-  t.comment(JSON.stringify({ ...Object.fromEntries(counts), unavailable: run.unavailable }))
-  for (const status of ['granted', 'replayed', 'refused', 'mismatch', 'committed', 'conflict', 'released'])
+  const { unavailable, published, deleted } = run
+  t.comment(JSON.stringify({ ...Object.fromEntries(counts), unavailable, published, deleted }))
+  for (const status of ['granted', 'replayed', 'refused', 'mismatch', 'committed', 'conflict', 'released', 'gone'])
     t.ok((counts.get(status) ?? 0) > REQUESTS / 1_000, `${status}: the history has some of each kind`)
   const bound = history.quotas.filter(({ quotaId }) =>
     history.reserves.some((one) => one.status === 'refused' && one.balances.some((at) => at.quotaId === quotaId)),
   )
   t.ok(bound.length > QUOTAS.length / 2, `limits that bound: ${bound.map(({ scope }) => scope).join(', ')}`)
+  await noteDeleted(t, database.pool, run)
   t.same(impossibilities(history), [])
+  t.same(run.repriced, [], 'no call was priced as the other model’s')
   await assertAsAnswered(t, database.pool, history)
   await assertHealthy(t, database.pool)
 }
 
+/** What was answered and is not there any more was deleted: as many as was said. */
+async function noteDeleted(t: Test, pool: pg.Pool, { history, deleted }: Run): Promise<void> {
+  const { rows } = await pool.query<{ id: string }>('select reservation_id as id from copilot_internal.reservations')
+  const stored = new Set(rows.map(({ id }) => id))
+  for (const one of history.reserves) if ('id' in one && !stored.has(one.id)) history.deleted.add(one.id)
+  t.equal(history.deleted.size, deleted, 'each deleted reservation had been answered, and no other one is gone')
+}
+
 /** That the tables hold what was answered and nothing else. */
-async function assertAsAnswered(t: Test, pool: pg.Pool, { reserves, settles }: History): Promise<void> {
+async function assertAsAnswered(t: Test, pool: pg.Pool, { reserves, settles, deleted }: History): Promise<void> {
   const { rows } = await pool.query<{ id: string; key: string | null; status: string; record: string | null }>(
     `select reservation_id as id, idempotency_key as key, status, cost_record_id as record from copilot_internal.reservations`,
   )
   const stored = rows.map(({ id, key }) => `${id} ${key}`)
-  const answered = new Set(reserves.flatMap((one) => ('id' in one ? [`${one.id} ${one.key}`] : [])))
+  const answered = new Set(
+    reserves.flatMap((one) => ('id' in one && !deleted.has(one.id) ? [`${one.id} ${one.key}`] : [])),
+  )
   t.same(stored.toSorted(), [...answered].toSorted(), 'each reservation was answered, and each answer is stored')
   const found = new Map(rows.map(({ id, status, record }) => [id, record === null ? status : `${status} ${record}`]))
-  const settled = settles.filter((one) => one.status !== 'conflict')
+  const settled = settles.filter((one) => one.status === 'committed' || one.status === 'released')
   const wrong = settled.filter(
-    (one) => found.get(one.id) !== (one.kind === 'commit' ? `committed ${one.recordId}` : 'released'),
+    (one) =>
+      !deleted.has(one.id) &&
+      found.get(one.id) !== (one.status === 'committed' ? `committed ${one.recordId}` : 'released'),
   )
   t.same(wrong, [], 'each settlement stands as it was answered')
   const { rows: lines } = await pool.query<{ lines: string }>(
     'select count(*) as lines from copilot_internal.llm_cost_records',
   )
-  const committed = new Set(settled.flatMap((one) => (one.kind === 'commit' ? [one.id] : [])))
+  const committed = new Set(settled.flatMap((one) => (one.status === 'committed' ? [one.id] : [])))
   t.equal(Number(lines[0]!.lines), committed.size, 'one line of cost a commit')
 }
 
@@ -269,7 +372,8 @@ t.test('a history that cannot be is told from one that can', (t) => {
   const commit = (id: string, cost: number, sent: number, answered: number, recordId = 'r'): Settle => {
     return { kind: 'commit', id, cost, sent, answered, status: 'committed', recordId }
   }
-  const told = (reserves: Reserve[], settles: Settle[] = []) => impossibilities({ quotas, reserves, settles })
+  const told = (reserves: Reserve[], settles: Settle[] = [], deleted: string[] = []) =>
+    impossibilities({ quotas, reserves, settles, deleted: new Set(deleted) })
 
   t.same(told([grant('x', 6, 1, 2, 6), refusal(5, 1.5, 3, 6)], [commit('x', 1, 2.5, 4)]), [])
   t.match(told([grant('x', 6, 1, 2, 6), grant('y', 6, 3, 4, 12)]), [/^a held at least 12 of 10 at 4$/])
@@ -280,6 +384,11 @@ t.test('a history that cannot be is told from one that can', (t) => {
   t.match(told([refusal(10, 1, 2, 0)]), [/a had room, 0 of 10 used/])
   t.match(told([grant('x', 1, 1, 2, 1), grant('x', 1, 3, 4, 1)]), [/^x was granted twice$/])
   t.match(told([grant('x', 1, 1, 2, 1), { ...grant('y', 1, 3, 4, 2), key: 'key of x' }]), [/has two effects/])
+  const again: Reserve = { ...grant('y', 1, 6, 7, 2), key: 'key of x' }
+  t.same(told([grant('x', 1, 1, 2, 1), again], [commit('x', 1, 3, 4)], ['x']), [], 'a deleted key is free')
+  t.match(told([grant('x', 1, 1, 2, 1)], [], ['x']), [/was deleted and never settled/])
+  const gone: Settle = { kind: 'release', id: 'x', sent: 5, answered: 6, status: 'gone' }
+  t.match(told([grant('x', 1, 1, 2, 1)], [commit('x', 1, 3, 4), gone]), [/was gone and never deleted/])
   t.match(told([grant('x', 1, 1, 2, 1)], [commit('x', 1, 3, 4), commit('x', 1, 5, 6, 'other')]), [/booked twice/])
   t.match(told([], [commit('x', 1, 3, 4)]), [/settled and never granted/])
   t.end()

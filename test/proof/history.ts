@@ -24,11 +24,14 @@ export type Settle = Span & { id: string } & (
     | { kind: 'commit'; cost: number; status: 'committed'; recordId: string }
     | { kind: 'commit'; cost: number; status: 'conflict' }
     | { kind: 'release'; status: 'released' }
+    /** The service does not know the reservation any more. */
+    | { kind: 'commit' | 'release'; status: 'gone' }
   )
 
 export type Quota = { quotaId: number; scope: string; limit: number }
 
-export type History = { quotas: Quota[]; reserves: Reserve[]; settles: Settle[] }
+/** `deleted`: the reservations that were deleted meanwhile, and their keys with them. */
+export type History = { quotas: Quota[]; reserves: Reserve[]; settles: Settle[]; deleted: Set<string> }
 
 /** What happened to one reservation, as far as the answers tell. */
 type Hold = {
@@ -69,7 +72,7 @@ export function impossibilities(history: History): string[] {
   return found
 }
 
-function holdsOf({ reserves, settles }: History, found: string[]): Map<string, Hold> {
+function holdsOf({ reserves, settles, deleted }: History, found: string[]): Map<string, Hold> {
   const holds = new Map<string, Hold>()
   const ofKey = new Map<string, string>()
   const granted = new Set<string>()
@@ -80,7 +83,8 @@ function holdsOf({ reserves, settles }: History, found: string[]): Map<string, H
       if (granted.has(id)) found.push(`${id} was granted twice`)
       granted.add(id)
     }
-    if (key !== null) {
+    // A key is free again once its reservation is deleted.
+    if (key !== null && !deleted.has(id)) {
       if ((ofKey.get(key) ?? id) !== id) found.push(`the key ${key} has two effects, ${ofKey.get(key)} and ${id}`)
       ofKey.set(key, id)
     }
@@ -88,18 +92,21 @@ function holdsOf({ reserves, settles }: History, found: string[]): Map<string, H
     if (hold === undefined) {
       const never = { settleBegun: Infinity, settleKnown: Infinity, cost: 0 }
       holds.set(id, { scopes, amount, begun: one.sent, known: one.answered, ...never })
-    } else hold.known = Math.min(hold.known, one.answered)
-  }
-  // Any request with the key can have made the hold, also one whose own answer is a repeat's.
-  for (const { key, sent } of reserves) {
-    const hold = key === null ? undefined : holds.get(ofKey.get(key) ?? '')
-    if (hold !== undefined) hold.begun = Math.min(hold.begun, sent)
+    } else {
+      hold.known = Math.min(hold.known, one.answered)
+      // Any request that was answered with the hold can have made it, also one whose own answer is a repeat's.
+      hold.begun = Math.min(hold.begun, one.sent)
+    }
   }
   const records = new Map<string, string>()
   for (const one of settles) {
     const hold = holds.get(one.id)
     if (hold === undefined) {
       found.push(`${one.id} was settled and never granted`)
+      continue
+    }
+    if (one.status === 'gone') {
+      if (!deleted.has(one.id)) found.push(`${one.id} was gone and never deleted`)
       continue
     }
     hold.settleBegun = Math.min(hold.settleBegun, one.sent)
@@ -110,6 +117,9 @@ function holdsOf({ reserves, settles }: History, found: string[]): Map<string, H
     if ((records.get(one.id) ?? booked) !== booked) found.push(`${one.id} was booked twice, ${booked} and another`)
     records.set(one.id, booked)
     hold.cost = one.cost
+  }
+  for (const id of deleted) {
+    if (holds.get(id)?.settleKnown === Infinity) found.push(`${id} was deleted and never settled`)
   }
   return holds
 }
