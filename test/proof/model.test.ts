@@ -839,7 +839,7 @@ t.test('random calls of several clients answer, book and balance as the rules sa
     try {
       const sessions = Array.from({ length: CLIENTS }, () => openSession(owner, database.url))
       const state: State = { model: new Model(Date.parse(start)), holds: [] }
-      const real = { sessions, requests, estimates: new Estimates(sessions[0]!.db, database.url) }
+      const real = { sessions, requests, estimates: new Estimates(sessions[0]!.db) }
       const first = async (todo: Operation) => {
         await perform(sessions[0]!, todo, real)
         state.model.apply(todo)
