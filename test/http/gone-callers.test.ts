@@ -68,11 +68,7 @@ async function lockBalances(
   t: Test,
   tenantId: string,
 ): Promise<{ client: PoolClient; untilAwaited: () => Promise<void> }> {
-  await service.call('POST', '/v1/reservations/check', {
-    resource_type: 'llm',
-    tenant_id: tenantId,
-    estimated_cost_usd: 1,
-  })
+  await service.call('PUT', '/v1/quotas', { scope: 'tenant', tenant_id: tenantId, period: 'day', limit_usd: 50 })
   const client = await database.pool.connect()
   t.teardown(() => client.release())
   await client.query('begin')
