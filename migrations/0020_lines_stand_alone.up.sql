@@ -44,7 +44,11 @@ create table copilot_internal.line_facts_walk (
   is_done boolean not null default false
 );
 comment on table copilot_internal.line_facts_walk is 'How far line_facts has been filled: the last line that was looked at.';
-insert into copilot_internal.line_facts_walk (resource_type) values ('llm'), ('e2b');
+-- A database without lines has nothing to walk.
+insert into copilot_internal.line_facts_walk (resource_type, is_done)
+select 'llm'::copilot_internal.resource_type, not exists (select from copilot_internal.llm_cost_records)
+union all
+select 'e2b', not exists (select from copilot_internal.e2b_cost_records);
 
 alter type copilot_internal.settlement add attribute priced_model text;
 alter type copilot_internal.record_booking add attribute priced_model text;

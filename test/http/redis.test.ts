@@ -19,7 +19,7 @@ await until(async () => (await redisCheck(service)) === 'up')
 const MODEL = 'gpt-6.1-sol'
 const CALL = { provider: 'openai', input_tokens: 1_000, max_output_tokens: 1_000 }
 const statusKey = (...scope: [tenant: string, user: string]) => `purser:quota-status:${JSON.stringify(scope)}`
-const priceKey = (model: string) => `purser:price:model:${JSON.stringify(['openai', model])}`
+const priceKey = (model: string) => `purser:price:name:${JSON.stringify(['openai', model])}`
 
 function openClient(t: Test, url: string): Redis {
   const made = new Redis(url)
