@@ -144,7 +144,7 @@ export const GUARDS: Guard[] = [
   {
     name: 'unique key of a request',
     why: 'a repeat holds again',
-    file: 'migrations/0030_keys_of_tenants.up.sql',
+    file: 'migrations/0028_keys_of_tenants.up.sql',
     remove: 'create unique index if not exists reservations_idempotency_of_tenant',
     put: 'create index if not exists reservations_idempotency_of_tenant',
     tests: [BALANCES],
