@@ -32,7 +32,7 @@ const QUOTAS = [
 
 const PROVIDER = 'proof'
 /** What a million tokens of either model costs at least, and less than half of it more. */
-const MODELS = { 'm-1': 200_000, 'm-2': 1_000_000 }
+const MODELS = { 'm-1': 20_000, 'm-2': 100_000 }
 /** Another name, now of one and now of the other. */
 const NAME = 'x'
 /** A call takes half of what it holds at most: a price that rises meanwhile is no overrun. */
@@ -73,7 +73,7 @@ const modelOf = (amount: number) =>
 async function publish(pool: pg.Pool, random: Random): Promise<void> {
   const model = random.pick(Object.keys(MODELS) as (keyof typeof MODELS)[])
   // Even, so that half of the tokens cost whole units too.
-  const amount = MODELS[model] + 2 * random.whole(0, 49_000)
+  const amount = MODELS[model] + 2 * random.whole(0, MODELS[model] / 5)
   const card = {
     ...{ provider: PROVIDER, model, source: 'test', aliases: random.chance(0.5) ? [NAME] : [] },
     usd_per_mtok: { input: (amount / 1e6).toFixed(6), output: '0' },
@@ -146,10 +146,10 @@ class Client {
     const random = this.#random
     const tenant = random.pick(['a', 'a', 'b', 'c'])
     const user = tenant === 'a' ? random.pick(['u', 'v', 'w', null]) : null
-    const amount = random.chance(0.4)
+    const amount = random.chance(0.5)
       ? null
       : random.pick([10_000, 250_000, 1_000_000, 3_100_000]) + random.whole(0, 9_999)
-    const model = random.pick([...Object.keys(MODELS), NAME, NAME])
+    const model = random.pick([...Object.keys(MODELS), NAME, NAME, NAME, NAME])
     const asked =
       amount === null
         ? { llm: { provider: PROVIDER, model, input_tokens: 2 * TOKENS, max_output_tokens: 1 } }

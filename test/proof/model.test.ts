@@ -119,7 +119,7 @@ const rules = fc.record({
 })
 
 /** From when on a card counts; null: as long ago as prices go. */
-const dates = fc.constantFrom(null, -86_400_000, -60_000, 0, 60_000, 420_000, 3_600_000, 86_400_000)
+const dates = fc.constantFrom(null, -86_400_000, -60_000, 0, 60_000, 60_000, 420_000, 3_600_000, 86_400_000)
 
 const publishing = fc.record({
   publish: fc.record({
@@ -771,15 +771,17 @@ class Wait implements fc.AsyncCommand<State, Real> {
 
 const story = fc
   .record({
-    asks: fc.oneof(fc.record({ name, tokens }), fc.record({ tier: fc.constant(TIER), seconds })),
-    change: fc.oneof(publishing, resizing),
+    priced: fc.oneof(
+      fc.record({ asks: fc.record({ name, tokens }), change: publishing }),
+      fc.record({ asks: fc.record({ tier: fc.constant(TIER), seconds }), change: resizing }),
+    ),
     pause: fc.constantFrom(1, 7, 60).map((minutes) => new Wait(minutes * MINUTE)),
     usd: fc.option(amount, { freq: 3, nil: null }),
     what: said,
     forgets: fc.boolean(),
     again: said,
   })
-  .map(({ asks, change, pause: wait, usd: total, what, forgets, again }) => {
+  .map(({ priced: { asks, change }, pause: wait, usd: total, what, forgets, again }) => {
     const mine = { tenant: 'a' as const, user: null, amount: '1', unit: null, keyed: false, charge: false, free: false }
     const wishes: (Wish | Wait)[] = [
       { reserve: [{ n: 0, other: false }], looks: false },
@@ -805,7 +807,7 @@ const commands = fc.commands(
     jump.map((ms) => new Wait(ms)),
     story,
   ],
-  { maxCommands: 60, size: 'max' },
+  { maxCommands: 54, size: 'max' },
 )
 
 /** A re-rating is many transactions, and what others have locked is not deleted: neither is one moment. */
