@@ -206,6 +206,7 @@ const START = fc.constantFrom(
   '2028-02-28T23:45:00Z',
 )
 const MINUTE = 60_000
+const HOUR = 60 * MINUTE
 /** What sets clocks may put one back by so much. */
 const jump = fc.constantFrom(-1_000, -20_000)
 const pause = fc.constantFrom(1, 7, 31, 60, 300, 1_140, 1_440, 11_520).map((minutes) => minutes * MINUTE)
@@ -701,7 +702,7 @@ class Act implements fc.AsyncCommand<State, Real> {
   }
 }
 
-/** One hold whose price changes meanwhile: each step is compared as if it came alone. */
+/** Steps that would seldom meet by chance, all for one request: each is compared as if it came alone. */
 class Story implements fc.AsyncCommand<State, Real> {
   readonly #request: Request
   readonly #steps: (Act | Wait)[]
@@ -715,7 +716,7 @@ class Story implements fc.AsyncCommand<State, Real> {
   toString = () => `${JSON.stringify(this.#request)}: ${this.#steps.map(String).join('; ')}`
 
   async run(state: State, real: Real): Promise<void> {
-    for (const step of this.#steps) await step.run(state, { ...real, requests: [this.#request] })
+    for (const step of this.#steps) await step.run(state, { ...real, requests: Array<Request>(12).fill(this.#request) })
   }
 }
 
@@ -752,24 +753,31 @@ class Meet implements fc.AsyncCommand<State, Real> {
   }
 }
 
-/** Time passes for all. */
+/** Time passes for all; null: until an hour has three minutes left. */
 class Wait implements fc.AsyncCommand<State, Real> {
-  readonly #ms: number
+  readonly #ms: number | null
 
-  constructor(ms: number) {
+  constructor(ms: number | null) {
     this.#ms = ms
   }
 
   check = () => true
-  toString = () => (this.#ms < 0 ? `${-this.#ms / 1_000} s back` : `${this.#ms / MINUTE} minutes later`)
+  toString = () => {
+    if (this.#ms === null) return 'until three minutes before an hour'
+    return this.#ms < 0 ? `${-this.#ms / 1_000} s back` : `${this.#ms / MINUTE} minutes later`
+  }
 
   async run({ model }: State, { sessions }: Real): Promise<void> {
-    model.now += this.#ms
+    const untilEndMs = (57 * MINUTE - (model.now % HOUR) + HOUR) % HOUR
+    model.now += this.#ms ?? untilEndMs
     await Promise.all(sessions.map((session) => session.moveTo(new Date(model.now).toISOString())))
   }
 }
 
-const story = fc
+/** A request of a story, but for what it asks for. */
+const mine = { tenant: 'a' as const, user: null, amount: '1', unit: null, keyed: false, charge: false, free: false }
+/** A hold whose price changes before it is extended, committed and corrected. */
+const priceStory = fc
   .record({
     priced: fc.oneof(
       fc.record({ asks: fc.record({ name, tokens }), change: publishing }),
@@ -782,7 +790,6 @@ const story = fc
     again: said,
   })
   .map(({ priced: { asks, change }, pause: wait, usd: total, what, forgets, again }) => {
-    const mine = { tenant: 'a' as const, user: null, amount: '1', unit: null, keyed: false, charge: false, free: false }
     const wishes: (Wish | Wait)[] = [
       { reserve: [{ n: 0, other: false }], looks: false },
       change,
@@ -795,6 +802,25 @@ const story = fc
     const steps = wishes.map((step) => (step instanceof Wait ? step : new Act(0, step)))
     return new Story({ ...mine, ask: asks, ttlSeconds: 90_000 }, steps)
   })
+
+/** A record for the next hour, before a quota of hours is made, re-zoned or revived. */
+const aheadStory = fc
+  .record({ n: one, what: said, rules, removes: fc.boolean(), run: fc.boolean() })
+  .map(({ n, what, rules: ofQuota, removes, run }) => {
+    const asks: Request['ask'] = run ? { tier: TIER, seconds: 45 } : null
+    const quota = QUOTAS.findIndex(({ resource, period }) => period === 'hour' && resource === (run ? 'e2b' : 'llm'))
+    const removed = new Act(0, { remove: quota })
+    const steps = [
+      new Wait(null),
+      ...(removes ? [removed] : []),
+      new Act(0, { record: [{ n, other: false, said: what, agoMs: -240_000 }] }),
+      new Act(0, { set: { n: quota, rules: ofQuota, limitOnly: false } }),
+      new Wait(7 * MINUTE),
+      new Act(0, { reserve: [{ n, other: false }], looks: false }),
+    ]
+    return new Story({ ...mine, ask: asks, ttlSeconds: 600 }, steps)
+  })
+const story = fc.oneof({ weight: 3, arbitrary: priceStory }, { weight: 1, arbitrary: aheadStory })
 
 const client = fc.nat(CLIENTS - 1)
 const acts = fc.tuple(client, wish).map(([n, wished]) => new Act(n, wished))
