@@ -1,4 +1,3 @@
-alter type copilot_internal.reserve_item drop attribute priced_model;
 alter table copilot_internal.reservations drop column priced_model;
 
 -- One meaning a name is left: the one of now, or else the first that comes.

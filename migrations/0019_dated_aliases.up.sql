@@ -42,7 +42,6 @@ update copilot_internal.reservations r
   set priced_model = m.model
   from copilot_internal.model_pricing m
   where r.status = 'reserved' and r.resource_type = 'llm' and m.price_id = r.price_id;
-alter type copilot_internal.reserve_item add attribute priced_model text;
 
 -- Cached prices of the release before say nothing of the time in which a name meant a model.
 update copilot_internal.price_edition set edition = edition + 1;

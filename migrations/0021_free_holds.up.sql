@@ -1,12 +1,10 @@
 -- No quota refuses what a free price card prices, neither at first nor when its hold is extended.
 alter table copilot_internal.reservations add column is_free boolean not null default false;
 comment on column copilot_internal.reservations.is_free is 'Its price card is free: it takes no room, and no quota refuses it.';
-alter type copilot_internal.reserve_item add attribute is_free boolean;
 
 do $$
 begin
-  if not exists (select from pg_attribute where attrelid = 'copilot_internal.reservations'::regclass and attname = 'is_free')
-     or not exists (select from pg_attribute where attrelid = 'copilot_internal.reserve_item'::regclass and attname = 'is_free') then
-    raise exception 'migration 0021 did not make its column and attribute';
+  if not exists (select from pg_attribute where attrelid = 'copilot_internal.reservations'::regclass and attname = 'is_free') then
+    raise exception 'migration 0021 did not make its column';
   end if;
 end $$;

@@ -3,6 +3,8 @@
 --
 -- The distinct scopes of the batch are (p_types[s], p_tenants[s], p_users[s]), '' for none. Item i wants p_amounts[i] USD, in the
 -- scopes p_item_scopes[3i-2 .. 3i] (numbers from 1; 0 for none); p_items[i] is the rest of it.
+-- p_priced_models[i] is the model that item i's name means now, and p_free[i] whether its price card is free. They are no fields of
+-- reserve_item, so that an instance of an earlier release can still call this while the others are upgraded.
 -- p_enforcement: the service's; the weaker of it and the quota's applies. p_look_first: read the balances before anything is
 -- written, so that a refusal costs no write: worth its while where refusals are likely.
 -- Answers { now, crowded, ids, first, last, balances, outcomes }: crowded as is_crowded() tells; balances as change_balances() answers them; those of scope s are
@@ -18,7 +20,8 @@
 create or replace function copilot_internal.reserve_spend(
   p_types copilot_internal.resource_type[], p_tenants text[], p_users text[],
   p_amounts numeric[], p_item_scopes integer[], p_items copilot_internal.reserve_item[],
-  p_enforcement text default 'enforce', p_look_first boolean default true
+  p_enforcement text default 'enforce', p_look_first boolean default true,
+  p_priced_models text[] default null, p_free boolean[] default null
 )
 returns json
 language plpgsql volatile security definer
@@ -97,7 +100,7 @@ begin
       -- Refused here is what would not fit alone. What fits alone but not with others waits for the locks: nobody knows yet
       -- which of them are granted, and what is refused in the end must not have taken another's room.
       select d.o_amounts, d.o_granted_units, d.o_notes into v_granted, v_units, v_notes
-        from copilot_internal.decide_items(p_items, v_wanted, p_item_scopes, v_periods.first, v_periods.last,
+        from copilot_internal.decide_items(p_items, v_wanted, p_free, p_item_scopes, v_periods.first, v_periods.last,
           v_balances.limits, v_balances.spent, v_balances.reserved, v_balances.modes, p_in_order => false) d;
     end if;
   end if;
@@ -110,14 +113,14 @@ begin
       created_at, granted_at, expires_at, quota_period_ids, periods_end_at, is_free)
     select i.reservation_id, i.resource_type, i.tenant_id, i.user_id, i.conversation_id, i.path_id, coalesce(i.labels, '{}'),
            i.principal, i.idempotency_key, i.request_hash,
-           i.provider, i.model, i.service_tier, i.region, i.tier, i.vcpu, i.memory_mib, i.estimate, i.price_id, i.priced_model, v_granted[i.ordinality],
+           i.provider, i.model, i.service_tier, i.region, i.tier, i.vcpu, i.memory_mib, i.estimate, i.price_id, p_priced_models[i.ordinality], v_granted[i.ordinality],
            case when v_units[i.ordinality] is not null then jsonb_build_object(i.caps_name, v_units[i.ordinality]) end,
            i.on_expiry, v_now, v_now, v_now + make_interval(secs => case when i.ttl_beyond_units is null or v_units[i.ordinality] is null then i.ttl_seconds
              else i.ttl_beyond_units + v_units[i.ordinality] end),
            v_periods.ids[v_periods.first[s.a]:v_periods.last[s.a]]
              || v_periods.ids[v_periods.first[s.b]:v_periods.last[s.b]]
              || v_periods.ids[v_periods.first[s.c]:v_periods.last[s.c]],
-           least(v_periods.until[s.a], v_periods.until[s.b], v_periods.until[s.c]), coalesce(i.is_free, false)
+           least(v_periods.until[s.a], v_periods.until[s.b], v_periods.until[s.c]), coalesce(p_free[i.ordinality], false)
     from unnest(p_items) with ordinality i
     cross join lateral (
       select p_item_scopes[3 * i.ordinality - 2] as a, p_item_scopes[3 * i.ordinality - 1] as b, p_item_scopes[3 * i.ordinality] as c) s
@@ -142,7 +145,7 @@ begin
     select * into v_balances from copilot_internal.read_balances(v_periods.ids, v_now, v_service);
     select * into v_again from copilot_internal.decide_items(
       p_items, array(select case when g.granted is not null then v_wanted[g.n] end from unnest(v_granted) with ordinality g(granted, n) order by g.n),
-      p_item_scopes, v_periods.first, v_periods.last, v_balances.limits, v_balances.spent,
+      p_free, p_item_scopes, v_periods.first, v_periods.last, v_balances.limits, v_balances.spent,
       array(select b.reserved - b.delta from unnest(v_balances.reserved, v_deltas) with ordinality b(reserved, delta, n) order by b.n),
       v_balances.modes, p_in_order => true);
     perform copilot_internal.amend_reservations(p_items, v_granted, v_again.o_amounts, v_again.o_granted_units, v_now);
@@ -183,4 +186,4 @@ begin
     'now', v_now, 'crowded', v_crowded, 'ids', v_periods.ids, 'first', v_periods.first, 'last', v_periods.last, 'balances', v_change.balances,
     'outcomes', v_outcomes);
 end $$;
-comment on function copilot_internal.reserve_spend(copilot_internal.resource_type[], text[], text[], numeric[], integer[], copilot_internal.reserve_item[], text, boolean) is 'Holds amounts in every quota that applies, all or none per item; answers per item.';
+comment on function copilot_internal.reserve_spend(copilot_internal.resource_type[], text[], text[], numeric[], integer[], copilot_internal.reserve_item[], text, boolean, text[], boolean[]) is 'Holds amounts in every quota that applies, all or none per item; answers per item.';

@@ -5,7 +5,7 @@ import { compositeArrayText } from './composite.ts'
 import type { Db } from './connection.ts'
 import type { StoredReservation } from './reservation.ts'
 
-/** One item for reserve_spend(), in the names of the SQL type reserve_item; amounts as decimal text. */
+/** One item for reserve_spend(), in the names of the SQL type reserve_item and its other arguments; amounts as decimal text. */
 export type ReserveItem = {
   reservation_id: string
   resource_type: 'llm' | 'e2b'
@@ -67,8 +67,6 @@ const ITEM_COLUMNS = [
   'on_expiry',
   'ttl_seconds',
   'ttl_beyond_units',
-  'priced_model',
-  'is_free',
 ] as const satisfies (keyof ReserveItem)[]
 
 /** A balance at the moment of a decision about one item: its place among the batch's balances, spent and reserved then. */
@@ -106,7 +104,8 @@ export async function reserveSpend(
   const scopes = scopesOf(items)
   const { rows } = await sql<{ answer: Answer }>`select copilot_internal.reserve_spend(
     ${scopeArguments(scopes)}, ${items.map((item) => item.amount_usd)}::numeric[],
-    ${scopes.ofItems.flat()}::integer[], ${compositeArrayText(items, ITEM_COLUMNS)}::copilot_internal.reserve_item[], ${enforcement}, ${lookFirst}) as answer`.execute(
+    ${scopes.ofItems.flat()}::integer[], ${compositeArrayText(items, ITEM_COLUMNS)}::copilot_internal.reserve_item[], ${enforcement}, ${lookFirst},
+    ${items.map((item) => item.priced_model ?? null)}::text[], ${items.map((item) => item.is_free)}::boolean[]) as answer`.execute(
     db,
   )
   const { answer } = rows[0]!

@@ -243,7 +243,7 @@ export const GUARDS: Guard[] = [
   {
     name: 'free hold extended',
     why: 'a hold that costs nothing is refused a longer time in a period above its limit',
-    ...inFunction('reserve_spend', ', coalesce(i.is_free, false)\n', ', false\n'),
+    ...inFunction('reserve_spend', ', coalesce(p_free[i.ordinality], false)\n', ', false\n'),
     tests: [FREE_PRICES],
   },
   {
