@@ -337,7 +337,9 @@ async function operationOf(wished: Wish, state: State, { requests, estimates }: 
       const resource: Resource = run === null ? 'llm' : 'e2b'
       const measure = measureOf(what, { resource, about: { name: null, pricedModel: null, tier: TIER } })
       const tier = run?.tier ?? null
-      return { ...about, resource, tier, measure, key: `record ${n}`, hash: `${n} ${other}` }
+      // A story has requests of its own.
+      const key = `record ${n} of ${resource} for ${tenant}/${user}`
+      return { ...about, resource, tier, measure, key, hash: `${n} ${other}` }
     })
     return { kind: 'record', items }
   }
