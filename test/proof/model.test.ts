@@ -835,7 +835,7 @@ const commands = fc.commands(
     jump.map((ms) => new Wait(ms)),
     story,
   ],
-  { maxCommands: 54, size: 'max' },
+  { maxCommands: 50, size: 'max' },
 )
 
 /** A re-rating is many transactions, and what others have locked is not deleted: neither is one moment. */
