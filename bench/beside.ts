@@ -39,6 +39,7 @@ const { values } = parseArgs({
 const LOADS = {
   spread: { load: 'reserve', tenants: TENANTS, usersPerTenant: USERS_PER_TENANT },
   hot: { load: 'reserve', tenants: 1, usersPerTenant: 1 },
+  pairs: { load: 'pairs', tenants: TENANTS, usersPerTenant: USERS_PER_TENANT },
 } as const
 type LoadName = keyof typeof LOADS
 
