@@ -741,15 +741,24 @@ class Meet implements fc.AsyncCommand<State, Real> {
     const swept = todos.some(({ kind }) => kind === 'expire')
     if (swept) await perform(real.sessions[0]!, { kind: 'expire' }, real)
     const balances = await balancesIn(real.sessions[0]!)
-    for (const order of orders([...todos.keys()])) {
-      const model = state.model.clone()
-      const expected = new Map(order.map((n) => [n, model.apply(todos[n]!)]))
-      if (swept) model.apply({ kind: 'expire' })
-      // So how many a sweep settled is not said.
-      const fits = order.every((n) => todos[n]!.kind === 'expire' || agree(answers[n], expected.get(n)))
-      if (!fits || JSON.stringify(balances) !== JSON.stringify(model.balances())) continue
-      state.model = model
-      return nameLines(real.sessions[0]!, state.model)
+    // An extension makes the running periods before it locks the hold, which may be settled by then: a refusal may make periods.
+    const moving = todos.some(({ kind }) => kind === 'extend') ? state.model.moving() : []
+    for (const found of moving.length === 0 ? [[]] : [[], moving]) {
+      for (const order of orders([...todos.keys()])) {
+        const model = state.model.clone()
+        const expected = new Map(
+          order.map((n) => {
+            const todo = todos[n]!
+            return [n, model.apply(todo.kind === 'extend' ? { ...todo, found } : todo)]
+          }),
+        )
+        if (swept) model.apply({ kind: 'expire' })
+        // So how many a sweep settled is not said.
+        const fits = order.every((n) => todos[n]!.kind === 'expire' || agree(answers[n], expected.get(n)))
+        if (!fits || JSON.stringify(balances) !== JSON.stringify(model.balances())) continue
+        state.model = model
+        return nameLines(real.sessions[0]!, state.model)
+      }
     }
     throw new Error(`${this.toString()} answered ${JSON.stringify(answers)} as in no order; ${balances.join('\n')}`)
   }

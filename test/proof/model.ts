@@ -21,7 +21,8 @@ export type Operation =
   | { kind: 'reserve'; items: ReserveWish[]; looks: boolean }
   | { kind: 'commit'; items: CommitWish[] }
   | { kind: 'release'; ids: string[] }
-  | { kind: 'extend'; items: ExtendWish[] }
+  /** `found`: holds that are settled now, but were still to be moved when the running periods were made for them. */
+  | { kind: 'extend'; items: ExtendWish[]; found?: string[] }
   | { kind: 'expire' }
   | { kind: 'record'; items: RecordWish[] }
   | ({ kind: 'correct' } & CorrectWish)
@@ -164,7 +165,7 @@ export class Model {
       case 'release':
         return one.ids.map((id) => this.#release(id))
       case 'extend':
-        return one.items.map((item) => this.#extend(item))
+        return one.items.map((item) => this.#extend(item, one.found ?? []))
       case 'expire':
         return { settled: this.#expire() }
       case 'record':
@@ -208,6 +209,16 @@ export class Model {
     this.lines.delete(unnamed)
     this.lines.set(recordId, line)
     for (const one of this.lines.values()) if (one.successorId === unnamed) one.successorId = recordId
+  }
+
+  /** The open holds that an extension would move to the running periods. */
+  moving(): string[] {
+    return [...this.holds.values()]
+      .filter(
+        ({ status, expiresAt, periodsEndAt }) =>
+          status === 'reserved' && periodsEndAt <= this.now && this.now < expiresAt,
+      )
+      .map(({ id }) => id)
   }
 
   hasUnnamed(): boolean {
@@ -422,10 +433,13 @@ export class Model {
   }
 
   /** Rule 3. */
-  #extend({ id, total, ttlSeconds }: ExtendWish): unknown {
+  #extend({ id, total, ttlSeconds }: ExtendWish, found: string[]): unknown {
     const one = this.holds.get(id)
     if (one === undefined) return { unknown: true }
-    if (one.status !== 'reserved' || one.expiresAt <= this.now) return { closed: true }
+    if (one.status !== 'reserved' || one.expiresAt <= this.now) {
+      if (found.includes(id)) this.#running(one)
+      return { closed: true }
+    }
     const more = total !== null && new Big(total.asked).gt(one.asked) ? total : null
     const amount = more !== null && one.amount.lt(more.amount) ? new Big(more.amount) : one.amount
     const free = one.free && amount.eq(0)
