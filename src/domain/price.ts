@@ -160,8 +160,8 @@ export function namedModifiers(
 
 /** Whether a card has no rate and no fee but 0, so that no usage of it costs anything. */
 export function isFreeCard({ usdPerMtok, usdPerUnit, longContext }: ModelPrice): boolean {
-  const rates = [usdPerMtok, usdPerUnit, longContext?.usdPerMtok ?? {}].flatMap((some) => Object.values(some))
-  return rates.every((rate) => decimal(rate).eq(0))
+  const areFree = (rates: object) => Object.values(rates).every((rate: string) => decimal(rate).eq(0))
+  return areFree(usdPerMtok) && areFree(usdPerUnit) && areFree(longContext?.usdPerMtok ?? {})
 }
 
 /** Fees by the piece; no modifier touches them. */

@@ -14,7 +14,10 @@ export type PriceDeps = { db: Db; prices: PriceCache; clock: DatabaseClock }
 const NEAR_MAX = 5
 export const DEFAULT_REGION = 'us-east-1'
 
+/** A text is compared to the microsecond. A Date, which each reservation asks for, has whole milliseconds: that is cheaper. */
 function isWithin(at: Date | string, from: string, until: string | null): boolean {
+  if (at instanceof Date)
+    return Date.parse(from) <= at.getTime() && (until === null || at.getTime() < Date.parse(until))
   const moment = epochMicros(at)
   return epochMicros(from) <= moment && (until === null || moment < epochMicros(until))
 }
