@@ -13,7 +13,7 @@ const OLD_MS = 5_000
  */
 export class DatabaseClock {
   readonly #read: () => Promise<Date>
-  readonly #ids = new V7Generator()
+  readonly #ids = new V7Generator({ nextUint32: randomNumbers() })
   #seen = { nowMs: 0, monotonicMs: 0 }
   #askedAt = { monotonicMs: 0, wallMs: 0 }
   #reading: Promise<void> | null = null
@@ -72,6 +72,19 @@ export class DatabaseClock {
       this.#askedAt = { monotonicMs: performance.now(), wallMs: Date.now() }
       throw toProblem(error)
     }
+  }
+}
+
+/** Random numbers below 2^32 from the system, fetched a thousand at a time: a call for each id costs more than the rest of it. */
+function randomNumbers(): () => number {
+  const numbers = new Uint32Array(1_024)
+  let used = numbers.length
+  return () => {
+    if (used === numbers.length) {
+      crypto.getRandomValues(numbers)
+      used = 0
+    }
+    return numbers[used++]!
   }
 }
 
