@@ -6,7 +6,8 @@
 -- p_model: null for the line's own. p_tenant_id: where the principal is bound to a tenant. p_silent: the service counts only.
 -- The change counts in the periods of the corrected line, and in rows that were opened since and contain its booked_at.
 -- Answers { "lines": [the reversal, the successor] } as cost_record_json() has them | { "unknown": true } | { "unpriced": true }
---   | { "undated": true }: a line of before 0020 whose reservation is gone says no more when it was priced; its cost is needed
+--   | { "undated": true }: nothing says when the line was priced. It is older than migration 0020 and its reservation was deleted, so
+--     only a correction by its cost can be booked.
 --   | { "successor": the id of the line that stands instead, null where the line is itself a reversal }: a conflict.
 -- Sent again with the same p_reversal_id it answers the same.
 --
@@ -86,7 +87,7 @@ begin
     return json_build_object('undated', true);
   end if;
   if (coalesce(p_provider, v_llm.provider), coalesce(p_model, v_llm.model)) is distinct from (v_llm.provider, v_llm.model) then
-    -- Another model answered: what priced the line says nothing of it.
+    -- Another model answered, so the card that priced the line does not apply.
     v_llm.provider := coalesce(p_provider, v_llm.provider);
     v_llm.model := coalesce(p_model, v_llm.model);
     v_llm.priced_model := null;

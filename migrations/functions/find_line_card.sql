@@ -1,5 +1,5 @@
 -- find_line_card: the rate card that prices a line of cost at its moment: of the model that priced it (p_priced_model, or in lines
--- of before 0020 the one of p_price_id). A line that no card has priced yet is priced by what its name means then.
+-- older than migration 0020 the model of p_price_id). A line that no card has priced yet is priced by what its name meant then.
 create or replace function copilot_internal.find_line_card(
   p_provider text, p_name text, p_priced_model text, p_price_id bigint, p_at timestamptz
 )

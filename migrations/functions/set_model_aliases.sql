@@ -61,7 +61,7 @@ begin
     select a.* into v_first from copilot_internal.model_aliases a
       where a.provider = v_new.provider and a.alias = v_new.alias order by a.effective_date limit 1;
     if v_new.effective_date < v_first.effective_date and v_first.model = v_new.model then
-      -- The name had no meaning before, so a card that goes further back may take it along.
+      -- The name had no meaning before that date, so giving it one changes no price.
       update copilot_internal.model_aliases a set effective_date = v_new.effective_date
         where a.provider = v_first.provider and a.alias = v_first.alias and a.effective_date = v_first.effective_date;
       v_changed := v_changed + 1;
