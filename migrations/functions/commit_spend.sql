@@ -36,7 +36,8 @@ begin
   if current_setting('transaction_isolation') <> 'read committed' then
     raise exception 'commit_spend() runs in READ COMMITTED only' using errcode = 'invalid_transaction_state';
   end if;
-  if json_array_length(p_items) not between 1 and 500 then
+  v_items := array(select i from json_populate_recordset(null::copilot_internal.commit_item, p_items) i);
+  if cardinality(v_items) not between 1 and 500 then
     raise exception 'a batch has 1 to 500 items' using errcode = 'program_limit_exceeded';
   end if;
   perform pg_advisory_xact_lock_shared(copilot_internal.quota_lock());
@@ -44,7 +45,6 @@ begin
   v_now := copilot_internal.clock_now();
   perform copilot_internal.ensure_cost_partitions(v_now);
 
-  v_items := array(select i from json_populate_recordset(null::copilot_internal.commit_item, p_items) i);
   v_ids := array(select distinct i.reservation_id from unnest(v_items) i order by i.reservation_id);
   -- Lock (1). Not filtered by status: a row whose status changed while we waited would vanish.
   -- Here and below, a lateral look-up stays one by index: a plain join could be planned, while the table is empty, as a scan of it.
@@ -60,10 +60,10 @@ begin
   v_done := array(
     select distinct on (r.reservation_id) row(
       i.n, i.item, r.reservation_id,
-      coalesce(i.cost_usd, llm.total_cost_usd, e2b.total_cost_usd, r.reserved_usd),
-      llm.input_cost_usd, llm.output_cost_usd,
+      coalesce(i.cost_usd, (llm.cost).total_cost_usd, e2b.total_cost_usd, r.reserved_usd),
+      (llm.cost).input_cost_usd, (llm.cost).output_cost_usd,
       case i.measure when 'tokens' then (card.price).price_id when 'seconds' then e2b.price_id end,
-      coalesce(i.cost_usd, llm.total_cost_usd, e2b.total_cost_usd) is null,
+      coalesce(i.cost_usd, (llm.cost).total_cost_usd, e2b.total_cost_usd) is null,
       l.late,
       case when r.status = 'reserved' then r.reserved_usd else 0 end,
       case when r.cost_record_id is not null then r.cost_usd end,
@@ -82,14 +82,17 @@ begin
       select coalesce(i.provider, r.provider) as provider, coalesce(i.model, r.model) as model,
              case when coalesce(i.provider, r.provider) = r.provider and coalesce(i.model, r.model) = r.model then r.priced_model end as priced_model
     ) named
+    -- Called in the select list: in the from list each call would make a table of its one row.
     left join lateral (
-      select f as price from copilot_internal.find_model_card(named.provider,
-        coalesce(named.priced_model, copilot_internal.resolve_model(named.provider, named.model, r.created_at)), r.created_at) f
+      select copilot_internal.find_model_card(named.provider,
+        coalesce(named.priced_model, copilot_internal.resolve_model(named.provider, named.model, r.created_at)), r.created_at) as price
       where i.measure = 'tokens'
+      offset 0
     ) card on true
     left join lateral (
-      select * from copilot_internal.price_llm_usage(card.price, i.usage, r.service_tier, r.region)
+      select copilot_internal.price_llm_usage(card.price, i.usage, r.service_tier, r.region) as cost
       where i.measure = 'tokens'
+      offset 0
     ) llm on true
     left join lateral (
       select * from copilot_internal.price_e2b_usage(r.tier, r.region, r.vcpu, r.memory_mib, r.created_at, i.seconds)

@@ -1,16 +1,16 @@
 -- reservation_json: a reservation as the service reads it, amounts as text so that no client floats them.
+-- Without a search_path of its own, so that it becomes a part of the caller's expression, as same_request() does.
 create or replace function copilot_internal.reservation_json(r copilot_internal.reservations)
 returns json
 language sql stable
-set search_path = pg_catalog, pg_temp
 as $$
-  select json_build_object(
+  select pg_catalog.json_build_object(
     'reservation_id', r.reservation_id, 'status', r.status, 'resource_type', r.resource_type,
     'tenant_id', r.tenant_id, 'user_id', r.user_id, 'conversation_id', r.conversation_id, 'path_id', r.path_id, 'labels', r.labels,
     'provider', r.provider, 'model', r.model, 'priced_model', r.priced_model, 'service_tier', r.service_tier, 'region', r.region,
-    'tier', r.tier, 'vcpu', r.vcpu::text, 'memory_mib', r.memory_mib, 'estimate', r.estimate,
-    'reserved_usd', r.reserved_usd::text, 'price_id', r.price_id, 'caps', r.caps, 'on_expiry', r.on_expiry,
+    'tier', r.tier, 'vcpu', r.vcpu::pg_catalog.text, 'memory_mib', r.memory_mib, 'estimate', r.estimate,
+    'reserved_usd', r.reserved_usd::pg_catalog.text, 'price_id', r.price_id, 'caps', r.caps, 'on_expiry', r.on_expiry,
     'created_at', r.created_at, 'expires_at', r.expires_at, 'settled_at', r.settled_at, 'release_reason', r.release_reason,
-    'cost_usd', r.cost_usd::text, 'cost_record_id', r.cost_record_id, 'released_usd', r.released_usd::text, 'late', r.late, 'estimated', r.estimated, 'commit_price_id', r.commit_price_id)
+    'cost_usd', r.cost_usd::pg_catalog.text, 'cost_record_id', r.cost_record_id, 'released_usd', r.released_usd::pg_catalog.text, 'late', r.late, 'estimated', r.estimated, 'commit_price_id', r.commit_price_id)
 $$;
 comment on function copilot_internal.reservation_json(copilot_internal.reservations) is 'A reservation as JSON, amounts as text.';

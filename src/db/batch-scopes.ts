@@ -1,5 +1,6 @@
 import { sql, type RawBuilder } from 'kysely'
 import type { Balance } from './balances.ts'
+import { arrayText } from './composite.ts'
 
 /** A scope of a batch: resource type, tenant, user; '' for none. */
 type ScopeKey = [resourceType: 'llm' | 'e2b', tenantId: string, userId: string]
@@ -31,8 +32,8 @@ export function scopesOf(items: Owned[]): BatchScopes {
 
 /** Scopes as the first three arguments of a function that decides: p_types, p_tenants, p_users. */
 export function scopeArguments({ scopes }: BatchScopes): RawBuilder<unknown> {
-  return sql`${scopes.map(([type]) => type)}::copilot_internal.resource_type[],
-    ${scopes.map(([, tenant]) => tenant)}::text[], ${scopes.map(([, , user]) => user)}::text[]`
+  return sql`${arrayText(scopes.map(([type]) => type))}::copilot_internal.resource_type[],
+    ${arrayText(scopes.map(([, tenant]) => tenant))}::text[], ${arrayText(scopes.map(([, , user]) => user))}::text[]`
 }
 
 /** Where the balances of each scope stand among all of an answer, from 1. */

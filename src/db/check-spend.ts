@@ -1,6 +1,7 @@
 import { sql } from 'kysely'
 import { listBalances, type Balance, type BalanceColumns } from './balances.ts'
 import { balancesOfItems, scopeArguments, scopesOf, type Places } from './batch-scopes.ts'
+import { arrayText } from './composite.ts'
 import type { Db } from './connection.ts'
 import type { Granted, Refusal, ReserveItem } from './reserve-spend.ts'
 
@@ -27,9 +28,9 @@ type Answer = Places & {
 export async function checkSpend(db: Db, items: ReserveItem[], enforcement: string): Promise<Check[]> {
   const scopes = scopesOf(items)
   const { rows } = await sql<{ answer: Answer }>`select copilot_internal.check_spend(
-    ${scopeArguments(scopes)}, ${items.map((item) => item.amount_usd)}::numeric[], ${scopes.ofItems.flat()}::integer[],
-    ${items.map((item) => item.fixed_usd)}::numeric[], ${items.map((item) => item.per_unit_usd)}::numeric[],
-    ${items.map((item) => item.is_free)}::boolean[], ${enforcement}) as answer`.execute(db)
+    ${scopeArguments(scopes)}, ${arrayText(items.map((item) => item.amount_usd))}::numeric[], ${arrayText(scopes.ofItems.flat())}::integer[],
+    ${arrayText(items.map((item) => item.fixed_usd))}::numeric[], ${arrayText(items.map((item) => item.per_unit_usd))}::numeric[],
+    ${arrayText(items.map((item) => item.is_free))}::boolean[], ${enforcement}) as answer`.execute(db)
   const { answer } = rows[0]!
   const now = new Date(answer.now)
   const all = listBalances(answer.balances)

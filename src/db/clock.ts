@@ -38,9 +38,10 @@ export class DatabaseClock {
    * The time to price by: asks Postgres first where the last observation is old. Where Postgres does not answer, what is
    * known goes on: nothing can be reserved by it meanwhile.
    */
-  async current(): Promise<Date> {
-    if (this.#isOld()) await this.refresh().catch(() => {})
-    return this.now()
+  current(): Date | Promise<Date> {
+    if (!this.#isOld()) return this.now()
+    const known = () => this.now()
+    return this.refresh().then(known, known)
   }
 
   /** Asks Postgres for the time; requests at once share one answer. @throws unavailable */

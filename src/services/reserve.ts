@@ -134,7 +134,7 @@ export function itemOf(
   }
   // With the tenant, also where the body leaves it to the principal.
   const words = { ...body, tenant_id: tenantId }
-  return { ...item, request_hash: requestHash(understood(body, item), words) }
+  return Object.assign(item, { request_hash: requestHash(understood(body, item), words) })
 }
 
 /** What a request for a reservation says, in one spelling: see requestHash(). */

@@ -134,7 +134,7 @@ export function spending(tenantId: string, costUsd: string, changes: Partial<Rec
 }
 
 /** The hash of a request that says one thing in some words. */
-export const hashOfSaid = (said: string, words: string) => `\\x02${hashOf(said).slice(2)}${hashOf(words).slice(2)}`
+export const hashOfSaid = (said: string, words: string) => `\\x02${hashOf(said).slice(2, 34)}${hashOf(words).slice(2)}`
 
 /** As a request's hash: equal for equal texts. */
 export function hashOf(text: string): string {

@@ -170,7 +170,7 @@ export const GUARDS: Guard[] = [
     why: 'a retry that is spelled otherwise is refused, and its caller takes a new key',
     ...inFunction(
       'same_request',
-      'pg_catalog.byteaeq(pg_catalog.substr(p_stored, 1, 33), pg_catalog.substr(p_sent, 1, 33))\n    or ',
+      'pg_catalog.byteaeq(pg_catalog.substr(p_stored, 1, 17), pg_catalog.substr(p_sent, 1, 17))\n    or ',
     ),
     tests: [SAME_REQUESTS],
   },
@@ -180,7 +180,7 @@ export const GUARDS: Guard[] = [
     ...inFunction(
       'same_request',
       'substr(p_stored, pg_catalog.int4mi(pg_catalog.octet_length(p_stored), 31))',
-      'substr(p_stored, 34)',
+      'substr(p_stored, 18)',
     ),
     tests: [SAME_REQUESTS],
   },
