@@ -60,10 +60,10 @@ begin
   v_done := array(
     select distinct on (r.reservation_id) row(
       i.n, i.item, r.reservation_id,
-      coalesce(i.cost_usd, (llm.cost).total_cost_usd, e2b.total_cost_usd, r.reserved_usd),
+      coalesce(i.cost_usd, (llm.cost).total_cost_usd, (e2b.cost).total_cost_usd, r.reserved_usd),
       (llm.cost).input_cost_usd, (llm.cost).output_cost_usd,
-      case i.measure when 'tokens' then (card.price).price_id when 'seconds' then e2b.price_id end,
-      coalesce(i.cost_usd, (llm.cost).total_cost_usd, e2b.total_cost_usd) is null,
+      case i.measure when 'tokens' then (card.price).price_id when 'seconds' then (e2b.cost).price_id end,
+      coalesce(i.cost_usd, (llm.cost).total_cost_usd, (e2b.cost).total_cost_usd) is null,
       l.late,
       case when r.status = 'reserved' then r.reserved_usd else 0 end,
       case when r.cost_record_id is not null then r.cost_usd end,
@@ -82,7 +82,7 @@ begin
       select coalesce(i.provider, r.provider) as provider, coalesce(i.model, r.model) as model,
              case when coalesce(i.provider, r.provider) = r.provider and coalesce(i.model, r.model) = r.model then r.priced_model end as priced_model
     ) named
-    -- Called in the select list: in the from list each call would make a table of its one row.
+    -- Called in the select list: in the from list each call makes a table of its one row, also where the measure is another.
     left join lateral (
       select copilot_internal.find_model_card(named.provider,
         coalesce(named.priced_model, copilot_internal.resolve_model(named.provider, named.model, r.created_at)), r.created_at) as price
@@ -95,8 +95,9 @@ begin
       offset 0
     ) llm on true
     left join lateral (
-      select * from copilot_internal.price_e2b_usage(r.tier, r.region, r.vcpu, r.memory_mib, r.created_at, i.seconds)
+      select copilot_internal.price_e2b_usage(r.tier, r.region, r.vcpu, r.memory_mib, r.created_at, i.seconds) as cost
       where i.measure = 'seconds'
+      offset 0
     ) e2b on true
     where r.status <> 'committed' and r.reservation_id = any (v_ids) and (i.tenant_id is null or r.tenant_id = i.tenant_id)
       and (i.measure = 'cost' or i.measure = case r.resource_type when 'llm' then 'tokens' else 'seconds' end)

@@ -92,8 +92,8 @@ begin
     select row(
       i.n, i.item, i.at,
       i.at >= v_oldest,
-      coalesce(i.cost_usd, llm.total_cost_usd, e2b.total_cost_usd), llm.input_cost_usd, llm.output_cost_usd,
-      case i.measure when 'tokens' then (card.price).price_id when 'seconds' then e2b.price_id end,
+      coalesce(i.cost_usd, (llm.cost).total_cost_usd, (e2b.cost).total_cost_usd), (llm.cost).input_cost_usd, (llm.cost).output_cost_usd,
+      case i.measure when 'tokens' then (card.price).price_id when 'seconds' then (e2b.cost).price_id end,
       case when i.at >= v_oldest
         then copilot_internal.record_period_ids(i.resource_type, i.tenant_id, i.user_id, i.at) else '{}' end,
       (card.price).model
@@ -102,14 +102,15 @@ begin
       select u.n, u.item, (u.item).*, coalesce((u.item).occurred_at, v_now) as at
       from (select g.n, p_items[g.n] as item from generate_subscripts(p_items, 1) g(n)) u
     ) i
+    -- In the select list, as in commit_spend().
     left join lateral (
-      select f as price from copilot_internal.find_model_price(i.provider, i.model, i.at) f where i.measure = 'tokens'
+      select copilot_internal.find_model_price(i.provider, i.model, i.at) as price where i.measure = 'tokens' offset 0
     ) card on true
     left join lateral (
-      select * from copilot_internal.price_llm_usage(card.price, i.usage, i.service_tier, i.region) where i.measure = 'tokens'
+      select copilot_internal.price_llm_usage(card.price, i.usage, i.service_tier, i.region) as cost where i.measure = 'tokens' offset 0
     ) llm on true
     left join lateral (
-      select * from copilot_internal.price_e2b_usage(i.tier, i.region, i.vcpu, i.memory_mib, i.at, i.seconds) where i.measure = 'seconds'
+      select copilot_internal.price_e2b_usage(i.tier, i.region, i.vcpu, i.memory_mib, i.at, i.seconds) as cost where i.measure = 'seconds' offset 0
     ) e2b on true
     where i.cost_record_id = any (v_inserted)
     order by i.n);

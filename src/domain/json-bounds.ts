@@ -6,11 +6,13 @@ const NUMBER_CHARACTERS_MAX = 100
 /** Each number of LONG_NUMBER_CHARACTERS or more is read a second time, digit by digit (see parseJson). */
 const LONG_NUMBERS_MAX = 5_000
 export const LONG_NUMBER_CHARACTERS = 16
-/** A text this short cannot hold enough to cost anything, so nothing is counted in it. */
 const SMALL_CHARACTERS_MAX = 2_000
 
 const [QUOTE, BACKSLASH, COMMA, MINUS, PLUS, DOT, ZERO, NINE] = [0x22, 0x5c, 0x2c, 0x2d, 0x2b, 0x2e, 0x30, 0x39]
 const [OPEN_LIST, CLOSE_LIST, OPEN_OBJECT, CLOSE_OBJECT, UPPER_E, LOWER_E] = [0x5b, 0x5d, 0x7b, 0x7d, 0x45, 0x65]
+
+/** A text this short cannot hold enough to cost anything, so nothing need be counted in it. */
+export const isSmall = (text: string) => text.length <= SMALL_CHARACTERS_MAX
 
 /**
  * What a JSON text has too much of; null where it keeps every bound. To be asked before the text is parsed: a megabyte of
@@ -21,7 +23,6 @@ const [OPEN_LIST, CLOSE_LIST, OPEN_OBJECT, CLOSE_OBJECT, UPPER_E, LOWER_E] = [0x
  * @param membersMax of all arrays and objects together.
  */
 export function findExcess(text: string, membersMax: number): string | null {
-  if (text.length <= SMALL_CHARACTERS_MAX) return null
   const members = new Int32Array(DEPTH_MAX + 1)
   let depth = 0
   let total = 0

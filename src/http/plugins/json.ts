@@ -1,7 +1,7 @@
 import { isUtf8 } from 'node:buffer'
-import type { FastifyInstance } from 'fastify'
+import type { FastifyInstance, FastifyRequest } from 'fastify'
 import { parseJson } from '../../domain/exact-json.ts'
-import { findExcess } from '../../domain/json-bounds.ts'
+import { findExcess, isSmall } from '../../domain/json-bounds.ts'
 import { invalidRequest } from '../../errors.ts'
 
 declare module 'fastify' {
@@ -36,8 +36,7 @@ export function registerJson(app: FastifyInstance): void {
     if (text.includes('\ufffd') && !isUtf8(body as Buffer)) {
       return done(invalidRequest([{ pointer: '', message: 'is not UTF-8' }]), undefined)
     }
-    const { body: larger } = request.routeOptions.config
-    const excess = findExcess(text, larger === undefined ? BODY_MEMBERS_MAX : LARGER_BODIES[larger].membersMax)
+    const excess = isSmall(text) ? null : findExcess(text, membersMaxOf(request))
     if (excess !== null) return done(invalidRequest([{ pointer: '', message: excess }]), undefined)
     let value: unknown
     try {
@@ -48,4 +47,9 @@ export function registerJson(app: FastifyInstance): void {
     done(null, value)
   })
   app.setSerializerCompiler(() => (body) => JSON.stringify(body))
+}
+
+function membersMaxOf(request: FastifyRequest): number {
+  const { body } = request.routeOptions.config
+  return body === undefined ? BODY_MEMBERS_MAX : LARGER_BODIES[body].membersMax
 }
