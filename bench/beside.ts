@@ -10,16 +10,17 @@ import { cpuSeconds } from './usage.ts'
 
 const help = `Usage: npm run bench:beside -- --other FOLDER [options]
 
-Measures this checkout beside another one, with its node_modules: several service processes of each, because two of the same are
-apart by a tenth, each on a Postgres of its own that flushes to disk. All run with the flags of this checkout's npm start. The loads
-go to all of them in turn; what is printed is this one's share of the other's rate in each round, and the processor time of a request.
+Measures this checkout beside another one, with its node_modules: a service process of each on a Postgres of its own that flushes to
+disk, with a load on both at the same time, so that whatever the machine does meanwhile meets both alike. Two processes of one checkout
+are apart by some hundredths, so several pairs are started, one after the other. All run with the flags of this checkout's npm start.
+What is printed is this one's share of the other's rate and processor time: the median of all rounds, and that of each pair.
 
 Options
   --other FOLDER     the other checkout: git worktree add FOLDER REVISION, then npm ci there
-  --processes N      of each (default 4)
-  --rounds N         rounds of each load (default 4)
-  --seconds N        seconds of each load (default 4)
-  --connections N    connections (default 64)
+  --pairs N          pairs of processes (default 4)
+  --rounds N         rounds of each load and pair (default 6)
+  --seconds N        seconds of each round (default 3)
+  --connections N    connections to each (default 64)
   --help             this text
 
 It needs wrk: one on the PATH, or the package of Debian, which it unpacks into .cache/.
@@ -28,9 +29,9 @@ It needs wrk: one on the PATH, or the package of Debian, which it unpacks into .
 const { values } = parseArgs({
   options: {
     other: { type: 'string' },
-    processes: { type: 'string', default: '4' },
-    rounds: { type: 'string', default: '4' },
-    seconds: { type: 'string', default: '4' },
+    pairs: { type: 'string', default: '4' },
+    rounds: { type: 'string', default: '6' },
+    seconds: { type: 'string', default: '3' },
     connections: { type: 'string', default: '64' },
     help: { type: 'boolean', default: false },
   },
@@ -43,54 +44,47 @@ const LOADS = {
 } as const
 type LoadName = keyof typeof LOADS
 
-const SIDES = ['this', 'other'] as const
-type Side = (typeof SIDES)[number]
-
-/** One process, with the process id of its Postgres. */
-type Candidate = { side: Side; service: Running; postgresPid: number }
-type Measured = {
-  side: Side
-  load: LoadName
-  round: number
-  perSecond: number
-  nodeMicros: number
-  postgresMicros: number
-}
+/** A service process, with the process id of its Postgres. */
+type Candidate = { service: Running; postgresPid: number }
+type Measured = { perSecond: number; nodeMicros: number; postgresMicros: number }
+type Round = { load: LoadName; pair: number; here: Measured; there: Measured }
 
 const { other } = values
 if (values.help) process.stdout.write(help)
 else if (other === undefined) {
   say('--other is missing: the folder of the checkout to compare with. --help tells more.')
   process.exitCode = 2
-} else await onStage((stack) => bench(stack, other))
-
-async function bench(stack: AsyncDisposableStack, other: string): Promise<void> {
-  const candidates: Candidate[] = []
-  for (let n = 1; n <= Number(values.processes); n += 1) {
-    for (const side of SIDES) {
-      say(`starting ${side}, ${n} of ${values.processes}`)
-      candidates.push(await start(stack, side, side === 'other' ? other : undefined))
-    }
+} else {
+  const rounds: Round[] = []
+  for (let pair = 1; pair <= Number(values.pairs); pair += 1) {
+    say(`pair ${pair} of ${values.pairs}`)
+    await onStage(async (stack) => {
+      rounds.push(...(await measurePair(stack, pair, other)))
+    })
   }
-  for (const candidate of candidates) {
-    say('warming up')
-    // Longer than a round: every user has its balances then, and the code is compiled.
-    for (const load of Object.keys(LOADS) as LoadName[]) await measure(candidate, load, 0, 2 * Number(values.seconds))
-  }
-  const measured: Measured[] = []
-  for (let round = 1; round <= Number(values.rounds); round += 1) {
-    say(`round ${round} of ${values.rounds}`)
-    for (const load of Object.keys(LOADS) as LoadName[]) {
-      // The other way round every other time, so that what the machine does meanwhile meets both sides alike.
-      for (const candidate of round % 2 === 0 ? candidates.toReversed() : candidates) {
-        measured.push(await measure(candidate, load, round, Number(values.seconds)))
-      }
-    }
-  }
-  report(measured)
+  report(rounds)
 }
 
-async function start(stack: AsyncDisposableStack, side: Side, folder: string | undefined): Promise<Candidate> {
+async function measurePair(stack: AsyncDisposableStack, pair: number, other: string): Promise<Round[]> {
+  const here = await start(stack, undefined)
+  const there = await start(stack, other)
+  const both = (load: LoadName, run: string, seconds: number) =>
+    Promise.all([measure(here, load, run, seconds), measure(there, load, run, seconds)])
+  const rounds: Round[] = []
+  for (const load of Object.keys(LOADS) as LoadName[]) {
+    say(`warming up ${load}`)
+    // Every user has its balances then, and the code is compiled.
+    await both(load, `${load}-warm`, 4 * Number(values.seconds))
+    for (let round = 1; round <= Number(values.rounds); round += 1) {
+      say(`${load}, round ${round} of ${values.rounds}`)
+      const [ours, theirs] = await both(load, `${load}-${round}`, Number(values.seconds))
+      rounds.push({ load, pair, here: ours, there: theirs })
+    }
+  }
+  return rounds
+}
+
+async function start(stack: AsyncDisposableStack, folder: string | undefined): Promise<Candidate> {
   const postgres = await startPostgres(stack, { shared_buffers: '512MB', max_wal_size: '4GB' })
   const environment = {
     DATABASE_URL: postgres.databaseUrl,
@@ -104,11 +98,15 @@ async function start(stack: AsyncDisposableStack, side: Side, folder: string | u
   await pool.end()
   const service = await startService(environment, folder)
   stack.defer(() => service.stop())
-  return { side, service, postgresPid: postgres.pid }
+  return { service, postgresPid: postgres.pid }
 }
 
-async function measure(candidate: Candidate, load: LoadName, round: number, seconds: number): Promise<Measured> {
-  const { side, service, postgresPid } = candidate
+async function measure(
+  { service, postgresPid }: Candidate,
+  load: LoadName,
+  run: string,
+  seconds: number,
+): Promise<Measured> {
   const [node, postgres] = [cpuSeconds(service.pid), cpuSeconds(postgresPid)]
   const { requests, requestsPerSecond, failed } = await sendLoad({
     ...LOADS[load],
@@ -116,42 +114,34 @@ async function measure(candidate: Candidate, load: LoadName, round: number, seco
     connections: Number(values.connections),
     seconds,
     key: KEY,
-    run: `${load}-${round}`,
+    run,
   })
-  if (failed > 0) say(`${failed} of ${requests} failed on ${side}`)
+  if (failed > 0) say(`${failed} of ${requests} failed`)
   const micros = (secondsBefore: number, secondsNow: number) => ((secondsNow - secondsBefore) / requests) * 1e6
   return {
-    side,
-    load,
-    round,
     perSecond: requestsPerSecond,
     nodeMicros: micros(node, cpuSeconds(service.pid)),
     postgresMicros: micros(postgres, cpuSeconds(postgresPid)),
   }
 }
 
-function report(measured: Measured[]): void {
+function report(rounds: Round[]): void {
   console.log(
-    `\n${cpus().length} x ${cpus()[0]?.model}, Node ${process.version}; ${values.processes} processes of each, ${values.connections} connections`,
+    `\n${cpus().length} x ${cpus()[0]?.model}, Node ${process.version}; ${values.connections} connections to each of two at once`,
   )
   for (const load of Object.keys(LOADS)) {
-    const mean = (side: Side, key: 'perSecond' | 'nodeMicros' | 'postgresMicros', round?: number) => {
-      const of = measured.filter(
-        (m) => m.load === load && m.side === side && (round === undefined || m.round === round),
-      )
-      return of.reduce((sum, one) => sum + one[key], 0) / of.length
-    }
-    const shares = [...new Set(measured.map(({ round }) => round))].map(
-      (round) => mean('this', 'perSecond', round) / mean('other', 'perSecond', round),
+    const measured = rounds.filter((round) => round.load === load)
+    const share = (key: keyof Measured, some = measured) =>
+      median(some.map(({ here, there }) => here[key] / there[key])).toFixed(2)
+    const pairs = [...new Set(measured.map(({ pair }) => pair))].map((pair) =>
+      share(
+        'perSecond',
+        measured.filter((round) => round.pair === pair),
+      ),
     )
     console.log(
-      `${load}: ${median(shares).toFixed(2)} of the other (${shares.map((one) => one.toFixed(2)).join(', ')})`,
+      `${load}: ${share('perSecond')} of the other's rate (pairs ${pairs.join(', ')}), ` +
+        `${share('nodeMicros')} of its Node, ${share('postgresMicros')} of its Postgres`,
     )
-    for (const side of SIDES) {
-      const micros = (key: 'nodeMicros' | 'postgresMicros') => mean(side, key).toFixed(0)
-      console.log(
-        `  ${side.padEnd(6)} ${mean(side, 'perSecond').toFixed(0)} requests/s, ${micros('nodeMicros')} us of Node, ${micros('postgresMicros')} us of Postgres`,
-      )
-    }
   }
 }

@@ -139,7 +139,7 @@ begin
 
   v_deltas := copilot_internal.sum_by_balance(v_granted, p_item_scopes, v_periods.first, v_periods.last);
   v_nothing := array_fill(0::numeric, array[cardinality(v_deltas)]);
-  select * into v_change from copilot_internal.change_balances(v_periods.ids, v_nothing, v_deltas, 'warned', v_now);
+  select * into v_change from copilot_internal.change_balances(v_periods.ids, v_nothing, v_deltas, 'warned', v_now, p_distinct => true);
   if v_change.over then
     -- Something binds, or a warning is due. The balances are locked now: decide by how they were without this batch.
     select * into v_balances from copilot_internal.read_balances(v_periods.ids, v_now, v_service);
@@ -153,7 +153,7 @@ begin
       array(select f.final - f.first from unnest(
               copilot_internal.sum_by_balance(v_again.o_amounts, p_item_scopes, v_periods.first, v_periods.last), v_deltas) with ordinality f(final, first, n)
             order by f.n),
-      'warned', v_now);
+      'warned', v_now, p_distinct => true);
     for i in 1 .. cardinality(p_amounts) loop
       if v_granted[i] is not null then
         v_notes[i] := v_again.o_notes[i];

@@ -179,6 +179,24 @@ guarantee('a lapsed hold that cannot be settled does not keep the others from it
   t.equal(await expireReservations(session.db, 500), 1, 'it follows once it can')
 })
 
+guarantee('amounts said to be one a balance, which are not, are an error and change nothing', async (t) => {
+  await setQuota('doubled', '100')
+  const id = await held('doubled', '5')
+  const { rows } = await database.pool.query<{ id: string }>(
+    'select unnest(quota_period_ids) as id from copilot_internal.reservations where reservation_id = $1',
+    [id],
+  )
+  const balance = rows.at(-1)!.id
+  const change = (distinct: boolean) =>
+    database.pool.query(
+      `select c.over from copilot_internal.change_balances(array[$1, $1]::bigint[], array[0, 0], array[1, -1], 'commit',
+         copilot_internal.clock_now(), p_distinct => $2) c`,
+      [balance, distinct],
+    )
+  await t.rejects(change(true), { code: '23503', message: /comes twice/ })
+  await change(false)
+})
+
 guarantee('money whose balance is not there is booked nowhere: the decision fails, and changes nothing', async (t) => {
   await setQuota('damaged', '100')
   const id = await held('damaged', '5')
