@@ -17,7 +17,10 @@ export interface TcpProxy {
   mend(): void
   /** Asked for each piece of an answer: true breaks the connection to the client instead of passing it on. */
   dropAnswers(drop: () => boolean): void
-  /** From the next request that contains the text on, its connection's answers are kept back; null: nothing is any more. */
+  /**
+   * From the next request that contains the text on, its connection's answers are kept back. Null: nothing is any more, and the
+   * connections whose answers were kept back are broken.
+   */
   keepBackAnswersTo(text: string | null): void
   /** How many pieces of answers were kept back since then. */
   keptBack(): number
@@ -36,13 +39,17 @@ export async function startTcpProxy(t: Test, targetPort: number): Promise<TcpPro
   let drop = (): boolean => false
   let wanted: string | null = null
   let kept = 0
+  const keeping = new Set<Socket>()
   const sockets = new Set<Socket>()
 
   const keep = (socket: Socket) => {
     sockets.add(socket)
     socket.setNoDelay(true)
     socket.on('error', () => {})
-    socket.on('close', () => sockets.delete(socket))
+    socket.on('close', () => {
+      sockets.delete(socket)
+      keeping.delete(socket)
+    })
   }
   const server = createServer((client) => {
     keep(client)
@@ -50,12 +57,11 @@ export async function startTcpProxy(t: Test, targetPort: number): Promise<TcpPro
     if (state === 'silent') return
     const upstream = connect(target, '127.0.0.1')
     keep(upstream)
-    let keepsBack = false
     const pass = (from: Socket, to: Socket, isAnswer: boolean) => {
       from.on('data', (piece) => {
         if (state === 'silent') return
-        if (!isAnswer && wanted !== null && piece.includes(wanted)) keepsBack = true
-        if (isAnswer && keepsBack) kept += 1
+        if (!isAnswer && wanted !== null && piece.includes(wanted)) keeping.add(client)
+        if (isAnswer && keeping.has(client)) kept += 1
         else if (isAnswer && drop()) {
           breakOff(client)
           upstream.destroy()
@@ -103,6 +109,8 @@ export async function startTcpProxy(t: Test, targetPort: number): Promise<TcpPro
     keepBackAnswersTo: (text) => {
       wanted = text
       kept = 0
+      // Else a few of them would be all that a pool has.
+      if (text === null) for (const socket of keeping) breakOff(socket)
     },
     keptBack: () => kept,
   }
