@@ -1,7 +1,8 @@
 -- change_balances: adds to balances, each once, in id order; the only statement that changes spent and reserved on the hot
 -- path. An id may come several times (its amounts are summed) or with nothing to add (then it is read, not locked). One that is not
--- there is an error: money that is counted nowhere must not pass for counted. p_distinct: no id is null or comes twice, which saves the
--- sums; where that is not so, it is the same error.
+-- there is an error: money that is counted nowhere must not pass for counted.
+-- p_distinct: the caller says that each id comes once and none is null, so nothing has to be summed. Where an amount would be lost
+-- because that is not true, it is an error too.
 -- p_cause: why, for a balance that comes to stand above its limit (over_cause); it is cleared when it falls back.
 -- Answers whether one that was changed, and is enforced or warned of, stands above its limit now; and the balances as they stand
 -- now, as one object of parallel arrays: amounts as text, so that no client floats them, without trailing zeros; remaining_usd is

@@ -27,7 +27,7 @@ export function arrayText(values: readonly (string | number | boolean | null)[])
   let text = '{'
   for (let v = 0; v < values.length; v += 1) {
     if (v > 0) text += ','
-    const value = values[v]!
+    const value = values[v] ?? null
     // In quotes, as a text may be "null" or empty.
     text += typeof value === 'string' ? `"${value.replace(QUOTED, '\\$&')}"` : value === null ? 'NULL' : String(value)
   }

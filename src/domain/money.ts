@@ -54,6 +54,7 @@ export function boundAmountUsd(exact: Usd): Usd {
   return amount
 }
 
+/** Without the copy that big.js makes of whatever it compares with: a zero has one digit, which is 0. */
 export function isZero(amount: Usd): boolean {
   return amount.c[0] === 0
 }

@@ -1,6 +1,6 @@
 import fc from 'fast-check'
 import t from 'tap'
-import { compositeArrayText } from '../../src/db/composite.ts'
+import { arrayText, compositeArrayText } from '../../src/db/composite.ts'
 import { createDatabase } from '../helpers/database.ts'
 
 const { pool } = await createDatabase(t)
@@ -34,4 +34,19 @@ t.test('Postgres reads back what an array of composites was made of', async (t) 
     }),
     { seed, numRuns: 200 },
   )
+})
+
+t.test('Postgres reads back what an array was made of', async (t) => {
+  await fc.assert(
+    fc.asyncProperty(fc.array(fc.option(text), { maxLength: 5 }), async (values) => {
+      const { rows } = await pool.query('select $1::text[] as values', [arrayText(values)])
+      t.same(rows, [{ values }])
+    }),
+    { seed, numRuns: 200 },
+  )
+  const { rows } = await pool.query('select $1::integer[] as numbers, $2::boolean[] as flags', [
+    arrayText([1, null, -3]),
+    arrayText([true, false]),
+  ])
+  t.same(rows, [{ numbers: [1, null, -3], flags: [true, false] }])
 })
