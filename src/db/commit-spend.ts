@@ -3,6 +3,12 @@ import { readBalances, type Balance, type BalanceColumns } from './balances.ts'
 import type { Db } from './connection.ts'
 import type { StoredReservation } from './reservation.ts'
 
+/** A usage that could not be read, why, and the provider's object as it came; null where it was too large to be kept. */
+export type UnreadUsage = {
+  reasons: { pointer: string; message: string }[]
+  provider_usage: Record<string, unknown> | null
+}
+
 /** One item for commit_spend(), in the names of the SQL type commit_item; amounts as decimal text. */
 export type CommitItem = {
   reservation_id: string
@@ -12,8 +18,11 @@ export type CommitItem = {
   commit_hash: string
   cost_record_id: string
   reversal_id: string
-  measure: 'tokens' | 'seconds' | 'cost'
+  /** `reserved`: the reserved amount is booked, as an estimate. */
+  measure: 'tokens' | 'seconds' | 'cost' | 'reserved'
   usage?: Record<string, unknown>
+  /** With `reserved`: the usage that could not be read, which the line keeps; left out where there was none. */
+  unread_usage?: UnreadUsage
   seconds?: string
   cost_usd?: string
   provider?: string | undefined

@@ -560,6 +560,10 @@ export interface CopilotInternalLlmCostRecords {
   tenant_id: string
   total_cost_usd: Numeric
   total_tokens: Generated<Int8 | null>
+  /**
+   * Where the usage could not be read: { "reasons": [{ "pointer", "message" }], "provider_usage": the object as it came, null where it was too large }.
+   */
+  unread_usage: Json | null
   usage: Generated<Json>
   user_id: string | null
 }
@@ -777,7 +781,7 @@ export interface CopilotInternalReservations {
   release_reason: string | null
   released_usd: Numeric | null
   /**
-   * Version 1: 32 bytes, the words. Version 2: the byte 2, 32 of what was understood, 32 of the words.
+   * Version 1: 32 bytes, the words. Version 2: the byte 2, 16 of what was understood, 32 of the words.
    */
   request_hash: Buffer
   reservation_id: string

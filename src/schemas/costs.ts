@@ -69,6 +69,20 @@ export const CostRecord = Type.Object({
   late: Type.Boolean(),
   overrun: Type.Boolean(),
   estimated: Type.Boolean(),
+  estimate_reason: Type.Optional(
+    Type.String({
+      description:
+        'Of an estimate, as far as it is known: lapse, unpriced, usage_unknown, usage_unreadable, window or direct',
+    }),
+  ),
+  unread_usage: Type.Optional(
+    Type.Unsafe<object>({
+      type: 'object',
+      additionalProperties: true,
+      description:
+        'Of usage_unreadable: the reasons, each with its pointer and message, and provider_usage as it came (null where it was too large)',
+    }),
+  ),
   corrects: Nullable(Uuid),
 })
 

@@ -38,10 +38,16 @@ function listedAnswer({ recorded_micros: _, ...record }: StoredRecord): object {
   return recordAnswer(record)
 }
 
-/** A record as it is answered. */
-export function recordAnswer(record: RecordJson | Omit<StoredRecord, 'recorded_micros'>): object {
+/** A record as it is answered; what an estimate alone has is left out of the others. */
+export function recordAnswer({
+  estimate_reason: reason,
+  unread_usage: unread,
+  ...record
+}: RecordJson | Omit<StoredRecord, 'recorded_micros'>): object {
   return {
     ...record,
+    ...(reason === null ? {} : { estimate_reason: reason }),
+    ...(unread === null ? {} : { unread_usage: exactJson(unread) }),
     usage: exactJson(record.usage),
     cost_usd: usdJson(record.cost_usd),
     price_id: record.price_id === null ? null : JSON.rawJSON(record.price_id),

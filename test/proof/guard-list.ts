@@ -20,6 +20,7 @@ const MODEL = 'test/proof/model.test.ts'
 const FREE_PRICES = 'test/http/free-prices.test.ts'
 const CEILING = 'test/http/record-ceiling.test.ts'
 const SAME_REQUESTS = 'test/http/same-requests.test.ts'
+const UNREAD_USAGE = 'test/http/unread-usage.test.ts'
 const CONCURRENCY = 'test/http/concurrency.test.ts'
 
 /** A guard of a function in migrations/functions. */
@@ -201,6 +202,12 @@ export const GUARDS: Guard[] = [
       'where (i.tenant_id',
     ),
     tests: [BALANCES],
+  },
+  {
+    name: 'commit without a usage',
+    why: 'a commit whose usage cannot be read is refused, and its hold lapses with nothing booked',
+    ...inFunction('commit_spend', "i.measure in ('cost', 'reserved')", "i.measure = 'cost'"),
+    tests: [UNREAD_USAGE],
   },
   {
     name: 'tenant of a commit',

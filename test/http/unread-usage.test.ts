@@ -1,0 +1,152 @@
+import t, { type Test } from 'tap'
+import type { CommitItem, UnreadUsage } from '../../src/db/commit-spend.ts'
+import { publishModelPrices } from '../../src/db/price-versions.ts'
+import { setEnvironmentDefaults } from '../../src/db/quota-defaults.ts'
+import { balancesOf } from '../helpers/books.ts'
+import { createDatabase } from '../helpers/database.ts'
+import { assertHealthy } from '../helpers/integrity.ts'
+import { startService } from '../helpers/service.ts'
+import { booking, hold, openSession } from '../helpers/spend.ts'
+
+const NOON = '2026-11-10T12:00:00Z'
+
+const database = await createDatabase(t)
+const { pool } = database
+const session = openSession(t, database.url)
+const { db } = session
+const service = await startService(t, database.url)
+await session.moveTo(NOON)
+await setEnvironmentDefaults(db, [
+  { scope: 'tenant', resource_type: 'llm', period: 'day', limit_usd: '50' },
+  { scope: 'tenant', resource_type: 'e2b', period: 'day', limit_usd: '50' },
+])
+await publishModelPrices(db, [
+  {
+    provider: 'acme',
+    model: 'priced',
+    effective_date: '1970-01-01T00:00:00Z',
+    source: 'test',
+    usd_per_mtok: { input: '1' },
+  },
+])
+
+const UNREAD: UnreadUsage = {
+  reasons: [
+    { pointer: '/usage/3/tokens', message: 'must be a whole number' },
+    { pointer: '', message: 'second' },
+  ],
+  provider_usage: { usage: [{ tokens: 1.5 }], cost: 0.1 },
+}
+
+/** A commit of the reserved amount. */
+function reserved(reservationId: string, changes: Partial<CommitItem> = {}): CommitItem {
+  const { cost_usd: _, ...item } = booking(reservationId, 'reserved', { measure: 'reserved', ...changes })
+  return item
+}
+
+/** A hold of a model call at noon. */
+async function held(tenantId: string, usd: string, changes: Parameters<typeof hold>[2] = {}): Promise<string> {
+  await session.moveTo(NOON)
+  const item = hold(tenantId, usd, { provider: 'acme', model: 'priced', ...changes })
+  await session.reserve(item)
+  return item.reservation_id
+}
+
+/** The tenant's lines as they are answered, the first booked first. */
+async function linesOf(tenantId: string): Promise<Record<string, unknown>[]> {
+  const { json } = await service.call('GET', `/v1/cost-records?tenant_id=${tenantId}`)
+  return (json.data as Record<string, unknown>[]).toReversed()
+}
+
+const guarantee = (name: string, check: (t: Test) => Promise<void>) =>
+  t.test(name, async (t) => {
+    await check(t)
+    await assertHealthy(t, pool)
+  })
+
+guarantee('a usage that cannot be read is booked at the reserved amount, and its line keeps the object', async (t) => {
+  const id = await held('unread', '3.000000000001')
+  const item = reserved(id, { unread_usage: UNREAD })
+  const [first] = await session.commit(item)
+  t.match(first!.outcome, {
+    committed: {
+      status: 'committed',
+      cost_usd: '3.000000000001',
+      released_usd: '0',
+      estimated: true,
+      late: false,
+      commit_price_id: null,
+    },
+  })
+  t.same(await session.commit(item), [first], 'the same again is answered, and not booked again')
+  t.same(await balancesOf(pool, 'unread'), ['tenant day 2026-11-10T00 3.000000000001'])
+  t.match(await linesOf('unread'), [
+    {
+      cost_record_id: item.cost_record_id,
+      provider: 'acme',
+      model: 'priced',
+      usage: {},
+      cost_usd: 3.000000000001,
+      price_id: null,
+      estimated: true,
+      overrun: false,
+      estimate_reason: 'usage_unreadable',
+      unread_usage: UNREAD,
+    },
+  ])
+  t.same((await linesOf('unread'))[0]!['usage'], {})
+})
+
+guarantee('a usage that nobody knows is booked at the reserved amount, without an object', async (t) => {
+  await session.commit(reserved(await held('unknown', '2')))
+  const [line] = await linesOf('unknown')
+  t.match(line, { cost_usd: 2, estimated: true, estimate_reason: 'usage_unknown' })
+  t.notOk('unread_usage' in line!)
+  await session.commit(booking(await held('known', '2'), '1'))
+  const [known] = await linesOf('known')
+  t.notOk('estimate_reason' in known! || 'unread_usage' in known!, 'what is no estimate has neither')
+})
+
+guarantee('the reserved amount fits a sandbox, a hold without a model, and another model that answered', async (t) => {
+  const sandbox = await held('sandbox', '4', { resource_type: 'e2b', tier: 'small', region: 'us-east-1' })
+  const [run] = await session.commit(reserved(sandbox, { unread_usage: UNREAD }))
+  t.match(run!.outcome, { committed: { cost_usd: /^4(\.0+)?$/, estimated: true } })
+  t.match(await linesOf('sandbox'), [{ resource_type: 'e2b', cost_usd: 4, estimate_reason: 'usage_unreadable' }])
+  const nameless = hold('nameless', '1')
+  await session.reserve(nameless)
+  await session.commit(reserved(nameless.reservation_id, { unread_usage: UNREAD }))
+  t.match(await linesOf('nameless'), [{ model: null, cost_usd: 1, unread_usage: UNREAD }])
+  await session.commit(
+    reserved(await held('other', '1'), { provider: 'elsewhere', model: 'new', unread_usage: UNREAD }),
+  )
+  t.match(await linesOf('other'), [{ provider: 'elsewhere', model: 'new', cost_usd: 1, price_id: null }])
+})
+
+guarantee('after its lapse was charged it is late, and replaces the charge', async (t) => {
+  const id = await held('lapsed', '5', { on_expiry: 'charge', ttl_seconds: 60 })
+  await session.moveTo('2026-11-10T12:02:00Z')
+  await session.pool.query('select copilot_internal.expire_reservations()')
+  await session.moveTo('2026-11-11T09:00:00Z')
+  const [settlement] = await session.commit(reserved(id, { unread_usage: UNREAD }))
+  t.match(settlement!.outcome, { committed: { late: true, estimated: true, cost_usd: /^5(\.0+)?$/ } })
+  const lines = await linesOf('lapsed')
+  t.same(
+    lines.map((line) => [line['cost_usd'], line['estimate_reason']].join(' ')).toSorted(),
+    ['-5 lapse', '5 lapse', '5 usage_unreadable'].toSorted(),
+  )
+})
+
+guarantee('a reversal negates the line, and does not repeat the object', async (t) => {
+  const item = reserved(await held('corrected', '6'), { unread_usage: UNREAD })
+  await session.commit(item)
+  const path = `/v1/cost-records/${item.cost_record_id}/correct`
+  const { json } = await service.call('POST', path, { cost_usd: 1, reason: 'read by hand' })
+  t.match(json.data, [{ cost_usd: -6, estimate_reason: 'usage_unreadable', usage: {} }, { cost_usd: 1 }])
+  const lines = await linesOf('corrected')
+  t.same(
+    lines
+      .map((line) => [line['cost_usd'], line['estimated'], line['estimate_reason'], 'unread_usage' in line].join(' '))
+      .toSorted(),
+    ['-6 true usage_unreadable false', '1 false  false', '6 true usage_unreadable true'],
+  )
+})
