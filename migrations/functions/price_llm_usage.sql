@@ -7,6 +7,7 @@
 -- A bucket without a rate falls back, so that nothing is free by omission: cache reads and writes to input (1 h and 12 h
 -- writes to writes first, cached audio and images to cache reads first), audio, images and video in to input, reasoning,
 -- audio, images and video out to output, output to input. A request is one request where the usage does not count them.
+-- Long-context rates are a request's: by the input of each of its steps where the usage has them, else by the mean of its requests.
 -- Runs once for every commit, so it takes only the branches whose tokens are there.
 create or replace function copilot_internal.price_llm_usage(
   p_price copilot_internal.model_pricing,
@@ -23,11 +24,14 @@ create or replace function copilot_internal.price_llm_usage(
   set search_path = pg_catalog, pg_temp
 as $$
 declare
-  v_rates jsonb := p_price.usd_per_mtok;
-  v_input numeric := coalesce((p_usage -> 'input_tokens')::numeric, 0);
-  v_output numeric := coalesce((p_usage -> 'output_tokens')::numeric, 0);
-  v_reads numeric := coalesce((p_usage -> 'cache_read_tokens')::numeric, 0);
-  v_writes numeric := coalesce((p_usage -> 'cache_write_tokens')::numeric, 0);
+  -- The usage while p_usage is one of its steps. Not the other way round: a commit without steps would make a copy of its usage.
+  v_whole jsonb;
+  v_step integer;
+  v_rates jsonb;
+  v_input numeric;
+  v_output numeric;
+  v_reads numeric;
+  v_writes numeric;
   v_part numeric;
   v_rate_input numeric;
   v_rate_whole numeric;
@@ -41,87 +45,117 @@ begin
     return;
   end if;
 
-  if p_price.long_context is not null
-    and v_input > (p_price.long_context -> 'input_tokens_over')::numeric then
-    v_rates := v_rates || (p_price.long_context -> 'usd_per_mtok');
-  end if;
-  v_rate_input := (v_rates ->> 'input')::numeric;
+  -- Once for the whole, or, where its steps may have different rates, for each of them in the place of the whole.
+  loop
+    v_rates := p_price.usd_per_mtok;
+    v_input := coalesce((p_usage -> 'input_tokens')::numeric, 0);
+    v_output := coalesce((p_usage -> 'output_tokens')::numeric, 0);
+    v_reads := coalesce((p_usage -> 'cache_read_tokens')::numeric, 0);
+    v_writes := coalesce((p_usage -> 'cache_write_tokens')::numeric, 0);
+    if p_price.long_context is not null
+      and v_input > (p_price.long_context -> 'input_tokens_over')::numeric then
+      if v_whole is null and p_usage -> 'steps' -> 0 is not null then
+        v_whole := p_usage;
+        v_step := 0;
+        p_usage := v_whole -> 'steps' -> 0;
+        continue;
+      end if;
+      -- Of requests whose split is not known, the mean stands for each.
+      if not p_usage ? 'requests'
+        or v_input > (p_price.long_context -> 'input_tokens_over')::numeric * (p_usage -> 'requests')::numeric then
+        v_rates := v_rates || (p_price.long_context -> 'usd_per_mtok');
+      end if;
+    end if;
+    v_rate_input := (v_rates ->> 'input')::numeric;
 
-  -- Input: each part is taken off its whole, and what is left of the whole has the whole's rate.
-  if p_usage ? 'cache_read_audio_tokens' or p_usage ? 'cache_read_image_tokens' or v_reads <> 0 then
-    v_rate_whole := coalesce((v_rates ->> 'cache_read')::numeric, v_rate_input);
-    v_input := v_input - v_reads;
-    if p_usage ? 'cache_read_audio_tokens' then
-      v_part := (p_usage -> 'cache_read_audio_tokens')::numeric;
-      v_reads := v_reads - v_part;
-      v_input_usd := v_input_usd + v_part * coalesce((v_rates ->> 'cache_read_audio')::numeric, v_rate_whole);
+    -- Input: each part is taken off its whole, and what is left of the whole has the whole's rate.
+    if p_usage ? 'cache_read_audio_tokens' or p_usage ? 'cache_read_image_tokens' or v_reads <> 0 then
+      v_rate_whole := coalesce((v_rates ->> 'cache_read')::numeric, v_rate_input);
+      v_input := v_input - v_reads;
+      if p_usage ? 'cache_read_audio_tokens' then
+        v_part := (p_usage -> 'cache_read_audio_tokens')::numeric;
+        v_reads := v_reads - v_part;
+        v_input_usd := v_input_usd + v_part * coalesce((v_rates ->> 'cache_read_audio')::numeric, v_rate_whole);
+      end if;
+      if p_usage ? 'cache_read_image_tokens' then
+        v_part := (p_usage -> 'cache_read_image_tokens')::numeric;
+        v_reads := v_reads - v_part;
+        v_input_usd := v_input_usd + v_part * coalesce((v_rates ->> 'cache_read_image')::numeric, v_rate_whole);
+      end if;
+      v_input_usd := v_input_usd + v_reads * v_rate_whole;
     end if;
-    if p_usage ? 'cache_read_image_tokens' then
-      v_part := (p_usage -> 'cache_read_image_tokens')::numeric;
-      v_reads := v_reads - v_part;
-      v_input_usd := v_input_usd + v_part * coalesce((v_rates ->> 'cache_read_image')::numeric, v_rate_whole);
+    if p_usage ? 'cache_write_1h_tokens' or p_usage ? 'cache_write_12h_tokens' or v_writes <> 0 then
+      v_rate_whole := coalesce((v_rates ->> 'cache_write')::numeric, v_rate_input);
+      v_input := v_input - v_writes;
+      if p_usage ? 'cache_write_1h_tokens' then
+        v_part := (p_usage -> 'cache_write_1h_tokens')::numeric;
+        v_writes := v_writes - v_part;
+        v_input_usd := v_input_usd + v_part * coalesce((v_rates ->> 'cache_write_1h')::numeric, v_rate_whole);
+      end if;
+      if p_usage ? 'cache_write_12h_tokens' then
+        v_part := (p_usage -> 'cache_write_12h_tokens')::numeric;
+        v_writes := v_writes - v_part;
+        v_input_usd := v_input_usd + v_part * coalesce((v_rates ->> 'cache_write_12h')::numeric, v_rate_whole);
+      end if;
+      v_input_usd := v_input_usd + v_writes * v_rate_whole;
     end if;
-    v_input_usd := v_input_usd + v_reads * v_rate_whole;
-  end if;
-  if p_usage ? 'cache_write_1h_tokens' or p_usage ? 'cache_write_12h_tokens' or v_writes <> 0 then
-    v_rate_whole := coalesce((v_rates ->> 'cache_write')::numeric, v_rate_input);
-    v_input := v_input - v_writes;
-    if p_usage ? 'cache_write_1h_tokens' then
-      v_part := (p_usage -> 'cache_write_1h_tokens')::numeric;
-      v_writes := v_writes - v_part;
-      v_input_usd := v_input_usd + v_part * coalesce((v_rates ->> 'cache_write_1h')::numeric, v_rate_whole);
+    if p_usage ?| array['audio_input_tokens', 'image_input_tokens', 'video_input_tokens'] then
+      if p_usage ? 'audio_input_tokens' then
+        v_part := (p_usage -> 'audio_input_tokens')::numeric;
+        v_input := v_input - v_part;
+        v_input_usd := v_input_usd + v_part * coalesce((v_rates ->> 'audio_input')::numeric, v_rate_input);
+      end if;
+      if p_usage ? 'image_input_tokens' then
+        v_part := (p_usage -> 'image_input_tokens')::numeric;
+        v_input := v_input - v_part;
+        v_input_usd := v_input_usd + v_part * coalesce((v_rates ->> 'image_input')::numeric, v_rate_input);
+      end if;
+      if p_usage ? 'video_input_tokens' then
+        v_part := (p_usage -> 'video_input_tokens')::numeric;
+        v_input := v_input - v_part;
+        v_input_usd := v_input_usd + v_part * coalesce((v_rates ->> 'video_input')::numeric, v_rate_input);
+      end if;
     end if;
-    if p_usage ? 'cache_write_12h_tokens' then
-      v_part := (p_usage -> 'cache_write_12h_tokens')::numeric;
-      v_writes := v_writes - v_part;
-      v_input_usd := v_input_usd + v_part * coalesce((v_rates ->> 'cache_write_12h')::numeric, v_rate_whole);
-    end if;
-    v_input_usd := v_input_usd + v_writes * v_rate_whole;
-  end if;
-  if p_usage ? 'audio_input_tokens' then
-    v_part := (p_usage -> 'audio_input_tokens')::numeric;
-    v_input := v_input - v_part;
-    v_input_usd := v_input_usd + v_part * coalesce((v_rates ->> 'audio_input')::numeric, v_rate_input);
-  end if;
-  if p_usage ? 'image_input_tokens' then
-    v_part := (p_usage -> 'image_input_tokens')::numeric;
-    v_input := v_input - v_part;
-    v_input_usd := v_input_usd + v_part * coalesce((v_rates ->> 'image_input')::numeric, v_rate_input);
-  end if;
-  if p_usage ? 'video_input_tokens' then
-    v_part := (p_usage -> 'video_input_tokens')::numeric;
-    v_input := v_input - v_part;
-    v_input_usd := v_input_usd + v_part * coalesce((v_rates ->> 'video_input')::numeric, v_rate_input);
-  end if;
-  v_input_usd := v_input_usd + v_input * v_rate_input;
+    v_input_usd := v_input_usd + v_input * v_rate_input;
 
-  -- Output, in the same way.
-  v_rate_whole := coalesce((v_rates ->> 'output')::numeric, v_rate_input);
-  if p_usage ? 'reasoning_tokens' then
-    v_part := (p_usage -> 'reasoning_tokens')::numeric;
-    v_output := v_output - v_part;
-    v_output_usd := v_output_usd + v_part * coalesce((v_rates ->> 'reasoning')::numeric, v_rate_whole);
-  end if;
-  if p_usage ? 'audio_output_tokens' then
-    v_part := (p_usage -> 'audio_output_tokens')::numeric;
-    v_output := v_output - v_part;
-    v_output_usd := v_output_usd + v_part * coalesce((v_rates ->> 'audio_output')::numeric, v_rate_whole);
-  end if;
-  if p_usage ? 'image_output_tokens' then
-    v_part := (p_usage -> 'image_output_tokens')::numeric;
-    v_output := v_output - v_part;
-    v_output_usd := v_output_usd + v_part * coalesce((v_rates ->> 'image_output')::numeric, v_rate_whole);
-  end if;
-  if p_usage ? 'video_output_tokens' then
-    v_part := (p_usage -> 'video_output_tokens')::numeric;
-    v_output := v_output - v_part;
-    v_output_usd := v_output_usd + v_part * coalesce((v_rates ->> 'video_output')::numeric, v_rate_whole);
-  end if;
-  v_output_usd := v_output_usd + v_output * v_rate_whole;
+    -- Output, in the same way.
+    v_rate_whole := coalesce((v_rates ->> 'output')::numeric, v_rate_input);
+    if p_usage ? 'reasoning_tokens' then
+      v_part := (p_usage -> 'reasoning_tokens')::numeric;
+      v_output := v_output - v_part;
+      v_output_usd := v_output_usd + v_part * coalesce((v_rates ->> 'reasoning')::numeric, v_rate_whole);
+    end if;
+    if p_usage ?| array['audio_output_tokens', 'image_output_tokens', 'video_output_tokens'] then
+      if p_usage ? 'audio_output_tokens' then
+        v_part := (p_usage -> 'audio_output_tokens')::numeric;
+        v_output := v_output - v_part;
+        v_output_usd := v_output_usd + v_part * coalesce((v_rates ->> 'audio_output')::numeric, v_rate_whole);
+      end if;
+      if p_usage ? 'image_output_tokens' then
+        v_part := (p_usage -> 'image_output_tokens')::numeric;
+        v_output := v_output - v_part;
+        v_output_usd := v_output_usd + v_part * coalesce((v_rates ->> 'image_output')::numeric, v_rate_whole);
+      end if;
+      if p_usage ? 'video_output_tokens' then
+        v_part := (p_usage -> 'video_output_tokens')::numeric;
+        v_output := v_output - v_part;
+        v_output_usd := v_output_usd + v_part * coalesce((v_rates ->> 'video_output')::numeric, v_rate_whole);
+      end if;
+    end if;
+    v_output_usd := v_output_usd + v_output * v_rate_whole;
 
-  if v_input < 0 or v_reads < 0 or v_writes < 0 or v_output < 0 then
-    raise exception 'a part of the usage is larger than its whole: %', p_usage using errcode = 'invalid_parameter_value';
-  end if;
+    if v_input < 0 or v_reads < 0 or v_writes < 0 or v_output < 0 then
+      raise exception 'a part of the usage is larger than its whole: %', p_usage using errcode = 'invalid_parameter_value';
+    end if;
+
+    exit when v_whole is null;
+    v_step := v_step + 1;
+    p_usage := v_whole -> 'steps' -> v_step;
+    if p_usage is null then
+      p_usage := v_whole;
+      exit;
+    end if;
+  end loop;
 
   -- Modifiers multiply token rates, not fees; tier and region together. What the provider says it served wins over what
   -- was asked for, but not over batch: that is where a request was sent, and answers from there still say standard.

@@ -1,6 +1,6 @@
 import { decimal, isZero, roundUsd, type Usd } from './money.ts'
 import { bucketsOf, OUTPUT_BUCKETS, type Bucket } from './usage/buckets.ts'
-import type { Usage } from './usage/normal-form.ts'
+import type { Usage, UsageStep } from './usage/normal-form.ts'
 
 export type { Bucket } from './usage/buckets.ts'
 
@@ -22,7 +22,7 @@ export type ModelPrice = {
   source: string
   usdPerMtok: Rates
   usdPerUnit: Partial<Record<Fee, string>>
-  /** Rates that stand over `usdPerMtok` for the whole request where its total input is strictly more. */
+  /** Rates that stand over `usdPerMtok` for a whole request where its total input is strictly more. */
   longContext: { inputTokensOver: number; usdPerMtok: Rates } | null
   /** Factors on token rates: `batch`, `flex`, `priority`, `fast`, `region:<name>`. */
   modifiers: Record<string, string>
@@ -42,7 +42,9 @@ export type UsageCost = {
   /** The rest of the total, fees included, so that the two add up to it. */
   inputCostUsd: Usd
   outputCostUsd: Usd
+  /** Whether any of its requests had the long-context rates. */
   longContext: boolean
+  /** Two lines of a bucket where some of the requests had the plain rates and others the long-context ones. */
   breakdown: CostLine[]
 }
 
@@ -55,11 +57,11 @@ const USD_PER_MTOK_TO_TOKEN = decimal('0.000001')
  * What a usage costs by a rate card: Σ quantity × rate, exact, rounded once: half up at the 12th decimal of the total.
  *
  * The same decimals as the SQL function price_llm_usage. A web search is free only where the card has no fee for it; a
- * usage that does not count requests is one request.
- * @throws UsageError when a part of the usage is larger than its whole.
+ * usage that does not count requests is one request. Long-context rates are a request's: see isUnsplit().
+ * @throws UsageError when a part of the usage, or of one of its steps, is larger than its whole.
  */
 export function costOfUsage(price: ModelPrice, usage: Usage, asked: Asked = {}): UsageCost {
-  const rates = ratesFor(price, usage.input_tokens ?? 0)
+  const rated = ratedTokens(price, usage)
   const factor = USD_PER_MTOK_TO_TOKEN.times(
     modifierOf(price, {
       serviceTier: billedTier(usage.service_tier, asked.serviceTier),
@@ -69,11 +71,13 @@ export function costOfUsage(price: ModelPrice, usage: Usage, asked: Asked = {}):
   const breakdown: CostLine[] = []
   let exactUsd = decimal(0)
   let exactOutputUsd = decimal(0)
-  for (const [bucket, quantity] of bucketsOf(usage)) {
-    const line = costLine(bucket, quantity, decimal(rates.of(bucket)).times(factor))
-    breakdown.push(line)
-    exactUsd = exactUsd.plus(line.costUsd)
-    if (OUTPUT_BUCKETS.has(bucket)) exactOutputUsd = exactOutputUsd.plus(line.costUsd)
+  for (const { rates, tokens } of rated) {
+    for (const [bucket, quantity] of tokens) {
+      const line = costLine(bucket, quantity, decimal(rates.of(bucket)).times(factor))
+      breakdown.push(line)
+      exactUsd = exactUsd.plus(line.costUsd)
+      if (OUTPUT_BUCKETS.has(bucket)) exactOutputUsd = exactOutputUsd.plus(line.costUsd)
+    }
   }
   for (const line of feeLines(price, { webSearches: usage.web_searches ?? 0, requests: usage.requests ?? 1 })) {
     breakdown.push(line)
@@ -85,9 +89,47 @@ export function costOfUsage(price: ModelPrice, usage: Usage, asked: Asked = {}):
     costUsd,
     inputCostUsd: costUsd.minus(outputCostUsd),
     outputCostUsd,
-    longContext: rates.longContext,
+    longContext: rated.some(({ rates }) => rates.longContext),
     breakdown,
   }
+}
+
+type RatedTokens = { rates: ApplicableRates; tokens: Iterable<[bucket: Bucket, quantity: number]> }
+
+/** The tokens of a usage by the rates that apply: of its steps where these may have different ones, else of the whole. */
+function ratedTokens(price: ModelPrice, usage: Usage): RatedTokens[] {
+  const { input_tokens: inputTokens = 0, requests, steps = [] } = usage
+  // No step has more input than all together.
+  if (steps.length === 0 || !isLong(price, inputTokens)) {
+    return [{ rates: ratesFor(price, inputTokens, requests), tokens: bucketsOf(usage) }]
+  }
+  const byLength = Map.groupBy(steps, (step) => isLong(price, step.input_tokens ?? 0))
+  return byLength
+    .values()
+    .map((alike) => ({ rates: ratesFor(price, alike[0]!.input_tokens ?? 0), tokens: tokensOf(alike) }))
+    .toArray()
+}
+
+function tokensOf(steps: UsageStep[]): Map<Bucket, number> {
+  const tokens = new Map<Bucket, number>()
+  for (const [bucket, quantity] of steps.flatMap(bucketsOf)) tokens.set(bucket, (tokens.get(bucket) ?? 0) + quantity)
+  return tokens
+}
+
+/**
+ * Whether a usage sums up requests whose split is not known and may decide its price: together they are above the card's
+ * threshold. It is priced as if each of them had the mean input.
+ *
+ * @param mayBeMany it sums up an unknown number of requests, and is priced as one where it counts none.
+ */
+export function isUnsplit(price: ModelPrice, usage: Usage, mayBeMany = false): boolean {
+  const { input_tokens: inputTokens = 0, requests = 1, steps } = usage
+  return steps === undefined && (mayBeMany || requests > 1) && isLong(price, inputTokens)
+}
+
+/** Whether the mean input of so many requests (0 counts as 1) is strictly above the threshold of the card. */
+function isLong({ longContext }: ModelPrice, inputTokens: number, requests = 1): boolean {
+  return longContext !== null && inputTokens > longContext.inputTokensOver * Math.max(requests, 1)
 }
 
 /** The rates of one request: those of its context length, with the fallbacks of buckets that have none. */
@@ -99,13 +141,13 @@ export type ApplicableRates = {
 
 /**
  * The rates that a total input selects: the long-context ones stand over the plain ones where it is strictly above the
- * threshold.
+ * threshold, or its mean over so many requests is (0 counts as 1).
  *
  * `of` never answers free by omission: a bucket without a rate takes that of the bucket it falls back to.
  * @throws Error when the card has no input rate; the table does not take such a card.
  */
-export function ratesFor(price: ModelPrice, inputTokens: number): ApplicableRates {
-  const long = price.longContext !== null && inputTokens > price.longContext.inputTokensOver ? price.longContext : null
+export function ratesFor(price: ModelPrice, inputTokens: number, requests = 1): ApplicableRates {
+  const long = isLong(price, inputTokens, requests) ? price.longContext : null
   const rates: Rates = long === null ? price.usdPerMtok : { ...price.usdPerMtok, ...long.usdPerMtok }
   return {
     longContext: long !== null,

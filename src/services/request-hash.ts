@@ -1,6 +1,6 @@
 import stringify from 'safe-stable-stringify'
 import { hash } from 'node:crypto'
-import { USAGE_QUANTITIES } from '../domain/usage/index.ts'
+import { USAGE_QUANTITIES, type Usage } from '../domain/usage/index.ts'
 import type { Measure } from './measure.ts'
 
 /** Of the rule by which a request is understood. Version 1 knew its words only. */
@@ -47,12 +47,16 @@ export function understoodPlace({
 /** A measure in one form: a quantity of 0 says as much as none, but for the requests, which are one where nothing is said. */
 export function understoodMeasure({ measure, usage, seconds, cost_usd }: Measure): object {
   if (usage === undefined) return { measure, seconds, cost_usd }
-  const { service_tier, region, requests = 1 } = usage
+  const { service_tier, region, requests = 1, steps } = usage
+  return { measure, quantities: quantitiesOf(usage), requests, service_tier, region, steps: steps?.map(quantitiesOf) }
+}
+
+function quantitiesOf(usage: Usage): string {
   let quantities = ''
   for (const name of USAGE_QUANTITIES) {
     if (name !== 'requests' && usage[name]) quantities += `${name} ${usage[name]} `
   }
-  return { measure, quantities, requests, service_tier, region }
+  return quantities
 }
 
 /** Fields in one order, without those that say nothing: null, and an object that is empty; undefined where none is left. */

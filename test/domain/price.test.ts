@@ -1,6 +1,6 @@
 import t from 'tap'
 import { usdText } from '../../src/domain/money.ts'
-import { costOfUsage, type Asked, type ModelPrice } from '../../src/domain/price.ts'
+import { costOfUsage, isUnsplit, type Asked, type ModelPrice } from '../../src/domain/price.ts'
 import { UsageError, type Usage } from '../../src/domain/usage/index.ts'
 import { card, opus, sol } from './cards.ts'
 
@@ -65,6 +65,68 @@ t.test('long-context rates stand over the plain ones, which stay where there is 
     cost(price, { input_tokens: 1_000_000, cache_write_tokens: 1_000_000, cache_write_1h_tokens: 1_000_000 }),
     '3',
   )
+})
+
+t.test('of requests that are summed up, each has the rates of its own input', async (t) => {
+  const steps = [
+    { input_tokens: 272_000, cache_read_tokens: 200_000, output_tokens: 1_000 },
+    { input_tokens: 272_001, cache_read_tokens: 272_000, output_tokens: 2_000, reasoning_tokens: 500 },
+    { input_tokens: 1, output_tokens: 3_000 },
+  ]
+  const usage: Usage = {
+    input_tokens: 544_002,
+    cache_read_tokens: 472_000,
+    output_tokens: 6_000,
+    reasoning_tokens: 500,
+    steps,
+    web_searches: 1,
+    service_tier: 'fast',
+  }
+  const { costUsd, outputCostUsd, longContext, breakdown } = costOfUsage(sol, usage)
+  // Plain: 72,001 x 2 + 200,000 x 0.1 + 4,000 x 10 = 144,002 + 20,000 + 40,000. Long: 1 x 4 + 272,000 x 0.2 + 2,000 x 15 =
+  // 4 + 54,400 + 30,000. Twice for fast: 0.576812. A search is 0.01 more.
+  t.equal(usdText(costUsd), '0.586812')
+  t.equal(usdText(outputCostUsd), '0.14', '2 x (40,000 + 30,000)')
+  t.equal(longContext, true)
+  t.same(
+    breakdown.map((line) => [line.bucket, line.quantity, usdText(line.usdPerUnit)].join(' ')),
+    [
+      'input 72001 0.000004',
+      'cache_read 200000 0.0000002',
+      'output 4000 0.00002',
+      'input 1 0.000008',
+      'cache_read 272000 0.0000004',
+      'output 1500 0.00003',
+      'reasoning 500 0.00003',
+      'web_search 1 0.01',
+    ],
+  )
+  const halves = { input_tokens: 272_001, steps: [{ input_tokens: 136_000 }, { input_tokens: 136_001 }] }
+  t.equal(costOfUsage(sol, halves).longContext, false, 'each alone is below')
+  t.equal(cost(sol, halves), '0.544002')
+  t.equal(cost(opus, { ...halves, output_tokens: 1_000 }), '1.108004', 'a card of one rate prices the whole')
+  t.throws(() => costOfUsage(sol, { input_tokens: 300_000, steps: [{ output_tokens: 1, reasoning_tokens: 2 }] }), {
+    name: 'UsageError',
+  })
+})
+
+t.test('of requests whose split is not known, the mean is compared with the threshold', async (t) => {
+  t.equal(cost(sol, { input_tokens: 544_000, requests: 2 }), '1.088')
+  t.equal(cost(sol, { input_tokens: 544_001, requests: 2 }), '2.176004')
+  t.equal(costOfUsage(sol, { input_tokens: 272_001, requests: 0 }).longContext, true, 'none counted is one')
+  const cases: [boolean, ModelPrice, Usage, boolean?][] = [
+    [true, sol, { input_tokens: 272_001, requests: 2 }],
+    [false, sol, { input_tokens: 272_000, requests: 2 }],
+    [false, sol, { input_tokens: 272_001, requests: 1 }],
+    [false, sol, { input_tokens: 272_001 }],
+    [true, sol, { input_tokens: 272_001 }, true],
+    [false, sol, { input_tokens: 272_000 }, true],
+    [false, sol, { input_tokens: 272_001, requests: 2, steps: [{ input_tokens: 272_001 }] }, true],
+    [false, opus, { input_tokens: 272_001, requests: 2 }, true],
+  ]
+  for (const [expected, price, usage, mayBeMany] of cases) {
+    t.equal(isUnsplit(price, usage, mayBeMany), expected, JSON.stringify([usage, mayBeMany]))
+  }
 })
 
 t.test('a bucket without a rate takes that of what it is part of, and is never free', async (t) => {

@@ -560,6 +560,12 @@ t.test('a plain usage is held to its rules', async (t) => {
     region: 'eu-west',
   })
   t.same(checkUsage({}), {})
+  const steps = [
+    { input_tokens: 4, cache_read_tokens: 4 },
+    { input_tokens: 6, output_tokens: null },
+  ]
+  const summed = { input_tokens: 10, cache_read_tokens: 4, requests: 2 }
+  t.same(checkUsage({ ...summed, steps }), { ...summed, steps: [steps[0], { input_tokens: 6 }] })
   const cases: [unknown, string][] = [
     [7, ''],
     [[], ''],
@@ -572,6 +578,16 @@ t.test('a plain usage is held to its rules', async (t) => {
     [{ region: '' }, '/region'],
     [{ input_tokens: 1, audio_input_tokens: 2 }, '/audio_input_tokens'],
     [JSON.parse('{ "__proto__": 7 }'), '/__proto__'],
+    [{ ...summed, steps: {} }, '/steps'],
+    [{ ...summed, steps: [] }, '/steps'],
+    [{ steps: Array.from({ length: 101 }, () => ({})) }, '/steps'],
+    [{ ...summed, steps: [...steps, 7] }, '/steps/2'],
+    [{ ...summed, steps: [...steps, { requests: 1 }] }, '/steps/2/requests'],
+    [{ ...summed, steps: [...steps, { service_tier: 'fast' }] }, '/steps/2/service_tier'],
+    [{ ...summed, steps: [{ ...summed, steps }] }, '/steps/0/requests'],
+    [{ ...summed, steps: [{ input_tokens: 1, cache_read_tokens: 2 }] }, '/steps/0/cache_read_tokens'],
+    [{ ...summed, input_tokens: 11, steps }, '/input_tokens'],
+    [{ ...summed, output_tokens: 1, steps }, '/output_tokens'],
   ]
   for (const [raw, pointer] of cases) {
     t.throws(() => checkUsage(raw), { name: 'UsageError', pointer }, JSON.stringify(raw))

@@ -4,7 +4,7 @@ import t from 'tap'
 import { costOfE2bRun, type E2bPrice } from '../../src/domain/e2b.ts'
 import { decimal, usdText } from '../../src/domain/money.ts'
 import { costOfUsage, type ModelPrice } from '../../src/domain/price.ts'
-import type { Usage } from '../../src/domain/usage/index.ts'
+import { USAGE_QUANTITIES, type Usage } from '../../src/domain/usage/index.ts'
 import { createDatabase } from '../helpers/database.ts'
 
 const { pool } = await createDatabase(t)
@@ -98,7 +98,7 @@ const tier = fc.constantFrom(undefined, 'standard', 'default', 'auto', 'batch', 
 const region = fc.constantFrom(undefined, 'us', 'eu', 'mars')
 
 /** Parts first, so that every whole is at least their sum; names with nothing in them are left out at random. */
-const usages: fc.Arbitrary<Usage> = fc
+const requests: fc.Arbitrary<Usage> = fc
   .record(
     {
       plainInput: fc.nat(5_000),
@@ -139,9 +139,26 @@ const usages: fc.Arbitrary<Usage> = fc
     return usage
   })
 
+/** One request, or the sum of several with or without its steps. */
+const usages: fc.Arbitrary<Usage> = fc
+  .tuple(requests, fc.array(requests, { maxLength: 3 }), fc.boolean())
+  .map(([first, others, isSplit]) => {
+    if (others.length === 0) return first
+    const steps = [first, ...others].map(
+      ({ web_searches: _searches, requests: _requests, service_tier: _tier, region: _region, ...tokens }) => tokens,
+    )
+    const usage: Usage = { ...first }
+    for (const name of USAGE_QUANTITIES) {
+      if (name === 'web_searches' || name === 'requests') continue
+      const sum = steps.reduce((total, step) => total + (step[name] ?? 0), 0)
+      if (sum > 0) usage[name] = sum
+    }
+    return isSplit ? { ...usage, steps } : usage
+  })
+
 t.test('a model call costs the same decimals in SQL and in TypeScript', async (t) => {
-  // Half of the thresholds stand right at the input, where a token decides.
-  const edge = fc.option(fc.integer({ min: -1, max: 1 }))
+  // Half of the thresholds stand right at the input of all, of one step or of the mean request, where a token decides.
+  const edge = fc.option(fc.record({ of: fc.nat(2), by: fc.integer({ min: -1, max: 1 }) }))
   const property = fc.asyncProperty(
     prices,
     usages,
@@ -149,7 +166,9 @@ t.test('a model call costs the same decimals in SQL and in TypeScript', async (t
     region,
     edge,
     async (card, usage, serviceTier, region, edge) => {
-      const inputTokensOver = edge === null ? null : Math.max(0, (usage.input_tokens ?? 0) + edge)
+      const { input_tokens: input = 0, requests = 1, steps = [] } = usage
+      const inputs = [input, steps[0]?.input_tokens ?? input, Math.floor(input / Math.max(requests, 1))]
+      const inputTokensOver = edge === null ? null : Math.max(0, inputs[edge.of]! + edge.by)
       const price = {
         ...card,
         longContext: card.longContext && {
@@ -184,8 +203,28 @@ t.test('a model call costs the same decimals in SQL and in TypeScript', async (t
       if (!same) throw new Error(`SQL ${JSON.stringify(there)}, TypeScript ${usdText(here.costUsd)}`)
     },
   )
-  await fc.assert(property, { seed, numRuns: 500 })
-  t.pass('500 random cards and usages')
+  await fc.assert(property, { seed, numRuns: 1_000 })
+  t.pass('1,000 random cards and usages')
+})
+
+t.test('a reversal negates the numbers of the steps too', async (t) => {
+  const usage = {
+    input_tokens: 3,
+    output_tokens: 0.5,
+    service_tier: 'fast',
+    steps: [{ input_tokens: 1, output_tokens: 0.5 }, { input_tokens: 2 }, {}],
+    others: [],
+    texts: ['7'],
+  }
+  const { negated } = await row<{ negated: object }>('select copilot_internal.negate_usage($1) as negated', [usage])
+  t.same(negated, {
+    input_tokens: -3,
+    output_tokens: -0.5,
+    service_tier: 'fast',
+    steps: [{ input_tokens: -1, output_tokens: -0.5 }, { input_tokens: -2 }, {}],
+    others: [],
+    texts: ['7'],
+  })
 })
 
 t.test('a sandbox run costs the same decimals in SQL and in TypeScript, across versions and gaps', async (t) => {

@@ -1,7 +1,8 @@
 import { pointerStep } from '../json-pointer.ts'
 
 /**
- * Usage of a model in the one normal form, whatever the provider sent: quantities of one request, whole numbers ≥ 0.
+ * Usage of a model in the one normal form, whatever the provider sent: quantities of one request, or the sums of several,
+ * whole numbers ≥ 0.
  *
  * `input_tokens` is the whole prompt; cache reads and writes, audio, image and video tokens are disjoint parts of it, so audio
  * that came from the cache counts in `cache_read_audio_tokens` and not in `audio_input_tokens`. `output_tokens` is all
@@ -39,9 +40,14 @@ export type Usage = {
   service_tier?: string
   /** The region that served the request, as the provider says; wins over what was asked for. */
   region?: string
+  /** The requests that it sums up, 1 to 100, where their split is known: the quantities above are the sums of theirs. */
+  steps?: UsageStep[]
 }
 
-export type UsageQuantity = Exclude<keyof Usage, 'service_tier' | 'region'>
+/** One of the requests that a usage sums up: its tokens only. */
+export type UsageStep = Omit<Usage, 'web_searches' | 'requests' | 'service_tier' | 'region' | 'steps'>
+
+export type UsageQuantity = Exclude<keyof Usage, 'service_tier' | 'region' | 'steps'>
 
 export const USAGE_QUANTITIES: readonly UsageQuantity[] = [
   'input_tokens',
@@ -63,8 +69,15 @@ export const USAGE_QUANTITIES: readonly UsageQuantity[] = [
   'requests',
 ]
 
+/** What a step has of them. */
+const STEP_QUANTITIES = USAGE_QUANTITIES.filter(
+  (name): name is keyof UsageStep => name !== 'web_searches' && name !== 'requests',
+)
+
 /** Bound of every quantity: far above any request, and exact as a double. */
 const USAGE_QUANTITY_MAX = 1_000_000_000_000
+
+const USAGE_STEPS_MAX = 100
 
 /** What `service_tier` may say; the first three are the plain rates. */
 const SERVICE_TIERS: readonly string[] = ['standard', 'default', 'auto', 'batch', 'flex', 'priority', 'fast']
@@ -83,8 +96,8 @@ export class UsageError extends Error {
 }
 
 /**
- * A usage in normal form, checked: known fields only, whole numbers from 0 to 1e12, no part larger than its whole.
- * Null stands for a field left out.
+ * A usage in normal form, checked: known fields only, whole numbers from 0 to 1e12, no part larger than its whole, steps
+ * that add up to it. Null stands for a field left out.
  *
  * @param base the pointer to the usage itself, where it stands inside something else.
  * @throws UsageError at the first field that is wrong.
@@ -98,10 +111,31 @@ export function checkUsage(raw: unknown, base = ''): Usage {
     if (isQuantityName(name)) usage[name] = checkQuantity(pointer, value)
     else if (name === 'service_tier') usage.service_tier = checkServiceTier(pointer, value)
     else if (name === 'region') usage.region = checkRegion(pointer, value)
+    else if (name === 'steps') usage.steps = checkSteps(pointer, value)
     else throw new UsageError(pointer, 'is not a field of usage')
   }
   checkParts(usage, {}, base)
+  if (usage.steps !== undefined) checkSums(usage, usage.steps, base)
   return usage
+}
+
+function checkSteps(pointer: string, value: unknown): UsageStep[] {
+  if (!Array.isArray(value) || value.length < 1 || value.length > USAGE_STEPS_MAX) {
+    throw new UsageError(pointer, `must be a list of 1 to ${USAGE_STEPS_MAX} requests`)
+  }
+  return value.map((one, index) => {
+    const step = checkUsage(one, `${pointer}/${index}`)
+    const other = Object.keys(step).find((name) => !(STEP_QUANTITIES as readonly string[]).includes(name))
+    if (other !== undefined) throw new UsageError(`${pointer}/${index}/${other}`, 'belongs to the whole usage')
+    return step
+  })
+}
+
+function checkSums(usage: Usage, steps: UsageStep[], base: string): void {
+  for (const name of STEP_QUANTITIES) {
+    const sum = steps.reduce((total, step) => total + (step[name] ?? 0), 0)
+    if (sum !== (usage[name] ?? 0)) throw new UsageError(`${base}/${name}`, `is not the sum of its steps (${sum})`)
+  }
 }
 
 /** A whole number from 0 to 1e12. @throws UsageError */
