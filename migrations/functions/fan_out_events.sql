@@ -4,8 +4,8 @@
 -- Priority 0 is what money does that comes seldom, and every type that is not named; 1 comes once a reservation, and a caller can make
 -- many; 2 is not about money that moved. A backlog of what waits delays nothing that goes before it.
 -- An event goes to each enabled endpoint that is not younger than it and whose types, tenant and scope it fits, once. The scope
--- of an event that is of no quota: user where it names one, else tenant, else platform; price.missing is the platform's too, where prices are
--- made. A delivery that was given up is not told to the endpoint that it was for.
+-- of an event that is of no quota: user where it names one, else tenant, else platform; price.missing and usage.unreadable are the
+-- platform's too, where prices are made and usage objects read. A delivery that was given up is not told to the endpoint that it was for.
 -- Safe with several at once: an event that another transaction works on is left to it.
 -- Bound: p_events_max events a call.
 create or replace function copilot_internal.fan_out_events(p_events_max integer)
@@ -21,7 +21,7 @@ begin
     select e.event_id, e.type, e.created_at, e.tenant_id, e.data ->> 'endpoint_id' as failed_endpoint_id,
            coalesce(e.data ->> 'scope',
              case when e.user_id is not null then 'user' when e.tenant_id is not null then 'tenant' else 'platform' end) as scope,
-           case when e.type in ('price.missing', 'price.stale', 'delivery.failed') then 2
+           case when e.type in ('price.missing', 'price.stale', 'usage.unreadable', 'usage.unread', 'delivery.failed') then 2
              when e.type in ('quota.overrun', 'reservation.late', 'reservation.lapsed') then 1
              else 0 end as priority
     from copilot_internal.quota_events e
@@ -40,7 +40,7 @@ begin
     from events e
     join endpoints w on (cardinality(w.types) = 0 or e.type = any (w.types))
       and (w.tenant_id is null or w.tenant_id = e.tenant_id)
-      and (w.scope is null or w.scope = e.scope or e.type = 'price.missing' and w.scope = 'platform')
+      and (w.scope is null or w.scope = e.scope or e.type in ('price.missing', 'usage.unreadable') and w.scope = 'platform')
       and w.created_at <= e.created_at
       and (e.type <> 'delivery.failed' or e.failed_endpoint_id is distinct from w.endpoint_id::text)
     order by e.event_id

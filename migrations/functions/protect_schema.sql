@@ -17,7 +17,7 @@ declare
     'reservations', 'llm_cost_records', 'e2b_cost_records', 'record_keys', 'record_days', 'record_corrections', 'cost_quotas', 'quota_periods',
     'quota_defaults', 'scopes', 'quota_events', 'model_pricing', 'model_aliases', 'e2b_pricing', 'price_edition', 'audit_log',
     'audit_head', 'cost_tail', 'cost_rollups', 'cost_archives', 'archived_costs', 'archived_periods', 'line_facts', 'line_facts_walk',
-    'cache_secret', 'missing_price_counts'];
+    'cache_secret', 'name_counts'];
   -- Without data of tenants: no row-level security.
   v_common constant text[] := array[
     'model_pricing', 'model_aliases', 'e2b_pricing', 'price_edition', 'price_seed', 'quota_defaults', 'webhook_secrets',

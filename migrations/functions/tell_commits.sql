@@ -1,6 +1,8 @@
 -- tell_commits: the events of commits that were just booked: quota.overrun where the cost is above the hold,
--- reservation.late, and price.missing (tell_missing_prices()) where nothing but the reserved amount could be booked (rule 10).
--- The caller holds the locks (1) of the reservations. Locks: (3), those of tell_missing_prices() -> the other events in key order.
+-- reservation.late, and, where nothing but the reserved amount could be booked (rule 10), price.missing (tell_missing_prices()) or
+-- usage.unreadable: once a tenant, provider, place in the usage object and day of UTC, bounded as tell_names() says.
+-- The caller holds the locks (1) of the reservations. Locks: (3), those of tell_names() for one type and then for the other -> the other
+-- events in key order.
 create or replace function copilot_internal.tell_commits(p_done copilot_internal.settlement[], p_now timestamptz)
 returns void
 language sql volatile
@@ -12,7 +14,20 @@ as $$
       array_agg(case r.resource_type when 'llm' then coalesce((d.item).model, r.model) else r.tier end), p_now)
   from unnest(p_done) d
   cross join lateral (select r.* from copilot_internal.reservations r where r.reservation_id = d.reservation_id offset 0) r
-  where d.estimated
+  where d.estimate_reason = 'unpriced'
+  having count(*) > 0;
+
+  select copilot_internal.tell_names('usage.unreadable', array_agg(r.principal), array_agg(r.tenant_id),
+      array_agg(json_build_array(r.tenant_id, w.provider, w.pointer)::text),
+      array_agg(jsonb_build_object('provider', w.provider, 'model', w.model, 'pointer', w.pointer, 'reason', w.reason)), p_now)
+  from unnest(p_done) d
+  cross join lateral (select r.* from copilot_internal.reservations r where r.reservation_id = d.reservation_id offset 0) r
+  cross join lateral (
+    select case r.resource_type when 'llm' then coalesce((d.item).provider, r.provider) else 'e2b' end as provider,
+           case r.resource_type when 'llm' then coalesce((d.item).model, r.model) else r.tier end as model,
+           coalesce(copilot_internal.pointer_shape((d.item).unread_usage #>> '{reasons,0,pointer}'), '') as pointer,
+           left((d.item).unread_usage #>> '{reasons,0,message}', 200) as reason) w
+  where d.estimate_reason = 'usage_unreadable'
   having count(*) > 0;
 
   insert into copilot_internal.quota_events (event_id, type, created_at, tenant_id, user_id, once_key, data)
@@ -35,4 +50,4 @@ as $$
   order by e.type, e.once_key
   on conflict do nothing
 $$;
-comment on function copilot_internal.tell_commits(copilot_internal.settlement[], timestamptz) is 'Writes the events of commits: overrun, late, price missing.';
+comment on function copilot_internal.tell_commits(copilot_internal.settlement[], timestamptz) is 'Writes the events of commits: overrun, late, price missing, usage unreadable.';

@@ -72,6 +72,16 @@ export async function tellMissingPrices(db: Db, missing: MissingPrice[]): Promis
     ${missing.map(({ provider }) => provider)}::text[], ${missing.map(({ model }) => model)}::text[])`.execute(db)
 }
 
+/** A field of a usage object that nothing reads, as a JSON pointer, and who sent it. */
+export type UnreadField = { principal: string; provider: string | null; field: string }
+
+/** Writes usage.unread: once a provider, field and day of UTC, 50 of them a principal and day. */
+export async function tellUnreadUsage(db: Db, unread: UnreadField[]): Promise<void> {
+  await sql`select copilot_internal.tell_unread_usage(
+    ${unread.map(({ principal }) => principal)}::text[], ${unread.map(({ provider }) => provider)}::text[],
+    ${unread.map(({ field }) => field)}::text[])`.execute(db)
+}
+
 /** Writes price.stale where price data of that time is older than `daysMax` days; once a day of UTC. Answers whether it is. */
 export async function tellStalePrices(db: Db, dataAt: Date, daysMax: number): Promise<boolean> {
   const { rows } = await sql<{ stale: boolean }>`

@@ -568,16 +568,6 @@ export interface CopilotInternalLlmCostRecords {
   user_id: string | null
 }
 
-export interface CopilotInternalMissingPriceCounts {
-  day: Timestamp
-  names: Int8
-  principal: string
-  /**
-   * The tenant that all of them are of; null where they are of several.
-   */
-  tenant_id: string | null
-}
-
 export interface CopilotInternalModelAliases {
   alias: string
   /**
@@ -631,6 +621,20 @@ export interface CopilotInternalModelPricing {
    * USD per web search and per request, decimals as strings.
    */
   usd_per_unit: Generated<Json>
+}
+
+export interface CopilotInternalNameCounts {
+  day: Timestamp
+  names: Int8
+  principal: string
+  /**
+   * The tenant that all of them are of; null where they are of several.
+   */
+  tenant_id: string | null
+  /**
+   * price.missing: models without a price; usage.unreadable, usage.unread: places and fields of usage objects.
+   */
+  type: string
 }
 
 export interface CopilotInternalPriceEdition {
@@ -911,9 +915,9 @@ export interface DB {
   'copilot_internal.line_facts': CopilotInternalLineFacts
   'copilot_internal.line_facts_walk': CopilotInternalLineFactsWalk
   'copilot_internal.llm_cost_records': CopilotInternalLlmCostRecords
-  'copilot_internal.missing_price_counts': CopilotInternalMissingPriceCounts
   'copilot_internal.model_aliases': CopilotInternalModelAliases
   'copilot_internal.model_pricing': CopilotInternalModelPricing
+  'copilot_internal.name_counts': CopilotInternalNameCounts
   'copilot_internal.price_edition': CopilotInternalPriceEdition
   'copilot_internal.price_seed': CopilotInternalPriceSeed
   'copilot_internal.quota_defaults': CopilotInternalQuotaDefaults

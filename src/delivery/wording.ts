@@ -45,6 +45,22 @@ const WORDS: Record<string, { subject: Phrase; advice: string }> = {
     subject: () => 'prices could not be renewed',
     advice: 'Costs go on by the prices that are known. See npm run prices -- diff.',
   },
+  'usage.unreadable': {
+    subject: (of) =>
+      of('more_than') === '?'
+        ? `usage of ${of('provider')} ${of('model')} cannot be read${of('pointer') && ` at ${of('pointer')}`}: ${of('reason')}`
+        : `${of('principal')} sent usage that cannot be read in more than ${of('more_than')} places today`,
+    advice:
+      'What was held is booked, as an estimate, and the object is kept. Once a release reads it, npm run prices -- rerate books the real cost.',
+  },
+  'usage.unread': {
+    subject: (of) =>
+      of('more_than') === '?'
+        ? `usage of ${of('provider')} has a field that nothing reads: ${of('field')}`
+        : `${of('principal')} sent more than ${of('more_than')} fields of usage that nothing reads today`,
+    advice:
+      'The rest of the usage is booked. Where the provider charges for that field, correct the records, and look for a release that reads it.',
+  },
   'cost.anomaly': {
     subject: (of) =>
       `tenant ${of('tenant_id')} spent ${of('cost_usd')} USD in the hour of ${of('hour_starts_at')}, ${of('typical_usd')} is usual`,

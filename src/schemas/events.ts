@@ -10,6 +10,8 @@ export const EventType = Type.Union(
     'reservation.lapsed',
     'price.missing',
     'price.stale',
+    'usage.unreadable',
+    'usage.unread',
     'cost.anomaly',
     'delivery.failed',
     'integrity.broken',

@@ -265,7 +265,7 @@ guarantee('of one key 50 invented names a day are told and one event of more, ho
   await service.call('POST', '/v1/reservations', modelCall('invented-200'), honest)
   t.match(await missingOf(honest), { named: 1, more: { length: 0 } }, 'another key is heard')
   const { rows } = await database.pool.query(
-    `select names >= $1 as full from copilot_internal.missing_price_counts where tenant_id = 'inventor'`,
+    `select names >= $1 as full from copilot_internal.name_counts where type = 'price.missing' and tenant_id = 'inventor'`,
     [MISSING_MAX],
   )
   t.same(rows, [{ full: true }])

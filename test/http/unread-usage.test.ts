@@ -1,5 +1,6 @@
 import t, { type Test } from 'tap'
 import type { CommitItem, UnreadUsage } from '../../src/db/commit-spend.ts'
+import { tellMissingPrices, tellUnreadUsage } from '../../src/db/events.ts'
 import { publishModelPrices } from '../../src/db/price-versions.ts'
 import { setEnvironmentDefaults } from '../../src/db/quota-defaults.ts'
 import { balancesOf } from '../helpers/books.ts'
@@ -150,3 +151,106 @@ guarantee('a reversal negates the line, and does not repeat the object', async (
     ['-6 true usage_unreadable false', '1 false  false', '6 true usage_unreadable true'],
   )
 })
+
+/** Events of a type, the first told first: their tenant and what they tell. */
+async function told(type: string, of: (data: Record<string, unknown>) => boolean = () => true) {
+  const { json } = await service.call('GET', `/v1/events?type=${type}&limit=1000`)
+  const events = json.data as { tenant_id: string | null; data: Record<string, unknown> }[]
+  return events.filter(({ data }) => of(data)).map(({ tenant_id: tenantId, data }) => ({ tenant_id: tenantId, data }))
+}
+
+const unreadAt = (pointer: string, message = 'must be a whole number'): UnreadUsage => ({
+  reasons: [{ pointer, message }, ...UNREAD.reasons],
+  provider_usage: null,
+})
+
+guarantee('a usage that cannot be read is told once a tenant, provider, place and day', async (t) => {
+  const commitOf = async (tenantId: string, pointer: string, changes: Partial<CommitItem> = {}) => {
+    const id = await held(tenantId, '1', { provider: 'telling' })
+    await session.commit(reserved(id, { unread_usage: unreadAt(pointer), ...changes }))
+  }
+  await commitOf('told', '/usage/0/steps/12/tokens')
+  await commitOf('told', '/usage/7/steps/0/tokens', { model: 'another' })
+  await commitOf('told-too', '/usage/0/steps/1/tokens')
+  await commitOf('told', '/usage/0')
+  await commitOf('told', `/${'x'.repeat(300)}`)
+  await commitOf('told', '', { provider: 'telling-2' })
+  const data = { provider: 'telling', model: 'priced', reason: 'must be a whole number' }
+  const expected = [
+    { tenant_id: 'told', data: { ...data, pointer: '/usage/*/steps/*/tokens' } },
+    { tenant_id: 'told-too', data: { ...data, pointer: '/usage/*/steps/*/tokens' } },
+    { tenant_id: 'told', data: { ...data, pointer: '/usage/*' } },
+    { tenant_id: 'told', data: { ...data, pointer: `/${'x'.repeat(199)}` } },
+    { tenant_id: 'told', data: { ...data, pointer: '', provider: 'telling-2' } },
+  ]
+  const isOurs = ({ provider }: Record<string, unknown>) => String(provider).startsWith('telling')
+  const sorted = (events: object[]) => events.map((event) => JSON.stringify(event, keysOf(event))).toSorted()
+  t.same(sorted(await told('usage.unreadable', isOurs)), sorted(expected))
+  t.same(await told('price.missing', isOurs), [], 'no price is missed')
+  await session.commit(reserved(await held('untold', '1', { provider: 'telling' })))
+  t.equal((await told('usage.unreadable', isOurs)).length, 5, 'an unknown usage is nobody’s fault to mend')
+
+  const id = await held('told', '1', { provider: 'telling' })
+  await session.moveTo('2026-11-11T00:00:00Z')
+  await session.commit(reserved(id, { unread_usage: unreadAt('/usage/0') }))
+  t.equal((await told('usage.unreadable', isOurs)).length, 6, 'and again the next day')
+})
+
+const keysOf = (value: object): string[] =>
+  Object.entries(value)
+    .flatMap(([key, inner]) => [key, ...(typeof inner === 'object' && inner !== null ? keysOf(inner as object) : [])])
+    .toSorted()
+
+guarantee(
+  'of one principal 50 places and fields a day are told, each type for itself, then that there are more',
+  async (t) => {
+    const principal = 'key:inventor'
+    const invent = async (from: number, to: number) => {
+      const holds = Array.from({ length: to - from }, () =>
+        hold('inventor', '0.01', { principal, provider: 'inventing' }),
+      )
+      await session.reserve(...holds)
+      await session.commit(
+        ...holds.map((item, n) =>
+          reserved(item.reservation_id, { model: 'm', unread_usage: unreadAt(`/invented-${from + n}`) }),
+        ),
+      )
+    }
+    await session.moveTo(NOON)
+    await invent(0, 30)
+    await invent(20, 49)
+    const ofInventor = (data: Record<string, unknown>) =>
+      data['provider'] === 'inventing' || data['principal'] === principal
+    t.equal((await told('usage.unreadable', ofInventor)).length, 49, 'what is told already does not count again')
+    await invent(49, 70)
+    await invent(70, 90)
+    const places = await told('usage.unreadable', ofInventor)
+    t.equal(places.length, 51)
+    t.same(
+      places.filter(({ data }) => 'principal' in data),
+      [{ tenant_id: 'inventor', data: { principal, more_than: 50 } }],
+    )
+
+    const fields = (from: number, to: number, provider = 'inventing') =>
+      Array.from({ length: to - from }, (_, n) => ({ principal, provider, field: `/usage/${n}/invented_${from + n}` }))
+    await tellUnreadUsage(db, [...fields(0, 40), ...fields(0, 40)])
+    await tellUnreadUsage(db, fields(10, 49))
+    t.equal((await told('usage.unread', ofInventor)).length, 49)
+    await tellUnreadUsage(db, fields(49, 60))
+    await tellUnreadUsage(db, fields(60, 70))
+    const unread = await told('usage.unread', ofInventor)
+    t.equal(unread.length, 51)
+    t.same(
+      unread.filter(({ data }) => 'principal' in data),
+      [{ tenant_id: null, data: { principal, more_than: 50 } }],
+    )
+    await tellUnreadUsage(db, [{ principal: 'key:honest', provider: null, field: '/usage/3/tokens' }])
+    t.same(
+      await told('usage.unread', ({ field }) => field === '/usage/*/tokens'),
+      [{ tenant_id: null, data: { field: '/usage/*/tokens' } }],
+      'another principal is heard',
+    )
+    await tellMissingPrices(db, [{ principal, tenantId: 'inventor', provider: 'inventing', model: 'm' }])
+    t.equal((await told('price.missing', ofInventor)).length, 1, 'and so is another type')
+  },
+)

@@ -1,18 +1,11 @@
-import type pg from 'pg'
 import t from 'tap'
-import { migrateDown, migrateUp, migrationStatus } from '../../src/db/migrations.ts'
+import { migrateUp } from '../../src/db/migrations.ts'
 import { createEmptyDatabase } from '../helpers/database.ts'
+import { downBefore } from '../helpers/down-before.ts'
 import { assertHealthy } from '../helpers/integrity.ts'
 import { booking, hashOf, hashOfSaid, hold, openSession, spending } from '../helpers/spend.ts'
 
 const silent = () => {}
-
-/** Takes the database back to the release before the migration whose name ends so. */
-async function downBefore(pool: pg.Pool, name: string): Promise<void> {
-  const { migrations } = await migrationStatus(pool)
-  const at = migrations.findIndex((one) => one.name.endsWith(name))
-  await migrateDown(pool, silent, { to: migrations[at - 1]!.name })
-}
 
 t.test(
   'keys of the old release get their tenants, and one that two tenants use survives the way back once',

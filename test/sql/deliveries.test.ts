@@ -100,11 +100,13 @@ t.test('an event is queued for each endpoint whose types, tenant and scope it fi
     [{ type: 'delivery.failed', data: { endpoint_id: all } }, [platform]],
     [{ type: 'price.missing', tenant_id: 'acme' }, [all, acme, platform]],
     [{ type: 'price.missing', tenant_id: 'other' }, [all, platform]],
+    [{ type: 'usage.unreadable', tenant_id: 'acme' }, [all, acme, platform]],
+    [{ type: 'usage.unread' }, [all, platform]],
   ]
   const ids = []
   for (const [told] of cases) ids.push(await tell(client, told))
   t.equal(await fanOut(client, 4), 4, 'in steps')
-  t.equal(await fanOut(client), 4)
+  t.equal(await fanOut(client), 6)
   t.equal(await fanOut(client), 0)
   for (const [n, [told, to]] of cases.entries())
     t.same(await queued(client, ids[n]!), to.toSorted(), JSON.stringify(told))
@@ -114,7 +116,7 @@ t.test('an event is queued for each endpoint whose types, tenant and scope it fi
 const BY_PRIORITY = [
   ['quota.warning', 'quota.exceeded', 'cost.anomaly', 'integrity.broken'],
   ['quota.overrun', 'reservation.late', 'reservation.lapsed'],
-  ['price.missing', 'price.stale', 'delivery.failed'],
+  ['price.missing', 'price.stale', 'usage.unreadable', 'usage.unread', 'delivery.failed'],
 ]
 
 t.test('a backlog of what a caller can make many of delays nothing that goes before it', async (t) => {

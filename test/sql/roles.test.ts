@@ -57,9 +57,9 @@ const RELATIONS: Record<string, { service: Rights; reader: Rights }> = {
   line_facts: { service: READ, reader: {} },
   line_facts_walk: { service: READ, reader: {} },
   llm_cost_records: { service: READ, reader: READ },
-  missing_price_counts: { service: READ, reader: {} },
   model_aliases: { service: READ, reader: READ },
   model_pricing: { service: READ, reader: READ },
+  name_counts: { service: READ, reader: {} },
   price_edition: { service: { read: true, change: ['fed_at'] }, reader: READ },
   price_seed: { service: { read: true, add: true, change: true }, reader: {} },
   quota_defaults: { service: READ, reader: {} },
@@ -100,6 +100,7 @@ const COMMON = [
 const WITH_OWNERS_RIGHTS = [
   ...['reserve_spend', 'commit_spend', 'release_spend', 'extend_reservation', 'expire_reservations', 'check_spend'],
   ...['record_spend', 'correct_record', 'increment_e2b_quota_spend', 'tell_missing_prices', 'tell_stale_prices'],
+  'tell_unread_usage',
   ...['tell_anomalies', 'tell_broken_integrity', 'fan_out_events', 'settle_deliveries'],
   ...['set_quotas', 'patch_quota', 'delete_quota', 'set_quota_defaults', 'put_quota_default', 'delete_quota_default'],
   'finish_quota_default',

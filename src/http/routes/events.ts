@@ -16,7 +16,7 @@ export function eventRoutes(app: App, services: Services): void {
         operationId: 'listEvents',
         summary: 'List events, the last written first',
         description:
-          'Each is told once: quota.warning for a threshold and quota.exceeded once a quota, period and change of the limit; quota.overrun, reservation.late and reservation.lapsed once a reservation; price.missing once a tenant, model and day, for 50 models a principal and day, and then once with more_than instead of a model. ' +
+          'Each is told once: quota.warning for a threshold and quota.exceeded once a quota, period and change of the limit; quota.overrun, reservation.late and reservation.lapsed once a reservation; price.missing once a tenant, model and day, for 50 models a principal and day, and then once with more_than instead of a model; usage.unreadable (a commit whose usage could not be read, booked at the reserved amount) once a tenant, provider, place in the object and day, and usage.unread (a field that nothing reads) once a provider, field and day, both bounded likewise. ' +
           'from (inclusive) bounds created_at. A key that is bound to a tenant sees the events of that tenant.',
         querystring: EventsQuery,
         response: answers({ 200: Page(Event) }),
