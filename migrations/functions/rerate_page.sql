@@ -4,10 +4,12 @@
 -- Looked at are lines recorded until p_recorded_until, behind p_after, at most p_rows_max; asked about are those that
 -- occurred from p_from until before p_to, of p_model where it is not null (exact; runs of sandboxes have none).
 -- What usage priced is rated again: no line that is corrected or a reversal, none whose cost its caller or an admin gave, no
--- charge of a lapse. Reads only; correct_record() books.
+-- charge of a lapse. Lines whose usage could not be read are answered with the object, for the service to try again:
+-- rate_read_usages() says what they come to. Reads only; correct_record() books.
 -- Answers { looked: how many lines, last: the last one's id or null, lines: [those that would change],
 --   unpriced: how many still have no price, undecided: how many cannot be rated as they were: lines of before 0020 whose
---   reservation is gone, and with it the moment that priced them, or whose stored tier is not the one that priced them }.
+--   reservation is gone, and with it the moment that priced them, or whose stored tier is not the one that priced them,
+--   unread: [lines whose usage could not be read, with the object], unreadable: how many of those have no object that was kept }.
 create or replace function copilot_internal.rerate_page(
   p_resource_type copilot_internal.resource_type, p_from timestamptz, p_to timestamptz, p_model text,
   p_recorded_until timestamptz, p_after uuid, p_rows_max integer
@@ -49,6 +51,14 @@ begin
         and not exists (select from copilot_internal.record_corrections k where k.corrects = l.cost_record_id)
         and not exists (
           select from copilot_internal.record_corrections k where k.corrects = l.corrects and k.reversal_id = l.cost_record_id)
+    ), unread as materialized (
+      select l.*, nullif(l.unread_usage -> 'provider_usage', 'null') as provider_usage
+      from page l
+      where l.occurred_at >= p_from and l.occurred_at < p_to
+        and (p_model is null or l.model = p_model)
+        -- A reversal does not repeat it.
+        and l.unread_usage is not null
+        and not exists (select from copilot_internal.record_corrections k where k.corrects = l.cost_record_id)
     ), rated as (
       select l.*, cost.total_cost_usd as new_usd, (card.price).price_id as new_price_id,
              l.at is null
@@ -71,9 +81,18 @@ begin
           'cost_record_id', r.cost_record_id, 'resource_type', 'llm', 'tenant_id', r.tenant_id, 'user_id', r.user_id,
           'provider', r.provider, 'model', r.model,
           'occurred_at', r.occurred_at, 'cost_usd', r.total_cost_usd::text, 'new_cost_usd', r.new_usd::text, 'price_id', r.price_id,
-          'new_price_id', r.new_price_id, 'estimated', r.estimated, 'usage', r.usage) order by r.cost_record_id)
+          'new_price_id', r.new_price_id, 'estimated', r.estimated, 'estimate_reason', case when r.estimated then 'unpriced' end,
+          'usage', r.usage) order by r.cost_record_id)
         from rated r
-        where r.new_usd is not null and not r.undecided and (r.estimated or r.new_usd <> r.total_cost_usd)), '[]')) into v_page;
+        where r.new_usd is not null and not r.undecided and (r.estimated or r.new_usd <> r.total_cost_usd)), '[]'),
+      'unreadable', (select count(*) from unread u where u.provider_usage is null),
+      'unread', coalesce((
+        select json_agg(json_build_object(
+          'cost_record_id', u.cost_record_id, 'resource_type', 'llm', 'tenant_id', u.tenant_id, 'user_id', u.user_id,
+          'provider', u.provider, 'model', u.model, 'occurred_at', u.occurred_at, 'cost_usd', u.total_cost_usd::text, 'price_id', u.price_id,
+          'estimated', u.estimated, 'estimate_reason', u.estimate_reason, 'provider_usage', u.provider_usage) order by u.cost_record_id)
+        from unread u
+        where u.provider_usage is not null), '[]')) into v_page;
   else
     with page as materialized (
       select l.* from copilot_internal.e2b_cost_records l
@@ -110,9 +129,19 @@ begin
         select json_agg(json_build_object(
           'cost_record_id', r.cost_record_id, 'resource_type', 'e2b', 'tenant_id', r.tenant_id, 'user_id', r.user_id, 'tier', r.tier,
           'occurred_at', r.occurred_at, 'cost_usd', r.total_cost_usd::text, 'new_cost_usd', r.new_usd::text, 'price_id', r.price_id,
-          'new_price_id', r.new_price_id, 'estimated', r.estimated, 'seconds', r.execution_time_seconds::text) order by r.cost_record_id)
+          'new_price_id', r.new_price_id, 'estimated', r.estimated, 'estimate_reason', case when r.estimated then 'unpriced' end,
+          'seconds', r.execution_time_seconds::text) order by r.cost_record_id)
         from rated r
-        where r.new_usd is not null and not r.undecided and (r.estimated or r.new_usd <> r.total_cost_usd)), '[]')) into v_page;
+        where r.new_usd is not null and not r.undecided and (r.estimated or r.new_usd <> r.total_cost_usd)), '[]'),
+      -- Of a sandbox no object is kept.
+      'unreadable', (
+        select count(*) from page l
+        where l.occurred_at >= p_from and l.occurred_at < p_to and p_model is null
+          and l.estimate_reason = 'usage_unreadable'
+          and not exists (select from copilot_internal.record_corrections k where k.corrects = l.cost_record_id)
+          and not exists (
+            select from copilot_internal.record_corrections k where k.corrects = l.corrects and k.reversal_id = l.cost_record_id)),
+      'unread', '[]'::json) into v_page;
   end if;
   return v_page;
 end $$;

@@ -17,7 +17,7 @@ Commands
   diff     the same as a dry run: print what sync would publish, and publish nothing
   verify   compare the prices in force with the second source
   rerate   list the records of cost that would cost otherwise by the prices known by now for their time, those that
-           were booked without a price among them; --apply books corrections
+           were booked without a price, or whose usage could not be read, among them; --apply books corrections
 
 Options
   --feed <file or URL>     sync, diff: newer data in the package's form; "none" asks for none

@@ -72,11 +72,12 @@ function textPrinter(): Printer {
   return {
     line: (line) => process.stdout.write(`${describe(JSON.parse(JSON.stringify(line), asWritten) as Line)}\n`),
     end: ({ difference_usd: differenceUsd, ...counts }, apply) => {
-      const { looked, changes, corrected, overtaken, unpriced, undecided } = counts
+      const { looked, changes, corrected, overtaken, unpriced, undecided, unreadable } = counts
       const lines = [
         `${looked} records looked at; ${changes} ${apply ? 'cost otherwise, and' : 'would cost otherwise,'} ${usdText(differenceUsd)} USD in all; ${corrected} corrected.`,
         ...(overtaken > 0 ? [`${overtaken} were corrected by somebody else meanwhile.`] : []),
         ...(unpriced > 0 ? [`${unpriced} still have no price.`] : []),
+        ...(unreadable > 0 ? [`${unreadable} stay estimates: their usage is still not read.`] : []),
         ...(undecided > 0 ? [`${undecided} cannot be rated: what priced them is gone with their reservation.`] : []),
         ...(!apply && changes > 0 ? ['Nothing was booked; --apply books it.'] : []),
       ]
@@ -94,8 +95,11 @@ type Line = {
   occurred_at: string
   cost_usd: string
   new_cost_usd: string
-  estimated: boolean
+  estimate_reason: keyof typeof WHY | null
 }
+
+/** Why a line was an estimate until now. */
+const WHY = { unpriced: ' (had no price)', usage_unreadable: ' (was not read)' }
 
 /** Amounts by their digits. */
 function asWritten(_key: string, value: unknown, { source }: { source?: string }): unknown {
@@ -104,6 +108,6 @@ function asWritten(_key: string, value: unknown, { source }: { source?: string }
 
 function describe({ cost_record_id: id, tenant_id: tenantId, ...line }: Line): string {
   const what = line.model === undefined ? `sandbox ${line.tier}` : `${line.provider} ${line.model}`
-  const why = line.estimated ? ' (had no price)' : ''
+  const why = line.estimate_reason === null ? '' : WHY[line.estimate_reason]
   return `${line.occurred_at} ${id} ${tenantId} ${what}: ${line.cost_usd} -> ${line.new_cost_usd}${why}`
 }

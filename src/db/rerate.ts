@@ -23,10 +23,16 @@ export type RatedLine = {
   new_cost_usd: string
   price_id: number | null
   new_price_id: number
-  /** Booked without a price (rule 10). */
+  /** Booked at the reserved amount (rule 10), and why. */
   estimated: boolean
+  estimate_reason: 'unpriced' | 'usage_unreadable' | null
   usage?: Record<string, unknown>
   seconds?: string
+}
+
+/** A line of cost whose usage could not be read, with the object. */
+export type UnreadLine = Omit<RatedLine, 'new_cost_usd' | 'new_price_id' | 'usage' | 'seconds'> & {
+  provider_usage: Record<string, unknown>
 }
 
 export type RatedPage = {
@@ -36,6 +42,9 @@ export type RatedPage = {
   lines: RatedLine[]
   unpriced: number
   undecided: number
+  unread: UnreadLine[]
+  /** How many lines could not be read and have no object that was kept. */
+  unreadable: number
 }
 
 const FIRST = '00000000-0000-0000-0000-000000000000'
@@ -57,4 +66,18 @@ export async function readRatedPage(
     ${resourceType}, ${filter.from}, ${filter.to}, ${filter.model}, ${page.recordedUntil}, ${page.after ?? FIRST}::uuid,
     ${page.rowsMax}) as page`.execute(db)
   return rows[0]!.page
+}
+
+/**
+ * What lines of one page, whose usage could not be read, come to by what was read since; in their order, null where the
+ * model has no price.
+ */
+export async function rateReadUsages(
+  db: Db,
+  read: { cost_record_id: string; usage: Record<string, unknown> }[],
+): Promise<{ new_cost_usd: string | null; new_price_id: number | null }[]> {
+  if (read.length === 0) return []
+  const { rows } = await sql<{ rated: { new_cost_usd: string | null; new_price_id: number | null }[] }>`
+    select copilot_internal.rate_read_usages(${JSON.stringify(read)}::json) as rated`.execute(db)
+  return rows[0]!.rated
 }

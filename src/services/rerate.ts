@@ -3,9 +3,17 @@ import { keepLineFacts } from '../db/archives.ts'
 import { openClock, type DatabaseClock } from '../db/clock.ts'
 import type { Db } from '../db/connection.ts'
 import { correctRecord } from '../db/correct-record.ts'
-import { readRatedPage, readRerateStart, type RatedLine, type RerateFilter } from '../db/rerate.ts'
+import {
+  rateReadUsages,
+  readRatedPage,
+  readRerateStart,
+  type RatedLine,
+  type RerateFilter,
+  type UnreadLine,
+} from '../db/rerate.ts'
 import { sendAgain } from '../db/send-again.ts'
 import { decimal, usdText, type Usd } from '../domain/money.ts'
+import { normalizeProviderUsage, UsageError, type Usage } from '../domain/usage/index.ts'
 import { timeText, usdJson } from './answers.ts'
 
 /** So many lines are looked at, and held in memory, at once. */
@@ -28,12 +36,14 @@ export type RerateTotals = {
   overtaken: number
   unpriced: number
   undecided: number
+  /** Their usage is still not read. */
+  unreadable: number
   difference_usd: Usd
 }
 
 /**
  * Finds the lines of cost that would cost otherwise by the prices known by now for their moment, those that were booked
- * without a price among them, and books corrections where that is asked for: each line's reversal and its real cost, in a
+ * without a price and those whose usage could not be read then and can now among them, and books corrections where that is asked for: each line's reversal and its real cost, in a
  * transaction of its own.
  *
  * A run that broke is begun again: a line that is corrected is not found again, so nothing is corrected twice.
@@ -53,6 +63,7 @@ export async function rerate(
     overtaken: 0,
     unpriced: 0,
     undecided: 0,
+    unreadable: 0,
     difference_usd: decimal(0),
   }
   // Lines of an early release do not say when they were priced.
@@ -63,7 +74,8 @@ export async function rerate(
     let after: string | null = null
     do {
       const page = await readRatedPage(db, resourceType, request, { recordedUntil, after, rowsMax: PAGE_ROWS })
-      for (const line of page.lines) {
+      const read = await readAgain(db, page.unread)
+      for (const line of [...page.lines, ...read.lines]) {
         const booked = request.apply ? await book(db, clock, actor, line) : null
         if (booked === 'overtaken') totals.overtaken += 1
         else {
@@ -76,13 +88,40 @@ export async function rerate(
         }
       }
       totals.looked += page.looked
-      totals.unpriced += page.unpriced
+      totals.unpriced += page.unpriced + read.unpriced
       totals.undecided += page.undecided
+      totals.unreadable += page.unreadable + read.unreadable
       tell.progress(totals)
       after = page.last
     } while (after !== null)
   }
   return totals
+}
+
+/** Lines that today's reader understands, with what they come to; and how many have no price or are not read by it either. */
+async function readAgain(
+  db: Db,
+  unread: UnreadLine[],
+): Promise<{ lines: RatedLine[]; unpriced: number; unreadable: number }> {
+  const read = unread.flatMap(({ provider_usage: providerUsage, ...line }) => {
+    const usage = usageOf(providerUsage)
+    return usage === null ? [] : [{ ...line, usage }]
+  })
+  const rated = await rateReadUsages(db, read)
+  const lines = read.flatMap((line, index) => {
+    const { new_cost_usd, new_price_id } = rated[index]!
+    return new_cost_usd === null || new_price_id === null ? [] : [{ ...line, new_cost_usd, new_price_id }]
+  })
+  return { lines, unpriced: read.length - lines.length, unreadable: unread.length - read.length }
+}
+
+function usageOf(providerUsage: Record<string, unknown>): Usage | null {
+  try {
+    return normalizeProviderUsage(providerUsage)
+  } catch (error) {
+    if (error instanceof UsageError) return null
+    throw error
+  }
 }
 
 /** Corrects a line by its own usage. Overtaken: somebody else has corrected it, or taken its price away, since. */
@@ -103,7 +142,7 @@ async function book(
       : { measure: 'tokens' as const, usage: line.usage }),
     provider: null,
     model: null,
-    reason: `re-rated by price ${line.new_price_id}`,
+    reason: `${line.estimate_reason === 'usage_unreadable' ? 'its usage is read by now, ' : ''}re-rated by price ${line.new_price_id}`,
   }
   const outcome = await sendAgain(() => correctRecord(db, actor, correction))
   if (!('lines' in outcome)) return 'overtaken'

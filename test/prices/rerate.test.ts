@@ -95,6 +95,7 @@ guarantee('a version that came late is found in the records of its time, and boo
       overtaken: 0,
       unpriced: 0,
       undecided: 0,
+      unreadable: 0,
       difference_usd: '0',
     },
   })
@@ -208,6 +209,68 @@ guarantee('a commit without a price is rated once it has one, also where that is
        and total_cost_usd > 0 and not exists (select from copilot_internal.record_corrections k where k.corrects = l.cost_record_id)`,
   )
   t.same(rows, [{ estimated: 0 }])
+})
+
+guarantee('a usage that could not be read is booked once it is, and stays an estimate until then', async (t) => {
+  await publish('unread', '1970-01-01T00:00:00Z', '2', '10', { modifiers: { batch: '0.5' } })
+  const commit = async (usd: string, providerUsage: Record<string, unknown> | null, changes: object = {}) => {
+    const item = hold('unread', usd, { provider: 'acme', model: 'unread', service_tier: 'batch', ...changes })
+    await session.reserve(item)
+    const { cost_usd: _, ...booked } = booking(item.reservation_id, 'reserved', { measure: 'reserved' })
+    const reasons = [{ pointer: '', message: 'of a test' }]
+    await session.commit({ ...booked, unread_usage: { reasons, provider_usage: providerUsage } })
+    return booked.cost_record_id
+  }
+  const read = { prompt_tokens: 1_000, completion_tokens: 500, total_tokens: 1_500 }
+  const id = await commit('3', read)
+  await commit('0.5', { nothing: { that: 'is known' } })
+  await commit('0.25', null)
+  await commit('1', read, { model: 'unread-unpriced' })
+  await commit('2', { prompt_tokens: 1_000 }, { resource_type: 'e2b', tier: 'small', region: 'us-east-1' })
+  const wide = { from: '2020-11-20T00:00:00Z' }
+
+  // 1,000 x 2 and 500 x 10 a million, half for batch: 0.0035 instead of 3.
+  const found = await run({ ...wide, model: 'unread' })
+  t.match(found.lines, [
+    {
+      cost_record_id: id,
+      cost_usd: '3',
+      new_cost_usd: '0.0035',
+      difference_usd: '-2.9965',
+      estimated: true,
+      estimate_reason: 'usage_unreadable',
+      successor_id: null,
+    },
+  ])
+  t.equal(found.lines.length, 1)
+  t.match(found.totals, { changes: 1, corrected: 0, unreadable: 2, unpriced: 0 })
+  t.same(await booksOf('unread'), { lines: 5, usd: '6.75' }, 'nothing is booked')
+  t.match((await run({ ...wide, model: 'unread-unpriced' })).totals, { changes: 0, unpriced: 1, unreadable: 0 })
+  t.match((await run({ ...wide, from: '2020-11-21T00:00:00Z' })).totals, { unreadable: 0 })
+
+  const applied = await run({ ...wide, apply: true })
+  t.match(applied.totals, { corrected: 1, unreadable: 3, unpriced: 1, difference_usd: '-2.9965' })
+  t.same(await booksOf('unread'), { lines: 7, usd: '3.7535' })
+  const { rows } = await pool.query(
+    `select k.reason, l.usage, l.estimated, l.unread_usage from copilot_internal.record_corrections k
+     join copilot_internal.llm_cost_records l on l.cost_record_id = k.successor_id where k.corrects = $1`,
+    [id],
+  )
+  t.match(rows, [
+    {
+      reason: /^its usage is read by now, re-rated by price \d+$/,
+      usage: { input_tokens: 1_000, output_tokens: 500 },
+      estimated: false,
+      unread_usage: null,
+    },
+  ])
+  t.match((await run({ ...wide, apply: true })).totals, { changes: 0, unreadable: 3 }, 'and once only')
+  await publish('unread', '1970-01-01T00:00:00Z', '4', '10', { modifiers: { batch: '0.5' } })
+  t.match(
+    (await run({ ...wide, model: 'unread', apply: true })).totals,
+    { corrected: 1, difference_usd: '0.001' },
+    'the successor is rated as any other',
+  )
 })
 
 guarantee(
@@ -386,6 +449,27 @@ t.test('the command lists, books with --apply, and says what is wrong with its a
     listed.stdout,
     '1 would cost otherwise, -0.0089 USD in all; 0 corrected.\nNothing was booked; --apply books it.',
   )
+
+  const unread = hold('typed', '1', { provider: 'acme', model: 'typed-unread' })
+  const objectless = hold('typed', '1', { provider: 'acme', model: 'typed-unread' })
+  await session.moveTo('2020-11-30T00:00:00Z')
+  await session.reserve(unread, objectless)
+  for (const [{ reservation_id: held }, usage] of [
+    [unread, { prompt_tokens: 1_000, completion_tokens: 0 }],
+    [objectless, null],
+  ] as const) {
+    const { cost_usd: _, ...item } = booking(held, 'reserved', { measure: 'reserved' })
+    await session.commit({ ...item, unread_usage: { reasons: [], provider_usage: usage } })
+  }
+  await publish('typed-unread', '1970-01-01T00:00:00Z', '3', '1')
+  const ofUnread = [...november.slice(0, -1), 'typed-unread']
+  const unreadListed = (await runCli('prices', database.url, ofUnread)).stdout
+  t.match(unreadListed, 'typed acme typed-unread: 1 -> 0.003 (was not read)\n')
+  t.match(unreadListed, '1 stay estimates: their usage is still not read.\n')
+  t.match(JSON.parse((await runCli('prices', database.url, [...ofUnread, '--json'])).stdout), {
+    data: [{ estimate_reason: 'usage_unreadable', new_cost_usd: 0.003 }],
+    totals: { changes: 1, unreadable: 1 },
+  })
 
   const applied = await runCli('prices', database.url, [...november, '--apply', '--json'])
   t.equal(applied.code, 0, applied.stderr)
