@@ -44,16 +44,27 @@ type Outcome =
 export type Settlement = { outcome: Outcome; quotas: Balance[]; now: Date; crowded: boolean }
 
 /**
- * Books a batch of 1 to 500 commits in order, in one round trip; settlements[i] is for items[i].
+ * What JSON can say and jsonb cannot hold: U+0000, and one half of a surrogate pair, which JSON.stringify() always escapes.
+ * An escaped backslash is matched as well, so that what follows it is not taken for an escape.
+ */
+const ESCAPES = /\\(?:\\|u0000|ud[89a-f][0-9a-f]{2})/g
+
+/**
+ * Books a batch of 1 to 500 commits in order, in one round trip; settlements[i] is for items[i]. A character that Postgres
+ * cannot store is stored as U+FFFD: it must not keep a cost from being booked.
  *
  * @param silent the service counts only: no quota tells an event.
  * @throws errors of Postgres as they are; nothing is booked then.
  */
 export async function commitSpend(db: Db, items: CommitItem[], silent = false): Promise<Settlement[]> {
+  const text = JSON.stringify(items)
+  const storable = text.includes('\\u')
+    ? text.replace(ESCAPES, (escape) => (escape === '\\\\' ? escape : '\\ufffd'))
+    : text
   const { rows } = await sql<{
     answer: { now: string; crowded: boolean; balances: BalanceColumns; outcomes: Outcome[] }
   }>`
-    select copilot_internal.commit_spend(${JSON.stringify(items)}::json, ${silent}) as answer`.execute(db)
+    select copilot_internal.commit_spend(${storable}::json, ${silent}) as answer`.execute(db)
   const { answer } = rows[0]!
   const now = new Date(answer.now)
   const balances = readBalances(answer.balances)

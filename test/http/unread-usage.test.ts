@@ -98,6 +98,13 @@ guarantee('a usage that cannot be read is booked at the reserved amount, and its
   t.same((await linesOf('unread'))[0]!['usage'], {})
 })
 
+guarantee('a usage with characters that Postgres cannot store is booked all the same', async (t) => {
+  const odd = { 'a\0': ['\ud800', 'x\udfff\0', '\\u0000', '\\\0', 'tab\t"', '😀'] }
+  await session.commit(reserved(await held('odd', '1'), { unread_usage: { reasons: [], provider_usage: odd } }))
+  const kept = { 'a\ufffd': ['\ufffd', 'x\ufffd\ufffd', '\\u0000', '\\\ufffd', 'tab\t"', '😀'] }
+  t.match(await linesOf('odd'), [{ cost_usd: 1, unread_usage: { provider_usage: kept } }])
+})
+
 guarantee('a usage that nobody knows is booked at the reserved amount, without an object', async (t) => {
   await session.commit(reserved(await held('unknown', '2')))
   const [line] = await linesOf('unknown')
