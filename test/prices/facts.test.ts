@@ -90,7 +90,12 @@ for (const fact of facts.models) {
 
 t.test('tiers, regions and searches are on the cards of the providers that have them', async (t) => {
   const cases: [provider: string, model: string, modifiers: Record<string, string>, fees: Record<string, string>][] = [
-    ['openai', 'gpt-6.1-sol', { batch: '0.5', flex: '0.5', fast: '2', 'region:eu': '1.1' }, { web_search: '0.01' }],
+    [
+      'openai',
+      'gpt-6.1-sol',
+      { batch: '0.5', flex: '0.5', fast: '2', priority: '2', 'region:eu': '1.1' },
+      { web_search: '0.01' },
+    ],
     ['openai', 'gpt-4o', { batch: '0.5' }, { web_search: '0.01' }],
     ['anthropic', 'claude-opus-5-5', { batch: '0.5', fast: '2', 'region:us': '1.1' }, { web_search: '0.01' }],
     ['anthropic', 'claude-haiku-5-5', { batch: '0.5', 'region:us': '1.1' }, { web_search: '0.01' }],

@@ -83,8 +83,39 @@ const cases: Record<string, Case[]> = {
     ['openai', 'gpt-6.1-sol', written, '0.00275', { service_tier: 'batch' }],
     ['openai', 'gpt-6.1-sol', written, '0.00275', { service_tier: 'flex' }],
     ['openai', 'gpt-6.1-sol', written, '0.011', { service_tier: 'fast' }],
+    ['openai', 'gpt-6.1-sol', written, '0.011', { service_tier: 'priority' }],
     ['openai', 'gpt-6.1-sol', written, '0.00605', { region: 'eu' }],
     ['openai', 'gpt-6.1-sol', written, '0.003025', { service_tier: 'batch', region: 'eu' }],
+  ],
+  // By the published prices of Fast mode: 3,000 in and 1,000 out.
+  'OpenAI: Fast mode by model': [
+    // 3 x 12.5 + 75
+    ['openai', 'gpt-5.5', tokens(3_000, 1_000), '0.1125', { service_tier: 'priority' }],
+    ['openai', 'gpt-5.5-2026-04-23', tokens(3_000, 1_000), '0.1125', { service_tier: 'fast' }],
+    // 3 x 4.25 + 17
+    ['openai', 'gpt-4o', tokens(3_000, 1_000), '0.02975', { service_tier: 'priority' }],
+    ['openai', 'gpt-4o-2024-11-20', tokens(3_000, 1_000), '0.02975', { service_tier: 'fast' }],
+    // 3 x 8.75 + 26.25
+    ['openai', 'gpt-4o-2024-05-13', tokens(3_000, 1_000), '0.0525', { service_tier: 'priority' }],
+    // 3 x 3.5 + 14
+    ['openai', 'gpt-4.1', tokens(3_000, 1_000), '0.0245', { service_tier: 'priority' }],
+    ['openai', 'o3', tokens(3_000, 1_000), '0.0245', { service_tier: 'fast' }],
+    // 3 x 0.7 + 2.8
+    ['openai', 'gpt-4.1-mini', tokens(3_000, 1_000), '0.0049', { service_tier: 'priority' }],
+    // 3 x 0.45 + 3.6
+    ['openai', 'gpt-5-mini', tokens(3_000, 1_000), '0.00495', { service_tier: 'priority' }],
+    // 3 x 0.25 + 1, of which 1,000 cached at 0.125
+    [
+      'openai',
+      'gpt-4o-mini',
+      tokens(3_000, 1_000, { cache_read_tokens: 1_000 }),
+      '0.001625',
+      { service_tier: 'priority' },
+    ],
+    // 3 x 2 + 8
+    ['openai', 'o4-mini', tokens(3_000, 1_000), '0.014', { service_tier: 'priority' }],
+    // 3 x 4 + 24
+    ['openai', 'gpt-5.6-terra', tokens(3_000, 1_000), '0.036', { service_tier: 'fast' }],
   ],
   'Anthropic: each bucket, tiers and regions': [
     ['anthropic', 'claude-opus-5-5', searched, '0.0682832'],
@@ -185,6 +216,28 @@ for (const [name, list] of Object.entries(cases)) {
     }
   })
 }
+
+t.test('a hold and a commit in Fast mode have its factor, asked for as fast or priority', async (t) => {
+  for (const serviceTier of ['priority', 'fast']) {
+    const held = await service.call('POST', '/v1/reservations', {
+      resource_type: 'llm',
+      tenant_id: 'in-a-hurry',
+      llm: {
+        provider: 'openai',
+        model: 'gpt-5.6-terra',
+        input_tokens: 2_000,
+        max_output_tokens: 1_000,
+        service_tier: serviceTier,
+      },
+    })
+    // The prompt may be written to the cache: 2 x (2000 x 2.5 + 1000 x 12).
+    t.match(held, { status: 201, json: { reserved_usd: 0.034 } }, serviceTier)
+    const committed = await service.call('POST', `/v1/reservations/${held.json.reservation_id}/commit`, {
+      provider_usage: { service_tier: 'priority', usage: { input_tokens: 2_000, output_tokens: 1_000 } },
+    })
+    t.match(committed, { status: 200, json: { cost_usd: 0.032 } }, serviceTier)
+  }
+})
 
 t.test('sandboxes: every tier, two regions, two versions, and a change in mid-run', async (t) => {
   const change = '2999-01-01T00:00:00Z'
