@@ -1,5 +1,6 @@
 import { readFile } from 'node:fs/promises'
-import type { Fee, Rates } from '../domain/price.ts'
+import { decimal, usdText } from '../domain/money.ts'
+import type { Bucket, Fee, Rates } from '../domain/price.ts'
 import { E2B_PRESETS } from '../domain/e2b.ts'
 import type { PriceVersion } from './package.ts'
 
@@ -31,12 +32,17 @@ type OverlayModel = {
   }[]
 }
 
-/** Fees and modifiers of all models of a provider whose id matches; they fill in what a card does not say itself. */
+/**
+ * Rates, fees and modifiers of all models of a provider whose id matches; they fill in what a card does not say itself.
+ * Where several terms name the same, the last one counts.
+ */
 type OverlayTerms = {
   provider: string
   /** A regular expression over model ids. */
   models: string
   why: string
+  /** Rates as multiples of the card's own input rate; in a long context, of its input rate there. */
+  times_input?: Rates
   usd_per_unit?: Partial<Record<Fee, string>>
   modifiers?: Record<string, string>
 }
@@ -113,12 +119,26 @@ export function e2bVersions(overlay: Overlay): E2bPriceVersion[] {
 function withTerms(card: PriceVersion, terms: readonly OverlayTerms[], source: string): PriceVersion {
   const own = terms.filter(({ provider, models }) => provider === card.provider && new RegExp(models).test(card.model))
   if (own.length === 0) return card
+  const timesInput = own.reduce<Rates>((rates, term) => ({ ...rates, ...term.times_input }), {})
+  const { long_context: long } = card
   return {
     ...card,
     source: card.source === source ? source : `${card.source} + ${source}`,
+    usd_per_mtok: withMultiples(card.usd_per_mtok, timesInput),
+    long_context: long && { ...long, usd_per_mtok: withMultiples(long.usd_per_mtok, timesInput) },
     usd_per_unit: own.reduceRight((fees, term) => ({ ...term.usd_per_unit, ...fees }), card.usd_per_unit),
     modifiers: own.reduceRight((modifiers, term) => ({ ...term.modifiers, ...modifiers }), card.modifiers),
   }
+}
+
+function withMultiples(rates: Rates, timesInput: Rates): Rates {
+  const { input } = rates
+  if (input === undefined) return rates
+  const multiples = Object.entries(timesInput).map(([bucket, factor]): [Bucket, string] => [
+    bucket as Bucket,
+    usdText(decimal(input).times(decimal(factor))),
+  ])
+  return { ...Object.fromEntries(multiples), ...rates }
 }
 
 /** Aliases stand on a model's first version. A name that is a model's own, or the overlay's, is nobody else's alias. */

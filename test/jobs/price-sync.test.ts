@@ -14,7 +14,8 @@ import { openServices } from '../helpers/services.ts'
 
 const database = await createDatabase(t)
 const { pool } = database
-await setNow(database, '2026-11-20T10:00:00Z')
+// Later than any edition of the overlay, so that the feed is the newest data.
+await setNow(database, '2036-11-20T10:00:00Z')
 const folder = mkdtempSync(join(tmpdir(), 'purser-feed-'))
 const feed = join(folder, 'feed.json')
 
@@ -81,14 +82,14 @@ t.test('the job publishes what is agreed, and logs what waits for an administrat
       'gpt-4.1': { input_mtok: Number(before) * 1.5, output_mtok: 8, cache_read_mtok: 0.5 },
       'negative-one': { input_mtok: -1, output_mtok: 2 },
     },
-    '2026-11-20T09:00:00Z',
+    '2036-11-20T09:00:00Z',
   )
   const lines = await runJob()
   t.equal(await inputOf('brand-new'), '3')
   t.equal(await inputOf('gpt-4.1'), before)
   t.equal(await inputOf('negative-one'), null)
   t.match(lines, [
-    /^info prices are in step .*"data_at":"2026-11-20T09:00:00/,
+    /^info prices are in step .*"data_at":"2036-11-20T09:00:00/,
     /^warn prices that the sources disagree about .*"count":1,"models":\["openai gpt-4.1"\]/,
     /^warn changes of prices are held back .*negative-one/,
   ])
@@ -97,22 +98,22 @@ t.test('the job publishes what is agreed, and logs what waits for an administrat
 
 t.test('data older than 14 days is told of as price.stale, once a day, until there is newer data', async (t) => {
   rmSync(feed)
-  await setNow(database, '2026-12-04T09:00:00Z')
+  await setNow(database, '2036-12-04T09:00:00Z')
   t.match(await runJob(), [/^info/, /^warn a source of prices is out of reach/])
   t.same(await eventsOf(), [], 'to the second 14 days old')
 
-  await setNow(database, '2026-12-04T09:00:01Z')
-  t.match((await runJob()).at(-1), /^warn price data is stale .*"data_at":"2026-11-20T09:00:00/)
+  await setNow(database, '2036-12-04T09:00:01Z')
+  t.match((await runJob()).at(-1), /^warn price data is stale .*"data_at":"2036-11-20T09:00:00/)
   await runJob()
-  t.same(await eventsOf(), [{ data_at: '2026-11-20T09:00:00+00:00', days: 14 }], 'once a day')
+  t.same(await eventsOf(), [{ data_at: '2036-11-20T09:00:00+00:00', days: 14 }], 'once a day')
 
-  await setNow(database, '2026-12-06T04:17:00Z')
+  await setNow(database, '2036-12-06T04:17:00Z')
   await runJob()
   const told = await eventsOf()
   t.match(told, [{ days: 14 }, { days: 15 }])
 
-  writeFeed({ 'brand-new': { input_mtok: 3, output_mtok: 9 } }, '2026-12-06T00:00:00Z')
-  t.match(await runJob(), [/"data_at":"2026-12-06T00:00:00/])
+  writeFeed({ 'brand-new': { input_mtok: 3, output_mtok: 9 } }, '2036-12-06T00:00:00Z')
+  t.match(await runJob(), [/"data_at":"2036-12-06T00:00:00/])
   rmSync(feed)
   t.notMatch((await runJob()).join('\n'), 'stale', 'what was read earlier counts, also where the feed is gone again')
   t.same(await eventsOf(), told)

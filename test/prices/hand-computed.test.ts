@@ -18,6 +18,7 @@ const tokens = (input: number, output: number, more: object = {}) => ({
 
 /** 2,000 in, of which 1,000 written to a cache: 1000 x 2 + 1000 x 2.5 = 4500; and 100 out x 10 = 1000. */
 const written = tokens(2_000, 100, { cache_write_tokens: 1_000 })
+const hourly = tokens(1_000, 0, { cache_write_tokens: 1_000, cache_write_1h_tokens: 1_000 })
 /** 7266 x 4 + 4096 x 0.2 + 800 x 5 + 200 x 8 + 640 x 20 = 48283.2, and two searches for 0.02. */
 const searched = tokens(12_362, 640, {
   cache_read_tokens: 4_096,
@@ -86,6 +87,23 @@ const cases: Record<string, Case[]> = {
     ['openai', 'gpt-6.1-sol', written, '0.011', { service_tier: 'priority' }],
     ['openai', 'gpt-6.1-sol', written, '0.00605', { region: 'eu' }],
     ['openai', 'gpt-6.1-sol', written, '0.003025', { service_tier: 'batch', region: 'eu' }],
+  ],
+  // 1,000 tokens written for an hour, at twice the input.
+  'Claude elsewhere: writes for an hour': [
+    ['aws', 'global.anthropic.claude-haiku-4-5-20251001-v1:0', hourly, '0.002'],
+    ['aws', 'regional.anthropic.claude-sonnet-4-6-v1:0', hourly, '0.0066'],
+    ['google', 'claude-opus-5-5', hourly, '0.008'],
+    ['google', 'claude-4-sonnet', hourly, '0.006'],
+    // 199001 x 6 + 1000 x 12
+    [
+      'google',
+      'claude-sonnet-4-5',
+      tokens(200_001, 0, { cache_write_tokens: 1_000, cache_write_1h_tokens: 1_000 }),
+      '1.206006',
+    ],
+    // No hour there: as any other write.
+    ['aws', 'regional.anthropic.claude-3-7-sonnet-20250219-v1:0', hourly, '0.00375'],
+    ['aws', 'regional.anthropic.claude-3-haiku-20240307-v1:0', hourly, '0.00025'],
   ],
   // By the published prices of Fast mode: 3,000 in and 1,000 out.
   'OpenAI: Fast mode by model': [

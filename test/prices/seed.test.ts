@@ -144,6 +144,23 @@ t.test('terms fill in what a card does not say, and no more', async (t) => {
   t.same(untouched, other)
 })
 
+t.test('terms may name a rate as a multiple of the input, plain and in a long context', async (t) => {
+  const terms = [{ provider: 'p', models: '.', why: 'a test', times_input: { cache_write_1h: '2', cache_read: '0.1' } }]
+  const usd_per_mtok = { input: '3.3', cache_read: '0.2' }
+  const long = { input_tokens_over: 200_000, usd_per_mtok: { input: '6.6' } }
+  const silent = { input_tokens_over: 200_000, usd_per_mtok: { output: '9' } }
+  const rates = (card: PriceVersion) => {
+    const [{ usd_per_mtok, long_context } = base] = layOver([card], { ...empty, terms })
+    return [usd_per_mtok, long_context?.usd_per_mtok]
+  }
+  t.same(rates({ ...base, usd_per_mtok, long_context: long }), [
+    { input: '3.3', cache_read: '0.2', cache_write_1h: '6.6' },
+    { input: '6.6', cache_read: '0.66', cache_write_1h: '13.2' },
+  ])
+  t.same(rates({ ...base, usd_per_mtok, long_context: silent })[1], { output: '9' })
+  t.same(rates({ ...base, usd_per_mtok })[1], undefined)
+})
+
 t.test('an alias of the overlay wins, and one without a model is a slip that stops the seed', async (t) => {
   const second = { ...base, model: 'm-2', aliases: [] }
   const aliases = [{ provider: 'p', alias: 'm-old', model: 'm-2' }]
