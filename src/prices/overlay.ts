@@ -2,6 +2,14 @@ import { readFile } from 'node:fs/promises'
 import { decimal, usdText } from '../domain/money.ts'
 import type { Bucket, Fee, Rates } from '../domain/price.ts'
 import { E2B_PRESETS } from '../domain/e2b.ts'
+import {
+  mirrored,
+  modelKey,
+  withAliases,
+  type OverlayAlias,
+  type OverlayMirror,
+  type OverlayNames,
+} from './overlay-names.ts'
 import type { PriceVersion } from './package.ts'
 
 /**
@@ -12,8 +20,9 @@ export type Overlay = {
   /** The day of the facts, as in `overlay 2026-11-10`. */
   edition: string
   models: OverlayModel[]
-  /** Further names of models, each whole. */
-  aliases: { provider: string; alias: string; model: string }[]
+  mirrors: OverlayMirror[]
+  aliases: OverlayAlias[]
+  names: OverlayNames[]
   terms: OverlayTerms[]
   e2b: OverlayE2b
 }
@@ -74,8 +83,8 @@ export async function readOverlay(): Promise<{ overlay: Overlay; text: string }>
 }
 
 /**
- * The package's versions with the overlay laid over them: its models replace theirs from their first date on, its terms
- * fill in fees and modifiers, its aliases win.
+ * The package's versions with the overlay laid over them: its models replace theirs from their first date on, its mirrors
+ * stand in for what a provider lacks, its terms fill in rates, fees and modifiers, its names win.
  *
  * @throws Error when an alias of the overlay names no model: a slip in the file.
  */
@@ -97,8 +106,11 @@ export function layOver(versions: readonly PriceVersion[], overlay: Overlay): Pr
     const before = (byModel.get(modelKey(model)) ?? []).filter((card) => card.effective_date < firstDate)
     byModel.set(modelKey(model), [...before, ...cards])
   }
-  const merged = [...byModel.values()].map((cards) => cards.map((card) => withTerms(card, overlay.terms, source)))
-  return withAliases(merged, overlay.aliases).flat()
+  const signed = (theirs: string) => (theirs.endsWith(source) ? theirs : `${theirs} + ${source}`)
+  const known = [...byModel.values()]
+  const models = [...known, ...mirrored(known, overlay, signed)]
+  const merged = models.map((cards) => cards.map((card) => withTerms(card, overlay.terms, signed)))
+  return withAliases(merged, overlay).flat()
 }
 
 /** The sandbox rate card for every preset, at the overlay's one rate. */
@@ -116,14 +128,18 @@ export function e2bVersions(overlay: Overlay): E2bPriceVersion[] {
   }))
 }
 
-function withTerms(card: PriceVersion, terms: readonly OverlayTerms[], source: string): PriceVersion {
+function withTerms(
+  card: PriceVersion,
+  terms: readonly OverlayTerms[],
+  signed: (source: string) => string,
+): PriceVersion {
   const own = terms.filter(({ provider, models }) => provider === card.provider && new RegExp(models).test(card.model))
   if (own.length === 0) return card
   const timesInput = own.reduce<Rates>((rates, term) => ({ ...rates, ...term.times_input }), {})
   const { long_context: long } = card
   return {
     ...card,
-    source: card.source === source ? source : `${card.source} + ${source}`,
+    source: signed(card.source),
     usd_per_mtok: withMultiples(card.usd_per_mtok, timesInput),
     long_context: long && { ...long, usd_per_mtok: withMultiples(long.usd_per_mtok, timesInput) },
     usd_per_unit: own.reduceRight((fees, term) => ({ ...term.usd_per_unit, ...fees }), card.usd_per_unit),
@@ -139,30 +155,4 @@ function withMultiples(rates: Rates, timesInput: Rates): Rates {
     usdText(decimal(input).times(decimal(factor))),
   ])
   return { ...Object.fromEntries(multiples), ...rates }
-}
-
-/** Aliases stand on a model's first version. A name that is a model's own, or the overlay's, is nobody else's alias. */
-function withAliases(models: PriceVersion[][], aliases: Overlay['aliases']): PriceVersion[][] {
-  const own = new Set(models.flatMap(([card]) => (card === undefined ? [] : [modelKey(card)])))
-  const ours = Map.groupBy(aliases, modelKey)
-  const taken = new Set(aliases.map(({ provider, alias }) => nameKey(provider, alias)))
-  for (const key of ours.keys())
-    if (!own.has(key)) throw new Error(`the overlay has an alias of a model without a price: ${key}`)
-  return models.map(([first, ...others]) => {
-    if (first === undefined) return []
-    const theirs = (first.aliases ?? []).filter((alias) => {
-      const key = nameKey(first.provider, alias)
-      return !own.has(key) && !taken.has(key)
-    })
-    const added = (ours.get(modelKey(first)) ?? []).map(({ alias }) => alias)
-    return [{ ...first, aliases: [...theirs, ...added] }, ...others]
-  })
-}
-
-function modelKey({ provider, model }: { provider: string; model: string }): string {
-  return nameKey(provider, model)
-}
-
-function nameKey(provider: string, name: string): string {
-  return `${provider} ${name}`
 }

@@ -10,7 +10,7 @@ import { invalidRequest, Problem } from '../errors.ts'
 import type { CorrectBody } from '../schemas/records.ts'
 import { recordAnswer } from './cost-records.ts'
 import { measureOf, type Measure } from './measure.ts'
-import { DEFAULT_REGION, modelNotPriced, sandboxNotPriced, type PriceDeps } from './price-lookup.ts'
+import { DEFAULT_REGION, meantProviders, modelNotPriced, sandboxNotPriced, type PriceDeps } from './price-lookup.ts'
 import type { Principal } from './principal.ts'
 
 export type CorrectDeps = PriceDeps & { status: StatusCache; enforcement: Enforcement }
@@ -92,7 +92,7 @@ function checkFits(line: RecordJson, body: CorrectBody, { measure }: Measure): v
 async function providerOf(deps: CorrectDeps, line: RecordJson, model: string | undefined): Promise<string | null> {
   if (model === undefined) return null
   if (line.provider !== null && (await deps.prices.model(line.provider, model)).length > 0) return line.provider
-  const providers = [...new Set((await deps.prices.model(null, model)).map((price) => price.provider))]
+  const providers = meantProviders(await deps.prices.model(null, model))
   if (providers.length > 1 && line.provider === null) {
     const message = `is what ${providers.sort().join(', ')} have, and the record names no provider: give cost_usd`
     throw invalidRequest([{ pointer: '/model', message }])

@@ -41,7 +41,7 @@ async function findRunning<Price extends object>(
 }
 
 /**
- * The rate card of a model at a moment (default: now). Without a provider, the one provider's that has the model.
+ * The rate card of a model at a moment (default: now). Without a provider, that of the one that its name alone means.
  *
  * @throws price_not_found with near names; invalidRequest where several providers have the model and none is named.
  */
@@ -50,8 +50,9 @@ export async function findPrice(
   { provider, model, at }: { provider?: string | undefined; model: string; at?: Date | string | undefined },
   pointer: string,
 ): Promise<ModelPrice> {
-  const versions = await deps.prices.model(provider ?? null, model)
-  onlyProvider(model, versions, pointer)
+  const all = await deps.prices.model(provider ?? null, model)
+  const only = onlyProvider(model, all, pointer)
+  const versions = provider === undefined ? all.filter((version) => version.provider === only) : all
   const prices = ({ pricesFrom, pricesUntil }: NamedPrice, moment: Date | string) =>
     isWithin(moment, pricesFrom, pricesUntil)
   const { price } = await findRunning(deps.clock, versions, prices, at)
@@ -60,9 +61,9 @@ export async function findPrice(
 }
 
 /**
- * The one provider that has a model; null where nobody has it.
+ * The one provider that a model's name alone means; null where nobody has it.
  *
- * @throws invalidRequest where several have it.
+ * @throws invalidRequest where it may mean several.
  */
 export async function findProvider(deps: PriceDeps, model: string, pointer: string): Promise<string | null> {
   return onlyProvider(model, await deps.prices.model(null, model), pointer)
@@ -70,16 +71,24 @@ export async function findProvider(deps: PriceDeps, model: string, pointer: stri
 
 function onlyProvider(model: string, versions: readonly ModelPrice[], pointer: string): string | null {
   const provider = versions[0]?.provider ?? null
-  if (!versions.every((version) => version.provider === provider)) {
-    const providers = [...new Set(versions.map((version) => version.provider))]
-    throw invalidRequest([
-      {
-        pointer: `${pointer}/provider`,
-        message: `is required: ${providers.sort().join(', ')} have the model ${model}`,
-      },
-    ])
-  }
-  return provider
+  if (versions.every((version) => version.provider === provider)) return provider
+  const providers = meantProviders(versions)
+  if (providers.length === 1) return providers[0]!
+  throw invalidRequest([
+    { pointer: `${pointer}/provider`, message: `is required: ${providers.sort().join(', ')} have the model ${model}` },
+  ])
+}
+
+const MAKERS: ReadonlySet<string> = new Set(['anthropic', 'openai'])
+/** They sell the makers' models under the same names. */
+const CLOUDS: ReadonlySet<string> = new Set(['aws', 'azure', 'google'])
+
+/** The providers that a model's name alone may mean: those that have it, without the clouds where its maker is among them. */
+export function meantProviders(versions: readonly ModelPrice[]): string[] {
+  const providers = [...new Set(versions.map((version) => version.provider))]
+  return providers.some((provider) => MAKERS.has(provider))
+    ? providers.filter((provider) => !CLOUDS.has(provider))
+    : providers
 }
 
 /** That a model has no price, with near names. `errors` says where it stands in the request. */

@@ -284,6 +284,39 @@ t.test(
   },
 )
 
+t.test(
+  "a name without a provider means its maker's where clouds sell it too, and is refused where others have it",
+  async (t) => {
+    const estimate = (model: string, provider?: string) =>
+      service.call('POST', '/v1/estimates', {
+        resource_type: 'llm',
+        llm: { ...(provider && { provider }), model, usage: { input_tokens: 1_000, web_searches: 1 } },
+      })
+    // 10 USD per 1,000 searches at OpenAI, 14 at Azure.
+    t.match(await estimate('gpt-4o'), { status: 200, json: { cost_usd: 0.0125 } })
+    t.match(await estimate('gpt-4o', 'azure'), { status: 200, json: { cost_usd: 0.0165 } })
+    t.match(await estimate('claude-opus-5-5'), { status: 200, json: { cost_usd: 0.014 } })
+    const recorded = await service.call('POST', '/v1/cost-records', {
+      records: [
+        {
+          resource_type: 'llm',
+          tenant_id: 'priced',
+          llm: { model: 'claude-opus-4-5', usage: { input_tokens: 1_000 } },
+        },
+      ],
+    })
+    t.match(recorded, { status: 201, json: { data: [{ cost_usd: 0.005 }] } })
+    await publish(card('shared', 1))
+    await publish({ ...card('shared', 1), provider: 'other-maker' })
+    t.match(await estimate('shared'), {
+      status: 400,
+      json: {
+        errors: [{ pointer: '/llm/provider', message: 'is required: maker, other-maker have the model shared' }],
+      },
+    })
+  },
+)
+
 t.test('a changed price counts in every instance, also where the old one is known', async (t) => {
   await publish(card('moving', 1))
   for (const one of [service, other, apart]) await until(async () => (await inputUsd(one, 'moving')) === 1)

@@ -176,6 +176,67 @@ const cases: Record<string, Case[]> = {
     ],
     ['google', 'gemini-embedding-001', { input_tokens: 1_000 }, '0.00015'],
   ],
+  // As the providers spell them: 1,000 in and 1,000 out each.
+  'Names that Bedrock gives': [
+    // 1 + 5; and 10 % more within a region
+    ['aws', 'global.anthropic.claude-haiku-4-5-20251001-v1:0', tokens(1_000, 1_000), '0.006'],
+    ['aws', 'us.anthropic.claude-haiku-4-5-20251001-v1:0', tokens(1_000, 1_000), '0.0066'],
+    ['aws', 'apac.anthropic.claude-haiku-4-5-20251001-v1:0', tokens(1_000, 1_000), '0.0066'],
+    // 3 + 15
+    ['aws', 'eu.anthropic.claude-sonnet-4-5-20250929-v1:0', tokens(1_000, 1_000), '0.0198'],
+    ['aws', 'anthropic.claude-3-5-sonnet-20241022-v2:0', tokens(1_000, 1_000), '0.018'],
+    ['aws', 'eu.anthropic.claude-sonnet-4-20250514-v1:0', tokens(1_000, 1_000), '0.018'],
+    ['aws', 'global.anthropic.claude-sonnet-4-6', tokens(1_000, 1_000), '0.018'],
+    ['aws', 'jp.anthropic.claude-sonnet-4-6', tokens(1_000, 1_000), '0.0198'],
+    // 5 + 25
+    ['aws', 'global.anthropic.claude-opus-4-5-20251101-v1:0', tokens(1_000, 1_000), '0.03'],
+    ['aws', 'us.anthropic.claude-opus-4-5-20251101-v1:0', tokens(1_000, 1_000), '0.033'],
+    ['aws', 'global.anthropic.claude-opus-4-6-v1', tokens(1_000, 1_000), '0.03'],
+    ['aws', 'au.anthropic.claude-opus-4-6-v1', tokens(1_000, 1_000), '0.033'],
+    ['aws', 'us.anthropic.claude-opus-4-7', tokens(1_000, 1_000), '0.033'],
+    // 2 + 10
+    ['aws', 'global.anthropic.claude-sonnet-5-5', tokens(1_000, 1_000), '0.012'],
+    ['aws', 'us.anthropic.claude-sonnet-5-5', tokens(1_000, 1_000), '0.0132'],
+    // 0.25 + 1.25
+    ['aws', 'anthropic.claude-3-haiku-20240307-v1:0', tokens(1_000, 1_000), '0.0015'],
+    // 0.8 + 3.2, 0.06 + 0.24, 1.05 + 4.2, 0.33 + 2.75
+    ['aws', 'us.amazon.nova-pro-v1:0', tokens(1_000, 1_000), '0.004'],
+    ['aws', 'us.amazon.nova-lite-v1:0', tokens(1_000, 1_000), '0.0003'],
+    ['aws', 'eu.amazon.nova-pro-v1:0', tokens(1_000, 1_000), '0.00525'],
+    ['aws', 'us.amazon.nova-2-lite-v1:0', tokens(1_000, 1_000), '0.00308'],
+    // 0.72 twice, 1.35 + 5.4
+    ['aws', 'us.meta.llama3-3-70b-instruct-v1:0', tokens(1_000, 1_000), '0.00144'],
+    ['aws', 'us.deepseek.r1-v1:0', tokens(1_000, 1_000), '0.00675'],
+    // 2 + 10 of OpenAI's, and 10 % more
+    ['aws', 'global.openai.gpt-6.1-sol', tokens(1_000, 1_000), '0.012'],
+    ['aws', 'us.openai.gpt-6.1-sol', tokens(1_000, 1_000), '0.0132'],
+    ['aws', 'us.openai.gpt-5.5', tokens(1_000, 1_000), '0.0385'],
+  ],
+  'Names that Azure, Vertex and MiniMax give': [
+    ['azure', 'gpt-4o', tokens(1_000, 1_000), '0.0125'],
+    ['azure', 'gpt-4o-2024-11-20', tokens(1_000, 1_000), '0.0125'],
+    ['azure', 'gpt-4.1-2025-04-14', tokens(1_000, 1_000), '0.01'],
+    ['azure', 'gpt-5-mini-2025-08-07', tokens(1_000, 1_000), '0.00225'],
+    ['azure', 'gpt-5.6-terra', tokens(1_000, 1_000), '0.014'],
+    // It cost more until July: 2.5 + 15
+    ['azure', 'gpt-5.6-terra-2026-07-09', tokens(1_000, 1_000), '0.0175', { at: '2026-07-29T23:59:59.999Z' }],
+    ['azure', 'gpt-5.6-terra', { input_tokens: 0, web_searches: 2 }, '0.028'],
+    // 272001 x 4 + 1000 x 18
+    ['azure', 'gpt-5.6-terra', tokens(272_001, 1_000), '1.106004'],
+    ['azure', 'o3', tokens(1_000, 1_000), '0.01'],
+    ['azure', 'claude-opus-5-5', hourly, '0.008'],
+    ['google', 'claude-haiku-4-5@20251001', tokens(1_000, 1_000), '0.006'],
+    ['google', 'claude-opus-4-6@default', tokens(1_000, 1_000), '0.03'],
+    // Its long context, at 10 a million, ended.
+    ['google', 'claude-opus-4-6', tokens(300_000, 0), '3', { at: '2026-03-12T23:59:59.999Z' }],
+    ['google', 'claude-opus-4-6', tokens(300_000, 0), '1.5', { at: '2026-03-13T00:00:00Z' }],
+    ['google', 'claude-sonnet-4-5@20250929', tokens(1_000, 1_000), '0.018'],
+    ['google', 'claude-3-5-sonnet-v2@20241022', tokens(1_000, 1_000), '0.018'],
+    ['google', 'claude-opus-4@20250514', tokens(1_000, 1_000), '0.09'],
+    ['minimax', 'MiniMax-M3', tokens(1_000, 1_000), '0.0015'],
+    ['minimax', 'MiniMax-M1', tokens(1_000, 1_000), '0.0026'],
+    ['minimax', 'MiniMax-M2.1-lightning', tokens(1_000, 1_000), '0.0027'],
+  ],
   'Groq and others': [
     // 36 x 0.075 + 64 x 0.0375 + 20 x 0.3
     ['groq', 'openai/gpt-oss-20b', tokens(100, 20, { cache_read_tokens: 64 }), '0.0000111'],
@@ -183,6 +244,8 @@ const cases: Record<string, Case[]> = {
     ['groq', 'qwen/qwen3.8-27b', tokens(1_000_000, 1_000_000), '4.8'],
     // A fee for the request beside the tokens.
     ['perplexity', 'sonar', tokens(1_000, 1_000), '0.014'],
+    // 1000 x 2 + 300 x 8 + 700 x 3, and two searches for 0.01
+    ['perplexity', 'sonar-deep-research', tokens(1_000, 1_000, { reasoning_tokens: 700, web_searches: 2 }), '0.0165'],
     ['deepseek', 'deepseek-chat', tokens(1_000, 100, { cache_read_tokens: 500 }), '0.00028'],
   ],
   'past and scheduled prices, to the last millisecond': [

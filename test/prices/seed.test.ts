@@ -101,7 +101,9 @@ const base: PriceVersion = {
 const empty: Overlay = {
   edition: '2026-11-10',
   models: [],
+  mirrors: [],
   aliases: [],
+  names: [],
   terms: [],
   e2b: { why: '', region: 'us-east-1', effective_date: '', usd_per_vcpu_second: '0', usd_per_gib_second: '0' },
 }
@@ -170,3 +172,72 @@ t.test('an alias of the overlay wins, and one without a model is a slip that sto
   )
   t.throws(() => layOver([base], { ...empty, aliases }), /an alias of a model without a price: p m-2/)
 })
+
+t.test(
+  'a mirror stands in for a card that a provider lacks, with its versions and names, and for no other',
+  async (t) => {
+    const long_context = { input_tokens_over: 9, usd_per_mtok: { input: '2' } }
+    const later = { ...base, effective_date: '2026-09-01T00:00:00Z', usd_per_mtok: { input: '0.7' }, long_context }
+    const others = [
+      { ...base, model: 'm-kept', usd_per_unit: { web_search: '7' }, modifiers: { batch: '0.1' } },
+      { ...base, provider: 'q', model: 'm-kept', usd_per_mtok: { input: '5' }, aliases: ['m-old'] },
+      { ...base, model: 'm-named', aliases: [] },
+    ]
+    const mirrors = [
+      { provider: 'q', of: 'p', models: '^m(-kept)?$', why: 'a test' },
+      { provider: 'r', of: 'p', models: '^(m)$', as: 'near.$1', times: '1.1', why: 'a test' },
+    ]
+    const aliases = [{ provider: 'p', alias: 'm-new', model: 'm' }]
+    const terms = [{ provider: 'q', models: '.', why: 'a test', modifiers: { batch: '0.5' } }]
+    const { aliases: _aliases, ...second } = later
+    const cards = layOver([base, second, ...others], { ...empty, mirrors, aliases, terms })
+    const shown = (provider: string) =>
+      cards
+        .filter((card) => card.provider === provider)
+        .map((card) => [
+          card.model,
+          card.effective_date.slice(0, 4),
+          card.usd_per_mtok.input,
+          card.aliases,
+          card.source,
+        ])
+    t.same(shown('q'), [
+      ['m-kept', '1970', '5', ['m-old'], 'package + overlay 2026-11-10'],
+      ['m', '1970', '1', ['m-new'], 'package + overlay 2026-11-10'],
+      ['m', '2026', '0.7', undefined, 'package + overlay 2026-11-10'],
+    ])
+    t.match(
+      cards.findLast(({ provider }) => provider === 'q')?.modifiers,
+      { batch: '0.5' },
+      'by the terms of the other',
+    )
+    t.same(shown('r'), [
+      ['near.m', '1970', '1.1', [], 'package + overlay 2026-11-10'],
+      ['near.m', '2026', '0.77', undefined, 'package + overlay 2026-11-10'],
+    ])
+    t.same(cards.at(-1)?.long_context?.usd_per_mtok, { input: '2.2' })
+  },
+)
+
+t.test(
+  'a rule of names comes to whole names; a model of that name, and an alias that is written out, win',
+  async (t) => {
+    const models = ['in.a-1', 'in.b-1', 'in.c-1', 'c-1', 'other'].map((model) => ({ ...base, model, aliases: [] }))
+    const names = [
+      { provider: 'p', models: '^in\\.(.+)$', why: 'a test', aliases: ['$1', 'us.$1'] },
+      { provider: 'p', models: '^in\\.(.)-1$', why: 'a test', aliases: ['$1', 'us.b-1'] },
+      { provider: 'q', models: '.', why: 'a test', aliases: ['nobody'] },
+    ]
+    const aliases = [{ provider: 'p', alias: 'us.a-1', model: 'other' }]
+    t.same(
+      layOver(models, { ...empty, names, aliases }).map(({ model, aliases: theirs }) => [model, theirs?.join(' ')]),
+      [
+        ['in.a-1', 'a-1 a'],
+        ['in.b-1', 'b-1 us.b-1 b'],
+        ['in.c-1', 'us.c-1 c'],
+        ['c-1', ''],
+        ['other', 'us.a-1'],
+      ],
+    )
+  },
+)
