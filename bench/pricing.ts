@@ -6,7 +6,7 @@ import { openSharedCache } from '../src/cache/shared.ts'
 import { openClock } from '../src/db/clock.ts'
 import { connect } from '../src/db/connection.ts'
 import { migrateUp } from '../src/db/migrations.ts'
-import { listPricedModels } from '../src/db/prices.ts'
+import { readAllModelPrices } from '../src/db/price-versions.ts'
 import { estimateLlm } from '../src/domain/estimate.ts'
 import { costOfUsage, type ModelPrice } from '../src/domain/price.ts'
 import { seedPrices } from '../src/prices/seed.ts'
@@ -61,7 +61,8 @@ async function measure(stack: AsyncDisposableStack): Promise<Figures> {
   const syncMs = await timed(() =>
     syncPrices(db, { actor: { principal: 'bench', ip: null, reason: null }, dryRun: false, feed: 'none' }),
   )
-  const names = await listPricedModels(db)
+  const { versions } = (await readAllModelPrices(db)).current
+  const names = [...new Map(versions.map((version) => [`${version.provider} ${version.model}`, version])).values()]
   const shared = openSharedCache(undefined, '', () => {})
 
   const before = heapBytes()

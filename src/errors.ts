@@ -43,7 +43,7 @@ export const ERROR_HELP: Record<ErrorCode, string> = {
   unsupported_media_type: 'Send the body as application/json.',
   idempotency_mismatch: 'This Idempotency-Key belongs to another body. Use a new key for a new request.',
   price_not_found:
-    'There is no price for this model or sandbox size; near[] lists names that exist. An admin can add one.',
+    'There is no price for this model or sandbox size; near[] lists pairs of provider and model that have one. An admin can add one.',
   quota_exceeded: 'A quota does not allow the amount; violations[] lists each. Retry-After says when waiting can help.',
   rate_limited: 'Too many requests for this key or address; Retry-After says when to go on.',
   internal: 'A fault of the service. The request_id finds it in the log.',

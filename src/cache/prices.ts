@@ -4,7 +4,7 @@ import { toProblem } from '../db/faults.ts'
 import {
   findE2bPrices,
   findModelPrices,
-  listPricedModels,
+  listPricedNames,
   readPriceEdition,
   type NamedPrice,
   type PricesThen,
@@ -33,8 +33,8 @@ export type PriceCache = {
   /** All versions of what the name means, of one provider or of all; empty where nobody knows it. */
   model(provider: string | null, name: string): Promise<NamedPrice[]>
   e2b(tier: string, region: string): Promise<E2bPrice[]>
-  /** All models that have a price, for a hint to who misspelt one. */
-  names(): Promise<{ provider: string; model: string }[]>
+  /** All names that have a price at some time, for a hint to who misspelt one. */
+  names(): ReturnType<typeof listPricedNames>
   /** Tells this instance and the others that prices have changed; after the change is committed. */
   changed(): Promise<void>
 }
@@ -43,7 +43,7 @@ export function openPriceCache(db: Db, shared: SharedCache): PriceCache {
   const edition = watchEdition(db, shared)
   const names = cached(edition, null, 'names', async () => ({
     edition: await readPriceEdition(db),
-    prices: await listPricedModels(db),
+    prices: await listPricedNames(db),
   }))
   return {
     model: cached(edition, shared, 'name', ([provider, name]) => findModelPrices(db, provider ?? null, name ?? '')),

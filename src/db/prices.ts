@@ -77,22 +77,43 @@ function pricesThen<Price>([row]: { edition: string; prices: Price[] }[]): Price
   return { edition: Number(row!.edition), prices: row!.prices }
 }
 
-/** The names of everything that has a price, as "provider/model" pairs, for a hint to who misspelt one. */
-export async function listPricedModels(db: Db): Promise<{ provider: string; model: string }[]> {
-  return db
-    .selectFrom('copilot_internal.model_pricing')
-    .select(['provider', 'model'])
-    .where('superseded_at', 'is', null)
-    .distinct()
-    .execute()
+type PricedFor = Pick<NamedPrice, 'pricesFrom' | 'pricesUntil'>
+
+/** Every name that has a price at some time, an alias too, and that time; one row for each version. For hints. */
+export async function listPricedNames(db: Db): Promise<({ provider: string; model: string } & PricedFor)[]> {
+  const { rows } = await sql<{ names: ({ provider: string; model: string } & PricedFor)[] }>`
+    with aliases as (
+      select a.provider, a.alias as name, a.model, tstzrange(a.effective_date, a.expires_at) as meant
+      from copilot_internal.model_aliases a
+    ), named as (
+      select a.provider, a.name, a.model, a.meant from aliases a
+      union all
+      select own.provider, own.model, own.model, u.meant
+      from (
+        select distinct m.provider, m.model from copilot_internal.model_pricing m where m.superseded_at is null
+      ) own
+      left join (
+        select a.provider, a.name, range_agg(a.meant) as meant from aliases a group by a.provider, a.name
+      ) other on other.provider = own.provider and other.name = own.model
+      cross join lateral unnest('{(,)}'::tstzmultirange - coalesce(other.meant, '{}')) u(meant)
+    )
+    select coalesce(json_agg(json_build_object(
+      'provider', n.provider, 'model', n.name,
+      'pricesFrom', lower(priced.during), 'pricesUntil', upper(priced.during))), '[]') as names
+    from named n
+    join copilot_internal.model_pricing m
+      on m.provider = n.provider and m.model = n.model and m.superseded_at is null
+    cross join lateral (select tstzrange(m.effective_date, m.expires_at) * n.meant as during) priced
+    where not isempty(priced.during)`.execute(db)
+  return rows[0]!.names
 }
 
-export async function listPricedTiers(db: Db): Promise<{ tier: string; region: string }[]> {
-  return db
-    .selectFrom('copilot_internal.e2b_pricing')
-    .select(['tier', 'region'])
-    .where('superseded_at', 'is', null)
-    .distinct()
-    .orderBy('tier')
-    .execute()
+/** Every tier that has a price at some time, and that time; likewise. */
+export async function listPricedTiers(db: Db): Promise<({ tier: string; region: string } & PricedFor)[]> {
+  const { rows } = await sql<{ tiers: ({ tier: string; region: string } & PricedFor)[] }>`
+    select coalesce(json_agg(json_build_object(
+      'tier', e.tier, 'region', e.region, 'pricesFrom', e.effective_date, 'pricesUntil', e.expires_at)), '[]') as tiers
+    from copilot_internal.e2b_pricing e
+    where e.superseded_at is null`.execute(db)
+  return rows[0]!.tiers
 }

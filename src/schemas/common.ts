@@ -85,7 +85,19 @@ export const ProblemSchema = Type.Object(
     errors: Type.Optional(Type.Array(Type.Object({ pointer: Type.String(), message: Type.String() }))),
     provider: Type.Optional(Nullable(Type.String({ description: 'Of price_not_found' }))),
     model: Type.Optional(Type.String({ description: 'Of price_not_found' })),
-    near: Type.Optional(Type.Array(Type.String(), { description: 'Of price_not_found: names that have a price' })),
+    near: Type.Optional(
+      Type.Array(
+        Type.Object({
+          provider: Type.String(),
+          model: Type.String({ description: 'Also an alias, or the tier of a sandbox' }),
+          region: Type.Optional(Type.String({ description: 'Of a sandbox' })),
+        }),
+        {
+          description:
+            'Of price_not_found: the nearest that have a price for the moment that was asked for, the nearest first',
+        },
+      ),
+    ),
   },
   { $id: 'Problem', additionalProperties: true },
 )

@@ -10,7 +10,8 @@ import { invalidRequest, Problem } from '../errors.ts'
 import type { CorrectBody } from '../schemas/records.ts'
 import { recordAnswer } from './cost-records.ts'
 import { measureOf, type Measure } from './measure.ts'
-import { DEFAULT_REGION, meantProviders, modelNotPriced, sandboxNotPriced, type PriceDeps } from './price-lookup.ts'
+import { modelNotPriced, sandboxNotPriced } from './near-prices.ts'
+import { DEFAULT_REGION, meantProviders, type PriceDeps } from './price-lookup.ts'
 import type { Principal } from './principal.ts'
 
 export type CorrectDeps = PriceDeps & { status: StatusCache; enforcement: Enforcement }
@@ -120,6 +121,7 @@ function undated(body: CorrectBody): Problem {
 }
 
 async function unpriced(deps: CorrectDeps, line: RecordJson, correction: Correction): Promise<Problem> {
-  if (line.resource_type === 'e2b') return sandboxNotPriced(deps, line.tier ?? '', DEFAULT_REGION)
-  return modelNotPriced(deps, correction.provider ?? line.provider, correction.model ?? line.model!)
+  if (line.resource_type === 'e2b') return sandboxNotPriced(deps, line.tier ?? '', DEFAULT_REGION, line.occurred_at)
+  const { provider, model } = correction
+  return modelNotPriced(deps, provider ?? line.provider, model ?? line.model!, line.occurred_at)
 }

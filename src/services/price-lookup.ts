@@ -1,26 +1,17 @@
-import { distance } from 'fastest-levenshtein'
 import type { PriceCache } from '../cache/prices.ts'
 import type { DatabaseClock } from '../db/clock.ts'
 import type { Db } from '../db/connection.ts'
-import { listPricedTiers, type NamedPrice } from '../db/prices.ts'
+import type { NamedPrice } from '../db/prices.ts'
 import { costOfE2bRun, type E2bPrice, type E2bRunCost } from '../domain/e2b.ts'
 import type { Usd } from '../domain/money.ts'
-import { epochMicros } from '../domain/instant.ts'
+import { isWithin } from '../domain/instant.ts'
 import type { ModelPrice } from '../domain/price.ts'
-import { Problem, invalidRequest, type FieldError } from '../errors.ts'
+import { invalidRequest } from '../errors.ts'
+import { modelNotPriced, sandboxNotPriced } from './near-prices.ts'
 
 export type PriceDeps = { db: Db; prices: PriceCache; clock: DatabaseClock }
 
-const NEAR_MAX = 5
 export const DEFAULT_REGION = 'us-east-1'
-
-/** A text is compared to the microsecond. A Date, which each reservation asks for, has whole milliseconds: that is cheaper. */
-function isWithin(at: Date | string, from: string, until: string | null): boolean {
-  if (at instanceof Date)
-    return Date.parse(from) <= at.getTime() && (until === null || at.getTime() < Date.parse(until))
-  const moment = epochMicros(at)
-  return epochMicros(from) <= moment && (until === null || moment < epochMicros(until))
-}
 
 /**
  * The version that prices a moment, and which moment that was; without one it is now. Before none is found for now, Postgres
@@ -43,7 +34,7 @@ async function findRunning<Price extends object>(
 /**
  * The rate card of a model at a moment (default: now). Without a provider, that of the one that its name alone means.
  *
- * @throws price_not_found with near names; invalidRequest where several providers have the model and none is named.
+ * @throws price_not_found with what is near; invalidRequest where several providers have the model and none is named.
  */
 export async function findPrice(
   deps: PriceDeps,
@@ -57,7 +48,7 @@ export async function findPrice(
     isWithin(moment, pricesFrom, pricesUntil)
   const { price } = await findRunning(deps.clock, versions, prices, at)
   if (price !== undefined) return price
-  throw await modelNotPriced(deps, provider ?? null, model)
+  throw await modelNotPriced(deps, provider ?? null, model, at)
 }
 
 /**
@@ -91,21 +82,6 @@ export function meantProviders(versions: readonly ModelPrice[]): string[] {
     : providers
 }
 
-/** That a model has no price, with near names. `errors` says where it stands in the request. */
-export async function modelNotPriced(
-  deps: PriceDeps,
-  provider: string | null,
-  model: string,
-  errors?: FieldError[],
-): Promise<Problem> {
-  const named = provider === null ? model : `${provider}/${model}`
-  const names = (await deps.prices.names()).map((known) =>
-    provider === null ? known.model : `${known.provider}/${known.model}`,
-  )
-  const near = nearest(named, names).map((name) => (provider === null ? name : name.slice(name.indexOf('/') + 1)))
-  return priceNotFound(provider, model, near, errors)
-}
-
 /** A tier, or a size of its own at the rates of tier standard. */
 export type SandboxSize = { tier: string; region: string; vcpu?: number | string; memoryMib?: number }
 
@@ -114,7 +90,7 @@ export type SandboxSize = { tier: string; region: string; vcpu?: number | string
  * Estimates, holds and extensions all ask here, so a hold is what its commit will cost. `price` is the version at the start.
  *
  * @param pointer where the seconds stand in the request.
- * @throws price_not_found with near names; invalidRequest where the run goes past the last known price.
+ * @throws price_not_found with what is near; invalidRequest where the run goes past the last known price.
  */
 export async function priceSandboxRun(
   deps: PriceDeps,
@@ -125,7 +101,7 @@ export async function priceSandboxRun(
   const versions = await deps.prices.e2b(tier, region)
   const prices = ({ effectiveDate, expiresAt }: E2bPrice, at: Date | string) => isWithin(at, effectiveDate, expiresAt)
   const { price, at: startedAt } = await findRunning(deps.clock, versions, prices, given)
-  if (price === undefined) throw await sandboxNotPriced(deps, tier, region)
+  if (price === undefined) throw await sandboxNotPriced(deps, tier, region, given)
   const size = vcpu === undefined || memoryMib === undefined ? null : { vcpu, memoryMib }
   const { costUsd, ...run } = costOfE2bRun(versions, size, { startedAt, seconds })
   if (costUsd === null) {
@@ -134,40 +110,4 @@ export async function priceSandboxRun(
     ])
   }
   return { ...run, costUsd, price }
-}
-
-/** That a sandbox's size has no price, with near names. `errors` says where it stands in the request. */
-export async function sandboxNotPriced(
-  deps: PriceDeps,
-  tier: string,
-  region: string,
-  errors?: FieldError[],
-): Promise<Problem> {
-  const tiers = await listPricedTiers(deps.db)
-  const near = tiers.filter((known) => known.region === region).map((known) => known.tier)
-  return priceNotFound(
-    'e2b',
-    tier,
-    near.length > 0 ? nearest(tier, near) : tiers.map((known) => `${known.tier} in ${known.region}`),
-    errors,
-  )
-}
-
-function priceNotFound(provider: string | null, model: string, near: string[], errors?: FieldError[]): Problem {
-  const hint = near.length > 0 ? `; near names are ${near.join(', ')}` : ''
-  return new Problem(
-    'price_not_found',
-    `There is no price for ${provider === null ? '' : `${provider} `}${model}${hint}`,
-    {
-      members: { provider, model, near, ...(errors === undefined ? {} : { errors }) },
-    },
-  )
-}
-
-function nearest(name: string, names: string[]): string[] {
-  return [...new Set(names)]
-    .map((known) => ({ known, steps: distance(name, known) }))
-    .sort((a, b) => a.steps - b.steps || (a.known < b.known ? -1 : 1))
-    .slice(0, NEAR_MAX)
-    .map(({ known }) => known)
 }

@@ -9,7 +9,8 @@ import { invalidRequest, Problem, type FieldError } from '../errors.ts'
 import type { RecordBody, RecordsBody } from '../schemas/records.ts'
 import { showUsd, usdJson } from './answers.ts'
 import { costMeasure, providerMeasure, secondsMeasure, tokensOf, type Measure } from './measure.ts'
-import { findProvider, modelNotPriced, sandboxNotPriced, type PriceDeps } from './price-lookup.ts'
+import { modelNotPriced, readPriced, sandboxNotPriced } from './near-prices.ts'
+import { findProvider, type PriceDeps } from './price-lookup.ts'
 import { tenantOf, type Principal } from './principal.ts'
 import { sandboxSize } from './reserve-estimate.ts'
 import { requestHash, understoodAttribution, understoodMeasure, understoodPlace } from './request-hash.ts'
@@ -193,17 +194,24 @@ async function unpriced(
   items: RecordItem[],
   indexes: number[],
 ): Promise<Problem> {
-  const errors = indexes.map((index) => ({
-    pointer: `/records/${index}/${items[index]!.resource_type === 'llm' ? 'llm/model' : 'e2b/tier'}`,
-    message: 'has no price for the moment of occurred_at',
-  }))
+  const priced = await readPriced(deps)
+  const errors = indexes.map((index) => {
+    const { resource_type: own, provider = null, model, tier, region } = items[index]!
+    const isCall = own === 'llm'
+    const isKnown = isCall ? priced.hasModel(provider, model!) : priced.hasTier(tier!, region!)
+    const unknown = isCall
+      ? 'is unknown: no such model has a price'
+      : `is unknown: no such tier has a price in ${region}`
+    return {
+      pointer: `/records/${index}/${isCall ? 'llm/model' : 'e2b/tier'}`,
+      message: isKnown ? 'has no price for the moment of occurred_at' : unknown,
+    }
+  })
   const first = items[indexes[0]!]!
+  const at = first.occurred_at ?? undefined
+  if (first.resource_type === 'e2b') return sandboxNotPriced(deps, first.tier!, first.region!, at, errors)
   // Refused, so no booking writes the event.
-  if (first.resource_type === 'llm') {
-    const { tenant_id: tenantId, provider = null, model } = first
-    await deps.tellMissingPrice({ principal: principal.id, tenantId, provider, model: model! })
-  }
-  return first.resource_type === 'llm'
-    ? modelNotPriced(deps, first.provider ?? null, first.model!, errors)
-    : sandboxNotPriced(deps, first.tier!, first.region!, errors)
+  const { tenant_id: tenantId, provider = null, model } = first
+  await deps.tellMissingPrice({ principal: principal.id, tenantId, provider, model: model! })
+  return modelNotPriced(deps, provider, model!, at, errors)
 }

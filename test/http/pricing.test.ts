@@ -256,6 +256,15 @@ t.test('sandbox prices have versions by the same rules', async (t) => {
     e2b: { tier: 'gpu', region: 'eu-west-1', max_seconds: 3 },
   })
   t.match(held, { status: 201, json: { reserved_usd: 6 } })
+  const run = (tier: string, region: string) =>
+    service.call('POST', '/v1/estimates', { resource_type: 'e2b', e2b: { tier, region, seconds: 1 } })
+  t.match((await run('gpus', 'eu-west-1')).json, {
+    provider: 'e2b',
+    model: 'gpus',
+    near: [{ provider: 'e2b', model: 'gpu', region: 'eu-west-1' }, { provider: 'e2b' }],
+    detail: /^There is no price for e2b gpus; near ones are e2b gpu in eu-west-1, /,
+  })
+  t.same((await run('large', 'eu-west-1')).json.near[0], { provider: 'e2b', model: 'large', region: 'us-east-1' })
   const estimated = await service.call('POST', '/v1/estimates', {
     resource_type: 'e2b',
     e2b: { tier: 'medium', seconds: 4 },
@@ -273,14 +282,54 @@ t.test(
     for (const one of instances) {
       const refused = await reserve(one, 'gpt-6.1-sool', 'openai')
       t.match(refused, { status: 422, json: { code: 'price_not_found', provider: 'openai', model: 'gpt-6.1-sool' } })
-      t.ok(refused.json.near.includes('gpt-6.1-sol'))
+      t.same(refused.json.near[0], { provider: 'openai', model: 'gpt-6.1-sol' })
       t.equal((await reserve(one, 'gpt-6.1-sol', 'openai')).status, 201, 'other models go on')
     }
     t.equal((await publish({ ...card('gpt-6.1-sool', 3), provider: 'openai' })).status, 201)
     t.match(await reserve(service, 'gpt-6.1-sool', 'openai'), { status: 201, json: { reserved_usd: 0.003 } })
     for (const one of [other, apart])
       await until(async () => (await reserve(one, 'gpt-6.1-sool', 'openai')).status === 201)
-    t.ok((await reserve(other, 'gpt-6.1-sooll', 'openai')).json.near.includes('gpt-6.1-sool'), 'and is a near name')
+    const { json } = await reserve(other, 'gpt-6.1-sooll', 'openai')
+    t.same(json.near[0], { provider: 'openai', model: 'gpt-6.1-sool' }, 'and is near')
+  },
+)
+
+t.test(
+  'what is near would be accepted as it is: the right pair first, an alias too, at the moment asked for',
+  async (t) => {
+    const estimate = (llm: object, at?: string) =>
+      service.call('POST', '/v1/estimates', {
+        resource_type: 'llm',
+        ...(at && { at }),
+        llm: { ...llm, usage: { input_tokens: 1 } },
+      })
+    const elsewhere = await estimate({ provider: 'anthropic', model: 'gpt-6.1-terra' })
+    t.match(elsewhere, { status: 422, json: { provider: 'anthropic', model: 'gpt-6.1-terra' } })
+    t.match(elsewhere.json.near[0], { model: 'gpt-6.1-terra' }, 'a right name in a wrong place')
+    t.match(
+      elsewhere.json.detail,
+      /^There is no price for anthropic gpt-6\.1-terra; near ones are \w+ gpt-6\.1-terra, /,
+    )
+    t.equal((await estimate({ provider: 'opnai', model: 'gpt-6.1-terra' })).json.near[0].provider, 'openai')
+    const misspelt = await estimate({ provider: 'aws', model: 'us.anthropic.claude-haiku-4-5-20251001-v1' })
+    t.same(misspelt.json.near[0], { provider: 'aws', model: 'us.anthropic.claude-haiku-4-5-20251001-v1:0' }, 'an alias')
+    const nameless = await estimate({ model: 'gpt-6.1-terraa' })
+    for (const { json } of [elsewhere, misspelt, nameless]) {
+      t.equal(json.near.length, 5)
+      for (const pair of json.near) t.equal((await estimate(pair)).status, 200, JSON.stringify(pair))
+    }
+
+    await publish(card('far-off-1', 1, { effective_date: '2998-01-01T00:00:00Z', aliases: ['far-off'] }))
+    await publish(card('far-off-2', 1, { effective_date: '2026-01-01T00:00:00Z', expires_at: '2026-02-01T00:00:00Z' }))
+    const nearAt = async (at?: string) =>
+      (await estimate({ provider: 'maker', model: 'far-off-3' }, at)).json.near
+        .map(({ model }: { model: string }) => model)
+        .filter((model: string) => model.startsWith('far-off'))
+    t.same(await nearAt(), [])
+    t.same(await nearAt('2026-01-31T23:59:59.999Z'), ['far-off-2'])
+    t.same(await nearAt('2998-01-01T00:00:00Z'), ['far-off-1', 'far-off'])
+    const early = await estimate({ provider: 'maker', model: 'far-off-1' })
+    t.match(early.json.detail, /^There is no price for maker far-off-1 at that time/)
   },
 )
 

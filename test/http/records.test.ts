@@ -174,7 +174,7 @@ t.test('what has no price is refused by name, and nothing of the list is recorde
       errors: [{ pointer: '/records/1/llm/model' }, { pointer: '/records/2/llm/model' }],
     },
   })
-  t.ok(answer.json.near.includes('gpt-6.1-sol'))
+  t.same(answer.json.near[0], { provider: 'openai', model: 'gpt-6.1-sol' })
   t.match(await record([{ ...call('gpt-6.1-soul'), llm: { model: 'no-such', usage: { input_tokens: 1 } } }]), {
     status: 422,
     json: { code: 'price_not_found', errors: [{ pointer: '/records/0/llm/model' }] },
@@ -186,6 +186,46 @@ t.test('what has no price is refused by name, and nothing of the list is recorde
   t.equal(await count('llm_cost_records', 'unpriced'), 0)
   t.same(await balancesOf(pool, 'unpriced'), ['tenant day 2026-11-20T00 0', 'tenant day 2026-11-20T00 0'])
   t.match((await record([call('gpt-6.1-sol')])).json.data, [{ replayed: false }], 'its key is free')
+})
+
+t.test('a model or tier that nobody prices is called unknown; one without a price at that moment is not', async (t) => {
+  await service.call('POST', '/v1/pricing/models', {
+    provider: 'maker',
+    model: 'since-noon',
+    aliases: ['since-noon-latest'],
+    effective_date: '2026-11-19T12:00:00Z',
+    usd_per_mtok: { input: 1 },
+  })
+  await service.call('POST', '/v1/pricing/e2b', {
+    tier: 'gpu',
+    vcpu: 1,
+    memory_mib: 1024,
+    effective_date: '2026-11-19T12:00:00Z',
+    usd_per_vcpu_second: 1,
+    usd_per_gib_second: 1,
+  })
+  const of = (given: Fields): Fields => ({ tenant_id: 'unknown', occurred_at: '2026-11-19T11:59:59.999999Z', ...given })
+  const call = (model: string, provider?: string) =>
+    of({ resource_type: 'llm', llm: { ...(provider && { provider }), model, usage: { input_tokens: 1 } } })
+  const run = (tier: string) => of({ resource_type: 'e2b', e2b: { tier, seconds: 1 } })
+  const answer = await record([
+    call('since-noon', 'maker'),
+    call('since-noon-latest', 'maker'),
+    call('since-noon'),
+    call('since-night', 'maker'),
+    call('no-such'),
+    run('gpu'),
+    run('tpu'),
+  ])
+  t.equal(answer.status, 422)
+  const then = 'has no price for the moment of occurred_at'
+  const unknown = 'is unknown: no such model has a price'
+  t.same(
+    answer.json.errors.map(({ message }: { message: string }) => message),
+    [then, then, then, unknown, unknown, then, 'is unknown: no such tier has a price in us-east-1'],
+  )
+  t.match(answer.json.detail, /^There is no price for maker since-noon at that time; near ones are /)
+  t.notOk(answer.json.near.some(({ model }: { model: string }) => model.startsWith('since-noon')))
 })
 
 t.test('a record is priced at its occurred_at', async (t) => {

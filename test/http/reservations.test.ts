@@ -496,7 +496,7 @@ t.test('an unknown model is refused with near names, and nothing is written', as
     llm: { provider: 'openai', model: 'gpt-6.1-sool', input_tokens: 1, max_output_tokens: 1 },
   })
   t.match(refused, { status: 422, json: { code: 'price_not_found', provider: 'openai', model: 'gpt-6.1-sool' } })
-  t.equal(refused.json.near[0], 'gpt-6.1-sol')
+  t.same(refused.json.near[0], { provider: 'openai', model: 'gpt-6.1-sol' })
   t.match(
     await call('POST', '/v1/reservations', {
       resource_type: 'e2b',
