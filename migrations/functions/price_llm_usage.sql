@@ -175,7 +175,8 @@ begin
 
   if p_price.usd_per_unit <> '{}' then
     v_fees_usd := coalesce((p_usage -> 'web_searches')::numeric * (p_price.usd_per_unit ->> 'web_search')::numeric, 0)
-      + coalesce(coalesce((p_usage -> 'requests')::numeric, 1) * (p_price.usd_per_unit ->> 'request')::numeric, 0);
+      + coalesce(coalesce((p_usage -> 'requests')::numeric, 1) * coalesce(
+        p_price.usd_per_unit ->> ('request_' || (p_usage ->> 'search_context')), p_price.usd_per_unit ->> 'request')::numeric, 0);
   end if;
 
   -- round() goes half away from zero, which is half up here: no cost is negative.

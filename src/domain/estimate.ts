@@ -11,6 +11,7 @@ import {
   type Asked,
 } from './price.ts'
 import type { Bucket } from './usage/buckets.ts'
+import { SEARCH_CONTEXTS } from './usage/normal-form.ts'
 
 export type LlmEstimateInput = Asked & {
   /** The whole prompt, cached or not. */
@@ -33,14 +34,15 @@ export type LlmEstimate = {
 /**
  * The most that a request of text can cost: all input at the dearest rate that can apply to it (plain, or any cache read or
  * write of the card; the long-context rates where the input is above the threshold), the most output at the output rate, or
- * that of reasoning where it is dearer, the web searches, and the fee of one request.
+ * that of reasoning where it is dearer, the web searches, and the dearest fee of one request.
  *
  * Quantities are whole numbers ≥ 0, at most 1e12.
  */
 export function estimateLlm(price: ModelPrice, request: LlmEstimateInput): LlmEstimate {
   const { longContext, input, output } = tokenPrices(price, request)
   const inputLine = costLine(input.bucket, request.inputTokens, input.usdPerToken)
-  const fees = feeLines(price, { webSearches: request.maxWebSearches ?? 0, requests: 1 })
+  const perRequest = dearestRequestFee(price)
+  const fees = feeLines(price, { webSearches: request.maxWebSearches ?? 0, requests: 1, perRequest })
   const outputLine = costLine(output.bucket, request.maxOutputTokens, output.usdPerToken)
   const fixedUsd = fees.reduce((sum, line) => sum.plus(line.costUsd), inputLine.costUsd)
   return {
@@ -50,6 +52,15 @@ export function estimateLlm(price: ModelPrice, request: LlmEstimateInput): LlmEs
     longContext,
     breakdown: [inputLine, ...fees, outputLine].filter((line) => line.quantity > 0),
   }
+}
+
+function dearestRequestFee({ usdPerUnit }: ModelPrice): string | undefined {
+  let dearest = usdPerUnit.request
+  for (const size of SEARCH_CONTEXTS) {
+    const fee = usdPerUnit[`request_${size}`]
+    if (fee !== undefined && (dearest === undefined || decimal(fee).gt(decimal(dearest)))) dearest = fee
+  }
+  return dearest
 }
 
 type TokenPrice = { bucket: Bucket; usdPerToken: Usd }

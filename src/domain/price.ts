@@ -1,11 +1,11 @@
 import { decimal, isZero, roundUsd, type Usd } from './money.ts'
 import { bucketsOf, OUTPUT_BUCKETS, type Bucket } from './usage/buckets.ts'
-import type { Usage, UsageStep } from './usage/normal-form.ts'
+import type { SearchContext, Usage, UsageStep } from './usage/normal-form.ts'
 
 export type { Bucket } from './usage/buckets.ts'
 
-/** What is charged by the piece, beside tokens. */
-export type Fee = 'web_search' | 'request'
+/** What is charged by the piece, beside tokens. A request may cost otherwise by the size of the context that it searched. */
+export type Fee = 'web_search' | 'request' | `request_${SearchContext}`
 
 /** USD per million tokens, decimals as text. */
 export type Rates = Partial<Record<Bucket, string>>
@@ -79,7 +79,8 @@ export function costOfUsage(price: ModelPrice, usage: Usage, asked: Asked = {}):
       if (OUTPUT_BUCKETS.has(bucket)) exactOutputUsd = exactOutputUsd.plus(line.costUsd)
     }
   }
-  for (const line of feeLines(price, { webSearches: usage.web_searches ?? 0, requests: usage.requests ?? 1 })) {
+  const { web_searches: webSearches = 0, requests = 1 } = usage
+  for (const line of feeLines(price, { webSearches, requests, perRequest: requestFee(price, usage.search_context) })) {
     breakdown.push(line)
     exactUsd = exactUsd.plus(line.costUsd)
   }
@@ -206,10 +207,19 @@ export function isFreeCard({ usdPerMtok, usdPerUnit, longContext }: ModelPrice):
   return areFree(usdPerMtok) && areFree(usdPerUnit) && areFree(longContext?.usdPerMtok ?? {})
 }
 
+/** The fee of a request: by the size of context that it searched, where the card has one for it, else the plain one. */
+function requestFee({ usdPerUnit }: ModelPrice, searchContext: SearchContext | undefined): string | undefined {
+  const ofContext = searchContext === undefined ? undefined : usdPerUnit[`request_${searchContext}`]
+  return ofContext ?? usdPerUnit.request
+}
+
 /** Fees by the piece; no modifier touches them. */
-export function feeLines(price: ModelPrice, counts: { webSearches: number; requests: number }): CostLine[] {
+export function feeLines(
+  price: ModelPrice,
+  { perRequest, ...counts }: { webSearches: number; requests: number; perRequest: string | undefined },
+): CostLine[] {
   const lines: CostLine[] = []
-  const { web_search: perSearch, request: perRequest } = price.usdPerUnit
+  const { web_search: perSearch } = price.usdPerUnit
   if (perSearch !== undefined && counts.webSearches > 0) {
     lines.push(costLine('web_search', counts.webSearches, decimal(perSearch)))
   }

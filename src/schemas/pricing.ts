@@ -20,7 +20,8 @@ const BUCKETS = [
   'image_output',
   'video_output',
 ] as const
-const FEES = ['web_search', 'request'] as const
+/** A request costs by the size of the context that it searched, where its usage says that; else, and by default, `request`. */
+const FEES = ['web_search', 'request', 'request_low', 'request_medium', 'request_high'] as const
 
 type Amount = number | string
 

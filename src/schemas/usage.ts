@@ -30,6 +30,11 @@ export const TokenUsage = Type.Object(
     web_searches: Type.Optional(Count),
     requests: Type.Optional(Count),
     service_tier: Type.Optional(ServiceTier),
+    search_context: Type.Optional(
+      Type.Union([Type.Literal('low'), Type.Literal('medium'), Type.Literal('high')], {
+        description: 'How much of the web the request searched, where its provider charges by that',
+      }),
+    ),
     // A sandbox's usage has this and nothing else; the service says so where it is not.
     seconds: Type.Optional(Type.Number({ minimum: 0, maximum: 10_000_000 })),
   },

@@ -47,8 +47,9 @@ export function understoodPlace({
 /** A measure in one form: a quantity of 0 says as much as none, but for the requests, which are one where nothing is said. */
 export function understoodMeasure({ measure, usage, seconds, cost_usd }: Measure): object {
   if (usage === undefined) return { measure, seconds, cost_usd }
-  const { service_tier, region, requests = 1, steps } = usage
-  return { measure, quantities: quantitiesOf(usage), requests, service_tier, region, steps: steps?.map(quantitiesOf) }
+  const { service_tier, region, search_context, requests = 1, steps } = usage
+  const quantities = quantitiesOf(usage)
+  return { measure, quantities, requests, service_tier, region, search_context, steps: steps?.map(quantitiesOf) }
 }
 
 function quantitiesOf(usage: Usage): string {

@@ -31,6 +31,10 @@ t.test('web searches and one request are in the estimate, untouched by tier and 
   const request = { inputTokens: 1_000_000, maxOutputTokens: 1_000_000, maxWebSearches: 2 }
   t.equal(total(price, request), '3.032')
   t.equal(total(price, { ...request, serviceTier: 'batch', region: 'us' }), '1.682')
+  const bySize = (usdPerUnit: object) => total({ ...price, usdPerUnit }, { inputTokens: 0, maxOutputTokens: 0 })
+  t.equal(bySize({ request: '0.008', request_low: '0.005', request_high: '0.012' }), '0.012', 'the dearest')
+  t.equal(bySize({ request: '0.014', request_medium: '0.009' }), '0.014')
+  t.equal(bySize({ request_low: '0.005' }), '0.005')
 })
 
 t.test('an estimate covers the cost of any usage within it', async (t) => {

@@ -212,6 +212,18 @@ t.test('a fee for the request is due once, unless the usage counts otherwise', a
   t.equal(cost(price, { input_tokens: 1_000, requests: 0 }), '0.001')
 })
 
+t.test('a request costs by the size of context that it searched, where the card has a fee for that', async (t) => {
+  const usdPerUnit = { request: '0.014', request_low: '0.006', request_high: '0' }
+  const price = card({ usdPerMtok: { input: '1', output: '1' }, usdPerUnit })
+  t.equal(cost(price, { search_context: 'low' }), '0.006')
+  t.equal(cost(price, { search_context: 'low', requests: 3 }), '0.018')
+  t.equal(cost(price, { search_context: 'high' }), '0')
+  t.equal(cost(price, { search_context: 'medium' }), '0.014', 'no fee of its own')
+  t.equal(cost(price, {}), '0.014', 'not said')
+  const plain = card({ usdPerMtok: { input: '1', output: '1' }, usdPerUnit: { request_low: '0.006' } })
+  t.equal(cost(plain, {}), '0', 'a fee of another size is not its own')
+})
+
 t.test('the total is rounded once, half up at the 12th decimal', async (t) => {
   // Each line is 4e-13 and would round to nothing alone; together they are 8e-13.
   const tiny = card({ usdPerMtok: { input: '0.0000004', output: '0.0000004' } })

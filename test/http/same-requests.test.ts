@@ -161,6 +161,7 @@ const SAME_COMMITS: Pairs = [
 const OTHER_COMMITS: Pairs = [
   ['another amount', { actual_cost_usd: 0.03 }, { actual_cost_usd: 0.031 }],
   ['other tokens', { usage }, { usage: { ...usage, reasoning_tokens: 1 } }],
+  ['a size of context', { usage }, { usage: { ...usage, search_context: 'low' } }],
   ['no request', { usage }, { usage: { ...usage, requests: 0 } }],
   ['another tier', { usage }, { usage: { ...usage, service_tier: 'batch' } }],
   ['another model', { usage }, { usage, model: 'gpt-5.6-sol' }],

@@ -244,6 +244,7 @@ const cases: Record<string, Case[]> = {
     ['groq', 'qwen/qwen3.8-27b', tokens(1_000_000, 1_000_000), '4.8'],
     // A fee for the request beside the tokens.
     ['perplexity', 'sonar', tokens(1_000, 1_000), '0.014'],
+    ['perplexity', 'sonar-pro', tokens(1_000, 1_000), '0.032'],
     // 1000 x 2 + 300 x 8 + 700 x 3, and two searches for 0.01
     ['perplexity', 'sonar-deep-research', tokens(1_000, 1_000, { reasoning_tokens: 700, web_searches: 2 }), '0.0165'],
     ['deepseek', 'deepseek-chat', tokens(1_000, 100, { cache_read_tokens: 500 }), '0.00028'],
@@ -297,6 +298,35 @@ for (const [name, list] of Object.entries(cases)) {
     }
   })
 }
+
+t.test('a request to Perplexity holds the dearest fee, and costs that of the context that it searched', async (t) => {
+  const cases: [model: string, size: string | undefined, heldUsd: number, usd: number][] = [
+    // 3 + 15, and 6, 10 or 14 a thousand requests
+    ['sonar-pro', 'low', 0.032, 0.024],
+    ['sonar-pro', 'medium', 0.032, 0.028],
+    ['sonar-pro', 'high', 0.032, 0.032],
+    ['sonar-pro', undefined, 0.032, 0.032],
+    // 2 + 8, and 6
+    ['sonar-reasoning-pro', 'low', 0.024, 0.016],
+    // 1 + 1, and 5 or 8
+    ['sonar', 'low', 0.014, 0.007],
+    ['sonar', 'medium', 0.014, 0.01],
+    // 1 + 5, and 5
+    ['sonar-reasoning', 'low', 0.018, 0.011],
+  ]
+  for (const [model, size, heldUsd, usd] of cases) {
+    const held = await service.call('POST', '/v1/reservations', {
+      resource_type: 'llm',
+      tenant_id: 'searching',
+      llm: { provider: 'perplexity', model, input_tokens: 1_000, max_output_tokens: 1_000 },
+    })
+    t.match(held, { status: 201, json: { reserved_usd: heldUsd } }, model)
+    const committed = await service.call('POST', `/v1/reservations/${held.json.reservation_id}/commit`, {
+      usage: tokens(1_000, 1_000, { ...(size && { search_context: size }) }),
+    })
+    t.match(committed, { status: 200, json: { cost_usd: usd } }, `${model} ${size}`)
+  }
+})
 
 t.test('a hold and a commit in Fast mode have its factor, asked for as fast or priority', async (t) => {
   for (const serviceTier of ['priority', 'fast']) {

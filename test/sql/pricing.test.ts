@@ -87,7 +87,10 @@ const prices: fc.Arbitrary<ModelPrice> = fc.record({
   expiresAt: fc.constant(null),
   source: fc.constant('test'),
   usdPerMtok: rates,
-  usdPerUnit: fc.record({ web_search: rate, request: rate }, { requiredKeys: [] }),
+  usdPerUnit: fc.record(
+    { web_search: rate, request: rate, request_low: rate, request_medium: rate, request_high: rate },
+    { requiredKeys: [] },
+  ),
   longContext: fc.option(fc.record({ inputTokensOver: fc.nat(5_000), usdPerMtok: rates })),
   modifiers: fc.record(
     { batch: rate, flex: rate, priority: rate, fast: rate, 'region:us': rate, 'region:eu': rate },
@@ -120,6 +123,7 @@ const requests: fc.Arbitrary<Usage> = fc
       requests: fc.nat(3),
       service_tier: fc.constantFrom('standard', 'batch', 'fast'),
       region: fc.constantFrom('us', 'mars'),
+      search_context: fc.constantFrom('low', 'medium', 'high'),
     },
     { requiredKeys: [] },
   )

@@ -40,14 +40,22 @@ export type Usage = {
   service_tier?: string
   /** The region that served the request, as the provider says; wins over what was asked for. */
   region?: string
+  /** How much of the web a request searched, where its provider charges by that. */
+  search_context?: SearchContext
   /** The requests that it sums up, 1 to 100, where their split is known: the quantities above are the sums of theirs. */
   steps?: UsageStep[]
 }
 
 /** One of the requests that a usage sums up: its tokens only. */
-export type UsageStep = Omit<Usage, 'web_searches' | 'requests' | 'service_tier' | 'region' | 'steps'>
+export type UsageStep = Omit<
+  Usage,
+  'web_searches' | 'requests' | 'service_tier' | 'region' | 'search_context' | 'steps'
+>
 
-export type UsageQuantity = Exclude<keyof Usage, 'service_tier' | 'region' | 'steps'>
+export type UsageQuantity = Exclude<keyof Usage, 'service_tier' | 'region' | 'search_context' | 'steps'>
+
+export const SEARCH_CONTEXTS = ['low', 'medium', 'high'] as const
+export type SearchContext = (typeof SEARCH_CONTEXTS)[number]
 
 export const USAGE_QUANTITIES: readonly UsageQuantity[] = [
   'input_tokens',
@@ -111,6 +119,7 @@ export function checkUsage(raw: unknown, base = ''): Usage {
     if (isQuantityName(name)) usage[name] = checkQuantity(pointer, value)
     else if (name === 'service_tier') usage.service_tier = checkServiceTier(pointer, value)
     else if (name === 'region') usage.region = checkRegion(pointer, value)
+    else if (name === 'search_context') usage.search_context = checkSearchContext(pointer, value)
     else if (name === 'steps') usage.steps = checkSteps(pointer, value)
     else throw new UsageError(pointer, 'is not a field of usage')
   }
@@ -181,6 +190,12 @@ export function checkParts(usage: Usage, pointers: Partial<Record<UsageQuantity,
 function checkServiceTier(pointer: string, value: unknown): string {
   if (typeof value === 'string' && SERVICE_TIERS.includes(value)) return value
   throw new UsageError(pointer, 'must be standard, batch, flex, priority or fast')
+}
+
+function checkSearchContext(pointer: string, value: unknown): SearchContext {
+  const size = SEARCH_CONTEXTS.find((known) => known === value)
+  if (size === undefined) throw new UsageError(pointer, 'must be low, medium or high')
+  return size
 }
 
 /** 1 to 200 printable characters. @throws UsageError */
