@@ -18,6 +18,7 @@ const tokens = (input: number, output: number, more: object = {}) => ({
 
 /** 2,000 in, of which 1,000 written to a cache: 1000 x 2 + 1000 x 2.5 = 4500; and 100 out x 10 = 1000. */
 const written = tokens(2_000, 100, { cache_write_tokens: 1_000 })
+const spoken = tokens(1_000, 500, { audio_input_tokens: 300, audio_output_tokens: 100 })
 const hourly = tokens(1_000, 0, { cache_write_tokens: 1_000, cache_write_1h_tokens: 1_000 })
 /** 7266 x 4 + 4096 x 0.2 + 800 x 5 + 200 x 8 + 640 x 20 = 48283.2, and two searches for 0.02. */
 const searched = tokens(12_362, 640, {
@@ -62,6 +63,14 @@ const cases: Record<string, Case[]> = {
       }),
       '0.132255',
     ],
+    // 700 x 2.5 + 300 x 40; 400 x 10 + 100 x 80
+    ['openai', 'gpt-4o-audio-preview', spoken, '0.02575'],
+    ['openai', 'gpt-4o-audio-preview-2025-06-03', spoken, '0.02575'],
+    ['azure', 'gpt-4o-audio-preview-2024-12-17', spoken, '0.02575'],
+    // 700 x 2.5 + 300 x 100; 400 x 10 + 100 x 200
+    ['openai', 'gpt-4o-audio-preview-2024-10-01', spoken, '0.05575'],
+    // 700 x 0.15 + 300 x 10; 400 x 0.6 + 100 x 20
+    ['openai', 'gpt-4o-mini-audio-preview-2024-12-17', spoken, '0.005345'],
     ['openai', 'text-embedding-3-small', { input_tokens: 8_000 }, '0.00016'],
     ['openai', 'gpt-6.1-sol', { input_tokens: 0, web_searches: 3 }, '0.03'],
     // Reasoning is output: 640 x 10, whatever part of it.
