@@ -99,7 +99,7 @@ t.test('tiers, regions and searches are on the cards of the providers that have 
     ['openai', 'gpt-4o', { batch: '0.5' }, { web_search: '0.01' }],
     ['anthropic', 'claude-opus-5-5', { batch: '0.5', fast: '2', 'region:us': '1.1' }, { web_search: '0.01' }],
     ['anthropic', 'claude-haiku-5-5', { batch: '0.5', 'region:us': '1.1' }, { web_search: '0.01' }],
-    ['groq', 'qwen/qwen3.8-27b', { batch: '0.5' }, {}],
+    ['groq', 'qwen/qwen3.8-27b', { batch: '0.5', flex: '1' }, {}],
     ['google', 'gemini-3.8-flash', { batch: '0.5', flex: '0.5', priority: '1.8' }, { web_search: '0.014' }],
   ]
   for (const [provider, model, modifiers, fees] of cases) {

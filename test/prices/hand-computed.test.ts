@@ -246,6 +246,31 @@ const cases: Record<string, Case[]> = {
     ['minimax', 'MiniMax-M1', tokens(1_000, 1_000), '0.0026'],
     ['minimax', 'MiniMax-M2.1-lightning', tokens(1_000, 1_000), '0.0027'],
   ],
+  'Tiers of others': [
+    // 3 + 15, halved
+    ['aws', 'anthropic.claude-3-7-sonnet-20250219-v1:0', tokens(1_000, 1_000), '0.009', { service_tier: 'batch' }],
+    ['google', 'claude-sonnet-4-6', tokens(1_000, 1_000), '0.009', { service_tier: 'batch' }],
+    // 0.8 + 3.2, halved and at 1.75
+    ['aws', 'us.amazon.nova-pro-v1:0', tokens(1_000, 1_000), '0.002', { service_tier: 'flex' }],
+    ['aws', 'us.amazon.nova-pro-v1:0', tokens(1_000, 1_000), '0.007', { service_tier: 'priority' }],
+    // 0.15 + 0.6
+    ['aws', 'openai.gpt-oss-120b-1:0', tokens(1_000, 1_000), '0.0013125', { service_tier: 'priority' }],
+    // 2.5 + 10; 5 + 30; 2 + 8
+    ['azure', 'gpt-4o', tokens(1_000, 1_000), '0.00625', { service_tier: 'batch' }],
+    ['azure', 'gpt-5.5', tokens(1_000, 1_000), '0.0175', { service_tier: 'flex' }],
+    ['azure', 'gpt-5.5', tokens(1_000, 1_000), '0.0875', { service_tier: 'priority' }],
+    ['azure', 'gpt-4.1', tokens(1_000, 1_000), '0.0175', { service_tier: 'priority' }],
+    // 1.25 + 10; 4 + 20 from December on
+    ['google', 'gemini-2.5-pro', tokens(1_000, 1_000), '0.02025', { service_tier: 'priority' }],
+    [
+      'google',
+      'gemini-4-argon',
+      tokens(1_000, 1_000),
+      '0.0432',
+      { service_tier: 'priority', at: '2026-12-01T00:00:00Z' },
+    ],
+    ['groq', 'openai/gpt-oss-20b', tokens(1_000, 1_000), '0.000375', { service_tier: 'flex' }],
+  ],
   'Groq and others': [
     // 36 x 0.075 + 64 x 0.0375 + 20 x 0.3
     ['groq', 'openai/gpt-oss-20b', tokens(100, 20, { cache_read_tokens: 64 }), '0.0000111'],
