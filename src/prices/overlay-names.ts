@@ -63,6 +63,7 @@ export function mirrored(
         provider,
         model,
         source: signed(card.source),
+        copy_of: { provider: of, model: first.model },
         usd_per_mtok: multiplied(card.usd_per_mtok, times),
         usd_per_unit: {},
         modifiers: {},

@@ -15,6 +15,8 @@ export type PriceVersion = {
   modifiers: Record<string, string>
   /** Other names of the model, each whole. On its first version only. */
   aliases?: string[]
+  /** The model whose rates these are, where another provider sells it. Not published. */
+  copy_of?: { provider: string; model: string }
 }
 
 /** What of the package cannot be published, and why; such a model is unknown until an admin prices it. */

@@ -49,10 +49,10 @@ const NAME_LENGTH_MAX = 200
  *
  * A dated price counts from its date, a change without one from now on, so that what was priced stays as it was. The
  * overlay, which people review, is taken at its word. Nothing is ever taken away: what is no longer wanted stays. Where
- * the second source names another figure, or a change is absurd, or an administrator's price stands, nothing is
- * published and the list says so.
+ * the second source names another figure, of the model or of the one that it copies, or a change is absurd, or an
+ * administrator's price stands, nothing is published and the list says so.
  *
- * @param wanted versions by model and date, as layOver() answers them.
+ * @param wanted versions by model and date, copies after what they copy, as layOver() answers them.
  * @param at the time of the database.
  */
 export function planChanges(
@@ -66,19 +66,29 @@ export function planChanges(
   const meant = aliasesOf(wanted, current.aliases)
   const models = new Set([...wanted, ...current.versions].map(nameOf))
   const seconds = Map.groupBy(second, (price) => meantModel(nameOf(price), models, meant))
+  const disputed = new Set<string>()
   for (const [name, cards] of Map.groupBy(wanted, nameOf)) {
-    planModel(plan, cards, known.get(name) ?? [], seconds.get(name) ?? [], at)
+    const isDisputed = planModel(plan, cards, known.get(name) ?? [], seconds.get(name) ?? [], disputed, at)
+    if (isDisputed) disputed.add(name)
   }
   planAliases(plan, wanted, current)
   return plan
 }
 
-function planModel(plan: Plan, cards: PriceVersion[], known: CurrentVersion[], seconds: SecondPrice[], at: Date): void {
+/** Plans all versions of a model; answers whether the second source names other figures. */
+function planModel(
+  plan: Plan,
+  cards: PriceVersion[],
+  known: CurrentVersion[],
+  seconds: SecondPrice[],
+  disputed: ReadonlySet<string>,
+  at: Date,
+): boolean {
   const running = cards.findLast((card) => new Date(card.effective_date) <= at)
   const decided = isByAdmin(inForceAt(known, at))
   const contradictions = running === undefined || decided ? [] : seconds.flatMap((second) => compare(running, second))
   plan.disagreements.push(...contradictions)
-  for (const { aliases: _aliases, ...card } of cards) {
+  for (const { aliases: _aliases, copy_of: copied, ...card } of cards) {
     const isRunning = card.effective_date === running?.effective_date
     const holdBack = (reason: string) => {
       const { provider, model, effective_date } = card
@@ -114,10 +124,15 @@ function planModel(plan: Plan, cards: PriceVersion[], known: CurrentVersion[], s
       continue
     }
     if (isRunning && contradictions.length > 0) continue
+    if (isRunning && copied !== undefined && disputed.has(nameOf(copied))) {
+      holdBack(`is a copy of ${nameOf(copied)}, on which the sources disagree`)
+      continue
+    }
     const { provider, model, source } = card
     plan.publish.push({ ...card, effective_date: effectiveDate })
     plan.added.push({ provider, model, effective_date: effectiveDate, source, changes })
   }
+  return contradictions.length > 0
 }
 
 /**

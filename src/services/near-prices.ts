@@ -23,9 +23,8 @@ export async function modelNotPriced(
   errors?: FieldError[],
 ): Promise<Problem> {
   const names = await deps.prices.names()
-  const moment = at ?? (await deps.clock.current())
-  const priced = names.filter(({ pricesFrom, pricesUntil }) => isWithin(moment, pricesFrom, pricesUntil))
-  const near = nearest({ place: provider, name: model }, priced, (known) => [known.provider, known.model]).map(
+  const read = (known: (typeof names)[number]) => [known.provider, known.model] as const
+  const near = nearest({ place: provider, name: model }, names, at ?? (await deps.clock.current()), read).map(
     (known) => ({ provider: known.provider, model: known.model }),
   )
   const isKnown = names.some((known) => known.model === model && known.provider === (provider ?? known.provider))
@@ -41,9 +40,8 @@ export async function sandboxNotPriced(
   errors?: FieldError[],
 ): Promise<Problem> {
   const tiers = await listPricedTiers(deps.db)
-  const moment = at ?? (await deps.clock.current())
-  const priced = tiers.filter(({ pricesFrom, pricesUntil }) => isWithin(moment, pricesFrom, pricesUntil))
-  const near = nearest({ place: region, name: tier }, priced, (known) => [known.region, known.tier]).map((known) => ({
+  const read = (known: (typeof tiers)[number]) => [known.region, known.tier] as const
+  const near = nearest({ place: region, name: tier }, tiers, at ?? (await deps.clock.current()), read).map((known) => ({
     provider: 'e2b',
     model: known.tier,
     region: known.region,
@@ -82,22 +80,30 @@ function priceNotFound(
 const pairText = ({ provider, model }: { provider: string; model: string }) => `${provider} ${model}`
 
 /**
- * By the letters in which the names differ, where another place than the one that was named counts as one more: so the
- * right name in a wrong place comes before wrong names. What differs as much goes by the name, then by the place.
+ * What has a price at a moment, by the letters in which the names differ, where another place than the one that was named
+ * counts as one more: so the right name in a wrong place comes before wrong names. What differs as much goes by the name,
+ * then by the place.
  */
-function nearest<Known>(
+function nearest<Known extends { pricesFrom: string; pricesUntil: string | null }>(
   { place, name }: { place: string | null; name: string },
   all: Known[],
-  read: (known: Known) => [place: string, name: string],
+  moment: Date | string,
+  read: (known: Known) => readonly [place: string, name: string],
 ): Known[] {
-  return all
+  const places = new Set(all.map((known) => read(known)[0]))
+  const away = new Map([...places].map((known) => [known, place === null ? 0 : distance(place, known)]))
+  const ranked = all
     .map((known) => {
       const [knownPlace, knownName] = read(known)
       const steps = distance(name, knownName)
-      const away = place === null ? 0 : distance(place, knownPlace)
-      return { known, words: `${knownName} ${knownPlace}`, total: steps + Math.min(away, 1), steps, away }
+      const from = away.get(knownPlace)!
+      return { known, words: `${knownName} ${knownPlace}`, total: steps + Math.min(from, 1), steps, away: from }
     })
     .sort((a, b) => a.total - b.total || a.steps - b.steps || a.away - b.away || (a.words < b.words ? -1 : 1))
-    .slice(0, NEAR_MAX)
-    .map(({ known }) => known)
+  const found: Known[] = []
+  for (const { known } of ranked) {
+    if (isWithin(moment, known.pricesFrom, known.pricesUntil)) found.push(known)
+    if (found.length === NEAR_MAX) break
+  }
+  return found
 }

@@ -169,6 +169,34 @@ t.test('a disagreement is listed with both figures, and waits for an administrat
   t.equal(await inputAt('disputed-1', NOW), '3')
 })
 
+t.test('a copy on another cloud waits with the model that it copies, and follows it', async (t) => {
+  const azure = async () => {
+    const { rows } = await pool.query<{ input: string }>(
+      `select usd_per_mtok ->> 'input' as input from copilot_internal.find_model_price('azure', 'gpt-4.1-nano', $1)`,
+      [NOW],
+    )
+    return rows[0]!.input
+  }
+  const feed = feedOf({ 'gpt-4.1-nano': { input_mtok: 0.2, cache_read_mtok: 0.05, output_mtok: 0.8 } })
+  const disputed = await sync({ feed, second: factsOf(['gpt-4.1-nano', { input: 0.1 }]) })
+  t.match(disputed.disagreements, [{ provider: 'openai', model: 'gpt-4.1-nano', package_usd: '0.2' }])
+  t.match(disputed.held_back, [
+    {
+      provider: 'azure',
+      model: 'gpt-4.1-nano',
+      reason: 'is a copy of openai gpt-4.1-nano, on which the sources disagree',
+    },
+  ])
+  t.same(disputed.added, [])
+  t.equal(await azure(), '0.1')
+  const agreed = await sync({ feed })
+  t.same(
+    agreed.added.map(({ provider }) => provider),
+    ['openai', 'azure'],
+  )
+  t.equal(await azure(), '0.2')
+})
+
 t.test('an agreed change is published', async (t) => {
   await sync({ feed: feedOf({ 'agreed-1': { input_mtok: 1, output_mtok: 4 } }) })
   const outcome = await sync({
