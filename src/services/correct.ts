@@ -6,12 +6,13 @@ import { correctRecord, type Corrected, type Correction } from '../db/correct-re
 import { findRecord, type RecordJson } from '../db/cost-records.ts'
 import { toProblem } from '../db/faults.ts'
 import { sendAgain } from '../db/send-again.ts'
+import { meantProviders } from '../domain/makers.ts'
 import { invalidRequest, Problem } from '../errors.ts'
 import type { CorrectBody } from '../schemas/records.ts'
 import { recordAnswer } from './cost-records.ts'
 import { measureOf, type Measure } from './measure.ts'
 import { modelNotPriced, sandboxNotPriced } from './near-prices.ts'
-import { DEFAULT_REGION, meantProviders, type PriceDeps } from './price-lookup.ts'
+import { DEFAULT_REGION, type PriceDeps } from './price-lookup.ts'
 import type { Principal } from './principal.ts'
 
 export type CorrectDeps = PriceDeps & { status: StatusCache; enforcement: Enforcement }
@@ -93,7 +94,7 @@ function checkFits(line: RecordJson, body: CorrectBody, { measure }: Measure): v
 async function providerOf(deps: CorrectDeps, line: RecordJson, model: string | undefined): Promise<string | null> {
   if (model === undefined) return null
   if (line.provider !== null && (await deps.prices.model(line.provider, model)).length > 0) return line.provider
-  const providers = meantProviders(await deps.prices.model(null, model))
+  const providers = meantProviders((await deps.prices.model(null, model)).map((price) => price.provider))
   if (providers.length > 1 && line.provider === null) {
     const message = `is what ${providers.sort().join(', ')} have, and the record names no provider: give cost_usd`
     throw invalidRequest([{ pointer: '/model', message }])

@@ -4,6 +4,7 @@ import type { DatabaseClock } from '../db/clock.ts'
 import type { Db } from '../db/connection.ts'
 import { listPricedTiers } from '../db/prices.ts'
 import { isWithin } from '../domain/instant.ts'
+import { isCloud } from '../domain/makers.ts'
 import { Problem, type FieldError } from '../errors.ts'
 
 type NearDeps = { db: Db; prices: PriceCache; clock: DatabaseClock }
@@ -82,7 +83,7 @@ const pairText = ({ provider, model }: { provider: string; model: string }) => `
 /**
  * What has a price at a moment, by the letters in which the names differ, where another place than the one that was named
  * counts as one more: so the right name in a wrong place comes before wrong names. What differs as much goes by the name,
- * then by the place.
+ * then by the place; clouds come after makers.
  */
 function nearest<Known extends { pricesFrom: string; pricesUntil: string | null }>(
   { place, name }: { place: string | null; name: string },
@@ -97,7 +98,13 @@ function nearest<Known extends { pricesFrom: string; pricesUntil: string | null 
       const [knownPlace, knownName] = read(known)
       const steps = distance(name, knownName)
       const from = away.get(knownPlace)!
-      return { known, words: `${knownName} ${knownPlace}`, total: steps + Math.min(from, 1), steps, away: from }
+      return {
+        known,
+        words: `${isCloud(knownPlace) ? 1 : 0} ${knownName} ${knownPlace}`,
+        total: steps + Math.min(from, 1),
+        steps,
+        away: from,
+      }
     })
     .sort((a, b) => a.total - b.total || a.steps - b.steps || a.away - b.away || (a.words < b.words ? -1 : 1))
   const found: Known[] = []

@@ -5,6 +5,7 @@ import type { NamedPrice } from '../db/prices.ts'
 import { costOfE2bRun, type E2bPrice, type E2bRunCost } from '../domain/e2b.ts'
 import type { Usd } from '../domain/money.ts'
 import { isWithin } from '../domain/instant.ts'
+import { meantProviders } from '../domain/makers.ts'
 import type { ModelPrice } from '../domain/price.ts'
 import { invalidRequest } from '../errors.ts'
 import { modelNotPriced, sandboxNotPriced } from './near-prices.ts'
@@ -63,23 +64,11 @@ export async function findProvider(deps: PriceDeps, model: string, pointer: stri
 function onlyProvider(model: string, versions: readonly ModelPrice[], pointer: string): string | null {
   const provider = versions[0]?.provider ?? null
   if (versions.every((version) => version.provider === provider)) return provider
-  const providers = meantProviders(versions)
+  const providers = meantProviders(versions.map((version) => version.provider))
   if (providers.length === 1) return providers[0]!
   throw invalidRequest([
     { pointer: `${pointer}/provider`, message: `is required: ${providers.sort().join(', ')} have the model ${model}` },
   ])
-}
-
-const MAKERS: ReadonlySet<string> = new Set(['anthropic', 'openai'])
-/** They sell the makers' models under the same names. */
-const CLOUDS: ReadonlySet<string> = new Set(['aws', 'azure', 'google'])
-
-/** The providers that a model's name alone may mean: those that have it, without the clouds where its maker is among them. */
-export function meantProviders(versions: readonly ModelPrice[]): string[] {
-  const providers = [...new Set(versions.map((version) => version.provider))]
-  return providers.some((provider) => MAKERS.has(provider))
-    ? providers.filter((provider) => !CLOUDS.has(provider))
-    : providers
 }
 
 /** A tier, or a size of its own at the rates of tier standard. */

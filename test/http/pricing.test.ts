@@ -314,6 +314,7 @@ t.test(
     const misspelt = await estimate({ provider: 'aws', model: 'us.anthropic.claude-haiku-4-5-20251001-v1' })
     t.same(misspelt.json.near[0], { provider: 'aws', model: 'us.anthropic.claude-haiku-4-5-20251001-v1:0' }, 'an alias')
     const nameless = await estimate({ model: 'gpt-6.1-terraa' })
+    t.same(nameless.json.near[0], { provider: 'openai', model: 'gpt-6.1-terra' }, "the maker's before a cloud's")
     for (const { json } of [elsewhere, misspelt, nameless]) {
       t.equal(json.near.length, 5)
       for (const pair of json.near) t.equal((await estimate(pair)).status, 200, JSON.stringify(pair))
