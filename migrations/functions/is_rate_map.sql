@@ -22,7 +22,7 @@ begin
         'input', 'cache_read', 'cache_read_audio', 'cache_read_image', 'cache_write', 'cache_write_1h', 'cache_write_12h',
         'audio_input', 'image_input', 'video_input', 'output', 'reasoning', 'audio_output', 'image_output', 'video_output')
       when 'unit' then v_name in ('web_search', 'request', 'request_low', 'request_medium', 'request_high')
-      when 'modifier' then v_name in ('batch', 'flex', 'priority', 'fast') or v_name ~ '^region:[!-~]{1,200}$'
+      when 'modifier' then v_name in ('batch', 'flex', 'priority', 'fast', 'ultrafast') or v_name ~ '^region:[!-~]{1,200}$'
       else false
     end;
     if not v_known then

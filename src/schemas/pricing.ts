@@ -38,7 +38,7 @@ function Amounts<Name extends string>(names: readonly Name[], amount: TSchema, r
 function Modifiers(factor: TSchema) {
   return Type.Unsafe<Record<string, Amount>>({
     type: 'object',
-    properties: Object.fromEntries(['batch', 'flex', 'priority', 'fast'].map((tier) => [tier, factor])),
+    properties: Object.fromEntries(['batch', 'flex', 'priority', 'fast', 'ultrafast'].map((tier) => [tier, factor])),
     patternProperties: { '^region:[!-~]{1,190}$': factor },
     maxProperties: 50,
     additionalProperties: false,
