@@ -156,3 +156,19 @@ function matches(filter: ReservationFilter): RawBuilder<unknown> {
 function withIds({ reservation, cost_record_ids: ids }: Row): ReservationWithLines {
   return { ...reservation, cost_record_ids: ids }
 }
+
+/** What a reservation is about; its provider and model are null where it named none. These never change. */
+export type ReservationSubject = Pick<
+  StoredReservation,
+  'reservation_id' | 'resource_type' | 'tenant_id' | 'provider' | 'model'
+>
+
+/** What each of these reservations is about; undefined in the place of one that there is not. */
+export async function findSubjects(db: Db, ids: string[]): Promise<(ReservationSubject | undefined)[]> {
+  const { rows } = await sql<ReservationSubject>`
+    select r.reservation_id, r.resource_type, r.tenant_id, r.provider, r.model
+    from copilot_internal.reservations r
+    where r.reservation_id = any (${ids}::uuid[])`.execute(db)
+  const subjects = new Map(rows.map((subject) => [subject.reservation_id, subject]))
+  return ids.map((id) => subjects.get(id))
+}

@@ -24,7 +24,7 @@ export type ModelPrice = {
   usdPerUnit: Partial<Record<Fee, string>>
   /** Rates that stand over `usdPerMtok` for a whole request where its total input is strictly more. */
   longContext: { inputTokensOver: number; usdPerMtok: Rates } | null
-  /** Factors on token rates: `batch`, `flex`, `priority`, `fast`, `region:<name>`. */
+  /** Factors on token rates: `batch`, `flex`, `priority`, `fast`, `ultrafast`, `region:<name>`. */
   modifiers: Record<string, string>
 }
 
@@ -239,9 +239,14 @@ export function costLine(bucket: Bucket | Fee, quantity: number, usdPerUnit: Usd
 }
 
 /** Served wins over asked, but not over batch: that is where a request was sent, and answers from there say standard. */
-function billedTier(served: string | undefined, asked: string | null | undefined): string | null {
+export function billedTier(served: string | undefined, asked: string | null | undefined): string | null {
   if (served === undefined) return asked ?? null
   return asked === 'batch' && PLAIN_TIERS.has(served) ? asked : served
+}
+
+/** Whether a tier is served at the plain rates. */
+export function isPlainTier(tier: string): boolean {
+  return PLAIN_TIERS.has(tier)
 }
 
 const PLAIN_TIERS: ReadonlySet<string> = new Set(['standard', 'default', 'auto'])

@@ -1,6 +1,6 @@
 import { Type, type Static } from 'typebox'
 import { Closed, Id, Nullable, ResourceType, Time, TimeInput, Usd } from './common.ts'
-import { LlmRequest, ProviderUsage, SandboxSize, ServiceTier, TokenUsage } from './usage.ts'
+import { LlmRequest, ProviderUsage, SandboxSize, ServiceTier, TokenUsage, UsageWarning } from './usage.ts'
 
 const { properties: llm } = LlmRequest
 
@@ -43,4 +43,5 @@ export const EstimateAnswer = Type.Object({
   breakdown: Type.Array(
     Type.Object({ bucket: Type.String(), quantity: Type.Number(), usd_per_unit: Usd, cost_usd: Usd }),
   ),
+  warnings: Type.Array(UsageWarning),
 })

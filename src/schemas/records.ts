@@ -2,7 +2,7 @@ import { Type, type Static } from 'typebox'
 import type { SpelledInstant } from '../domain/instant.ts'
 import { Attribution, Closed, Id, Nullable, ResourceType, TimeInput, Usd, UsdInput, Uuid } from './common.ts'
 import { CostRecord } from './costs.ts'
-import { ProviderUsage, SandboxSize, ServiceTier, TokenUsage } from './usage.ts'
+import { ProviderUsage, SandboxSize, ServiceTier, TokenUsage, UsageWarning } from './usage.ts'
 
 const Seconds = Type.Number({ minimum: 0, maximum: 10_000_000 })
 
@@ -47,7 +47,13 @@ export type RecordsBody = Static<typeof RecordsBody>
 
 export const RecordsAnswer = Type.Object({
   data: Type.Array(
-    Type.Object({ index: Type.Integer(), cost_record_id: Uuid, cost_usd: Usd, replayed: Type.Boolean() }),
+    Type.Object({
+      index: Type.Integer(),
+      cost_record_id: Uuid,
+      cost_usd: Usd,
+      replayed: Type.Boolean(),
+      warnings: Type.Array(UsageWarning),
+    }),
   ),
 })
 
@@ -67,4 +73,5 @@ export type CorrectBody = Static<typeof CorrectBody>
 
 export const CorrectAnswer = Type.Object({
   data: Type.Array(CostRecord, { description: 'The reversal of the corrected line, and the line that stands instead' }),
+  warnings: Type.Array(UsageWarning),
 })

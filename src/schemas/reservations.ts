@@ -19,7 +19,7 @@ import {
 } from './common.ts'
 import { withLabels } from './costs.ts'
 import { QuotaBalance } from './quotas.ts'
-import { Count, E2bRequest, LlmRequest, MaxSeconds, ProviderUsage, TokenUsage } from './usage.ts'
+import { Count, E2bRequest, LlmRequest, MaxSeconds, ProviderUsage, TokenUsage, UsageWarning } from './usage.ts'
 
 export const ReservationStatus = Type.Union([
   Type.Literal('reserved'),
@@ -55,7 +55,14 @@ export const IdempotencyHeaders = Type.Object({
 const Caps = Nullable(
   Type.Object({ max_output_tokens: Type.Optional(Type.Integer()), max_runtime_seconds: Type.Optional(Type.Integer()) }),
 )
-export const Warning = Type.Object({ code: Type.String(), quota_id: Type.Integer(), detail: Type.String() })
+/** A quota that let something pass, or what a usage or a tier was not priced for. */
+export const Warning = Type.Object({
+  ...UsageWarning.properties,
+  code: Type.String({
+    description: 'quota_exceeded, usage_unread, usage_total_differs, usage_unreadable, usage_unsplit or tier_unpriced',
+  }),
+  quota_id: Type.Optional(Type.Integer()),
+})
 
 export const ReserveAnswer = Type.Object({
   reservation_id: Uuid,
@@ -159,7 +166,7 @@ export const CheckAnswer = Type.Object({
   price_id: Nullable(Type.Integer()),
   caps: Caps,
   quotas: Type.Array(CheckedBalance),
-  warnings: Type.Array(Type.Object({ ...Warning.properties, ...NotMadeYet })),
+  warnings: Type.Array(Type.Object({ ...Warning.properties, quota_id: Type.Optional(NotMadeYet.quota_id) })),
   violations: Type.Array(Type.Omit(CheckedBalance, ['enforcement'])),
 })
 

@@ -42,12 +42,21 @@ export const TokenUsage = Type.Object(
 )
 export type UsageBody = Static<typeof TokenUsage>
 
+/** How a usage was read and priced, where that may not be the whole truth. */
+export const UsageWarning = Type.Object({
+  code: Type.String({
+    description: 'usage_unread, usage_total_differs, usage_unreadable, usage_unsplit or tier_unpriced',
+  }),
+  pointer: Type.Optional(Type.String({ description: 'Into the usage object as it came' })),
+  detail: Type.String(),
+})
+
 /** A provider's own usage object, as it came. */
 export const ProviderUsage = Type.Unsafe<Record<string, unknown>>({
   type: 'object',
-  minProperties: 1,
   additionalProperties: true,
-  description: "The provider's own usage object, as it came: OpenAI, Anthropic, Google, Groq, Vercel AI SDK",
+  description:
+    "The provider's own usage object, or the body that carries it, as it came. docs/pricing.md lists the forms that are read",
 })
 
 export const LlmRequest = Type.Object(

@@ -2,6 +2,7 @@ import type { Balance } from '../db/balances.ts'
 import { exactJson } from '../domain/exact-json.ts'
 import { decimal, usdText } from '../domain/money.ts'
 import type { Principal } from './principal.ts'
+import type { UsageWarning } from './usage-warnings.ts'
 
 /** A USD amount as a JSON number in plain digits, all of them; it never passes through binary floating point. */
 export function usdJson(text: string): RawJson {
@@ -74,19 +75,17 @@ export function quotaAnswer(principal: Principal, balance: Balance): Record<stri
  * The JSON text of an answer to a decision: its fields, the quotas and the warnings. Measured: the texts of the quotas take a
  * sixth of what objects with exact amounts take.
  */
-export function decisionJson(
-  principal: Principal,
-  fields: object,
-  quotas: Balance[],
-  warnings: WarningAnswer[],
-): string {
+export function decisionJson(principal: Principal, fields: object, quotas: Balance[], warnings: Warning[]): string {
   const texts = quotas.map((balance) => quotaJson(principal, balance))
   return `${JSON.stringify(fields).slice(0, -1)},"quotas":[${texts.join(',')}],"warnings":${JSON.stringify(warnings)}}`
 }
 
-export type WarningAnswer = { code: 'quota_exceeded'; quota_id: number | null; detail: string }
+/** A quota that let something pass above its limit. */
+export type QuotaWarning = { code: 'quota_exceeded'; quota_id: number | null; detail: string }
 
-export function quotaWarning(principal: Principal, balance: Balance): WarningAnswer {
+export type Warning = QuotaWarning | UsageWarning
+
+export function quotaWarning(principal: Principal, balance: Balance): QuotaWarning {
   const amounts = seesAmounts(principal, balance)
     ? `: ${showUsd(balance.spentUsd)} spent and ${showUsd(balance.reservedUsd)} held of ${showUsd(balance.limitUsd)} USD`
     : ''

@@ -39,7 +39,7 @@ export async function check(deps: CheckDeps, principal: Principal, body: Reserve
           violations: 'refused' in outcome ? violationAnswers(principal, outcome.refused, looked) : [],
         },
         quotas,
-        warnings,
+        [...warnings, ...estimate.warnings],
       ),
       headers: warnings.length > 0 ? { 'x-purser-enforcement': 'warn' } : {},
     }

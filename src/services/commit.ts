@@ -1,35 +1,46 @@
+import stringify from 'safe-stable-stringify'
 import type { Enforcement } from '../config.ts'
 import type { Balance } from '../db/balances.ts'
-import type { DatabaseClock } from '../db/clock.ts'
 import type { CommitItem, Settlement } from '../db/commit-spend.ts'
+import type { ReservationSubject } from '../db/reservations.ts'
 import { readInstant } from '../domain/instant.ts'
 import { decimal, usdText } from '../domain/money.ts'
-import type { Usage } from '../domain/usage/index.ts'
+import { UsageError, type UsageSource } from '../domain/usage/index.ts'
+import { keepUsage } from '../domain/usage/keep.ts'
 import { Problem, invalidRequest, type FieldError } from '../errors.ts'
 import type { CommitBody } from '../schemas/reservations.ts'
 import { inSpan, type WorkSpan } from '../telemetry/spans.ts'
-import { decisionJson, quotaWarning, usdJson } from './answers.ts'
-import { measureOf, type Measure } from './measure.ts'
+import { decisionJson, quotaWarning, usdJson, type Warning } from './answers.ts'
+import { measureOf, type Measure, type Measured } from './measure.ts'
+import { findCard, type PriceDeps } from './price-lookup.ts'
 import type { Principal } from './principal.ts'
 import { requestHash, understoodFields, understoodMeasure } from './request-hash.ts'
+import type { TellUnread } from './unread-fields.ts'
+import { needsCard, usageWarnings, type UsageWarning } from './usage-warnings.ts'
 
-export type CommitDeps = {
+export type CommitDeps = PriceDeps & {
   settle: (item: CommitItem) => Promise<Settlement>
+  /** What the reservation of that id is about; undefined where there is none. */
+  findSubject: (id: string) => Promise<ReservationSubject | undefined>
+  tellUnread: TellUnread
   enforcement: Enforcement
-  clock: DatabaseClock
 }
 
 /**
  * Books what a reservation really cost, and gives its hold back; answers JSON text. Never refused for lack of quota: late and larger commits
- * are booked and marked. The same commit again answers the same.
+ * are booked and marked. A provider's usage that cannot be read is booked at the reserved amount and kept. The same commit again
+ * answers the same.
  *
  * @throws not_found; reservation_committed for a different commit; invalidRequest.
  */
 export async function commit(deps: CommitDeps, principal: Principal, id: string, body: CommitBody): Promise<string> {
-  const measure = measureOf({ ...body, cost_usd: body.actual_cost_usd }, { costName: 'actual_cost_usd' })
+  const reservationId = id.toLowerCase()
+  const source = () => sourceOf(deps, principal, reservationId, body)
+  const measured = await measureOrReserved(body, source)
+  const { measure } = measured
   const call = body.call && callOf(body.call)
   const item: CommitItem = {
-    reservation_id: id.toLowerCase(),
+    reservation_id: reservationId,
     tenant_id: principal.tenantId,
     commit_hash: requestHash(understood(body, measure, call), body),
     // Made here, before the batch is sent, so that a batch sent again books the same line.
@@ -43,7 +54,7 @@ export async function commit(deps: CommitDeps, principal: Principal, id: string,
     execution: body.execution,
     resources: body.resources,
   }
-  const usage: Usage | undefined = item.usage
+  const usage = measured.reading?.usage
   const about = {
     reservationId: item.reservation_id,
     responseModel: item.model,
@@ -52,7 +63,50 @@ export async function commit(deps: CommitDeps, principal: Principal, id: string,
   }
   // Of which kind the reservation is, money alone does not say; the settled reservation does.
   const name = item.measure === 'seconds' ? 'e2b.cost.calculate' : 'llm.cost.calculate'
-  return inSpan(name, about, (span) => settleItem(deps, principal, item, body, span))
+  return inSpan(name, about, (span) => settleItem(deps, principal, item, body, measured, span))
+}
+
+/** What was reserved, since a provider's usage could not be read: why, and what was kept of it (null: too large to keep). */
+type Reserved = {
+  measure: 'reserved'
+  unread_usage: { reasons: FieldError[]; provider_usage: Record<string, unknown> | null }
+}
+
+type CommitMeasured = Measured | { measure: Reserved; reading?: never }
+
+/** What a commit measures; what was reserved where a provider's usage cannot be read: the money is gone, it must not vanish. */
+async function measureOrReserved(body: CommitBody, source: () => Promise<UsageSource>): Promise<CommitMeasured> {
+  try {
+    return await measureOf({ ...body, cost_usd: body.actual_cost_usd }, { costName: 'actual_cost_usd', source })
+  } catch (error) {
+    if (!(error instanceof UsageError)) throw error
+    const reasons = [{ pointer: error.pointer, message: error.message }]
+    return {
+      measure: { measure: 'reserved', unread_usage: { reasons, provider_usage: keepUsage(body.provider_usage!) } },
+    }
+  }
+}
+
+/** Who answered: the body says it, or the reservation. @throws not_found; invalidRequest where neither names a model. */
+async function sourceOf(
+  { findSubject }: CommitDeps,
+  principal: Principal,
+  id: string,
+  body: CommitBody,
+): Promise<UsageSource> {
+  if (body.provider !== undefined && body.model !== undefined) return { provider: body.provider, model: body.model }
+  const subject = await findSubject(id)
+  if (subject === undefined || (principal.tenantId !== null && subject.tenant_id !== principal.tenantId))
+    throw notFound(id)
+  if (subject.resource_type === 'e2b') throw invalidRequest([unfit('tokens', body)])
+  const provider = body.provider ?? subject.provider
+  const model = body.model ?? subject.model
+  if (provider === null || model === null) throw invalidRequest([unfit('model', body)])
+  return { provider, model }
+}
+
+function notFound(id: string): Problem {
+  return new Problem('not_found', `There is no reservation ${id}`)
 }
 
 function callOf({
@@ -68,9 +122,9 @@ function callOf({
 }
 
 /** What a commit says, in one spelling: see requestHash(). */
-function understood(body: CommitBody, measure: Measure, call: CommitItem['call']): object {
+function understood(body: CommitBody, measure: Measure | Reserved, call: CommitItem['call']): object {
   return {
-    ...understoodMeasure(measure),
+    ...(measure.measure === 'reserved' ? { unread: stringify(body.provider_usage) } : understoodMeasure(measure)),
     provider: body.provider,
     model: body.model,
     sandbox_id: body.sandbox_id ?? undefined,
@@ -85,12 +139,13 @@ async function settleItem(
   principal: Principal,
   item: CommitItem,
   body: CommitBody,
+  { measure, reading }: CommitMeasured,
   span: WorkSpan,
 ): Promise<string> {
   const id = item.reservation_id
   const settlement = await deps.settle(item)
   const { outcome } = settlement
-  if ('unknown' in outcome) throw new Problem('not_found', `There is no reservation ${id}`)
+  if ('unknown' in outcome) throw notFound(id)
   if ('conflict' in outcome) {
     throw new Problem(
       'reservation_committed',
@@ -117,8 +172,27 @@ async function settleItem(
     price_id: committed.commit_price_id,
   }
   const exceeded = deps.enforcement === 'off' ? [] : settlement.quotas.filter(isExceeded)
-  const warnings = exceeded.map((balance) => quotaWarning(principal, balance))
+  const warnings: Warning[] = exceeded.map((balance) => quotaWarning(principal, balance))
+  if (measure.measure === 'reserved') warnings.push(...unreadableWarnings(measure))
+  if (reading !== undefined) {
+    const source = { provider: body.provider ?? provider, model: body.model ?? requestModel ?? '' }
+    const asked = { serviceTier: committed.service_tier, region }
+    const { commit_price_id: priceId } = committed
+    const price = priceId !== null && needsCard(reading, asked) ? await findCard(deps, source, { priceId }) : undefined
+    warnings.push(...usageWarnings(reading, { price, costUsd, asked }))
+    await deps.tellUnread(principal.id, source.provider, reading)
+  }
   return decisionJson(principal, fields, settlement.quotas, warnings)
+}
+
+function unreadableWarnings({ unread_usage: { reasons, provider_usage: kept } }: Reserved): UsageWarning[] {
+  const after =
+    kept === null ? 'It was too large to keep: correct the record' : 'It is kept, to be priced once it can be read'
+  return reasons.map(({ pointer, message }) => ({
+    code: 'usage_unreadable',
+    pointer,
+    detail: `${message}. The reserved amount was booked. ${after}`,
+  }))
 }
 
 function isExceeded({ enforcement, limitUsd, spentUsd, reservedUsd, remainingUsd }: Balance): boolean {

@@ -7,15 +7,19 @@ import { findRecord, type RecordJson } from '../db/cost-records.ts'
 import { toProblem } from '../db/faults.ts'
 import { sendAgain } from '../db/send-again.ts'
 import { meantProviders } from '../domain/makers.ts'
+import { decimal } from '../domain/money.ts'
+import { UsageError } from '../domain/usage/index.ts'
 import { invalidRequest, Problem } from '../errors.ts'
 import type { CorrectBody } from '../schemas/records.ts'
 import { recordAnswer } from './cost-records.ts'
-import { measureOf, type Measure } from './measure.ts'
+import { measureOf, unreadable, type Measure, type Measured } from './measure.ts'
 import { modelNotPriced, sandboxNotPriced } from './near-prices.ts'
-import { DEFAULT_REGION, type PriceDeps } from './price-lookup.ts'
+import { DEFAULT_REGION, findCard, type PriceDeps } from './price-lookup.ts'
 import type { Principal } from './principal.ts'
+import type { TellUnread } from './unread-fields.ts'
+import { needsCard, usageWarnings } from './usage-warnings.ts'
 
-export type CorrectDeps = PriceDeps & { status: StatusCache; enforcement: Enforcement }
+export type CorrectDeps = PriceDeps & { status: StatusCache; enforcement: Enforcement; tellUnread: TellUnread }
 
 /**
  * Replaces a line of cost by two new ones, its full reversal and the real cost, in the periods of the line; once.
@@ -31,8 +35,11 @@ export async function correct(
   id: string,
   body: CorrectBody,
 ): Promise<object> {
-  const measure = measureOf(body, { costName: 'cost_usd' })
-  const line = await findLine(deps, principal, id.toLowerCase())
+  let found: Promise<RecordJson> | undefined
+  // What is wrong with the body alone is said before the line is looked up.
+  const lineOf = () => (found ??= findLine(deps, principal, id.toLowerCase()))
+  const { measure, reading } = await measureFor(deps, lineOf, body)
+  const line = await lineOf()
   checkFits(line, body, measure)
   const correction: Correction = {
     costRecordId: line.cost_record_id,
@@ -51,7 +58,31 @@ export async function correct(
   if ('undated' in outcome) throw undated(body)
   if ('unpriced' in outcome) throw await unpriced(deps, line, correction)
   deps.status.dropTouched([line])
-  return { data: outcome.lines.map(recordAnswer) }
+  const data = outcome.lines.map(recordAnswer)
+  const [, successor] = outcome.lines
+  if (reading === undefined || successor === undefined) return { data, warnings: [] }
+  const { provider, model, price_id: priceId } = successor
+  await deps.tellUnread(principal.id, provider, reading)
+  const price =
+    priceId !== null && needsCard(reading, {})
+      ? await findCard(deps, { provider, model: model! }, { priceId: Number(priceId) })
+      : undefined
+  return { data, warnings: usageWarnings(reading, { price, costUsd: decimal(successor.cost_usd), asked: {} }) }
+}
+
+/** @throws invalidRequest, also where a provider's usage cannot be read: who corrects still has it. */
+async function measureFor(deps: CorrectDeps, lineOf: () => Promise<RecordJson>, body: CorrectBody): Promise<Measured> {
+  const source = async () => {
+    const line = await lineOf()
+    checkFits(line, body, { measure: 'tokens' })
+    const provider = (await providerOf(deps, line, body.model)) ?? line.provider
+    return { provider: provider ?? '', model: body.model ?? line.model! }
+  }
+  try {
+    return await measureOf(body, { costName: 'cost_usd', source })
+  } catch (error) {
+    throw error instanceof UsageError ? unreadable(error, '/provider_usage') : error
+  }
 }
 
 async function findLine({ db }: CorrectDeps, principal: Principal, id: string): Promise<RecordJson> {

@@ -1,14 +1,16 @@
 import { estimateLlm } from '../domain/estimate.ts'
 import { readInstant } from '../domain/instant.ts'
 import { usdText, type Usd } from '../domain/money.ts'
+import { tierGap } from '../domain/price-gaps.ts'
 import { costOfUsage, type CostLine, type ModelPrice } from '../domain/price.ts'
-import { normalizeProviderUsage, type Usage } from '../domain/usage/index.ts'
+import type { Reading } from '../domain/usage/index.ts'
 import { invalidRequest } from '../errors.ts'
 import type { EstimateBody } from '../schemas/estimates.ts'
 import { timeText, usdJson } from './answers.ts'
-import { inNormalForm, tokensOf } from './measure.ts'
+import { providerTokens, tokensOf } from './measure.ts'
 import { findPrice, priceSandboxRun, type PriceDeps } from './price-lookup.ts'
 import { inputTokensOf, sandboxSize } from './reserve-estimate.ts'
+import { gapWarning, usageWarnings, type UsageWarning } from './usage-warnings.ts'
 
 /**
  * What a usage costs, or what a call can cost at most, by the rate card of a moment; no quota is read and nothing is kept.
@@ -43,19 +45,25 @@ async function estimateCall(deps: PriceDeps, llm: NonNullable<EstimateBody['llm'
       maxWebSearches: llm.max_web_searches ?? 0,
       ...served,
     })
-    return { ...callAnswer(price, upper.totalUsd, upper), input_tokens: inputTokens }
+    const gap = tierGap(price, undefined, served.serviceTier)
+    return {
+      ...callAnswer(price, upper.totalUsd, upper, gap === null ? [] : [gapWarning(gap)]),
+      input_tokens: inputTokens,
+    }
   }
-  const cost = costOfUsage(price, usageOf(llm), served)
-  return callAnswer(price, cost.costUsd, cost)
+  const reading = readingOf(llm, price.provider)
+  const cost = costOfUsage(price, reading.usage, served)
+  const warnings = usageWarnings(reading, { price, costUsd: cost.costUsd, asked: served })
+  return callAnswer(price, cost.costUsd, cost, warnings)
 }
 
-function usageOf(llm: NonNullable<EstimateBody['llm']>): Usage {
+function readingOf(llm: NonNullable<EstimateBody['llm']>, provider: string): Reading {
   for (const name of ['text', 'input_tokens', 'cache_read_tokens', 'max_web_searches'] as const) {
     if (llm[name] !== undefined)
       throw invalidRequest([{ pointer: `/llm/${name}`, message: 'does not go with a usage' }])
   }
   if (llm.usage === undefined)
-    return inNormalForm(() => normalizeProviderUsage(llm.provider_usage), '/llm/provider_usage')
+    return providerTokens(llm.provider_usage!, { provider, model: llm.model }, '/llm/provider_usage')
   const { seconds, ...tokens } = llm.usage
   if (seconds !== undefined) throw invalidRequest([{ pointer: '/llm/usage/seconds', message: 'is for sandboxes' }])
   return tokensOf(tokens, '/llm/usage')
@@ -65,6 +73,7 @@ function callAnswer(
   price: ModelPrice,
   costUsd: Usd,
   { longContext, breakdown }: { longContext: boolean; breakdown: CostLine[] },
+  warnings: UsageWarning[],
 ) {
   return {
     cost_usd: usdJson(usdText(costUsd)),
@@ -77,6 +86,7 @@ function callAnswer(
       usd_per_unit: usdJson(usdText(line.usdPerUnit)),
       cost_usd: usdJson(usdText(line.costUsd)),
     })),
+    warnings,
   }
 }
 
@@ -97,5 +107,6 @@ async function estimateRun(deps: PriceDeps, e2b: NonNullable<EstimateBody['e2b']
         usd_per_unit: usdJson(usdText(part.usdPerSecond)),
         cost_usd: usdJson(usdText(part.costUsd)),
       })),
+    warnings: [],
   }
 }

@@ -9,13 +9,14 @@ import type { DatabaseClock } from '../db/clock.ts'
 import { checkSpend } from '../db/check-spend.ts'
 import { commitSpend, type CommitItem } from '../db/commit-spend.ts'
 import type { Db } from '../db/connection.ts'
-import { tellMissingPrices, type MissingPrice } from '../db/events.ts'
+import { tellMissingPrices, tellUnreadUsage, type MissingPrice, type UnreadField } from '../db/events.ts'
 import { extendReservations, type ExtendItem } from '../db/extend-reservations.ts'
 import { toProblem } from '../db/faults.ts'
 import { groupCommit } from '../db/group-commit.ts'
 import { keepRetention, type Retention } from './retention.ts'
 import { rollUp } from './roll-up.ts'
 import { prepareCostPartitions } from '../db/rollups.ts'
+import { findSubjects } from '../db/reservations.ts'
 import { releaseSpend, type ReleaseItem } from '../db/release-spend.ts'
 import { reserveSpend, type ReserveItem } from '../db/reserve-spend.ts'
 import type { ReserveBody } from '../schemas/reservations.ts'
@@ -57,6 +58,7 @@ import {
   rotateSecret,
   type EndpointDeps,
 } from './webhook-endpoints.ts'
+import { unreadTeller } from './unread-fields.ts'
 import { watchCosts } from './watch-costs.ts'
 import { isToken, tokenReader, type TokenSettings } from './tokens.ts'
 
@@ -97,7 +99,16 @@ export function createServices(given: ServiceDeps) {
     },
     keyOf: () => null,
   })
-  const deps = { ...given, tellMissingPrice }
+  const tellUnread = unreadTeller(
+    groupCommit({
+      run: async (fields: UnreadField[]) => {
+        await tellUnreadUsage(db, fields)
+        return fields
+      },
+      keyOf: () => null,
+    }),
+  )
+  const deps = { ...given, tellMissingPrice, tellUnread }
   const silent = enforcement === 'off'
   const holders = openHoldersCache(db)
   const readToken = deps.tokens === null ? null : tokenReader(deps.tokens)
@@ -136,6 +147,12 @@ export function createServices(given: ServiceDeps) {
     isCrowded: ({ crowded }) => crowded,
     queueMsMax: SETTLING_QUEUE_MS,
   })
+  // Who answered is asked for before a provider's usage is read; commits that come at once ask together.
+  const findSubject = groupCommit({
+    run: (ids: string[]) => findSubjects(keptDb, ids),
+    keyOf: () => null,
+    queueMsMax: SETTLING_QUEUE_MS,
+  })
   const giveBack = groupCommit({
     run: async (items: ReleaseItem[]) => {
       const releases = await inBatch(items, () => releaseSpend(keptDb, items, silent))
@@ -164,7 +181,7 @@ export function createServices(given: ServiceDeps) {
     reserve: (principal: Principal, body: ReserveBody, key: string | null, isGone: () => boolean) =>
       reserve({ ...deps, decide: (item) => decide(joinBatch(item), isGone) }, principal, body, key),
     commit: (principal: Principal, ...request: Tail<typeof commit>) =>
-      commit({ settle: (item) => settle(joinBatch(item)), enforcement, clock }, principal, ...request),
+      commit({ ...deps, findSubject, settle: (item) => settle(joinBatch(item)) }, principal, ...request),
     release: (principal: Principal, ...request: Tail<typeof release>) =>
       release({ giveBack: (item) => giveBack(joinBatch(item)) }, principal, ...request),
     giveUp: (principal: Principal, ...request: Tail<typeof giveUp>) =>

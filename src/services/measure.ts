@@ -1,13 +1,24 @@
 import { decimal, usdText } from '../domain/money.ts'
-import { checkUsage, normalizeProviderUsage, UsageError, type Usage } from '../domain/usage/index.ts'
-import { invalidRequest } from '../errors.ts'
+import {
+  checkUsage,
+  readOwnUsage,
+  readProviderUsage,
+  UsageError,
+  type Reading,
+  type Usage,
+  type UsageSource,
+} from '../domain/usage/index.ts'
+import { invalidRequest, type Problem } from '../errors.ts'
 import type { UsageBody } from '../schemas/usage.ts'
 import { amountOf } from './amount.ts'
 
 /** What says how much it cost, for the functions in SQL; amounts and seconds as decimal text. */
 export type Measure = { measure: 'tokens' | 'seconds' | 'cost'; usage?: Usage; seconds?: string; cost_usd?: string }
 
-type Measured = {
+/** A measure, and how a usage was read for it. */
+export type Measured = { measure: Measure; reading?: Reading }
+
+type MeasureBody = {
   usage?: UsageBody | undefined
   provider_usage?: Record<string, unknown> | undefined
   cost_usd?: number | string | undefined
@@ -16,34 +27,37 @@ type Measured = {
 /**
  * Tokens, seconds or money: exactly one of the three.
  *
- * @param options `costName` is how the request calls the money.
- * @throws invalidRequest at the place that is wrong.
+ * @param options `costName` is how the request calls the money; `source` finds who answered, where a provider's usage is to be read.
+ * @throws invalidRequest at the place that is wrong; UsageError where a provider's usage cannot be read.
  */
-export function measureOf(body: Measured, { costName }: { costName: string }): Measure {
+export async function measureOf(
+  body: MeasureBody,
+  { costName, source }: { costName: string; source: () => Promise<UsageSource> },
+): Promise<Measured> {
   const names = { usage: 'usage', provider_usage: 'provider_usage', cost_usd: costName } as const
   const given = (['usage', 'provider_usage', 'cost_usd'] as const).filter((name) => body[name] !== undefined)
   if (given.length !== 1) {
     const message = `is required: exactly one of usage, provider_usage and ${costName}`
     throw invalidRequest([{ pointer: `/${names[given[1] ?? 'usage']}`, message }])
   }
-  if (body.cost_usd !== undefined) return costMeasure(body.cost_usd, `/${costName}`)
-  if (body.provider_usage !== undefined) return providerMeasure(body.provider_usage, '/provider_usage')
+  if (body.cost_usd !== undefined) return { measure: costMeasure(body.cost_usd, `/${costName}`) }
+  if (body.provider_usage !== undefined) return tokenMeasure(readProviderUsage(body.provider_usage, await source()))
   const { seconds, ...tokens } = body.usage!
-  if (seconds === undefined) return { measure: 'tokens', usage: tokensOf(tokens, '/usage') }
+  if (seconds === undefined) return tokenMeasure(tokensOf(tokens, '/usage'))
   if (Object.keys(tokens).length > 0) {
     throw invalidRequest([
       { pointer: '/usage/seconds', message: 'does not go with tokens: a sandbox has seconds only' },
     ])
   }
-  return secondsMeasure(seconds)
+  return { measure: secondsMeasure(seconds) }
+}
+
+export function tokenMeasure(reading: Reading): Measured {
+  return { measure: { measure: 'tokens', usage: reading.usage }, reading }
 }
 
 export function costMeasure(costUsd: number | string, pointer: string): Measure {
   return { measure: 'cost', cost_usd: usdText(amountOf(costUsd, pointer)) }
-}
-
-export function providerMeasure(providerUsage: Record<string, unknown>, pointer: string): Measure {
-  return { measure: 'tokens', usage: inNormalForm(() => normalizeProviderUsage(providerUsage), pointer) }
 }
 
 export function secondsMeasure(seconds: number): Measure {
@@ -51,16 +65,24 @@ export function secondsMeasure(seconds: number): Measure {
 }
 
 /** Tokens in normal form. @throws invalidRequest at the place that is wrong. */
-export function tokensOf(usage: Omit<UsageBody, 'seconds'>, pointer: string): Usage {
-  return inNormalForm(() => checkUsage(usage), pointer)
+export function tokensOf(usage: Omit<UsageBody, 'seconds'>, pointer: string): Reading {
+  return orInvalid(() => readOwnUsage(checkUsage(usage)), pointer)
 }
 
-export function inNormalForm(read: () => Usage, pointer: string): Usage {
+/** A provider's usage. @throws invalidRequest at the place that cannot be read. */
+export function providerTokens(usage: Record<string, unknown>, source: UsageSource, pointer: string): Reading {
+  return orInvalid(() => readProviderUsage(usage, source), pointer)
+}
+
+function orInvalid(read: () => Reading, pointer: string): Reading {
   try {
     return read()
   } catch (error) {
-    if (error instanceof UsageError)
-      throw invalidRequest([{ pointer: pointer + error.pointer, message: error.message }])
-    throw error
+    throw error instanceof UsageError ? unreadable(error, pointer) : error
   }
+}
+
+/** That a provider's usage cannot be read. */
+export function unreadable(error: UsageError, pointer: string): Problem {
+  return invalidRequest([{ pointer: pointer + error.pointer, message: error.message }])
 }

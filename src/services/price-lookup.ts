@@ -7,7 +7,7 @@ import type { Usd } from '../domain/money.ts'
 import { isWithin } from '../domain/instant.ts'
 import { meantProviders } from '../domain/makers.ts'
 import type { ModelPrice } from '../domain/price.ts'
-import { invalidRequest } from '../errors.ts'
+import { invalidRequest, Problem } from '../errors.ts'
 import { modelNotPriced, sandboxNotPriced } from './near-prices.ts'
 
 export type PriceDeps = { db: Db; prices: PriceCache; clock: DatabaseClock }
@@ -50,6 +50,24 @@ export async function findPrice(
   const { price } = await findRunning(deps.clock, versions, prices, at)
   if (price !== undefined) return price
   throw await modelNotPriced(deps, provider ?? null, model, at)
+}
+
+/**
+ * The card that priced a call which has been booked, by its id or else by the moment; undefined where prices are out of reach, as
+ * the booking stands.
+ */
+export async function findCard(
+  deps: PriceDeps,
+  { provider, model }: { provider: string | null; model: string },
+  by: { priceId: number } | { at: string | undefined },
+): Promise<ModelPrice | undefined> {
+  try {
+    if ('at' in by) return await findPrice(deps, { provider: provider ?? undefined, model, at: by.at }, '')
+    return (await deps.prices.model(provider, model)).find(({ priceId }) => Number(priceId) === by.priceId)
+  } catch (error) {
+    if (error instanceof Problem) return undefined
+    throw error
+  }
 }
 
 /**

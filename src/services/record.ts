@@ -5,18 +5,31 @@ import { toProblem } from '../db/faults.ts'
 import { recordSpend, type AboveCeiling, type RecordFault, type RecordItem } from '../db/record-spend.ts'
 import { sendAgain } from '../db/send-again.ts'
 import { readInstant } from '../domain/instant.ts'
+import { decimal } from '../domain/money.ts'
+import { readOwnUsage, type Reading } from '../domain/usage/index.ts'
 import { invalidRequest, Problem, type FieldError } from '../errors.ts'
 import type { RecordBody, RecordsBody } from '../schemas/records.ts'
 import { showUsd, usdJson } from './answers.ts'
-import { costMeasure, providerMeasure, secondsMeasure, tokensOf, type Measure } from './measure.ts'
+import {
+  costMeasure,
+  providerTokens,
+  secondsMeasure,
+  tokenMeasure,
+  tokensOf,
+  type Measure,
+  type Measured,
+} from './measure.ts'
 import { modelNotPriced, readPriced, sandboxNotPriced } from './near-prices.ts'
-import { findProvider, type PriceDeps } from './price-lookup.ts'
+import { findCard, findProvider, type PriceDeps } from './price-lookup.ts'
 import { tenantOf, type Principal } from './principal.ts'
 import { sandboxSize } from './reserve-estimate.ts'
 import { requestHash, understoodAttribution, understoodMeasure, understoodPlace } from './request-hash.ts'
+import type { TellUnread } from './unread-fields.ts'
+import { needsCard, usageWarnings, type UsageWarning } from './usage-warnings.ts'
 
 export type RecordDeps = PriceDeps & {
   tellMissingPrice: (missing: MissingPrice) => Promise<unknown>
+  tellUnread: TellUnread
   status: StatusCache
   enforcement: Enforcement
   /** How long records are kept. What is older counts in no period, and only an administrator may bring it in. */
@@ -32,10 +45,13 @@ export type RecordDeps = PriceDeps & {
  */
 export async function record(deps: RecordDeps, principal: Principal, body: RecordsBody): Promise<object> {
   const items: RecordItem[] = []
+  const readings: (Reading | undefined)[] = []
   const errors: FieldError[] = []
   for (const [index, one] of body.records.entries()) {
     try {
-      items.push(await itemOf(deps, principal, one, `/records/${index}`))
+      const { item, reading } = await itemOf(deps, principal, one, `/records/${index}`)
+      items.push(item)
+      readings.push(reading)
     } catch (error) {
       if (!(error instanceof Problem) || error.code !== 'invalid_request') throw error
       errors.push(...(error.members['errors'] as FieldError[]))
@@ -46,9 +62,29 @@ export async function record(deps: RecordDeps, principal: Principal, body: Recor
   if ('day_usd' in recording) throw aboveCeiling(principal.recordDayMaxUsd!, recording)
   if ('faults' in recording) throw await refusal(deps, principal, items, recording.faults)
   deps.status.dropTouched(items)
-  return {
-    data: recording.records.map((recorded, index) => ({ index, ...recorded, cost_usd: usdJson(recorded.cost_usd) })),
+  const data = []
+  for (const [index, recorded] of recording.records.entries()) {
+    const warnings = await warningsOf(deps, principal, items[index]!, readings[index], recorded.cost_usd)
+    data.push({ index, ...recorded, cost_usd: usdJson(recorded.cost_usd), warnings })
   }
+  return { data }
+}
+
+async function warningsOf(
+  deps: RecordDeps,
+  principal: Principal,
+  item: RecordItem,
+  reading: Reading | undefined,
+  costUsd: string,
+): Promise<UsageWarning[]> {
+  if (reading === undefined) return []
+  const { provider = null, model, service_tier: serviceTier, region, occurred_at: at } = item
+  const asked = { serviceTier: serviceTier ?? null, region: region ?? null }
+  await deps.tellUnread(principal.id, provider, reading)
+  const price = needsCard(reading, asked)
+    ? await findCard(deps, { provider, model: model! }, { at: at ?? undefined })
+    : undefined
+  return usageWarnings(reading, { price, costUsd: decimal(costUsd), asked })
 }
 
 async function book(deps: RecordDeps, principal: Principal, items: RecordItem[]) {
@@ -67,11 +103,18 @@ async function book(deps: RecordDeps, principal: Principal, items: RecordItem[])
   }
 }
 
-async function itemOf(deps: RecordDeps, principal: Principal, body: RecordBody, pointer: string): Promise<RecordItem> {
+async function itemOf(
+  deps: RecordDeps,
+  principal: Principal,
+  body: RecordBody,
+  pointer: string,
+): Promise<{ item: RecordItem; reading: Reading | undefined }> {
   // Made here, before the list is sent: sent again after a lost connection, it is the same record.
   const id = deps.clock.newId()
   const tenantId = tenantOf(principal, body.tenant_id, `${pointer}/tenant_id`)
-  const measure = measureOf(body, pointer)
+  checkSubject(body, pointer)
+  const call = body.llm && (await callOf(deps, body.llm, `${pointer}/llm`))
+  const { measure, reading } = measureOf(body, call?.provider ?? null, pointer)
   const item = {
     cost_record_id: id,
     resource_type: body.resource_type,
@@ -84,12 +127,12 @@ async function itemOf(deps: RecordDeps, principal: Principal, body: RecordBody, 
     idempotency_key: body.idempotency_key ?? id,
     occurred_at: body.occurred_at ? readInstant(body.occurred_at) : null,
     ...measure,
-    ...(body.llm === undefined ? {} : await callOf(deps, body.llm, `${pointer}/llm`)),
+    ...call,
     ...(body.e2b === undefined ? {} : runOf(body.e2b, `${pointer}/e2b`)),
   }
   // With the tenant, as a reservation's.
   const words = { ...body, tenant_id: tenantId }
-  return { ...item, request_hash: requestHash(understood(body, item, measure), words) }
+  return { item: { ...item, request_hash: requestHash(understood(body, item, measure), words) }, reading }
 }
 
 /** What a record says, in one spelling: see requestHash(). */
@@ -103,16 +146,28 @@ function understood({ llm, e2b }: RecordBody, item: Omit<RecordItem, 'request_ha
   }
 }
 
-function measureOf({ resource_type: own, llm, e2b, cost_usd: costUsd }: RecordBody, pointer: string): Measure {
+function checkSubject({ resource_type: own, llm, e2b }: RecordBody, pointer: string): void {
   if (own === 'llm' && e2b !== undefined) throw misfit(`${pointer}/e2b`, own)
   if (own === 'e2b' && llm !== undefined) throw misfit(`${pointer}/llm`, own)
-  const measures: [place: string, read: (place: string) => Measure][] = []
-  if (llm?.usage !== undefined) measures.push(['llm/usage', (place) => tokenMeasure(llm.usage!, place)])
+}
+
+/** @param provider whose usage it is; null where nobody has the model, so that there is no price for it either. */
+function measureOf(
+  { resource_type: own, llm, e2b, cost_usd: costUsd }: RecordBody,
+  provider: string | null,
+  pointer: string,
+): Measured {
+  const measures: [place: string, read: (place: string) => Measured][] = []
+  if (llm?.usage !== undefined) measures.push(['llm/usage', (place) => ownTokens(llm.usage!, place)])
   if (llm?.provider_usage !== undefined) {
-    measures.push(['llm/provider_usage', (place) => providerMeasure(llm.provider_usage!, place)])
+    const { model, provider_usage: usage } = llm
+    measures.push([
+      'llm/provider_usage',
+      (place) => tokenMeasure(provider === null ? readOwnUsage({}) : providerTokens(usage, { provider, model }, place)),
+    ])
   }
-  if (e2b?.seconds !== undefined) measures.push(['e2b/seconds', () => secondsMeasure(e2b.seconds!)])
-  if (costUsd !== undefined) measures.push(['cost_usd', (place) => costMeasure(costUsd, place)])
+  if (e2b?.seconds !== undefined) measures.push(['e2b/seconds', () => ({ measure: secondsMeasure(e2b.seconds!) })])
+  if (costUsd !== undefined) measures.push(['cost_usd', (place) => ({ measure: costMeasure(costUsd, place) })])
   if (measures.length !== 1) {
     const measured = own === 'llm' ? 'llm/usage' : 'e2b/seconds'
     const place = measures[1]?.[0] ?? ((llm ?? e2b) === undefined ? own : measured)
@@ -128,12 +183,12 @@ function misfit(pointer: string, resourceType: string): Problem {
   return invalidRequest([{ pointer, message: `does not go with resource_type ${resourceType}` }])
 }
 
-function tokenMeasure(
+function ownTokens(
   { seconds, ...tokens }: NonNullable<NonNullable<RecordBody['llm']>['usage']>,
   pointer: string,
-): Measure {
+): Measured {
   if (seconds !== undefined) throw invalidRequest([{ pointer: `${pointer}/seconds`, message: 'is for sandboxes' }])
-  return { measure: 'tokens', usage: tokensOf(tokens, pointer) }
+  return tokenMeasure(tokensOf(tokens, pointer))
 }
 
 async function callOf(deps: RecordDeps, llm: NonNullable<RecordBody['llm']>, pointer: string) {

@@ -13,7 +13,7 @@ import {
 } from '../db/rerate.ts'
 import { sendAgain } from '../db/send-again.ts'
 import { decimal, usdText, type Usd } from '../domain/money.ts'
-import { normalizeProviderUsage, UsageError, type Usage } from '../domain/usage/index.ts'
+import { readProviderUsage, UsageError, type Usage, type UsageSource } from '../domain/usage/index.ts'
 import { timeText, usdJson } from './answers.ts'
 
 /** So many lines are looked at, and held in memory, at once. */
@@ -104,7 +104,7 @@ async function readAgain(
   unread: UnreadLine[],
 ): Promise<{ lines: RatedLine[]; unpriced: number; unreadable: number }> {
   const read = unread.flatMap(({ provider_usage: providerUsage, ...line }) => {
-    const usage = usageOf(providerUsage)
+    const usage = usageOf(providerUsage, { provider: line.provider ?? '', model: line.model ?? '' })
     return usage === null ? [] : [{ ...line, usage }]
   })
   const rated = await rateReadUsages(db, read)
@@ -115,9 +115,9 @@ async function readAgain(
   return { lines, unpriced: read.length - lines.length, unreadable: unread.length - read.length }
 }
 
-function usageOf(providerUsage: Record<string, unknown>): Usage | null {
+function usageOf(providerUsage: Record<string, unknown>, source: UsageSource): Usage | null {
   try {
-    return normalizeProviderUsage(providerUsage)
+    return readProviderUsage(providerUsage, source).usage
   } catch (error) {
     if (error instanceof UsageError) return null
     throw error

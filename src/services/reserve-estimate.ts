@@ -2,6 +2,7 @@ import type { MissingPrice } from '../db/events.ts'
 import { E2B_STANDARD_TIER } from '../domain/e2b.ts'
 import { estimateLlm } from '../domain/estimate.ts'
 import { decimal, isZero, usdText, type Usd } from '../domain/money.ts'
+import { tierGap } from '../domain/price-gaps.ts'
 import { isFreeCard } from '../domain/price.ts'
 import { Problem, invalidRequest, type FieldError } from '../errors.ts'
 import { countTokens } from '../prices/tokenizer.ts'
@@ -11,6 +12,7 @@ import { inSpan } from '../telemetry/spans.ts'
 import { amountOf } from './amount.ts'
 import { DEFAULT_REGION, findPrice, priceSandboxRun, type PriceDeps, type SandboxSize } from './price-lookup.ts'
 import type { Principal } from './principal.ts'
+import { gapWarning, type UsageWarning } from './usage-warnings.ts'
 
 /** What a reservation asks for, in money, and what it is about, for the record. */
 export type ReserveEstimate = {
@@ -22,6 +24,7 @@ export type ReserveEstimate = {
   isFree: boolean
   capsName: 'max_output_tokens' | 'max_runtime_seconds' | null
   priceId: number | null
+  warnings: UsageWarning[]
   /** Columns of the reservation. */
   about: {
     provider?: string
@@ -58,6 +61,7 @@ export async function estimateReservation(
       isFree: false,
       capsName: null,
       priceId: null,
+      warnings: [],
       about: { estimate: { estimated_cost_usd: usdText(amountUsd) } },
     }
   }
@@ -106,6 +110,7 @@ async function estimateModelCall(
     serviceTier: llm.service_tier ?? null,
     region: llm.region ?? null,
   })
+  const gap = tierGap(price, undefined, llm.service_tier)
   return {
     amountUsd: amountOf(estimate.totalUsd, '/llm'),
     fixedUsd: estimate.fixedUsd,
@@ -113,6 +118,7 @@ async function estimateModelCall(
     isFree: isZero(estimate.totalUsd) && isFreeCard(price),
     capsName: 'max_output_tokens',
     priceId: Number(price.priceId),
+    warnings: gap === null ? [] : [gapWarning(gap)],
     about: {
       provider: price.provider,
       model: llm.model,
@@ -159,6 +165,7 @@ async function estimateSandbox(deps: PriceDeps, e2b: E2bRequest): Promise<Reserv
     isFree: isZero(run.dearestUsdPerSecond),
     capsName: 'max_runtime_seconds',
     priceId: Number(run.price.priceId),
+    warnings: [],
     about: {
       tier: size.tier,
       region: size.region,

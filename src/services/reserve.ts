@@ -6,7 +6,7 @@ import { usdText } from '../domain/money.ts'
 import { Problem } from '../errors.ts'
 import type { ReserveBody } from '../schemas/reservations.ts'
 import { inSpan, type WorkSpan } from '../telemetry/spans.ts'
-import { decisionJson, quotaWarning, timeText, usdJson, type WarningAnswer } from './answers.ts'
+import { decisionJson, quotaWarning, timeText, usdJson, type QuotaWarning } from './answers.ts'
 import { tenantOf, type Principal } from './principal.ts'
 import { tightestFields } from './rate-limit-fields.ts'
 import { quotaExceeded } from './refusal.ts'
@@ -67,7 +67,7 @@ async function decideItem(
     span.set({ reservationId: outcome.replayed.reservation_id, replayed: true })
     return {
       reservationId: outcome.replayed.reservation_id,
-      body: decisionJson(principal, storedAnswer(outcome.replayed), decision.quotas, []),
+      body: decisionJson(principal, storedAnswer(outcome.replayed), decision.quotas, estimate.warnings),
       headers: { ...fields, 'idempotency-replayed': 'true' },
     }
   }
@@ -93,7 +93,7 @@ async function decideItem(
         caps: outcome.units === null ? null : { [item.caps_name!]: outcome.units },
       },
       decision.quotas,
-      warnings,
+      [...warnings, ...estimate.warnings],
     ),
     headers: warnings.length > 0 ? { ...fields, 'x-purser-enforcement': 'warn' } : fields,
   }
@@ -184,7 +184,7 @@ function storedAnswer(stored: StoredReservation) {
   }
 }
 
-export function warningsOf(principal: Principal, { all }: { all: Balance[] }, warned: BalanceThen[]): WarningAnswer[] {
+export function warningsOf(principal: Principal, { all }: { all: Balance[] }, warned: BalanceThen[]): QuotaWarning[] {
   return warned.map(([place, spentUsd, reservedUsd]) =>
     quotaWarning(principal, balanceWith(all[place]!, spentUsd, reservedUsd)),
   )

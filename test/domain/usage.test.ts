@@ -18,14 +18,29 @@ import type { ChatCompletionChunk } from 'openai/resources/chat/completions'
 import type { CompletionUsage } from 'openai/resources/completions'
 import type { Response, ResponseCompletedEvent, ResponseUsage } from 'openai/resources/responses/responses'
 import t from 'tap'
-import { checkUsage, normalizeProviderUsage, UsageError, type Usage } from '../../src/domain/usage/index.ts'
+import {
+  checkUsage,
+  readProviderUsage,
+  UsageError,
+  type Usage,
+  type UsageSource,
+} from '../../src/domain/usage/index.ts'
 
 // `satisfies` holds each sample to the provider's own type, so that a new release of its SDK that changes a name
 // fails the type check.
 
-function pointerOf(raw: unknown): string {
+const openai = { provider: 'openai', model: 'gpt-6.1-sol' }
+const claude = { provider: 'anthropic', model: 'claude-opus-5-5' }
+const google = { provider: 'google', model: 'gemini-3.8-flash' }
+const aws = { provider: 'aws', model: 'global.anthropic.claude-opus-5-5' }
+
+function usageOf(raw: unknown, source: UsageSource): Usage {
+  return readProviderUsage(raw, source).usage
+}
+
+function pointerOf(raw: unknown, source: UsageSource): string {
   try {
-    normalizeProviderUsage(raw)
+    readProviderUsage(raw, source)
   } catch (error) {
     if (error instanceof UsageError) return error.pointer
     throw error
@@ -42,7 +57,7 @@ const openAiChat = {
 } satisfies CompletionUsage
 
 t.test('OpenAI chat: the prompt includes the cache, the completion includes reasoning', async (t) => {
-  t.same(normalizeProviderUsage(openAiChat), {
+  t.same(usageOf(openAiChat, openai), {
     input_tokens: 12_362,
     cache_read_tokens: 4_096,
     cache_write_tokens: 1_000,
@@ -51,11 +66,11 @@ t.test('OpenAI chat: the prompt includes the cache, the completion includes reas
     reasoning_tokens: 384,
     audio_output_tokens: 0,
   })
-  t.same(normalizeProviderUsage({ prompt_tokens: 8, total_tokens: 8 }), { input_tokens: 8 }, 'embeddings')
+  t.same(usageOf({ prompt_tokens: 8, total_tokens: 8 }, openai), { input_tokens: 8 }, 'embeddings')
 })
 
 t.test('OpenAI chat: the body and the last chunk of a stream bring the tier along', async (t) => {
-  const expected = { ...normalizeProviderUsage(openAiChat), service_tier: 'flex' }
+  const expected = { ...usageOf(openAiChat, openai), service_tier: 'flex' }
   const chunk = {
     id: 'chatcmpl-1',
     created: 1_795_600_000,
@@ -65,10 +80,10 @@ t.test('OpenAI chat: the body and the last chunk of a stream bring the tier alon
     service_tier: 'flex',
     usage: openAiChat,
   } satisfies ChatCompletionChunk
-  t.same(normalizeProviderUsage(chunk), expected)
-  t.equal(normalizeProviderUsage({ ...chunk, service_tier: 'default' }).service_tier, 'standard')
-  t.equal(normalizeProviderUsage({ ...chunk, service_tier: 'scale' }).service_tier, 'standard')
-  t.notOk('service_tier' in normalizeProviderUsage({ ...chunk, service_tier: 'auto' }), 'auto says what was asked for')
+  t.same(usageOf(chunk, openai), expected)
+  t.equal(usageOf({ ...chunk, service_tier: 'default' }, openai).service_tier, 'standard')
+  t.equal(usageOf({ ...chunk, service_tier: 'scale' }, openai).service_tier, 'scale', 'no tier is taken for another')
+  t.notOk('service_tier' in usageOf({ ...chunk, service_tier: 'auto' }, openai), 'auto says what was asked for')
 })
 
 t.test('Groq: as OpenAI chat, also under x_groq in the last chunk', async (t) => {
@@ -82,7 +97,7 @@ t.test('Groq: as OpenAI chat, also under x_groq in the last chunk', async (t) =>
     completion_tokens_details: null,
   } satisfies GroqUsage
   const expected = { input_tokens: 100, cache_read_tokens: 64, output_tokens: 20 }
-  t.same(normalizeProviderUsage(usage), expected)
+  t.same(usageOf(usage, openai), expected)
   const chunk = {
     id: 'chatcmpl-1',
     created: 1_795_600_000,
@@ -91,9 +106,9 @@ t.test('Groq: as OpenAI chat, also under x_groq in the last chunk', async (t) =>
     choices: [],
     x_groq: { id: 'req_1', usage },
   } satisfies GroqChunk
-  t.same(normalizeProviderUsage(chunk), expected)
+  t.same(usageOf(chunk, openai), expected)
   const body = { usage, x_groq: { id: 'req_1', usage: { dram_cached_tokens: 64 } }, service_tier: 'on_demand' }
-  t.same(normalizeProviderUsage(body), { ...expected, service_tier: 'standard' })
+  t.same(usageOf(body, openai), { ...expected, service_tier: 'standard' })
 })
 
 t.test('gateways: models of others in the OpenAI form are read as that form, once', async (t) => {
@@ -105,7 +120,7 @@ t.test('gateways: models of others in the OpenAI form are read as that form, onc
     cache_creation_input_tokens: 100,
     cache_read_input_tokens: 200,
   }
-  t.same(normalizeProviderUsage(litellm), {
+  t.same(usageOf(litellm, openai), {
     input_tokens: 1_300,
     cache_read_tokens: 200,
     cache_write_tokens: 100,
@@ -117,27 +132,26 @@ t.test('gateways: models of others in the OpenAI form are read as that form, onc
     prompt_cache_hit_tokens: 30,
     prompt_cache_miss_tokens: 20,
   }
-  t.same(normalizeProviderUsage(deepSeek), { input_tokens: 50, cache_read_tokens: 30, output_tokens: 5 })
+  t.same(usageOf(deepSeek, openai), { input_tokens: 50, cache_read_tokens: 30, output_tokens: 5 })
   const xAi = {
     prompt_tokens: 100,
     completion_tokens: 20,
     total_tokens: 420,
     completion_tokens_details: { reasoning_tokens: 300 },
   }
-  t.same(
-    normalizeProviderUsage(xAi),
-    { input_tokens: 100, output_tokens: 320, reasoning_tokens: 300 },
-    'reasoning on top',
-  )
+  t.same(usageOf(xAi, openai), { input_tokens: 100, output_tokens: 320, reasoning_tokens: 300 }, 'reasoning on top')
 })
 
 t.test('audio from the cache counts in the cache: as little of it as the totals allow', async (t) => {
   const usage = (cached: number, audio: number) =>
-    normalizeProviderUsage({
-      prompt_tokens: 1_000,
-      completion_tokens: 0,
-      prompt_tokens_details: { cached_tokens: cached, audio_tokens: audio },
-    })
+    usageOf(
+      {
+        prompt_tokens: 1_000,
+        completion_tokens: 0,
+        prompt_tokens_details: { cached_tokens: cached, audio_tokens: audio },
+      },
+      openai,
+    )
   t.same(usage(400, 500), { input_tokens: 1_000, cache_read_tokens: 400, audio_input_tokens: 500, output_tokens: 0 })
   t.same(usage(600, 500), {
     input_tokens: 1_000,
@@ -168,19 +182,19 @@ t.test('OpenAI responses: input includes the cache; twelve-hour writes and web s
     output_tokens: 300,
     reasoning_tokens: 250,
   }
-  t.same(normalizeProviderUsage(usage), expected)
+  t.same(usageOf(usage, openai), expected)
   const response = {
     object: 'response',
     usage,
     service_tier: 'priority',
     tool_usage: { web_search: { num_requests: 3 } },
   } satisfies Partial<Omit<Response, 'tool_usage'>> & { tool_usage: Partial<Response.ToolUsage> }
-  t.same(normalizeProviderUsage(response), { ...expected, service_tier: 'priority', web_searches: 3 })
+  t.same(usageOf(response, openai), { ...expected, service_tier: 'priority', web_searches: 3 })
   const event = { type: 'response.completed', sequence_number: 9, response } satisfies Omit<
     ResponseCompletedEvent,
     'response'
   > & { response: object }
-  t.same(normalizeProviderUsage(event), { ...expected, service_tier: 'priority', web_searches: 3 })
+  t.same(usageOf(event, openai), { ...expected, service_tier: 'priority', web_searches: 3 })
 })
 
 t.test('OpenAI realtime and images: audio and images are told apart, cached or not', async (t) => {
@@ -195,7 +209,7 @@ t.test('OpenAI realtime and images: audio and images are told apart, cached or n
     },
     output_token_details: { text_tokens: 50, audio_tokens: 150 },
   }
-  t.same(normalizeProviderUsage({ type: 'response.done', response: { usage: realtime } }), {
+  t.same(usageOf({ type: 'response.done', response: { usage: realtime } }, openai), {
     input_tokens: 500,
     cache_read_tokens: 120,
     audio_input_tokens: 144,
@@ -209,7 +223,7 @@ t.test('OpenAI realtime and images: audio and images are told apart, cached or n
     output_tokens: 4_160,
     output_tokens_details: { text_tokens: 60, image_tokens: 4_100 },
   }
-  t.same(normalizeProviderUsage(image), {
+  t.same(usageOf(image, openai), {
     input_tokens: 90,
     image_input_tokens: 80,
     output_tokens: 4_160,
@@ -241,18 +255,18 @@ t.test('Anthropic: the cache comes on top of input_tokens', async (t) => {
     web_searches: 2,
     service_tier: 'standard',
   }
-  t.same(normalizeProviderUsage(anthropic), expected)
+  t.same(usageOf(anthropic, claude), expected)
   const message = { type: 'message', role: 'assistant', usage: anthropic } satisfies Partial<Message>
-  t.same(normalizeProviderUsage(message), expected)
+  t.same(usageOf(message, claude), expected)
   const splitOnly = { ...anthropic, cache_creation_input_tokens: null }
-  t.same(normalizeProviderUsage(splitOnly), expected, 'the split by time to live, where the total is missing')
+  t.same(usageOf(splitOnly, claude), expected, 'the split by time to live, where the total is missing')
 })
 
 t.test('Anthropic: tier, fast mode and region are what was served', async (t) => {
-  t.equal(normalizeProviderUsage({ ...anthropic, service_tier: 'batch' }).service_tier, 'batch')
-  t.equal(normalizeProviderUsage({ ...anthropic, speed: 'fast' }).service_tier, 'fast')
-  t.equal(normalizeProviderUsage({ ...anthropic, inference_geo: 'us' }).region, 'us')
-  t.notOk('region' in normalizeProviderUsage({ ...anthropic, inference_geo: 'global' }))
+  t.equal(usageOf({ ...anthropic, service_tier: 'batch' }, claude).service_tier, 'batch')
+  t.equal(usageOf({ ...anthropic, speed: 'fast' }, claude).service_tier, 'fast')
+  t.equal(usageOf({ ...anthropic, inference_geo: 'us' }, claude).region, 'us')
+  t.notOk('region' in usageOf({ ...anthropic, inference_geo: 'global' }, claude))
 })
 
 t.test('Anthropic: the last delta of a stream is cumulative, and alone the usage', async (t) => {
@@ -269,13 +283,14 @@ t.test('Anthropic: the last delta of a stream is cumulative, and alone the usage
     delta: { container: null, stop_details: null, stop_reason: 'end_turn', stop_sequence: null },
     usage,
   } satisfies RawMessageDeltaEvent
-  t.same(normalizeProviderUsage(delta), {
+  t.same(usageOf(delta, claude), {
     input_tokens: 4_100,
     cache_read_tokens: 4_000,
     cache_write_tokens: 0,
+    cache_write_1h_tokens: 0,
     output_tokens: 640,
   })
-  t.equal(pointerOf({ type: 'message_delta', usage: { ...usage, input_tokens: null } }), '/usage/input_tokens')
+  t.equal(pointerOf({ type: 'message_delta', usage: { ...usage, input_tokens: null } }, claude), '/usage/input_tokens')
 })
 
 t.test('Anthropic: what a compaction used is added, other turns are in the totals already', async (t) => {
@@ -294,12 +309,12 @@ t.test('Anthropic: what a compaction used is added, other turns are in the total
       { ...tokens, type: 'message', model: 'claude-opus-5-5' },
     ],
   } satisfies BetaUsage
-  const { input_tokens, cache_read_tokens, cache_write_tokens, output_tokens } = normalizeProviderUsage(usage)
+  const { input_tokens, cache_read_tokens, cache_write_tokens, output_tokens } = usageOf(usage, claude)
   t.same([input_tokens, cache_read_tokens, cache_write_tokens, output_tokens], [5_133, 4_020, 1_010, 644])
 })
 
 t.test('plain input and output tokens mean the same in both forms that write them', async (t) => {
-  t.same(normalizeProviderUsage({ input_tokens: 10, output_tokens: 2 }), { input_tokens: 10, output_tokens: 2 })
+  t.same(usageOf({ input_tokens: 10, output_tokens: 2 }, openai), { input_tokens: 10, output_tokens: 2 })
 })
 
 t.test('Gemini: thoughts on top as output, tool use on top as input', async (t) => {
@@ -318,13 +333,13 @@ t.test('Gemini: thoughts on top as output, tool use on top as input', async (t) 
     output_tokens: 450,
     reasoning_tokens: 400,
   }
-  t.same(normalizeProviderUsage(usage), expected)
+  t.same(usageOf(usage, google), expected)
   const response = {
     candidates: [],
     usageMetadata: usage,
     modelVersion: 'gemini-3.8-flash',
   } satisfies Partial<GenerateContentResponse>
-  t.same(normalizeProviderUsage(response), expected)
+  t.same(usageOf(response, google), expected)
   const python = {
     prompt_token_count: 1_000,
     cached_content_token_count: 300,
@@ -333,8 +348,8 @@ t.test('Gemini: thoughts on top as output, tool use on top as input', async (t) 
     tool_use_prompt_token_count: 80,
     total_token_count: 1_530,
   }
-  t.same(normalizeProviderUsage({ usage_metadata: python }), expected, 'as its Python client writes it')
-  t.same(normalizeProviderUsage({ promptTokenCount: 5, totalTokenCount: 5 }), { input_tokens: 5 }, 'zeros are left out')
+  t.same(usageOf({ usage_metadata: python }, google), expected, 'as its Python client writes it')
+  t.same(usageOf({ promptTokenCount: 5, totalTokenCount: 5 }, google), { input_tokens: 5 }, 'zeros are left out')
 })
 
 t.test('Gemini: modalities are told apart, cached or not; tier and traffic are taken over', async (t) => {
@@ -356,7 +371,7 @@ t.test('Gemini: modalities are told apart, cached or not; tier and traffic are t
     candidatesTokensDetails: [{ modality: 'IMAGE', tokenCount: 1_290 }],
     trafficType: 'ON_DEMAND_FLEX',
   }
-  t.same(normalizeProviderUsage(usage), {
+  t.same(usageOf(usage, google), {
     input_tokens: 1_000,
     cache_read_tokens: 400,
     audio_input_tokens: 150,
@@ -372,7 +387,7 @@ t.test('Gemini: modalities are told apart, cached or not; tier and traffic are t
     responseTokenCount: 20,
     serviceTier: 'priority' as never,
   } satisfies UsageMetadata
-  t.same(normalizeProviderUsage(live), { input_tokens: 10, output_tokens: 20, service_tier: 'priority' })
+  t.same(usageOf(live, google), { input_tokens: 10, output_tokens: 20, service_tier: 'priority' })
 })
 
 t.test('Gemini interactions: thoughts and tool use on top, unless the total has them inside', async (t) => {
@@ -402,11 +417,11 @@ t.test('Gemini interactions: thoughts and tool use on top, unless the total has 
     reasoning_tokens: 400,
     web_searches: 2,
   }
-  t.same(normalizeProviderUsage(usage), expected)
+  t.same(usageOf(usage, google), expected)
   const event = { event_type: 'interaction.completed', interaction: { id: 'i-1', usage, service_tier: 'flex' } }
-  t.same(normalizeProviderUsage(event), { ...expected, service_tier: 'flex' })
+  t.same(usageOf(event, google), { ...expected, service_tier: 'flex' })
   const inside = { total_input_tokens: 10, total_output_tokens: 50, total_thought_tokens: 40, total_tokens: 60 }
-  t.same(normalizeProviderUsage(inside), { input_tokens: 10, output_tokens: 50, reasoning_tokens: 40 })
+  t.same(usageOf(inside, google), { input_tokens: 10, output_tokens: 50, reasoning_tokens: 40 })
 })
 
 type Finish = Extract<TextStreamPart<ToolSet>, { type: 'finish' }>
@@ -428,12 +443,12 @@ t.test('Vercel: input includes the cache, output includes reasoning, in all its 
     // What the provider itself said, in whatever form: not counted again.
     raw: { prompt_tokens: 1_000, completion_tokens: 80 },
   } satisfies LanguageModelUsage
-  t.same(normalizeProviderUsage(usage), expected)
+  t.same(usageOf(usage, openai), expected)
   const finish = { type: 'finish', finishReason: 'stop', rawFinishReason: 'stop', totalUsage: usage } satisfies Finish
-  t.same(normalizeProviderUsage(finish), expected)
+  t.same(usageOf(finish, openai), expected)
   const lastStep = { inputTokens: 1, outputTokens: 1 }
-  t.same(normalizeProviderUsage({ usage: lastStep, totalUsage: usage }), expected, 'the total of all steps')
-  t.same(normalizeProviderUsage({ type: 'finish-step', finishReason: 'stop', usage }), expected, 'one step of a stream')
+  t.same(usageOf({ usage: lastStep, totalUsage: usage }, openai), expected, 'the total of all steps')
+  t.same(usageOf({ type: 'finish-step', finishReason: 'stop', usage }, openai), expected, 'one step of a stream')
   const unsaid = {
     inputTokens: 10,
     inputTokenDetails: { noCacheTokens: undefined, cacheReadTokens: undefined, cacheWriteTokens: undefined },
@@ -441,12 +456,12 @@ t.test('Vercel: input includes the cache, output includes reasoning, in all its 
     outputTokenDetails: { textTokens: undefined, reasoningTokens: undefined },
     totalTokens: 13,
   } satisfies LanguageModelUsage
-  t.same(normalizeProviderUsage(unsaid), { input_tokens: 10, output_tokens: 3 }, 'what the provider does not say')
+  t.same(usageOf(unsaid, openai), { input_tokens: 10, output_tokens: 3 }, 'what the provider does not say')
   const inner = {
     inputTokens: { total: 1_000, noCache: 500, cacheRead: 300, cacheWrite: 200 },
     outputTokens: { total: 80, text: 50, reasoning: 30 },
   }
-  t.same(normalizeProviderUsage(inner), expected)
+  t.same(usageOf(inner, openai), expected)
   const before = {
     inputTokens: 1_000,
     outputTokens: 80,
@@ -454,7 +469,7 @@ t.test('Vercel: input includes the cache, output includes reasoning, in all its 
     cachedInputTokens: 300,
     reasoningTokens: 30,
   }
-  t.same(normalizeProviderUsage(before), {
+  t.same(usageOf(before, openai), {
     input_tokens: 1_000,
     cache_read_tokens: 300,
     output_tokens: 80,
@@ -474,7 +489,7 @@ t.test('Bedrock: the cache comes on top of inputTokens', async (t) => {
       { ttl: '5m', inputTokens: 100 },
     ],
   }
-  t.same(normalizeProviderUsage({ output: {}, usage }), {
+  t.same(usageOf({ output: {}, usage }, aws), {
     input_tokens: 1_400,
     cache_read_tokens: 1_000,
     cache_write_tokens: 300,
@@ -491,8 +506,8 @@ t.test('our own normal form is taken as it is', async (t) => {
     web_searches: 1,
     service_tier: 'batch',
   }
-  t.same(normalizeProviderUsage(usage), usage)
-  t.equal(pointerOf({ usage: { input_tokens: 1, cache_read_tokens: 2 } }), '/usage/cache_read_tokens')
+  t.same(usageOf(usage, openai), usage)
+  t.equal(pointerOf({ usage: { input_tokens: 1, cache_read_tokens: 2 } }, openai), '/usage/cache_read_tokens')
 })
 
 t.test('a malformed usage is an error that points at the field', async (t) => {
@@ -519,28 +534,164 @@ t.test('a malformed usage is an error that points at the field', async (t) => {
       '/completion_tokens_details/reasoning_tokens',
     ],
     [{ input_tokens: 5, input_tokens_details: { cached_tokens: 6 } }, '/input_tokens_details/cached_tokens'],
+    [{ inputTokens: 5, inputTokenDetails: { cacheReadTokens: 6 } }, '/inputTokenDetails/cacheReadTokens'],
+    [
+      { inputTokens: 5, outputTokens: 1, outputTokenDetails: { reasoningTokens: 2 } },
+      '/outputTokenDetails/reasoningTokens',
+    ],
+  ]
+  for (const [raw, pointer] of cases) t.equal(pointerOf(raw, openai), pointer, JSON.stringify(raw))
+  const ofClaude: [unknown, string][] = [
     [
       { ...anthropic, cache_creation: { ephemeral_1h_input_tokens: 1_001 } },
       '/cache_creation/ephemeral_1h_input_tokens',
     ],
     [{ ...anthropic, iterations: 'many' }, '/iterations'],
     [{ ...anthropic, iterations: [3] }, '/iterations/0'],
+  ]
+  for (const [raw, pointer] of ofClaude) t.equal(pointerOf(raw, claude), pointer, JSON.stringify(raw))
+  const ofGemini: [unknown, string][] = [
     [{ promptTokenCount: 5, cachedContentTokenCount: 6 }, '/cachedContentTokenCount'],
     [
       { promptTokenCount: 5, promptTokensDetails: [{ modality: 'AUDIO', tokenCount: 'x' }] },
       '/promptTokensDetails/0/tokenCount',
     ],
-    [{ inputTokens: 5, inputTokenDetails: { cacheReadTokens: 6 } }, '/inputTokenDetails/cacheReadTokens'],
-    [{ inputTokens: 5, inputTokenDetails: { noCacheTokens: 6 } }, '/inputTokenDetails/noCacheTokens'],
-    [{ inputTokens: 5, outputTokens: 1, outputTokenDetails: { textTokens: 2 } }, '/outputTokenDetails/textTokens'],
-    [{ inputTokens: { total: 5, noCache: 6 } }, '/inputTokens/noCache'],
-    [
-      { inputTokens: 5, outputTokens: 1, outputTokenDetails: { reasoningTokens: 2 } },
-      '/outputTokenDetails/reasoningTokens',
-    ],
-    [{ ...openAiChat, service_tier: 3 }, '/service_tier'],
   ]
-  for (const [raw, pointer] of cases) t.equal(pointerOf(raw), pointer, JSON.stringify(raw))
+  for (const [raw, pointer] of ofGemini) t.equal(pointerOf(raw, google), pointer, JSON.stringify(raw))
+})
+
+const notesOf = (raw: unknown, source: UsageSource) =>
+  readProviderUsage(raw, source).notes.map(({ code, pointer }) => `${code} ${pointer}`)
+
+t.test('a form is claimed by its shape and the provider together', async (t) => {
+  const gemini = { promptTokenCount: 5, candidatesTokenCount: 5, totalTokenCount: 10 }
+  const converse = { inputTokens: 5, outputTokens: 5, totalTokens: 20, cacheReadInputTokens: 10 }
+  const session = { inputTokens: 5, outputTokens: 5, cacheReadInputTokens: 10, cacheCreationInputTokens: 0, costUSD: 1 }
+  const refused: [unknown, UsageSource, RegExp][] = [
+    [gemini, openai, /Gemini's usageMetadata, which openai does not send/],
+    [gemini, claude, /which anthropic does not send/],
+    [anthropic, openai, /Anthropic's messages, which openai does not send/],
+    [anthropic, { provider: 'groq', model: 'openai/gpt-oss-20b' }, /which groq does not send/],
+    [converse, openai, /Bedrock's Converse, which openai does not send/],
+    [session, openai, /modelUsage, which openai does not send/],
+    [
+      { input_tokens: 5, input_tokens_details: { cached_tokens: 1 } },
+      claude,
+      /Responses API, which anthropic does not/,
+    ],
+    [{ promptTokens: 5, completionTokens: 5 }, openai, /not a usage object of a known form/],
+    [{ type: 'duration', seconds: 30 }, openai, /not a usage object of a known form/],
+  ]
+  for (const [raw, source, message] of refused)
+    t.throws(() => readProviderUsage({ usage: raw }, source), { name: 'UsageError', message }, JSON.stringify(raw))
+})
+
+t.test('a total decides whether parts lie inside or on top, and one that fits no reading is noted', async (t) => {
+  const usage = (total: number, cached: number) => ({
+    prompt_tokens: 100,
+    completion_tokens: 20,
+    total_tokens: total,
+    prompt_tokens_details: { cached_tokens: cached },
+    completion_tokens_details: { reasoning_tokens: 15 },
+  })
+  const counts = (total: number, cached: number) => {
+    const { input_tokens, output_tokens } = usageOf(usage(total, cached), openai)
+    return [input_tokens, output_tokens]
+  }
+  t.same(counts(120, 60), [100, 20], 'all inside')
+  t.same(counts(135, 60), [100, 35], 'reasoning on top')
+  t.same(counts(180, 60), [160, 20], 'the cache on top')
+  t.same(counts(195, 60), [160, 35], 'both on top')
+  t.same(counts(420, 300), [400, 20], 'the cache can only be on top')
+  t.same(notesOf(usage(180, 60), openai), [])
+  t.same(counts(500, 60), [100, 20])
+  t.same(notesOf(usage(500, 60), openai), ['usage_total_differs /total_tokens'])
+  t.equal(pointerOf(usage(500, 300), openai), '/prompt_tokens_details/cached_tokens', 'and nothing that cannot be')
+})
+
+t.test('what is left beside other parts is checked, and what nobody charges for is not named', async (t) => {
+  const sdk = { inputTokens: 5, outputTokens: 1, inputTokenDetails: { noCacheTokens: 6 } }
+  t.same(notesOf(sdk, openai), ['usage_total_differs /inputTokenDetails/noCacheTokens'])
+  t.same(notesOf({ inputTokens: { total: 5, noCache: 6 } }, openai), ['usage_total_differs /inputTokens/noCache'])
+  const hits = { prompt_tokens: 50, completion_tokens: 5, prompt_cache_hit_tokens: 30, prompt_cache_miss_tokens: 19 }
+  t.same(notesOf(hits, { provider: 'deepseek', model: 'deepseek-v4-pro' }), [
+    'usage_total_differs /prompt_cache_miss_tokens',
+  ])
+  const twice = { ...openAiChat, cache_read_input_tokens: 5_000 }
+  t.same(notesOf(twice, openai), ['usage_total_differs /cache_read_input_tokens'])
+  t.equal(usageOf(twice, openai).cache_read_tokens, 5_000, 'the larger of two that differ')
+  t.same(notesOf({ ...openAiChat, queue_time: 0.3, total_time: 1.5 }, openai), [])
+})
+
+t.test('a number that nobody knows is named, wherever it stands in the usage', async (t) => {
+  const body = { usage: { ...anthropic, server_tool_use: { web_search_requests: 0, code_runs: 3 } } }
+  t.same(notesOf(body, claude), ['usage_unread /usage/server_tool_use/code_runs'])
+  t.same(notesOf({ ...openAiChat, service_tier: 3 }, openai), ['usage_unread /service_tier'])
+  t.same(notesOf({ ...openAiChat, extra: { 'a/b': ['7'] } }, openai), ['usage_unread /extra/a~1b/0'])
+  t.same(notesOf({ usage: openAiChat, tool_usage: { shell: { runs: 2 } } }, openai), [
+    'usage_unread /tool_usage/shell/runs',
+  ])
+  const advisor = { type: 'advisor_message', model: 'claude-opus-5-5', input_tokens: 9, output_tokens: 8 }
+  t.same(notesOf({ ...anthropic, iterations: [advisor] }, claude), [
+    'usage_unread /iterations/0/input_tokens',
+    'usage_unread /iterations/0/output_tokens',
+  ])
+  const many = Object.fromEntries(Array.from({ length: 50 }, (_, index) => [`n${index}`, index]))
+  t.equal(notesOf({ ...openAiChat, many }, openai).length, 20, 'so many at most')
+})
+
+t.test('a tier is the word of the provider, and none is taken for another', async (t) => {
+  const tierOf = (tier: string) => usageOf({ ...openAiChat, service_tier: tier }, openai).service_tier
+  t.same(['default', 'on_demand', 'STANDARD'].map(tierOf), ['standard', 'standard', 'standard'])
+  t.same(['priority', 'fast', 'flex', 'batch'].map(tierOf), ['priority', 'fast', 'flex', 'batch'])
+  t.same(['ultrafast', 'performance', 'region:us'].map(tierOf), ['ultrafast', 'performance', 'region_us'])
+  const traffic = (trafficType: string) => usageOf({ promptTokenCount: 1, trafficType }, google).service_tier
+  t.same(['ON_DEMAND', 'ON_DEMAND_PRIORITY', 'ON_DEMAND_FLEX'].map(traffic), ['standard', 'priority', 'flex'])
+  t.equal(traffic('PROVISIONED_THROUGHPUT'), 'provisioned_throughput')
+  const converse = { usage: { inputTokens: 1, cacheDetails: [] }, performanceConfig: { latency: 'optimized' } }
+  t.equal(usageOf(converse, aws).service_tier, 'latency_optimized')
+})
+
+t.test('requests of one usage are kept apart where it tells them, and said to be many where it does not', async (t) => {
+  const tokens = { cache_creation: null, cache_creation_input_tokens: 0, cache_read_input_tokens: 0 }
+  const compacted = {
+    input_tokens: 1_000,
+    output_tokens: 100,
+    output_tokens_details: { thinking_tokens: 60 },
+    iterations: [
+      { ...tokens, type: 'compaction', input_tokens: 50_000, output_tokens: 2_000 },
+      { ...tokens, type: 'message', input_tokens: 400, output_tokens: 70, model: null },
+      { ...tokens, type: 'message', input_tokens: 600, output_tokens: 30, model: null },
+    ],
+  }
+  t.same(usageOf(compacted, claude).steps, [
+    { input_tokens: 50_000, output_tokens: 2_000 },
+    { input_tokens: 400, output_tokens: 70, reasoning_tokens: 30 },
+    { input_tokens: 600, output_tokens: 30, reasoning_tokens: 30 },
+  ])
+  t.doesNotThrow(() => checkUsage(usageOf(compacted, claude)), 'the steps add up to the whole')
+  t.same(notesOf({ ...compacted, input_tokens: 999 }, claude), ['usage_total_differs /iterations'])
+
+  const step = (inputTokens: number) => ({ usage: { inputTokens, outputTokens: 10, totalTokens: inputTokens + 10 } })
+  const totalUsage = { inputTokens: 300, outputTokens: 20, totalTokens: 320 }
+  const result = readProviderUsage({ totalUsage, steps: [step(100), step(200)] }, openai)
+  t.same(result.usage.steps, [
+    { input_tokens: 100, output_tokens: 10 },
+    { input_tokens: 200, output_tokens: 10 },
+  ])
+  t.same(notesOf({ totalUsage, steps: [step(100), step(201)] }, openai), ['usage_total_differs /totalUsage'])
+  t.ok(readProviderUsage({ totalUsage }, openai).isAggregate)
+  t.notOk(readProviderUsage({ totalUsage, usage: totalUsage }, openai).isAggregate, 'its one step')
+
+  const long = { totalUsage: { ...totalUsage, inputTokens: 101, totalTokens: 121 } }
+  const steps = Array.from({ length: 101 }, () => ({ usage: { inputTokens: 1, outputTokens: 0, totalTokens: 1 } }))
+  long.totalUsage.outputTokens = 0
+  long.totalUsage.totalTokens = 101
+  t.match(
+    usageOf({ ...long, steps }, openai),
+    { input_tokens: 101, requests: 101, steps: undefined },
+    'too many to keep',
+  )
 })
 
 t.test('a plain usage is held to its rules', async (t) => {

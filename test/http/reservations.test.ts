@@ -93,21 +93,24 @@ t.test('the provider’s own usage object is priced as it came', async (t) => {
       },
       0.0226176,
     ],
-    // Anthropic: the cached tokens come on top. 7,904 x 2 + 4,096 x 0.1 + 640 x 10.
+    // Anthropic on a model of its own: the cached tokens come on top. 7,904 x 4 + 4,096 x 0.2 + 640 x 20.
     [
       { input_tokens: 7_904, cache_read_input_tokens: 4_096, cache_creation_input_tokens: 0, output_tokens: 640 },
-      0.0226176,
+      0.0452352,
+      { provider: 'anthropic', model: 'claude-opus-5-5' },
     ],
-    // Gemini: thoughts are output beside the candidates.
+    // Gemini: thoughts are output beside the candidates. 7,904 x 1.25 + 4,096 x 0.125 + 640 x 10.
     [
       { promptTokenCount: 12_000, cachedContentTokenCount: 4_096, candidatesTokenCount: 600, thoughtsTokenCount: 40 },
-      0.0226176,
+      0.016792,
+      { provider: 'google', model: 'gemini-2.5-pro' },
     ],
   ] as const
-  for (const [usage, cost] of forms) {
+  for (const [usage, cost, answered = {}] of forms) {
     const held = await call('POST', '/v1/reservations', modelCall('forms'))
     const committed = await call('POST', `/v1/reservations/${held.json.reservation_id}/commit`, {
       provider_usage: usage,
+      ...answered,
     })
     t.equal(committed.json.cost_usd, cost, Object.keys(usage)[0]!)
   }

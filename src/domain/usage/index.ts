@@ -1,73 +1,130 @@
-import { isAnthropic, readAnthropic } from './anthropic.ts'
-import { isBedrock, readBedrock } from './bedrock.ts'
-import { isGeminiInteractions, readGeminiInteractions } from './gemini-interactions.ts'
-import { isGemini, readGemini } from './gemini.ts'
-import { checkUsage, USAGE_QUANTITIES, UsageError, type Usage } from './normal-form.ts'
-import { isOpenAiChat, readOpenAiChat } from './openai-chat.ts'
-import { isOpenAiResponses, readOpenAiResponses } from './openai-responses.ts'
-import { child, isObject, text, type Node } from './reading.ts'
-import { isVercel, readVercel } from './vercel.ts'
+import { agentSdk } from './forms/agent-sdk.ts'
+import { aiSdk } from './forms/ai-sdk.ts'
+import { anthropic } from './forms/anthropic.ts'
+import { bedrock } from './forms/bedrock.ts'
+import type { Form } from './forms/form.ts'
+import { geminiInteractions } from './forms/gemini-interactions.ts'
+import { gemini } from './forms/gemini.ts'
+import { langChain } from './forms/langchain.ts'
+import { ignore, isObject, peek, rootNode, unreadOf, type Node } from './forms/node.ts'
+import { openAiChat } from './forms/openai-chat.ts'
+import { openAiResponses } from './forms/openai-responses.ts'
+import { plain } from './forms/plain.ts'
+import { Reading } from './forms/reading.ts'
+import { UsageError, type Usage } from './normal-form.ts'
+import type { UsageSource } from './source.ts'
 
 export { checkUsage, USAGE_QUANTITIES, UsageError, type Usage } from './normal-form.ts'
+export type { UsageSource } from './source.ts'
+export type { Reading }
+
+/** A usage that came in normal form, as something read. */
+export function readOwnUsage(usage: Usage): Reading {
+  return new Reading(usage)
+}
+
+/** From the most particular to the most general: the field names of some are a part of others'. */
+export const FORMS: readonly Form[] = [
+  gemini,
+  geminiInteractions,
+  openAiChat,
+  langChain,
+  anthropic,
+  openAiResponses,
+  plain,
+  bedrock,
+  agentSdk,
+  aiSdk,
+]
 
 /**
- * The usage that a provider sent, in normal form.
+ * What a usage object says, in normal form, and what of it nothing has read.
  *
- * The form is recognised by its shape, not by the provider's name, since gateways answer for other models in OpenAI's.
- * Taken are the usage object itself, the body or the last stream event that carries it (then with the body's service
- * tier and web searches), and our own normal form. Nothing is counted twice. Unknown fields beside the known ones are
- * ignored: providers add some.
- * @throws UsageError with a pointer into what was sent.
+ * Taken are the usage object itself, the body or the last stream event that carries it (then with the body's service tier and
+ * web searches), and our own normal form. A form is claimed by its shape and the provider together; each number is used once, known
+ * to be a part of one that is, known to be no quantity, or noted.
+ * @throws UsageError with a pointer into what was sent, where it has no form that this provider sends, or does not fit it.
  */
-export function normalizeProviderUsage(raw: unknown): Usage {
+export function readProviderUsage(raw: unknown, source: UsageSource): Reading {
   if (!isObject(raw)) throw new UsageError('', 'must be an object')
-  const body: Node = { value: raw, pointer: '' }
-  for (const { node, around } of candidates(body)) {
-    const usage = read(node, around)
-    if (usage !== undefined) return usage
-  }
-  throw new UsageError('', 'is not a usage object of a known form')
-}
-
-type Candidate = { node: Node; around: Node | undefined }
-
-/** Where a usage may stand: the object itself, or under the names that bodies and stream events give it. */
-function candidates(body: Node): Candidate[] {
-  const found: Candidate[] = [{ node: body, around: undefined }]
-  // A response, message or interaction inside a stream's event (response.completed, message_start, interaction.completed).
-  const bodies = [body, ...['response', 'message', 'interaction', 'x_groq'].map((name) => peek(body, name))]
-  for (const around of bodies) {
-    if (around === undefined) continue
-    // The total of all steps before that of the last one.
-    for (const name of ['totalUsage', 'usage', 'usageMetadata', 'usage_metadata']) {
-      const node = peek(around, name)
-      if (node !== undefined) found.push({ node, around })
+  const root = rootNode(raw)
+  let unclaimed: UsageError | undefined
+  for (const { node, body } of candidates(root, source)) {
+    for (const form of FORMS) {
+      if (!form.hasShape(node, source)) continue
+      if (form.isSentBy(source)) return readBy(form, node, source, body)
+      unclaimed ??= new UsageError(
+        node.pointer,
+        `is in the form of ${form.name}, which ${source.provider} does not send`,
+      )
     }
   }
-  return found
+  throw unclaimed ?? new UsageError('', 'is not a usage object of a known form')
 }
 
-function read(node: Node, around: Node | undefined): Usage | undefined {
-  const serviceTier = text(node, 'service_tier') ?? text(around, 'service_tier')
-  // From the most particular to the most general: OpenAI's field names are a part of others'.
-  if (isGemini(node)) return readGemini(node)
-  if (isGeminiInteractions(node)) return readGeminiInteractions(node, serviceTier)
-  if (isOpenAiChat(node)) return readOpenAiChat(node, serviceTier)
-  if (isNormalForm(node)) return checkUsage(node.value, node.pointer)
-  if (isAnthropic(node)) return readAnthropic(node, serviceTier)
-  if (isOpenAiResponses(node)) return readOpenAiResponses(node, serviceTier, around && child(around, 'tool_usage'))
-  if (isBedrock(node)) return readBedrock(node)
-  if (isVercel(node)) return readVercel(node)
-  return undefined
+function readBy(form: Form, node: Node, source: UsageSource, body: Node | undefined): Reading {
+  const reading = form.read(node, source, body, (inner) => readInner(inner, source))
+  for (const pointer of [...unreadOf(node), ...unreadBeside(node, body)]) {
+    reading.unread(pointer, 'is not known; nothing was priced for it')
+  }
+  return reading
 }
 
-/** Ours, told from others' that also write `input_tokens` by a quantity that only we name so. */
-function isNormalForm(node: Node): boolean {
-  const ours = USAGE_QUANTITIES.filter((name) => name !== 'input_tokens' && name !== 'output_tokens')
-  return 'input_tokens' in node.value && ours.some((name) => name in node.value)
+/** What else of a body is about usage. The object itself has been looked through. */
+function unreadBeside(node: Node, body: Node | undefined): string[] {
+  if (body === undefined) return []
+  const others = Object.entries(body.value).filter(([name, value]) => /usage/i.test(name) && value !== node.value)
+  if (others.length === 0) return []
+  const known = body.accounted.get(body.value)
+  return unreadOf({ ...body, value: Object.fromEntries(others.filter(([name]) => !known?.has(name))) })
 }
 
-function peek(node: Node, name: string): Node | undefined {
-  const value = node.value[name]
-  return isObject(value) ? { value, pointer: `${node.pointer}/${name}` } : undefined
+function readInner(node: Node, source: UsageSource): Reading {
+  const form = FORMS.find((one) => one !== aiSdk && one.hasShape(node, source) && one.isSentBy(source))
+  if (form === undefined) throw new UsageError(node.pointer, 'is not a usage object of a known form')
+  return form.read(node, source, undefined, () => {
+    throw new UsageError(node.pointer, 'stands too deep')
+  })
+}
+
+type Candidate = { node: Node; body: Node | undefined }
+
+/** Where a usage may stand: the object itself, or under the names that bodies and stream events give it. */
+function* candidates(root: Node, source: UsageSource): Generator<Candidate> {
+  yield { node: root, body: undefined }
+  for (const body of bodiesOf(root)) {
+    // The result of a session: each model has its share, and the usage beside them is one of the main model's.
+    const shares = peek(body, 'modelUsage')
+    const share = shares && (peek(shares, source.model) ?? onlyOne(shares))
+    if (share !== undefined) {
+      ignore(body, 'usage')
+      yield { node: share, body }
+    }
+    // The total of all steps before that of the last one.
+    for (const name of ['totalUsage', 'usage', 'usageMetadata', 'usage_metadata', 'last_token_usage']) {
+      const node = peek(body, name)
+      if (node !== undefined) yield { node, body }
+    }
+  }
+}
+
+function onlyOne(shares: Node): Node | undefined {
+  const [name, ...others] = Object.keys(shares.value)
+  return name === undefined || others.length > 0 ? undefined : peek(shares, name)
+}
+
+/** A body, or a response, message, interaction or payload inside a stream's event. */
+function* bodiesOf(root: Node): Generator<Node> {
+  yield root
+  for (const name of ['response', 'message', 'interaction', 'x_groq', 'info', 'metadata']) {
+    const body = peek(root, name)
+    if (body !== undefined) yield body
+  }
+  // Codex: event_msg > token_count > info.
+  const info = peek(peek(root, 'payload'), 'info')
+  if (info !== undefined) yield info
+  // Moonshot: the last chunk of a stream.
+  const choices = root.value['choices']
+  const first: unknown = Array.isArray(choices) ? choices[0] : undefined
+  if (isObject(first)) yield { ...root, value: first, pointer: '/choices/0' }
 }

@@ -78,14 +78,16 @@ export const USAGE_QUANTITIES: readonly UsageQuantity[] = [
 ]
 
 /** What a step has of them. */
-const STEP_QUANTITIES = USAGE_QUANTITIES.filter(
+/** The quantities of a step. */
+export const STEP_QUANTITIES = USAGE_QUANTITIES.filter(
   (name): name is keyof UsageStep => name !== 'web_searches' && name !== 'requests',
 )
 
 /** Bound of every quantity: far above any request, and exact as a double. */
 const USAGE_QUANTITY_MAX = 1_000_000_000_000
 
-const USAGE_STEPS_MAX = 100
+/** So many requests of one usage are kept apart. */
+export const USAGE_STEPS_MAX = 100
 
 /** What `service_tier` may say; the first three are the plain rates. */
 const SERVICE_TIERS: readonly string[] = ['standard', 'default', 'auto', 'batch', 'flex', 'priority', 'fast']
@@ -198,10 +200,14 @@ function checkSearchContext(pointer: string, value: unknown): SearchContext {
   return size
 }
 
-/** 1 to 200 printable characters. @throws UsageError */
-export function checkRegion(pointer: string, value: unknown): string {
-  if (typeof value === 'string' && REGION.test(value)) return value
+function checkRegion(pointer: string, value: unknown): string {
+  if (isRegion(value)) return value
   throw new UsageError(pointer, 'must be 1 to 200 printable characters')
+}
+
+/** 1 to 200 printable characters. */
+export function isRegion(value: unknown): value is string {
+  return typeof value === 'string' && REGION.test(value)
 }
 
 function isQuantityName(name: string): name is UsageQuantity {

@@ -1,0 +1,68 @@
+import { billedTier, isFreeCard, isPlainTier, isUnsplit, type Asked, type ModelPrice } from './price.ts'
+import type { Usage, UsageQuantity } from './usage/normal-form.ts'
+
+/** Something that a usage or a request names and a rate card has no figure for, so that it was priced as something else. */
+export type PriceGap = {
+  code: 'tier_unpriced' | 'usage_unread' | 'usage_unsplit'
+  /** Of the usage; null where it was asked for, not served. */
+  field: UsageQuantity | 'service_tier' | 'region' | null
+  detail: string
+}
+
+/**
+ * What a rate card has no figure for: the tier or region that served, searches without a fee, long-lived cache writes that
+ * have the rate of shorter ones; and a long context that was told by the mean of several requests.
+ *
+ * @param options `isAggregate`: the usage may sum up several requests without saying how many.
+ */
+export function gapsOf(price: ModelPrice, usage: Usage, asked: Asked, options: { isAggregate: boolean }): PriceGap[] {
+  if (isFreeCard(price)) return []
+  const gaps: PriceGap[] = []
+  const tier = tierGap(price, usage.service_tier, asked.serviceTier)
+  if (tier !== null) gaps.push(tier)
+  const { region } = usage
+  if (region !== undefined && !Object.hasOwn(price.modifiers, `region:${region}`)) {
+    gaps.push({
+      code: 'tier_unpriced',
+      field: 'region',
+      detail: `${price.model} has no price for region ${region}; priced without one`,
+    })
+  }
+  if ((usage.web_searches ?? 0) > 0 && price.usdPerUnit.web_search === undefined) {
+    const detail = `counts ${usage.web_searches} web searches, for which the card of ${price.model} has no fee`
+    gaps.push({ code: 'usage_unread', field: 'web_searches', detail })
+  }
+  for (const [field, rate, ttl] of LONG_WRITES) {
+    if ((usage[field] ?? 0) === 0 || price.usdPerMtok[rate] !== undefined || price.usdPerMtok.cache_write === undefined)
+      continue
+    const detail = `counts ${ttl} cache writes, for which the card of ${price.model} has no rate; priced as shorter ones`
+    gaps.push({ code: 'usage_unread', field, detail })
+  }
+  if (isUnsplit(price, usage, options.isAggregate)) {
+    const { requests = 1 } = usage
+    const how = requests > 1 ? `by the mean of ${requests} requests` : 'as one request'
+    const detail = `sums up requests without telling them apart; the long context of ${price.model} was told ${how}`
+    gaps.push({ code: 'usage_unsplit', field: 'input_tokens', detail })
+  }
+  return gaps
+}
+
+const LONG_WRITES = [
+  ['cache_write_1h_tokens', 'cache_write_1h', 'one-hour'],
+  ['cache_write_12h_tokens', 'cache_write_12h', 'twelve-hour'],
+] as const
+
+/** Where a card has no factor for the tier that is billed. @param served as the usage says; wins over what was asked for. */
+export function tierGap(
+  price: ModelPrice,
+  served: string | undefined,
+  asked: string | null | undefined,
+): PriceGap | null {
+  const tier = billedTier(served, asked)
+  if (tier === null || isPlainTier(tier) || Object.hasOwn(price.modifiers, tier) || isFreeCard(price)) return null
+  return {
+    code: 'tier_unpriced',
+    field: tier === served ? 'service_tier' : null,
+    detail: `${price.model} has no price for service tier ${tier}; priced as standard`,
+  }
+}

@@ -1,0 +1,89 @@
+import { isDeepResearch, isGrok, isSonar, type UsageSource } from '../source.ts'
+import { child, figure, ignore, peek, quantity, word, type Node } from './node.ts'
+import type { Reading } from './reading.ts'
+
+/**
+ * What providers put beside the tokens in OpenAI's and Anthropic's forms: searches, fees, durations, and what it cost by their own
+ * account.
+ */
+export function readExtras(reading: Reading, node: Node, source: UsageSource): void {
+  readSearches(reading, node, source)
+  readSaidCost(reading, node)
+  // Groq: durations in seconds.
+  ignore(node, 'queue_time', 'prompt_time', 'completion_time', 'total_time', 'dram_cached_tokens')
+  // MiniMax: the same text, in characters.
+  ignore(node, 'total_characters')
+  // Mistral bills audio by its length.
+  reading.unpriced(figure(node, 'prompt_audio_seconds'))
+  if (isSonar(source)) readPerplexity(reading, node, isDeepResearch(source))
+  if (isGrok(source)) readGrok(reading, node)
+}
+
+function readSearches(reading: Reading, node: Node, source: UsageSource): void {
+  const used = child(node, 'server_tool_use')
+  const details = child(node, 'server_tool_use_details')
+  const grok = isGrok(source) ? child(node, 'server_side_tool_usage_details') : undefined
+  reading.add(
+    'web_searches',
+    reading.oneOf(
+      quantity(used, 'web_search_requests'),
+      quantity(details, 'web_search_requests'),
+      quantity(peek(node, 'prompt_tokens_details'), 'web_search_requests'),
+    ),
+    quantity(grok, 'web_search_calls'),
+    quantity(grok, 'x_search_calls'),
+  )
+  // A fetched page is charged by its tokens, which are in the prompt. OpenRouter's calls are counted as searches, too.
+  ignore(used, 'web_fetch_requests')
+  ignore(details, 'tool_calls_requested', 'tool_calls_executed')
+}
+
+/** OpenRouter's credits are USD; where the key is the caller's own, what was paid upstream. */
+function readSaidCost(reading: Reading, node: Node): void {
+  const details = peek(node, 'cost_details')
+  const upstream = figure(details, 'upstream_inference_cost')
+  ignore(details, 'upstream_inference_prompt_cost', 'upstream_inference_completions_cost')
+  ignore(details, 'upstream_inference_input_cost', 'upstream_inference_output_cost')
+  const cost = figure(node, 'cost')
+  reading.saidUsd = node.value['is_byok'] === true ? (upstream ?? cost) : cost
+}
+
+/**
+ * The request's fee depends on how much was searched. Deep research bills citations as input, and each search; its reasoning is
+ * read with the tokens. Elsewhere searches and citations are in the
+ * request's fee.
+ *
+ * Source: Perplexity's pricing page and API reference.
+ */
+function readPerplexity(reading: Reading, node: Node, isDeep: boolean): void {
+  reading.searched(word(node, 'search_context_size'))
+  const cost = peek(node, 'cost')
+  if (cost !== undefined) {
+    ignore(cost, 'input_tokens_cost', 'output_tokens_cost', 'citation_tokens_cost', 'reasoning_tokens_cost')
+    ignore(cost, 'search_queries_cost', 'request_cost')
+    const total = figure(cost, 'total_cost')
+    if (total !== undefined) reading.saidUsd = { ...total, roundedUsd: PERPLEXITY_ROUNDED_USD }
+  }
+  if (!isDeep) {
+    ignore(node, 'num_search_queries', 'citation_tokens')
+    return
+  }
+  reading.add('input_tokens', quantity(node, 'citation_tokens'))
+  reading.add('web_searches', quantity(node, 'num_search_queries'))
+}
+
+/** Perplexity rounds each of the five amounts that it adds up to a tenth of a cent. */
+const PERPLEXITY_ROUNDED_USD = 0.0025
+
+/** Source: xAI's API reference; a tick is 1e-10 USD. */
+function readGrok(reading: Reading, node: Node): void {
+  const ticks = figure(node, 'cost_in_usd_ticks')
+  if (ticks !== undefined) reading.saidUsd = { ...ticks, count: ticks.count / 1e10 }
+  reading.unpriced(quantity(node, 'num_sources_used'))
+  const tools = child(node, 'server_side_tool_usage_details')
+  for (const name of ['code_interpreter_calls', 'file_search_calls', 'mcp_calls', 'document_search_calls'])
+    reading.unpriced(quantity(tools, name))
+  // The sum of the calls above where they are there.
+  if (tools === undefined) reading.unpriced(quantity(node, 'num_server_side_tools_used'))
+  else ignore(node, 'num_server_side_tools_used')
+}

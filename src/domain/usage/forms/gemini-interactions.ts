@@ -1,0 +1,64 @@
+import type { UsageSource } from '../source.ts'
+import type { Form } from './form.ts'
+import { children, has, quantity, word, type Node } from './node.ts'
+import { tierOf } from './openai-chat.ts'
+import { modalities, Reading } from './reading.ts'
+
+/**
+ * Usage of Gemini's Interactions API.
+ *
+ * `total_input_tokens` includes what came from the cache; thoughts come on top of the output, tool use on top of the input,
+ * unless the total says that they are inside. A count that is not there is 0; what the total has beyond all parts is priced as output,
+ * the dearer, and noted.
+ *
+ * Source: the Usage of interactions in the @google/genai package.
+ */
+export const geminiInteractions: Form = {
+  name: "Gemini's interactions",
+  hasShape: (node) => has(node, 'total_input_tokens', 'total_output_tokens'),
+  isSentBy: ({ provider }: UsageSource) => provider === 'google',
+  read,
+}
+
+function read(node: Node, _source: UsageSource, body: Node | undefined): Reading {
+  const reading = new Reading()
+  const input = quantity(node, 'total_input_tokens')
+  const tools = quantity(node, 'total_tool_use_tokens')
+  const cached = quantity(node, 'total_cached_tokens')
+  const output = quantity(node, 'total_output_tokens')
+  const thoughts = quantity(node, 'total_thought_tokens')
+  const total = quantity(node, 'total_tokens')
+  const { onTop, beyond } = reading.byTotal(total, (input?.count ?? 0) + (output?.count ?? 0), [
+    { count: thoughts?.count ?? 0, isOnTop: true, mayBeInside: (thoughts?.count ?? 0) <= (output?.count ?? 0) },
+    { count: tools?.count ?? 0, isOnTop: true, mayBeInside: (tools?.count ?? 0) <= (input?.count ?? 0) },
+  ])
+  reading.add('input_tokens', input)
+  if (onTop[1]) reading.add('input_tokens', tools)
+  reading.add('cache_read_tokens', cached)
+  reading.add('output_tokens', output)
+  if (onTop[0]) reading.add('output_tokens', thoughts)
+  reading.add('reasoning_tokens', thoughts)
+  if (beyond > 0 && total !== undefined) reading.add('output_tokens', { ...total, count: beyond })
+  reading.totalDiffers(total, beyond)
+  // The first turn's share of the input.
+  reading.part(quantity(node, 'initial_input_tokens'), input)
+
+  const ofInput = modalities(node, 'input_tokens_by_modality', 'tokens')
+  const ofTools = modalities(node, 'tool_use_tokens_by_modality', 'tokens')
+  const ofCache = modalities(node, 'cached_tokens_by_modality', 'tokens')
+  const ofOutput = modalities(node, 'output_tokens_by_modality', 'tokens')
+  reading.checkModalities(ofInput, input)
+  reading.checkModalities(ofTools, tools)
+  reading.checkModalities(ofCache, cached)
+  reading.checkModalities(ofOutput, output)
+  reading.addMedia([...ofInput, ...ofTools], ofCache)
+  reading.addOutputMedia(ofOutput)
+
+  for (const tool of children(node, 'grounding_tool_count')) {
+    const count = quantity(tool, 'count')
+    if (word(tool, 'type') === 'google_search') reading.add('web_searches', count)
+    else reading.unpriced(count)
+  }
+  reading.servedBy(...tierOf(node, body))
+  return reading.finish()
+}

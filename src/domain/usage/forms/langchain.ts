@@ -1,0 +1,70 @@
+import type { UsageSource } from '../source.ts'
+import { anyone, type Form } from './form.ts'
+import { child, has, ignore, peek, quantity, requiredQuantity, type Node, type Quantity } from './node.ts'
+import { Reading } from './reading.ts'
+
+/**
+ * `usage_metadata` of LangChain's messages.
+ *
+ * `input_tokens` includes what came from the cache and what was written to it, also for Anthropic; `output_tokens` includes reasoning
+ * unless the total says that it comes on top. Under a service tier the details carry its name: `priority_cache_read`.
+ *
+ * Source: UsageMetadata of @langchain/core, and what langchain-anthropic, langchain-openai and @langchain/google-genai put in.
+ */
+export const langChain: Form = {
+  name: "LangChain's usage_metadata",
+  hasShape: (node) =>
+    has(node, 'input_tokens') &&
+    has(node, 'total_tokens') &&
+    (hasAny(peek(node, 'input_token_details'), INPUT) || hasAny(peek(node, 'output_token_details'), OUTPUT)),
+  isSentBy: anyone,
+  read,
+}
+
+const INPUT = /cache_read|cache_creation|ephemeral_|^(audio|image|video|text|document|priority|flex|over_200k)$/
+const OUTPUT = /reasoning|^(audio|image|video|text|priority|flex)$/
+
+function hasAny(details: Node | undefined, names: RegExp): boolean {
+  return Object.keys(details?.value ?? {}).some((name) => names.test(name))
+}
+
+function read(node: Node, source: UsageSource): Reading {
+  const reading = new Reading()
+  const inside = child(node, 'input_token_details')
+  const generated = child(node, 'output_token_details')
+  const tier = (['priority', 'flex'] as const).find((name) => isOfTier(inside, name) || isOfTier(generated, name))
+  const input = requiredQuantity(node, 'input_tokens')
+  const output = quantity(node, 'output_tokens')
+  const named = (details: Node | undefined, name: string): Quantity | undefined =>
+    reading.oneOf(quantity(details, name), tier && quantity(details, `${tier}_${name}`))
+  const reads = named(inside, 'cache_read')
+  const reasoning = named(generated, 'reasoning')
+  const writes = reading.cacheWrites(quantity(inside, 'cache_creation'), {
+    ttl5m: quantity(inside, 'ephemeral_5m_input_tokens'),
+    ttl1h: quantity(inside, 'ephemeral_1h_input_tokens'),
+  })
+  const total = quantity(node, 'total_tokens')
+  const beyond = reading.addTokens({ input, output, reads, writes, reasoning, total })
+  reading.hiddenReasoning(total, beyond, source)
+  for (const medium of ['audio', 'image', 'video'] as const)
+    reading.addMedium(medium, quantity(inside, medium), undefined)
+  reading.add('audio_output_tokens', quantity(generated, 'audio'))
+  reading.add('image_output_tokens', quantity(generated, 'image'))
+  reading.part(quantity(inside, 'text'), input)
+  reading.part(quantity(generated, 'text'), output)
+  if (tier !== undefined) {
+    // What of the tier's tokens is neither cached nor reasoning.
+    reading.part(quantity(inside, tier), input)
+    reading.part(quantity(generated, tier), output)
+    reading.servedBy(tier, node.pointer)
+  }
+  // What of a long prompt is above its threshold: our card knows the threshold itself.
+  ignore(inside, 'over_200k', 'cache_read_over_200k')
+  return reading.finish()
+}
+
+function isOfTier(details: Node | undefined, tier: string): boolean {
+  return (
+    details !== undefined && Object.keys(details.value).some((name) => name === tier || name.startsWith(`${tier}_`))
+  )
+}

@@ -1,0 +1,144 @@
+import { pointerStep } from '../../json-pointer.ts'
+import { checkQuantity, UsageError } from '../normal-form.ts'
+
+/**
+ * An object inside what a provider sent, and the JSON pointer to it.
+ *
+ * Names are asked for in snake case; `isCamel` says that the object writes them in camel case.
+ */
+export type Node = {
+  value: Record<string, unknown>
+  pointer: string
+  isCamel: boolean
+  /** Of each object, the names that have been read, or are known to need no reading with all that is in them. Shared by a whole. */
+  accounted: Map<object, Set<string>>
+}
+
+/** A quantity, and where it stands. */
+export type Quantity = { count: number; pointer: string }
+
+/** So many unread places of one object are named. */
+const UNREAD_MAX = 20
+
+export function rootNode(value: Record<string, unknown>): Node {
+  return { value, pointer: '', isCamel: false, accounted: new Map() }
+}
+
+/** The same object, its names read in camel case. */
+export function inCamelCase(node: Node): Node {
+  return { ...node, isCamel: true }
+}
+
+export function has(node: Node, ...names: string[]): boolean {
+  return names.some((name) => node.value[keyOf(node, name)] !== undefined)
+}
+
+/** The object under a name; undefined where there is none, or null. @throws UsageError where something else stands. */
+export function child(node: Node | undefined, name: string): Node | undefined {
+  if (node === undefined) return undefined
+  const value = node.value[keyOf(node, name)]
+  if (value === undefined || value === null) return undefined
+  if (!isObject(value)) throw new UsageError(pointerOf(node, name), 'must be an object')
+  return { ...node, value, pointer: pointerOf(node, name) }
+}
+
+/** The object under a name; undefined where something else stands. */
+export function peek(node: Node | undefined, name: string): Node | undefined {
+  const value = node?.value[keyOf(node, name)]
+  return isObject(value) ? { ...node!, value, pointer: pointerOf(node!, name) } : undefined
+}
+
+/** The objects of a list under a name; empty where there is none, or null. @throws UsageError where something else stands. */
+export function children(node: Node | undefined, name: string): Node[] {
+  const list = node?.value[keyOf(node, name)]
+  if (node === undefined || list === undefined || list === null) return []
+  const pointer = pointerOf(node, name)
+  if (!Array.isArray(list)) throw new UsageError(pointer, 'must be an array')
+  return list.map((value: unknown, index) => {
+    if (!isObject(value)) throw new UsageError(`${pointer}/${index}`, 'must be an object')
+    return { ...node, value, pointer: `${pointer}/${index}` }
+  })
+}
+
+/** The quantity under a name; undefined where there is none, or null. @throws UsageError for what is not a quantity. */
+export function quantity(node: Node | undefined, name: string): Quantity | undefined {
+  const value = node?.value[keyOf(node, name)]
+  if (node === undefined || value === undefined || value === null) return undefined
+  const pointer = pointerOf(node, name)
+  ignore(node, name)
+  return { count: checkQuantity(pointer, value), pointer }
+}
+
+/** @throws UsageError where the name is not there. */
+export function requiredQuantity(node: Node, name: string): Quantity {
+  const found = quantity(node, name)
+  if (found === undefined) throw new UsageError(pointerOf(node, name), 'is missing')
+  return found
+}
+
+/** The word under a name; undefined where there is none, or something else than a text. */
+export function word(node: Node | undefined, name: string): string | undefined {
+  const value = node?.value[keyOf(node, name)]
+  return typeof value === 'string' && value !== '' ? value : undefined
+}
+
+/** A number that is no quantity of tokens: an amount of money, a duration. Undefined where there is none. */
+export function figure(node: Node | undefined, name: string): Quantity | undefined {
+  const value = node?.value[keyOf(node, name)]
+  if (node === undefined || typeof value !== 'number') return undefined
+  ignore(node, name)
+  return { count: value, pointer: pointerOf(node, name) }
+}
+
+/** Says that what stands under these names needs no more reading: it has been read, is no quantity, or says again what was read. */
+export function ignore(node: Node | undefined, ...names: string[]): void {
+  if (node === undefined) return
+  let known = node.accounted.get(node.value)
+  if (known === undefined) node.accounted.set(node.value, (known = new Set()))
+  for (const name of names) known.add(keyOf(node, name))
+}
+
+/** The pointers to the numbers of an object that nothing has read, in reading order; texts that are numbers are numbers. */
+export function unreadOf({ value, pointer, accounted }: Node): string[] {
+  const unread: string[] = []
+  const walk = (inner: object, at: string) => {
+    const known = accounted.get(inner)
+    for (const name of Object.keys(inner)) {
+      if (unread.length >= UNREAD_MAX) return
+      if (known?.has(name) === true) continue
+      const part = (inner as Record<string, unknown>)[name]
+      if (typeof part === 'number' || (typeof part === 'string' && NUMBER.test(part))) {
+        unread.push(`${at}/${pointerStep(name)}`)
+      } else if (typeof part === 'object' && part !== null) walk(part, `${at}/${pointerStep(name)}`)
+    }
+  }
+  walk(value, pointer)
+  return unread
+}
+
+const NUMBER = /^-?\d+(\.\d+)?$/
+
+export function isObject(value: unknown): value is Record<string, unknown> {
+  return typeof value === 'object' && value !== null && !Array.isArray(value)
+}
+
+/** The pointer to what stands under a name. */
+export function pointerOf(node: Node, name: string): string {
+  return `${node.pointer}/${keyOf(node, name)}`
+}
+
+function keyOf(node: Node, name: string): string {
+  return node.isCamel ? camelCase(name) : name
+}
+
+// The names are ours, so there are few.
+const camelNames = new Map<string, string>()
+
+function camelCase(name: string): string {
+  let camel = camelNames.get(name)
+  if (camel === undefined) {
+    camel = name.replaceAll(/_([a-z0-9])/g, (_, letter: string) => letter.toUpperCase())
+    camelNames.set(name, camel)
+  }
+  return camel
+}

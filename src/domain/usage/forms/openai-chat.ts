@@ -1,0 +1,139 @@
+import { isDeepResearch, isGrok, type UsageSource } from '../source.ts'
+import { readExtras } from './extras.ts'
+import { anyone, type Form } from './form.ts'
+import { child, has, inCamelCase, quantity, requiredQuantity, type Node, type Quantity } from './node.ts'
+import { Reading, type TokenCounts } from './reading.ts'
+
+/**
+ * Usage of OpenAI's chat completions and embeddings, and of all who answer in that form.
+ *
+ * `prompt_tokens` includes what came from the cache and what was written to it, `completion_tokens` includes reasoning, unless
+ * the total says that they come on top. xAI's reasoning is on top where there is no total; that of Perplexity's deep research is in no total; what
+ * Google's total has beyond its parts is reasoning that it does not show.
+ *
+ * Source: CompletionUsage of the openai and groq-sdk packages. Fields of others in this form: UsageInfo of
+ * @mistralai/mistralai and ChatUsage of @openrouter/sdk, which write camel case; DeepSeek (`prompt_cache_hit_tokens`),
+ * Moonshot (`cached_tokens`), xAI and Perplexity by their API references; Usage of litellm.
+ */
+export const openAiChat: Form = {
+  name: "OpenAI's chat completions",
+  hasShape: (node, { provider }) =>
+    has(node, 'prompt_tokens') || (WRITES_CAMEL.has(provider) && has(node, 'promptTokens')),
+  isSentBy: anyone,
+  read: (node, source, body) => read(has(node, 'prompt_tokens') ? node : inCamelCase(node), source, body),
+}
+
+const WRITES_CAMEL: ReadonlySet<string> = new Set(['mistral', 'openrouter'])
+
+function read(node: Node, source: UsageSource, body: Node | undefined): Reading {
+  const reading = new Reading()
+  const prompt = child(node, 'prompt_tokens_details') ?? child(node, 'prompt_token_details')
+  const completion = child(node, 'completion_tokens_details') ?? child(node, 'completion_token_details')
+  const input = requiredQuantity(node, 'prompt_tokens')
+  const output = quantity(node, 'completion_tokens')
+  const reads = readCacheReads(reading, node, prompt, input)
+  const writes = readCacheWrites(reading, node, prompt)
+  const reasoning = reading.oneOf(quantity(completion, 'reasoning_tokens'), quantity(node, 'reasoning_tokens'))
+  const total = quantity(node, 'total_tokens')
+  const counts = { input, output, reads, writes, reasoning, total }
+  if (isDeepResearch(source)) addDeepResearch(reading, counts)
+  else {
+    const beyond = reading.addTokens(counts, { isReasoningOnTop: isGrok(source) })
+    reading.hiddenReasoning(total, beyond, source)
+  }
+  const cached = (reads?.count ?? 0) + (writes?.count ?? 0)
+  readMedia(reading, { prompt, completion, input, output, reasoning, cached })
+  readExtras(reading, node, source)
+  reading.servedBy(...tierOf(node, body))
+  return reading.finish()
+}
+
+function readCacheReads(reading: Reading, node: Node, prompt: Node | undefined, input: Quantity): Quantity | undefined {
+  const reads = reading.oneOf(
+    quantity(prompt, 'cached_tokens'),
+    quantity(prompt, 'cache_read_input_tokens'),
+    quantity(node, 'cached_tokens'),
+    quantity(node, 'num_cached_tokens'),
+    quantity(node, 'prompt_cache_hit_tokens'),
+    quantity(node, 'cache_read_input_tokens'),
+  )
+  reading.rest(quantity(node, 'prompt_cache_miss_tokens'), input.count - (reads?.count ?? 0))
+  return reads
+}
+
+function readCacheWrites(reading: Reading, node: Node, prompt: Node | undefined): Quantity | undefined {
+  const split = child(prompt, 'cache_creation_token_details') ?? child(node, 'cache_creation')
+  const total = reading.oneOf(
+    quantity(prompt, 'cache_write_tokens'),
+    quantity(prompt, 'cache_creation_tokens'),
+    quantity(prompt, 'cache_creation_input_tokens'),
+    quantity(split, 'cache_creation_input_tokens'),
+    quantity(node, 'cache_creation_input_tokens'),
+  )
+  const writes = reading.cacheWrites(total, {
+    ttl5m: quantity(split, 'ephemeral_5m_input_tokens'),
+    ttl1h: quantity(split, 'ephemeral_1h_input_tokens'),
+  })
+  const byTtl = child(prompt, 'cache_write_tokens_details')
+  reading.add('cache_write_12h_tokens', quantity(byTtl, 'ttl_12h_tokens'))
+  reading.part(quantity(byTtl, 'ttl_30m_tokens'), writes)
+  return writes
+}
+
+/** Perplexity's deep research has its reasoning in neither the completion nor the total. */
+function addDeepResearch(reading: Reading, counts: TokenCounts): void {
+  const { reasoning, ...others } = counts
+  reading.totalDiffers(counts.total, reading.addTokens({ ...others, reasoning: undefined }))
+  reading.add('output_tokens', reasoning)
+  reading.add('reasoning_tokens', reasoning)
+}
+
+type Counts = {
+  prompt: Node | undefined
+  completion: Node | undefined
+  input: Quantity
+  output: Quantity | undefined
+  reasoning: Quantity | undefined
+  cached: number
+}
+
+function readMedia(reading: Reading, { prompt, completion, input, output, reasoning, cached }: Counts): void {
+  const audio = quantity(prompt, 'audio_tokens')
+  const image = quantity(prompt, 'image_tokens')
+  const video = quantity(prompt, 'video_tokens')
+  reading.addMedium('audio', audio, undefined)
+  reading.addMedium('image', image, undefined)
+  reading.addMedium('video', video, undefined)
+  const text = input.count - [audio, image, video].reduce((sum, one) => sum + (one?.count ?? 0), 0)
+  // Some count what came from the cache as text, some do not.
+  reading.rest(quantity(prompt, 'text_tokens'), text, text - cached)
+
+  const audioOut = quantity(completion, 'audio_tokens')
+  const imageOut = quantity(completion, 'image_tokens')
+  reading.add('audio_output_tokens', audioOut)
+  reading.add('image_output_tokens', imageOut)
+  const written = (output?.count ?? 0) - (audioOut?.count ?? 0) - (imageOut?.count ?? 0)
+  reading.rest(quantity(completion, 'text_tokens'), written, written - (reasoning?.count ?? 0))
+  reading.part(quantity(completion, 'accepted_prediction_tokens'), output)
+  reading.part(quantity(completion, 'rejected_prediction_tokens'), output)
+}
+
+/** The tier that served: in the usage, on the body, or where Google's OpenAI-compatible endpoint says it. */
+export function tierOf(node: Node, body: Node | undefined): [tier: string | undefined, pointer: string] {
+  for (const place of [node, body]) {
+    if (place === undefined) continue
+    const traffic = peekTraffic(place)
+    if (traffic !== undefined) return traffic
+    for (const name of ['service_tier', 'serviceTier']) {
+      const tier = place.value[name]
+      if (typeof tier === 'string') return [tier, `${place.pointer}/${name}`]
+    }
+  }
+  return [undefined, '']
+}
+
+function peekTraffic(node: Node): [string, string] | undefined {
+  const google = (node.value['extra_properties'] as { google?: { traffic_type?: unknown } } | undefined)?.google
+  const traffic = google?.traffic_type
+  return typeof traffic === 'string' ? [traffic, `${node.pointer}/extra_properties/google/traffic_type`] : undefined
+}

@@ -1,0 +1,104 @@
+import { isGrok, isImageModel, type UsageSource } from '../source.ts'
+import { readExtras } from './extras.ts'
+import { speaksResponsesApi, type Form } from './form.ts'
+import { child, has, ignore, peek, quantity, requiredQuantity, type Node, type Quantity } from './node.ts'
+import { tierOf } from './openai-chat.ts'
+import { Reading } from './reading.ts'
+
+/**
+ * Usage of OpenAI's Responses API, of its realtime, image and transcription APIs, and of Codex.
+ *
+ * `input_tokens` includes what came from the cache and what was written to it, `output_tokens` includes reasoning, unless the
+ * total says that they come on top. All output of an image model is images where no detail says otherwise. Codex sums up the
+ * requests of a turn, and does not say how many.
+ *
+ * Source: ResponseUsage, Response.ToolUsage, RealtimeResponseUsage, ImagesResponse.Usage and Transcription.Tokens of the
+ * openai package; Usage of @openai/codex-sdk, and the token_count event of Codex.
+ */
+export const openAiResponses: Form = {
+  name: "OpenAI's Responses API",
+  hasShape: (node) =>
+    has(node, 'input_tokens') && (has(node, ...CODEX) || (has(node, ...DETAILS) && !has(node, ...ANTHROPICS))),
+  isSentBy: speaksResponsesApi,
+  read,
+}
+
+const DETAILS = ['input_tokens_details', 'input_token_details', 'output_tokens_details', 'output_token_details']
+const CODEX = ['cached_input_tokens', 'reasoning_output_tokens']
+const ANTHROPICS = ['cache_creation_input_tokens', 'cache_read_input_tokens', 'cache_creation', 'inference_geo']
+
+function read(node: Node, source: UsageSource, body: Node | undefined): Reading {
+  const reading = new Reading()
+  const inside = child(node, 'input_tokens_details') ?? child(node, 'input_token_details')
+  const generated = child(node, 'output_tokens_details') ?? child(node, 'output_token_details')
+  const input = requiredQuantity(node, 'input_tokens')
+  const output = quantity(node, 'output_tokens')
+  const reads = reading.oneOf(quantity(inside, 'cached_tokens'), quantity(node, 'cached_input_tokens'))
+  const writes = readWrites(reading, node, inside)
+  const reasoning = reading.oneOf(quantity(generated, 'reasoning_tokens'), quantity(node, 'reasoning_output_tokens'))
+
+  const total = quantity(node, 'total_tokens')
+  reading.totalDiffers(total, reading.addTokens({ input, output, reads, writes, reasoning, total }))
+  const cached = (reads?.count ?? 0) + (writes?.count ?? 0)
+  readMedia(reading, { inside, generated, input, output, reasoning, cached }, source)
+
+  // Codex's event has the last request, and beside it what the session has used so far.
+  ignore(body, 'total_token_usage')
+  reading.isAggregate = has(node, ...CODEX) && !node.pointer.endsWith('/last_token_usage')
+  readExtras(reading, node, source)
+  readTools(reading, body, source)
+  reading.servedBy(...tierOf(node, body))
+  return reading.finish()
+}
+
+function readWrites(reading: Reading, node: Node, inside: Node | undefined): Quantity | undefined {
+  const writes = reading.oneOf(
+    quantity(inside, 'cache_write_tokens'),
+    quantity(node, 'cache_write_input_tokens'),
+    quantity(node, 'cache_creation_input_tokens'),
+  )
+  const byTtl = child(inside, 'cache_write_tokens_details')
+  reading.add('cache_write_tokens', writes)
+  reading.add('cache_write_12h_tokens', quantity(byTtl, 'ttl_12h_tokens'))
+  reading.part(quantity(byTtl, 'ttl_30m_tokens'), writes)
+  return writes
+}
+
+type Counts = {
+  inside: Node | undefined
+  generated: Node | undefined
+  input: Quantity
+  output: Quantity | undefined
+  reasoning: Quantity | undefined
+  cached: number
+}
+
+function readMedia(reading: Reading, counts: Counts, source: UsageSource): void {
+  const { inside, generated, input, output, reasoning, cached } = counts
+  const fromCache = child(inside, 'cached_tokens_details')
+  const audio = quantity(inside, 'audio_tokens')
+  const image = quantity(inside, 'image_tokens')
+  reading.addMedium('audio', audio, quantity(fromCache, 'audio_tokens'))
+  reading.addMedium('image', image, quantity(fromCache, 'image_tokens'))
+  reading.part(quantity(fromCache, 'text_tokens'), { count: cached, pointer: '' })
+  const text = input.count - (audio?.count ?? 0) - (image?.count ?? 0)
+  reading.rest(quantity(inside, 'text_tokens'), text, text - cached)
+
+  const audioOut = quantity(generated, 'audio_tokens')
+  const imageOut = generated === undefined && isImageModel(source) ? output : quantity(generated, 'image_tokens')
+  reading.add('audio_output_tokens', audioOut)
+  reading.add('image_output_tokens', imageOut)
+  const written = (output?.count ?? 0) - (audioOut?.count ?? 0) - (imageOut?.count ?? 0)
+  reading.rest(quantity(generated, 'text_tokens'), written, written - (reasoning?.count ?? 0))
+}
+
+/** The body's `tool_usage`: searches are billed by the piece; images that a tool made, by another model's rates. */
+function readTools(reading: Reading, body: Node | undefined, source: UsageSource): void {
+  const tools = peek(body, 'tool_usage')
+  // xAI counts its own beside the tokens.
+  if (!isGrok(source)) reading.add('web_searches', quantity(peek(tools, 'web_search'), 'num_requests'))
+  const images = peek(tools, 'image_gen')
+  const made = quantity(images, 'total_tokens')
+  reading.unpriced(made)
+  if (made !== undefined) ignore(tools, 'image_gen')
+}

@@ -1,0 +1,48 @@
+import { isImageModel, type UsageSource } from '../source.ts'
+import { USAGE_QUANTITIES } from '../normal-form.ts'
+import { readExtras } from './extras.ts'
+import { anyone, type Form } from './form.ts'
+import { has, quantity, requiredQuantity, word, type Node } from './node.ts'
+import { tierOf } from './openai-chat.ts'
+import { Reading } from './reading.ts'
+
+/**
+ * Our own normal form, and `input_tokens` with `output_tokens` alone, which mean the same in every form that has them.
+ *
+ * `input_tokens` is the whole prompt and `output_tokens` all that was generated, reasoning included unless a total says that it
+ * comes on top.
+ */
+export const plain: Form = {
+  name: 'our own normal form',
+  hasShape: (node) => has(node, 'input_tokens') && Object.keys(node.value).every((name) => !FOREIGN.test(name)),
+  isSentBy: anyone,
+  read,
+}
+
+/** Names by which other forms are known; a new field that none of them knows is no reason to refuse. */
+const FOREIGN =
+  /_details$|^cache_(creation|read_input|write_input)|^cached_|^(prompt|completion)|^(iterations|speed|inference_geo|server_tool_use|reasoning_output_tokens)$/
+
+const OWN = USAGE_QUANTITIES.filter((name) => name !== 'input_tokens' && name !== 'output_tokens')
+
+function read(node: Node, source: UsageSource, body: Node | undefined): Reading {
+  const reading = new Reading()
+  const input = requiredQuantity(node, 'input_tokens')
+  const output = quantity(node, 'output_tokens')
+  reading.add('input_tokens', input)
+  reading.add('output_tokens', output)
+  for (const name of OWN) reading.add(name, quantity(node, name))
+  const reasoning = reading.usage.reasoning_tokens ?? 0
+  const total = quantity(node, 'total_tokens')
+  const { onTop, beyond } = reading.byTotal(total, input.count + (output?.count ?? 0), [
+    { count: reasoning, isOnTop: false, mayBeInside: reasoning <= (output?.count ?? 0) },
+  ])
+  if (onTop[0]) reading.add('output_tokens', { count: reasoning, pointer: reading.pointers.reasoning_tokens ?? '' })
+  reading.hiddenReasoning(total, beyond, source)
+  if (isImageModel(source) && !OWN.some((name) => has(node, name))) reading.add('image_output_tokens', output)
+  readExtras(reading, node, source)
+  reading.servedBy(...tierOf(node, body))
+  reading.servedIn(word(node, 'region'), `${node.pointer}/region`)
+  reading.searched(word(node, 'search_context'))
+  return reading.finish()
+}

@@ -1,0 +1,25 @@
+/** Words that say: nothing but the plain rates. */
+const PLAIN: ReadonlySet<string> = new Set([
+  'standard',
+  'default',
+  'on_demand',
+  'unspecified',
+  'traffic_type_unspecified',
+])
+
+/** Vertex AI says by the kind of traffic what others say by the tier. */
+const OF_TRAFFIC: Readonly<Record<string, string>> = { on_demand_priority: 'priority', on_demand_flex: 'flex' }
+
+/**
+ * Our word for the tier that served: `standard`, `batch`, `flex`, `priority` or `fast`; for any other the provider's own in small
+ * letters, so that a price card that has no factor for it says so. Undefined where it says nothing: `auto` is what was asked for.
+ */
+export function servedTier(word: string | undefined): string | undefined {
+  const tier = word?.toLowerCase()
+  if (tier === undefined || tier === 'auto') return undefined
+  if (PLAIN.has(tier)) return 'standard'
+  // A colon would make it a region's name.
+  return OF_TRAFFIC[tier] ?? tier.replaceAll(/[^a-z0-9_.-]/g, '_').slice(0, TIER_LENGTH_MAX)
+}
+
+const TIER_LENGTH_MAX = 64

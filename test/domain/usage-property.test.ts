@@ -1,0 +1,125 @@
+import fc from 'fast-check'
+import t from 'tap'
+import { pointerStep } from '../../src/domain/json-pointer.ts'
+import { costOfUsage } from '../../src/domain/price.ts'
+import { readProviderUsage, UsageError, type UsageSource } from '../../src/domain/usage/index.ts'
+import { usageWarnings } from '../../src/services/usage-warnings.ts'
+import { distinctCard, SAMPLES } from './usage-samples.ts'
+
+type Path = (string | number)[]
+
+/** What an object comes to: its cost and warnings; or that it cannot be read, which says so itself. */
+function outcomeOf(raw: unknown, source: UsageSource): { costUsd: string; warned: string } | 'unreadable' {
+  try {
+    const reading = readProviderUsage(raw, source)
+    const { costUsd } = costOfUsage(distinctCard, reading.usage)
+    const warnings = usageWarnings(reading, { price: distinctCard, costUsd, asked: {} })
+    return { costUsd: costUsd.toFixed(), warned: warnings.map(({ code, pointer }) => `${code} ${pointer}`).join() }
+  } catch (error) {
+    if (error instanceof UsageError) return 'unreadable'
+    throw error
+  }
+}
+
+function numbersIn(value: unknown, path: Path = []): Path[] {
+  if (typeof value === 'number') return [path]
+  if (typeof value !== 'object' || value === null) return []
+  return Object.entries(value).flatMap(([name, part]) =>
+    numbersIn(part, [...path, Array.isArray(value) ? Number(name) : name]),
+  )
+}
+
+function objectsIn(value: unknown, path: Path = []): Path[] {
+  if (typeof value !== 'object' || value === null) return []
+  const inner = Object.entries(value).flatMap(([name, part]) =>
+    objectsIn(part, [...path, Array.isArray(value) ? Number(name) : name]),
+  )
+  return Array.isArray(value) ? inner : [path, ...inner]
+}
+
+function changed(raw: object, path: Path, value: unknown): Record<string, unknown> {
+  const copy = structuredClone(raw) as Record<string, unknown>
+  let at: Record<string | number, unknown> = copy
+  for (const step of path.slice(0, -1)) at = at[step] as Record<string, unknown>
+  at[path.at(-1)!] = value
+  return copy
+}
+
+const pointerOf = (path: Path) => path.map((step) => `/${pointerStep(String(step))}`).join('')
+
+/** Where in a body the usage object stands; what stands beside it is not its own. */
+function usageIn(raw: Record<string, unknown>): Path {
+  const known: Path[] = [
+    ['totalUsage'],
+    ['modelUsage', 'claude-opus-5-5'],
+    ['usage'],
+    ['usageMetadata'],
+    ['usage_metadata'],
+    ['info', 'last_token_usage'],
+    ['choices', '0', 'usage'],
+  ]
+  return (
+    known.find(
+      (path) =>
+        path.reduce<unknown>((at, step) => (at as Record<string, unknown> | undefined)?.[step], raw) !== undefined,
+    ) ?? []
+  )
+}
+
+/** Known to be no quantity that anybody charges for; moving it changes nothing. */
+const NO_QUANTITY =
+  /_time$|contextWindow|maxOutputTokens|model_context_window|web_fetch_requests|^\/choices\/0\/index$|total_token_usage|(input_tokens|output_tokens|request)_cost$|upstream/i
+
+/** Parts that have the rate of their whole: moving one within it changes nothing. */
+const PARTS =
+  /accepted_prediction_tokens|rejected_prediction_tokens|ttl_30m_tokens|Ephemeral5m|details\/priority$|cached_tokens_details\/text_tokens|TokensDetails\/0\/tokenCount$|by_modality\/0\/tokens$/
+
+/** What it cost by the provider's own account: a share of it is as good as equal. */
+const MONEY = /\/(cost|costUSD|total_cost|cost_in_usd_ticks)$/
+
+/** Says again what is counted elsewhere: the last step of several, the session of one model. */
+const AGAIN = /^\/usage\//
+
+for (const { form, source, raw } of SAMPLES) {
+  const before = outcomeOf(raw, source)
+  const quantities = numbersIn(raw).filter((path) => !NO_QUANTITY.test(pointerOf(path)))
+
+  t.test(`${form}: a quantity that moves changes the cost or is warned of`, async (t) => {
+    const free = quantities.filter(
+      (path) =>
+        !PARTS.test(pointerOf(path)) &&
+        !MONEY.test(pointerOf(path)) &&
+        !(('steps' in raw || 'modelUsage' in raw) && AGAIN.test(pointerOf(path))),
+    )
+    fc.assert(
+      fc.property(fc.constantFrom(...free), fc.option(fc.integer({ min: 1, max: 1_000_000 })), (path, more) => {
+        const old = path.reduce<unknown>((at, step) => (at as Record<string, unknown>)[step], raw) as number
+        const value = more === null ? Math.floor(old / 2) : old + more
+        fc.pre(value !== old)
+        t.notSame(outcomeOf(changed(raw, path, value), source), before, `${pointerOf(path)} = ${value}`)
+      }),
+      { numRuns: 100 },
+    )
+  })
+
+  t.test(`${form}: a part larger than its whole, or another cost, is warned of`, async (t) => {
+    for (const path of quantities.filter((path) => PARTS.test(pointerOf(path)) || MONEY.test(pointerOf(path))))
+      t.notSame(outcomeOf(changed(raw, path, 10_000_000), source), before, pointerOf(path))
+  })
+
+  t.test(`${form}: a number that nobody knows is always warned of`, async (t) => {
+    const at = usageIn(raw)
+    const usage = at.reduce<unknown>((inner, step) => (inner as Record<string, unknown>)[step], raw)
+    const places = objectsIn(usage, at)
+    const values = fc.oneof(fc.nat(), fc.double({ noNaN: true, noDefaultInfinity: true }), fc.constant('17'))
+    fc.assert(
+      fc.property(fc.constantFrom(...places), fc.stringMatching(/^[a-z]{3,12}_runs$/), values, (place, name, value) => {
+        const pointer = pointerOf([...place, name])
+        const outcome = outcomeOf(changed(raw, [...place, name], value), source)
+        const isSaid = outcome === 'unreadable' || outcome.warned.includes(`usage_unread ${pointer}`)
+        t.ok(isSaid, `${pointer} = ${value}: ${JSON.stringify(outcome)}`)
+      }),
+      { numRuns: 50 },
+    )
+  })
+}
