@@ -9,6 +9,7 @@ import { migrateUp } from '../src/db/migrations.ts'
 import { readAllModelPrices } from '../src/db/price-versions.ts'
 import { estimateLlm } from '../src/domain/estimate.ts'
 import { costOfUsage, type ModelPrice } from '../src/domain/price.ts'
+import { readProviderUsage } from '../src/domain/usage/index.ts'
 import { seedPrices } from '../src/prices/seed.ts'
 import { syncPrices } from '../src/prices/sync.ts'
 import { countTokens, TOKENIZED_BYTES_MAX } from '../src/prices/tokenizer.ts'
@@ -17,7 +18,7 @@ import { onStage, startPostgres } from './stage.ts'
 
 const help = `Usage: npm run bench:pricing -- [options]
 
-Prices calls from a warm cache, syncs all models with an embedded Postgres, weighs 2,000 models in the cache, and estimates
+Prices calls from a warm cache, reads usage objects, syncs all models with an embedded Postgres, weighs 2,000 models in the cache, and estimates
 long texts.
 
 Options
@@ -41,6 +42,7 @@ else report(await onStage(measure))
 
 type Figures = Record<
   | 'microsecondsACall'
+  | 'microsecondsAUsageObject'
   | 'firstPublishSeconds'
   | 'syncSeconds'
   | 'modelsSynced'
@@ -83,9 +85,15 @@ async function measure(stack: AsyncDisposableStack): Promise<Figures> {
   const pricedMs = await timed(async () => {
     for (let call = 0; call < calls; call += 1) await price()
   })
+  const source = { provider: 'openai', model: 'gpt-6.1-sol' }
+  for (let call = 0; call < calls / 10; call += 1) readProviderUsage(USAGE_OBJECT, source)
+  const readMs = await timed(async () => {
+    for (let call = 0; call < calls; call += 1) readProviderUsage(USAGE_OBJECT, source)
+  })
   const card = await cardOfNow()
   return {
     microsecondsACall: (pricedMs * 1_000) / calls,
+    microsecondsAUsageObject: (readMs * 1_000) / calls,
     firstPublishSeconds: firstPublishMs / 1_000,
     syncSeconds: syncMs / 1_000,
     modelsSynced: names.length,
@@ -94,6 +102,18 @@ async function measure(stack: AsyncDisposableStack): Promise<Figures> {
     repeatedLettersMs: await slowestEstimateMs(card, 'a'.repeat(100_000)),
     tokenizedTextMs: await slowestEstimateMs(card, 'a'.repeat(TOKENIZED_BYTES_MAX)),
   }
+}
+
+/** As OpenAI sends it. */
+const USAGE_OBJECT = {
+  service_tier: 'default',
+  usage: {
+    prompt_tokens: 12_362,
+    completion_tokens: 640,
+    total_tokens: 13_002,
+    prompt_tokens_details: { cached_tokens: 4_096, audio_tokens: 0 },
+    completion_tokens_details: { reasoning_tokens: 384, audio_tokens: 0, accepted_prediction_tokens: 0 },
+  },
 }
 
 /** The slowest of some estimates of one text. */
@@ -131,6 +151,7 @@ function report(figures: Figures): void {
   process.stdout.write(
     `${machine.cpu}, ${machine.cores} cores, Node ${machine.node}\n` +
       row('one call priced from the warm cache', figures.microsecondsACall, 'µs') +
+      row("a provider's usage object read", figures.microsecondsAUsageObject, 'µs') +
       row(`publish all ${figures.modelsSynced} models, the first time`, figures.firstPublishSeconds, 's') +
       row(`sync of all ${figures.modelsSynced} models`, figures.syncSeconds, 's') +
       row(`${MODELS} models in memory`, figures.megabytesOf2000Models, 'MB') +

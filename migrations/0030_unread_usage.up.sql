@@ -2,7 +2,7 @@
 -- reader understands it.
 alter table copilot_internal.llm_cost_records add column unread_usage jsonb;
 comment on column copilot_internal.llm_cost_records.unread_usage is
-  'Where the usage could not be read: { "reasons": [{ "pointer", "message" }], "provider_usage": the object as it came, null where it was too large }.';
+  'Where the usage could not be read: { "reasons": [{ "pointer", "message" }], "provider_usage": its numbers and words, null where it was too large }.';
 alter type copilot_internal.commit_item add attribute unread_usage jsonb;
 alter type copilot_internal.settlement add attribute estimate_reason copilot_internal.estimate_reason;
 

@@ -103,6 +103,8 @@ begin
       offset 0
     ) e2b on true
     where r.status <> 'committed' and r.reservation_id = any (v_ids) and (i.tenant_id is null or r.tenant_id = i.tenant_id)
+      -- What could not be read is a model's usage, whatever the measure.
+      and (i.unread_usage is null or r.resource_type = 'llm')
       and (i.measure in ('cost', 'reserved') or i.measure = case r.resource_type when 'llm' then 'tokens' else 'seconds' end)
       and (i.measure <> 'tokens' or coalesce(i.model, r.model) is not null and coalesce(i.provider, r.provider) is not null)
     order by r.reservation_id, i.n);
@@ -217,7 +219,7 @@ begin
             'committed', copilot_internal.reservation_json(a.reservation), 'quota_period_ids', a.quota_period_ids)
           when a.status = 'committed' then json_build_object('conflict', a.status)
           when a.measure = 'tokens' and a.resource_type = 'llm' then json_build_object('unfit', 'model')
-          else json_build_object('unfit', a.measure)
+          else json_build_object('unfit', case a.measure when 'reserved' then 'tokens' else a.measure end)
         end order by a.ordinality))
     from answered a);
 end $$;

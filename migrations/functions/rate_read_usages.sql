@@ -1,5 +1,5 @@
--- rate_read_usages: what lines of cost whose usage could not be read come to by a usage that has been read since: by the versions that
--- are known by now for the moment of each line, as correct_record() would book it.
+-- rate_read_usages: price lines of cost whose usage became readable, by the versions known now for the moment of each line, as
+-- correct_record() would book it.
 -- p_read: [{ "cost_record_id", "usage" in normal form }, ...]. Answers them in order as [{ "new_cost_usd" as text, "new_price_id" }, ...],
 -- both null where the model has no price, or the line has left the database. Bound: a page of rerate_page().
 create or replace function copilot_internal.rate_read_usages(p_read json)

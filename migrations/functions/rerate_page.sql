@@ -133,14 +133,8 @@ begin
           'seconds', r.execution_time_seconds::text) order by r.cost_record_id)
         from rated r
         where r.new_usd is not null and not r.undecided and (r.estimated or r.new_usd <> r.total_cost_usd)), '[]'),
-      -- Of a sandbox no object is kept.
-      'unreadable', (
-        select count(*) from page l
-        where l.occurred_at >= p_from and l.occurred_at < p_to and p_model is null
-          and l.estimate_reason = 'usage_unreadable'
-          and not exists (select from copilot_internal.record_corrections k where k.corrects = l.cost_record_id)
-          and not exists (
-            select from copilot_internal.record_corrections k where k.corrects = l.corrects and k.reversal_id = l.cost_record_id)),
+      -- A sandbox is measured in seconds, which are always read.
+      'unreadable', 0,
       'unread', '[]'::json) into v_page;
   end if;
   return v_page;

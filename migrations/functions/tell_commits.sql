@@ -1,7 +1,7 @@
 -- tell_commits: the events of commits that were just booked: quota.overrun where the cost is above the hold,
 -- reservation.late, and, where nothing but the reserved amount could be booked (rule 10), price.missing (tell_missing_prices()) or
--- usage.unreadable: once a tenant, provider, place in the usage object and day of UTC, bounded as tell_names() says.
--- The caller holds the locks (1) of the reservations. Locks: (3), those of tell_names() for one type and then for the other -> the other
+-- usage.unreadable: once a tenant, provider, place in the usage object and day of UTC, bounded as emit_name_events() says.
+-- The caller holds the locks (1) of the reservations. Locks: (3), those of emit_name_events() for one type and then for the other -> the other
 -- events in key order.
 create or replace function copilot_internal.tell_commits(p_done copilot_internal.settlement[], p_now timestamptz)
 returns void
@@ -17,7 +17,7 @@ as $$
   where d.estimate_reason = 'unpriced'
   having count(*) > 0;
 
-  select copilot_internal.tell_names('usage.unreadable', array_agg(r.principal), array_agg(r.tenant_id),
+  select copilot_internal.emit_name_events('usage.unreadable', array_agg(r.principal), array_agg(r.tenant_id),
       array_agg(json_build_array(r.tenant_id, w.provider, w.pointer)::text),
       array_agg(jsonb_build_object('provider', w.provider, 'model', w.model, 'pointer', w.pointer, 'reason', w.reason)), p_now)
   from unnest(p_done) d

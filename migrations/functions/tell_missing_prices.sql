@@ -1,5 +1,5 @@
 -- tell_missing_prices: the event price.missing of models, or tiers of e2b, that a request or commit named and that have no price: once a
--- tenant, name and day of UTC, bounded as tell_names() says, whose locks it takes. All price.missing events are written here.
+-- tenant, name and day of UTC, bounded as emit_name_events() says, whose locks it takes. All price.missing events are written here.
 -- Item i: p_principals[i] asked for p_models[i] of p_providers[i] (null where it named none) for p_tenants[i].
 create or replace function copilot_internal.tell_missing_prices(
   p_principals text[], p_tenants text[], p_providers text[], p_models text[], p_now timestamptz default null
@@ -8,7 +8,7 @@ returns void
 language sql volatile security definer
 set search_path = pg_catalog, pg_temp
 as $$
-  select copilot_internal.tell_names('price.missing', array_agg(m.principal), array_agg(m.tenant_id),
+  select copilot_internal.emit_name_events('price.missing', array_agg(m.principal), array_agg(m.tenant_id),
       array_agg(json_build_array(m.tenant_id, m.provider, m.model)::text),
       array_agg(jsonb_build_object('provider', m.provider, 'model', m.model)),
       coalesce(p_now, copilot_internal.clock_now()))

@@ -95,6 +95,7 @@ type Line = {
   occurred_at: string
   cost_usd: string
   new_cost_usd: string
+  warnings?: object[]
   estimate_reason: keyof typeof WHY | null
 }
 
@@ -109,5 +110,7 @@ function asWritten(_key: string, value: unknown, { source }: { source?: string }
 function describe({ cost_record_id: id, tenant_id: tenantId, ...line }: Line): string {
   const what = line.model === undefined ? `sandbox ${line.tier}` : `${line.provider} ${line.model}`
   const why = line.estimate_reason === null ? '' : WHY[line.estimate_reason]
-  return `${line.occurred_at} ${id} ${tenantId} ${what}: ${line.cost_usd} -> ${line.new_cost_usd}${why}`
+  const unread =
+    line.warnings === undefined || line.warnings.length === 0 ? '' : `, ${line.warnings.length} warnings (--json)`
+  return `${line.occurred_at} ${id} ${tenantId} ${what}: ${line.cost_usd} -> ${line.new_cost_usd}${why}${unread}`
 }

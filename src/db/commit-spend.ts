@@ -3,7 +3,7 @@ import { readBalances, type Balance, type BalanceColumns } from './balances.ts'
 import type { Db } from './connection.ts'
 import type { StoredReservation } from './reservation.ts'
 
-/** A usage that could not be read, why, and the provider's object as it came; null where it was too large to be kept. */
+/** Why a usage could not be read, and the numbers and words of the provider's object; null where it was too large to keep. */
 export type UnreadUsage = {
   reasons: { pointer: string; message: string }[]
   provider_usage: Record<string, unknown> | null

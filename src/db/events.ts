@@ -76,8 +76,8 @@ export async function tellMissingPrices(db: Db, missing: MissingPrice[]): Promis
 export type UnreadField = { principal: string; provider: string | null; field: string }
 
 /** Writes usage.unread: once a provider, field and day of UTC, 50 of them a principal and day. */
-export async function tellUnreadUsage(db: Db, unread: UnreadField[]): Promise<void> {
-  await sql`select copilot_internal.tell_unread_usage(
+export async function emitUnreadUsage(db: Db, unread: UnreadField[]): Promise<void> {
+  await sql`select copilot_internal.emit_unread_usage(
     ${unread.map(({ principal }) => principal)}::text[], ${unread.map(({ provider }) => provider)}::text[],
     ${unread.map(({ field }) => field)}::text[])`.execute(db)
 }

@@ -28,6 +28,8 @@ export type RatedLine = {
   estimate_reason: 'unpriced' | 'usage_unreadable' | null
   usage?: Record<string, unknown>
   seconds?: string
+  /** Of a usage that could not be read before: what is not read still. */
+  warnings?: object[]
 }
 
 /** A line of cost whose usage could not be read, with the object. */

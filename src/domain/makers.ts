@@ -6,9 +6,9 @@ export function isCloud(provider: string): boolean {
   return CLOUDS.has(provider)
 }
 
-/** Of the providers that have a model, those that its name alone may mean: without the clouds where its maker has it, too. */
-export function meantProviders(havers: Iterable<string>): string[] {
-  const providers = [...new Set(havers)]
+/** The providers that a model's name alone may mean: of those that sell it, no clouds where the maker is among them. */
+export function candidateProviders(sellers: Iterable<string>): string[] {
+  const providers = [...new Set(sellers)]
   return providers.some((provider) => MAKERS.has(provider))
     ? providers.filter((provider) => !isCloud(provider))
     : providers

@@ -1,7 +1,8 @@
 import { billedTier, isFreeCard, isPlainTier, isUnsplit, type Asked, type ModelPrice } from './price.ts'
 import type { Usage, UsageQuantity } from './usage/normal-form.ts'
+import { isImageModel } from './usage/source.ts'
 
-/** Something that a usage or a request names and a rate card has no figure for, so that it was priced as something else. */
+/** Something that a rate card has no figure for, so that it was priced as something else. */
 export type PriceGap = {
   code: 'tier_unpriced' | 'usage_unread' | 'usage_unsplit'
   /** Of the usage; null where it was asked for, not served. */
@@ -11,7 +12,7 @@ export type PriceGap = {
 
 /**
  * What a rate card has no figure for: the tier or region that served, searches without a fee, long-lived cache writes that
- * have the rate of shorter ones; and a long context that was told by the mean of several requests.
+ * have the rate of shorter ones, audio and pictures that have the rate of text; and a long context that was told by the mean of several requests.
  *
  * @param options `isAggregate`: the usage may sum up several requests without saying how many.
  */
@@ -38,10 +39,15 @@ export function gapsOf(price: ModelPrice, usage: Usage, asked: Asked, options: {
     const detail = `counts ${ttl} cache writes, for which the card of ${price.model} has no rate; priced as shorter ones`
     gaps.push({ code: 'usage_unread', field, detail })
   }
+  for (const [field, rate] of OTHER_MEDIA) {
+    if ((usage[field] ?? 0) === 0 || price.usdPerMtok[rate] !== undefined || isPlainMedium(price, field)) continue
+    const detail = `counts ${usage[field]} tokens, for which the card of ${price.model} has no rate; priced as text`
+    gaps.push({ code: 'usage_unread', field, detail })
+  }
   if (isUnsplit(price, usage, options.isAggregate)) {
     const { requests = 1 } = usage
-    const how = requests > 1 ? `by the mean of ${requests} requests` : 'as one request'
-    const detail = `sums up requests without telling them apart; the long context of ${price.model} was told ${how}`
+    const how = requests > 1 ? `by the mean of ${requests} requests` : 'as if it were one request'
+    const detail = `sums up requests without their split; the long context of ${price.model} was decided ${how}`
     gaps.push({ code: 'usage_unsplit', field: 'input_tokens', detail })
   }
   return gaps
@@ -51,6 +57,20 @@ const LONG_WRITES = [
   ['cache_write_1h_tokens', 'cache_write_1h', 'one-hour'],
   ['cache_write_12h_tokens', 'cache_write_12h', 'twelve-hour'],
 ] as const
+
+/** Media that cost more than text nearly everywhere. What a model sees is priced as text by most. */
+const OTHER_MEDIA = [
+  ['audio_input_tokens', 'audio_input'],
+  ['audio_output_tokens', 'audio_output'],
+  ['image_output_tokens', 'image_output'],
+  ['video_output_tokens', 'video_output'],
+] as const
+
+/** Google has one rate for all that some of its models hear; an image model's output rate is that of images. */
+function isPlainMedium({ provider, model }: ModelPrice, field: string): boolean {
+  if (field === 'audio_input_tokens') return provider === 'google'
+  return field === 'image_output_tokens' && isImageModel({ model })
+}
 
 /** Where a card has no factor for the tier that is billed. @param served as the usage says; wins over what was asked for. */
 export function tierGap(

@@ -42,8 +42,8 @@ export function mirrored(
   const taken = new Set(aliases.map(({ provider, alias }) => nameKey(provider, alias)))
   for (const { provider, model, aliases: names = [] } of models.flat())
     for (const name of [model, ...names]) taken.add(nameKey(provider, name))
-  /** Whether a provider has had no such name until now. */
-  const take = (provider: string, name: string) => {
+  /** Claims a name of a provider; false where it was taken before. */
+  const claim = (provider: string, name: string) => {
     const isFree = !taken.has(nameKey(provider, name))
     taken.add(nameKey(provider, name))
     return isFree
@@ -54,10 +54,10 @@ export function mirrored(
       const [first] = cards
       if (first?.provider !== of || !new RegExp(ids).test(first.model)) return []
       const model = first.model.replace(new RegExp(ids), as)
-      if (!take(provider, model)) return []
+      if (!claim(provider, model)) return []
       const ours = aliases.filter((alias) => alias.provider === of && alias.model === first.model)
       const names = as === '$&' ? [...(first.aliases ?? []), ...ours.map(({ alias }) => alias)] : []
-      const free = names.filter((name) => take(provider, name))
+      const free = names.filter((name) => claim(provider, name))
       const copies = cards.map(({ aliases: _aliases, ...card }) => ({
         ...card,
         provider,

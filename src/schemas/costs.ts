@@ -80,7 +80,7 @@ export const CostRecord = Type.Object({
       type: 'object',
       additionalProperties: true,
       description:
-        'Of usage_unreadable: the reasons, each with its pointer and message, and provider_usage as it came (null where it was too large)',
+        'Of usage_unreadable: the reasons, each with its pointer and message, and the numbers and words of provider_usage (null where it was too large)',
     }),
   ),
   corrects: Nullable(Uuid),

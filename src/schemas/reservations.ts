@@ -58,9 +58,7 @@ const Caps = Nullable(
 /** A quota that let something pass, or what a usage or a tier was not priced for. */
 export const Warning = Type.Object({
   ...UsageWarning.properties,
-  code: Type.String({
-    description: 'quota_exceeded, usage_unread, usage_total_differs, usage_unreadable, usage_unsplit or tier_unpriced',
-  }),
+  code: Type.Union([Type.Literal('quota_exceeded'), ...UsageWarning.properties.code.anyOf]),
   quota_id: Type.Optional(Type.Integer()),
 })
 

@@ -44,12 +44,18 @@ export type UsageBody = Static<typeof TokenUsage>
 
 /** How a usage was read and priced, where that may not be the whole truth. */
 export const UsageWarning = Type.Object({
-  code: Type.String({
-    description: 'usage_unread, usage_total_differs, usage_unreadable, usage_unsplit or tier_unpriced',
-  }),
+  code: Type.Union([
+    Type.Literal('usage_unread'),
+    Type.Literal('usage_total_differs'),
+    Type.Literal('usage_unreadable'),
+    Type.Literal('usage_unsplit'),
+    Type.Literal('tier_unpriced'),
+  ]),
   pointer: Type.Optional(Type.String({ description: 'Into the usage object as it came' })),
   detail: Type.String(),
 })
+
+export type UsageWarning = Static<typeof UsageWarning>
 
 /** A provider's own usage object, as it came. */
 export const ProviderUsage = Type.Unsafe<Record<string, unknown>>({

@@ -9,20 +9,21 @@ import { UsageError, type UsageSource } from '../domain/usage/index.ts'
 import { keepUsage } from '../domain/usage/keep.ts'
 import { Problem, invalidRequest, type FieldError } from '../errors.ts'
 import type { CommitBody } from '../schemas/reservations.ts'
+import type { UsageWarning } from '../schemas/usage.ts'
 import { inSpan, type WorkSpan } from '../telemetry/spans.ts'
 import { decisionJson, quotaWarning, usdJson, type Warning } from './answers.ts'
 import { measureOf, type Measure, type Measured } from './measure.ts'
 import { findCard, type PriceDeps } from './price-lookup.ts'
 import type { Principal } from './principal.ts'
 import { requestHash, understoodFields, understoodMeasure } from './request-hash.ts'
-import type { TellUnread } from './unread-fields.ts'
-import { needsCard, usageWarnings, type UsageWarning } from './usage-warnings.ts'
+import type { EmitUnread } from './unread-fields.ts'
+import { needsCard, usageWarnings } from './usage-warnings.ts'
 
 export type CommitDeps = PriceDeps & {
   settle: (item: CommitItem) => Promise<Settlement>
   /** What the reservation of that id is about; undefined where there is none. */
   findSubject: (id: string) => Promise<ReservationSubject | undefined>
-  tellUnread: TellUnread
+  emitUnread: EmitUnread
   enforcement: Enforcement
 }
 
@@ -74,7 +75,7 @@ type Reserved = {
 
 type CommitMeasured = Measured | { measure: Reserved; reading?: never }
 
-/** What a commit measures; what was reserved where a provider's usage cannot be read: the money is gone, it must not vanish. */
+/** Measures the commit; falls back to the reserved amount where provider_usage cannot be read (rule 10). */
 async function measureOrReserved(body: CommitBody, source: () => Promise<UsageSource>): Promise<CommitMeasured> {
   try {
     return await measureOf({ ...body, cost_usd: body.actual_cost_usd }, { costName: 'actual_cost_usd', source })
@@ -180,7 +181,7 @@ async function settleItem(
     const { commit_price_id: priceId } = committed
     const price = priceId !== null && needsCard(reading, asked) ? await findCard(deps, source, { priceId }) : undefined
     warnings.push(...usageWarnings(reading, { price, costUsd, asked }))
-    await deps.tellUnread(principal.id, source.provider, reading)
+    await deps.emitUnread(principal.id, source.provider, reading)
   }
   return decisionJson(principal, fields, settlement.quotas, warnings)
 }

@@ -6,7 +6,7 @@ import { correctRecord, type Corrected, type Correction } from '../db/correct-re
 import { findRecord, type RecordJson } from '../db/cost-records.ts'
 import { toProblem } from '../db/faults.ts'
 import { sendAgain } from '../db/send-again.ts'
-import { meantProviders } from '../domain/makers.ts'
+import { candidateProviders } from '../domain/makers.ts'
 import { decimal } from '../domain/money.ts'
 import { UsageError } from '../domain/usage/index.ts'
 import { invalidRequest, Problem } from '../errors.ts'
@@ -16,10 +16,10 @@ import { measureOf, unreadable, type Measure, type Measured } from './measure.ts
 import { modelNotPriced, sandboxNotPriced } from './near-prices.ts'
 import { DEFAULT_REGION, findCard, type PriceDeps } from './price-lookup.ts'
 import type { Principal } from './principal.ts'
-import type { TellUnread } from './unread-fields.ts'
+import type { EmitUnread } from './unread-fields.ts'
 import { needsCard, usageWarnings } from './usage-warnings.ts'
 
-export type CorrectDeps = PriceDeps & { status: StatusCache; enforcement: Enforcement; tellUnread: TellUnread }
+export type CorrectDeps = PriceDeps & { status: StatusCache; enforcement: Enforcement; emitUnread: EmitUnread }
 
 /**
  * Replaces a line of cost by two new ones, its full reversal and the real cost, in the periods of the line; once.
@@ -62,7 +62,7 @@ export async function correct(
   const [, successor] = outcome.lines
   if (reading === undefined || successor === undefined) return { data, warnings: [] }
   const { provider, model, price_id: priceId } = successor
-  await deps.tellUnread(principal.id, provider, reading)
+  await deps.emitUnread(principal.id, provider, reading)
   const price =
     priceId !== null && needsCard(reading, {})
       ? await findCard(deps, { provider, model: model! }, { priceId: Number(priceId) })
@@ -125,7 +125,7 @@ function checkFits(line: RecordJson, body: CorrectBody, { measure }: Measure): v
 async function providerOf(deps: CorrectDeps, line: RecordJson, model: string | undefined): Promise<string | null> {
   if (model === undefined) return null
   if (line.provider !== null && (await deps.prices.model(line.provider, model)).length > 0) return line.provider
-  const providers = meantProviders((await deps.prices.model(null, model)).map((price) => price.provider))
+  const providers = candidateProviders((await deps.prices.model(null, model)).map((price) => price.provider))
   if (providers.length > 1 && line.provider === null) {
     const message = `is what ${providers.sort().join(', ')} have, and the record names no provider: give cost_usd`
     throw invalidRequest([{ pointer: '/model', message }])

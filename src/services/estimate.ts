@@ -6,11 +6,12 @@ import { costOfUsage, type CostLine, type ModelPrice } from '../domain/price.ts'
 import type { Reading } from '../domain/usage/index.ts'
 import { invalidRequest } from '../errors.ts'
 import type { EstimateBody } from '../schemas/estimates.ts'
+import type { UsageWarning } from '../schemas/usage.ts'
 import { timeText, usdJson } from './answers.ts'
 import { providerTokens, tokensOf } from './measure.ts'
 import { findPrice, priceSandboxRun, type PriceDeps } from './price-lookup.ts'
 import { inputTokensOf, sandboxSize } from './reserve-estimate.ts'
-import { gapWarning, usageWarnings, type UsageWarning } from './usage-warnings.ts'
+import { gapWarning, usageWarnings } from './usage-warnings.ts'
 
 /**
  * What a usage costs, or what a call can cost at most, by the rate card of a moment; no quota is read and nothing is kept.

@@ -9,7 +9,7 @@ import type { DatabaseClock } from '../db/clock.ts'
 import { checkSpend } from '../db/check-spend.ts'
 import { commitSpend, type CommitItem } from '../db/commit-spend.ts'
 import type { Db } from '../db/connection.ts'
-import { tellMissingPrices, tellUnreadUsage, type MissingPrice, type UnreadField } from '../db/events.ts'
+import { tellMissingPrices, emitUnreadUsage, type MissingPrice, type UnreadField } from '../db/events.ts'
 import { extendReservations, type ExtendItem } from '../db/extend-reservations.ts'
 import { toProblem } from '../db/faults.ts'
 import { groupCommit } from '../db/group-commit.ts'
@@ -58,7 +58,7 @@ import {
   rotateSecret,
   type EndpointDeps,
 } from './webhook-endpoints.ts'
-import { unreadTeller } from './unread-fields.ts'
+import { unreadEmitter } from './unread-fields.ts'
 import { watchCosts } from './watch-costs.ts'
 import { isToken, tokenReader, type TokenSettings } from './tokens.ts'
 
@@ -85,6 +85,12 @@ const EXTENDED_MAX = 50
 /** What settles a hold may wait longer than what makes one: its money is spent, and the hold binds others. */
 const SETTLING_QUEUE_MS = 1_500
 
+/** Who answered is looked up before a commit is sent: what it waits is left for the commit. */
+const SUBJECT_WAIT_MS = 600
+
+/** A commit that is booked waits no longer for the event of a field that nothing reads. */
+const EMIT_WAIT_MS = 200
+
 /** So many months have their partitions before they begin. */
 const PARTITIONS_AHEAD_MONTHS = 3
 
@@ -99,16 +105,17 @@ export function createServices(given: ServiceDeps) {
     },
     keyOf: () => null,
   })
-  const tellUnread = unreadTeller(
+  const emitUnread = unreadEmitter(
     groupCommit({
       run: async (fields: UnreadField[]) => {
-        await tellUnreadUsage(db, fields)
+        await emitUnreadUsage(db, fields)
         return fields
       },
       keyOf: () => null,
+      waitMsMax: EMIT_WAIT_MS,
     }),
   )
-  const deps = { ...given, tellMissingPrice, tellUnread }
+  const deps = { ...given, tellMissingPrice, emitUnread }
   const silent = enforcement === 'off'
   const holders = openHoldersCache(db)
   const readToken = deps.tokens === null ? null : tokenReader(deps.tokens)
@@ -151,7 +158,7 @@ export function createServices(given: ServiceDeps) {
   const findSubject = groupCommit({
     run: (ids: string[]) => findSubjects(keptDb, ids),
     keyOf: () => null,
-    queueMsMax: SETTLING_QUEUE_MS,
+    waitMsMax: SUBJECT_WAIT_MS,
   })
   const giveBack = groupCommit({
     run: async (items: ReleaseItem[]) => {

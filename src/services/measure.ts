@@ -1,10 +1,9 @@
 import { decimal, usdText } from '../domain/money.ts'
 import {
   checkUsage,
-  readOwnUsage,
   readProviderUsage,
   UsageError,
-  type Reading,
+  Reading,
   type Usage,
   type UsageSource,
 } from '../domain/usage/index.ts'
@@ -66,7 +65,7 @@ export function secondsMeasure(seconds: number): Measure {
 
 /** Tokens in normal form. @throws invalidRequest at the place that is wrong. */
 export function tokensOf(usage: Omit<UsageBody, 'seconds'>, pointer: string): Reading {
-  return orInvalid(() => readOwnUsage(checkUsage(usage)), pointer)
+  return orInvalid(() => new Reading(checkUsage(usage)), pointer)
 }
 
 /** A provider's usage. @throws invalidRequest at the place that cannot be read. */
@@ -82,7 +81,7 @@ function orInvalid(read: () => Reading, pointer: string): Reading {
   }
 }
 
-/** That a provider's usage cannot be read. */
+/** Builds the refusal of a provider's usage that cannot be read. */
 export function unreadable(error: UsageError, pointer: string): Problem {
   return invalidRequest([{ pointer: pointer + error.pointer, message: error.message }])
 }

@@ -13,7 +13,7 @@ type Moment = Date | string | undefined
 const NEAR_MAX = 5
 
 /**
- * That a model has no price at a moment (default: now), with the nearest pairs of provider and name that have one then.
+ * Builds price_not_found for a model at a moment (default: now), with the nearest pairs of provider and name that have one then.
  * `errors` says where it stands in the request.
  */
 export async function modelNotPriced(
@@ -32,7 +32,7 @@ export async function modelNotPriced(
   return priceNotFound({ provider, model, isKnown }, near, near.map(pairText), errors)
 }
 
-/** That a sandbox's size has no price at a moment (default: now), with the nearest that have one then; likewise. */
+/** Builds price_not_found for a sandbox's size, likewise. */
 export async function sandboxNotPriced(
   deps: NearDeps,
   tier: string,
@@ -81,9 +81,9 @@ function priceNotFound(
 const pairText = ({ provider, model }: { provider: string; model: string }) => `${provider} ${model}`
 
 /**
- * What has a price at a moment, by the letters in which the names differ, where another place than the one that was named
- * counts as one more: so the right name in a wrong place comes before wrong names. What differs as much goes by the name,
- * then by the place; clouds come after makers.
+ * What has a price at a moment, ranked by the edit distance of its name; another place than the one that was named adds 1, so
+ * the right name in a wrong place comes before wrong names. Ties go by the distance of the names, then of the places, then makers
+ * before clouds, by name and by place.
  */
 function nearest<Known extends { pricesFrom: string; pricesUntil: string | null }>(
   { place, name }: { place: string | null; name: string },
@@ -91,26 +91,28 @@ function nearest<Known extends { pricesFrom: string; pricesUntil: string | null 
   moment: Date | string,
   read: (known: Known) => readonly [place: string, name: string],
 ): Known[] {
-  const places = new Set(all.map((known) => read(known)[0]))
-  const away = new Map([...places].map((known) => [known, place === null ? 0 : distance(place, known)]))
-  const ranked = all
-    .map((known) => {
-      const [knownPlace, knownName] = read(known)
-      const steps = distance(name, knownName)
-      const from = away.get(knownPlace)!
-      return {
-        known,
-        words: `${isCloud(knownPlace) ? 1 : 0} ${knownName} ${knownPlace}`,
-        total: steps + Math.min(from, 1),
-        steps,
-        away: from,
-      }
-    })
-    .sort((a, b) => a.total - b.total || a.steps - b.steps || a.away - b.away || (a.words < b.words ? -1 : 1))
-  const found: Known[] = []
-  for (const { known } of ranked) {
-    if (isWithin(moment, known.pricesFrom, known.pricesUntil)) found.push(known)
-    if (found.length === NEAR_MAX) break
+  const away = new Map<string, number>()
+  const awayOf = (known: string) => {
+    let steps = away.get(known)
+    if (steps === undefined) away.set(known, (steps = place === null ? 0 : distance(place, known)))
+    return steps
   }
-  return found
+  const best: Ranked<Known>[] = []
+  for (const known of all) {
+    const [knownPlace, knownName] = read(known)
+    const from = awayOf(knownPlace)
+    const worst = best.length < NEAR_MAX ? Infinity : best.at(-1)!.total
+    // Names differ in at least as many letters as their lengths do: most need no closer look.
+    if (Math.abs(name.length - knownName.length) + Math.min(from, 1) > worst) continue
+    const steps = distance(name, knownName)
+    const total = steps + Math.min(from, 1)
+    if (total > worst || !isWithin(moment, known.pricesFrom, known.pricesUntil)) continue
+    const words = `${isCloud(knownPlace) ? 1 : 0} ${knownName} ${knownPlace}`
+    best.push({ known, words, total, steps, away: from })
+    best.sort((a, b) => a.total - b.total || a.steps - b.steps || a.away - b.away || (a.words < b.words ? -1 : 1))
+    best.length = Math.min(best.length, NEAR_MAX)
+  }
+  return best.map(({ known }) => known)
 }
+
+type Ranked<Known> = { known: Known; words: string; total: number; steps: number; away: number }

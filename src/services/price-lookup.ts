@@ -5,9 +5,9 @@ import type { NamedPrice } from '../db/prices.ts'
 import { costOfE2bRun, type E2bPrice, type E2bRunCost } from '../domain/e2b.ts'
 import type { Usd } from '../domain/money.ts'
 import { isWithin } from '../domain/instant.ts'
-import { meantProviders } from '../domain/makers.ts'
+import { candidateProviders } from '../domain/makers.ts'
 import type { ModelPrice } from '../domain/price.ts'
-import { invalidRequest, Problem } from '../errors.ts'
+import { invalidRequest } from '../errors.ts'
 import { modelNotPriced, sandboxNotPriced } from './near-prices.ts'
 
 export type PriceDeps = { db: Db; prices: PriceCache; clock: DatabaseClock }
@@ -64,9 +64,9 @@ export async function findCard(
   try {
     if ('at' in by) return await findPrice(deps, { provider: provider ?? undefined, model, at: by.at }, '')
     return (await deps.prices.model(provider, model)).find(({ priceId }) => Number(priceId) === by.priceId)
-  } catch (error) {
-    if (error instanceof Problem) return undefined
-    throw error
+  } catch {
+    // Whatever it is, the booking stands and has to be answered.
+    return undefined
   }
 }
 
@@ -82,7 +82,7 @@ export async function findProvider(deps: PriceDeps, model: string, pointer: stri
 function onlyProvider(model: string, versions: readonly ModelPrice[], pointer: string): string | null {
   const provider = versions[0]?.provider ?? null
   if (versions.every((version) => version.provider === provider)) return provider
-  const providers = meantProviders(versions.map((version) => version.provider))
+  const providers = candidateProviders(versions.map((version) => version.provider))
   if (providers.length === 1) return providers[0]!
   throw invalidRequest([
     { pointer: `${pointer}/provider`, message: `is required: ${providers.sort().join(', ')} have the model ${model}` },

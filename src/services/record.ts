@@ -6,9 +6,10 @@ import { recordSpend, type AboveCeiling, type RecordFault, type RecordItem } fro
 import { sendAgain } from '../db/send-again.ts'
 import { readInstant } from '../domain/instant.ts'
 import { decimal } from '../domain/money.ts'
-import { readOwnUsage, type Reading } from '../domain/usage/index.ts'
+import { Reading } from '../domain/usage/index.ts'
 import { invalidRequest, Problem, type FieldError } from '../errors.ts'
 import type { RecordBody, RecordsBody } from '../schemas/records.ts'
+import type { UsageWarning } from '../schemas/usage.ts'
 import { showUsd, usdJson } from './answers.ts'
 import {
   costMeasure,
@@ -24,12 +25,12 @@ import { findCard, findProvider, type PriceDeps } from './price-lookup.ts'
 import { tenantOf, type Principal } from './principal.ts'
 import { sandboxSize } from './reserve-estimate.ts'
 import { requestHash, understoodAttribution, understoodMeasure, understoodPlace } from './request-hash.ts'
-import type { TellUnread } from './unread-fields.ts'
-import { needsCard, usageWarnings, type UsageWarning } from './usage-warnings.ts'
+import type { EmitUnread } from './unread-fields.ts'
+import { needsCard, usageWarnings } from './usage-warnings.ts'
 
 export type RecordDeps = PriceDeps & {
   tellMissingPrice: (missing: MissingPrice) => Promise<unknown>
-  tellUnread: TellUnread
+  emitUnread: EmitUnread
   status: StatusCache
   enforcement: Enforcement
   /** How long records are kept. What is older counts in no period, and only an administrator may bring it in. */
@@ -62,12 +63,19 @@ export async function record(deps: RecordDeps, principal: Principal, body: Recor
   if ('day_usd' in recording) throw aboveCeiling(principal.recordDayMaxUsd!, recording)
   if ('faults' in recording) throw await refusal(deps, principal, items, recording.faults)
   deps.status.dropTouched(items)
-  const data = []
-  for (const [index, recorded] of recording.records.entries()) {
-    const warnings = await warningsOf(deps, principal, items[index]!, readings[index], recorded.cost_usd)
-    data.push({ index, ...recorded, cost_usd: usdJson(recorded.cost_usd), warnings })
+  const warnings = await Promise.all(
+    recording.records.map(({ cost_usd }, index) =>
+      warningsOf(deps, principal, items[index]!, readings[index], cost_usd),
+    ),
+  )
+  return {
+    data: recording.records.map((recorded, index) => ({
+      index,
+      ...recorded,
+      cost_usd: usdJson(recorded.cost_usd),
+      warnings: warnings[index],
+    })),
   }
-  return { data }
 }
 
 async function warningsOf(
@@ -80,7 +88,7 @@ async function warningsOf(
   if (reading === undefined) return []
   const { provider = null, model, service_tier: serviceTier, region, occurred_at: at } = item
   const asked = { serviceTier: serviceTier ?? null, region: region ?? null }
-  await deps.tellUnread(principal.id, provider, reading)
+  await deps.emitUnread(principal.id, provider, reading)
   const price = needsCard(reading, asked)
     ? await findCard(deps, { provider, model: model! }, { at: at ?? undefined })
     : undefined
@@ -163,7 +171,7 @@ function measureOf(
     const { model, provider_usage: usage } = llm
     measures.push([
       'llm/provider_usage',
-      (place) => tokenMeasure(provider === null ? readOwnUsage({}) : providerTokens(usage, { provider, model }, place)),
+      (place) => tokenMeasure(provider === null ? new Reading() : providerTokens(usage, { provider, model }, place)),
     ])
   }
   if (e2b?.seconds !== undefined) measures.push(['e2b/seconds', () => ({ measure: secondsMeasure(e2b.seconds!) })])

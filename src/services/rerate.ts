@@ -13,7 +13,7 @@ import {
 } from '../db/rerate.ts'
 import { sendAgain } from '../db/send-again.ts'
 import { decimal, usdText, type Usd } from '../domain/money.ts'
-import { readProviderUsage, UsageError, type Usage, type UsageSource } from '../domain/usage/index.ts'
+import { readProviderUsage, UsageError, type Reading, type UsageSource } from '../domain/usage/index.ts'
 import { timeText, usdJson } from './answers.ts'
 
 /** So many lines are looked at, and held in memory, at once. */
@@ -42,9 +42,9 @@ export type RerateTotals = {
 }
 
 /**
- * Finds the lines of cost that would cost otherwise by the prices known by now for their moment, those that were booked
- * without a price and those whose usage could not be read then and can now among them, and books corrections where that is asked for: each line's reversal and its real cost, in a
- * transaction of its own.
+ * Finds the lines of cost that would cost something else by the prices known now for their moment. Among them are lines that were
+ * booked without a price, and lines whose usage could not be read then and can be read now. Where it is asked for, each is
+ * corrected in a transaction of its own: its reversal and its real cost.
  *
  * A run that broke is begun again: a line that is corrected is not found again, so nothing is corrected twice.
  * @param tell.line receives each line that changes, with what was booked for it.
@@ -98,14 +98,17 @@ export async function rerate(
   return totals
 }
 
-/** Lines that today's reader understands, with what they come to; and how many have no price or are not read by it either. */
+/**
+ * Lines that today's readers understand, with what they come to and what of their usage is not read still; and how many have no
+ * price, or cannot be read now either.
+ */
 async function readAgain(
   db: Db,
   unread: UnreadLine[],
 ): Promise<{ lines: RatedLine[]; unpriced: number; unreadable: number }> {
   const read = unread.flatMap(({ provider_usage: providerUsage, ...line }) => {
-    const usage = usageOf(providerUsage, { provider: line.provider ?? '', model: line.model ?? '' })
-    return usage === null ? [] : [{ ...line, usage }]
+    const reading = readingOf(providerUsage, { provider: line.provider ?? '', model: line.model ?? '' })
+    return reading === null ? [] : [{ ...line, usage: reading.usage, warnings: reading.notes }]
   })
   const rated = await rateReadUsages(db, read)
   const lines = read.flatMap((line, index) => {
@@ -115,9 +118,9 @@ async function readAgain(
   return { lines, unpriced: read.length - lines.length, unreadable: unread.length - read.length }
 }
 
-function usageOf(providerUsage: Record<string, unknown>, source: UsageSource): Usage | null {
+function readingOf(providerUsage: Record<string, unknown>, source: UsageSource): Reading | null {
   try {
-    return readProviderUsage(providerUsage, source).usage
+    return readProviderUsage(providerUsage, source)
   } catch (error) {
     if (error instanceof UsageError) return null
     throw error

@@ -7,12 +7,12 @@ import { isFreeCard } from '../domain/price.ts'
 import { Problem, invalidRequest, type FieldError } from '../errors.ts'
 import { countTokens } from '../prices/tokenizer.ts'
 import type { ReserveBody } from '../schemas/reservations.ts'
-import type { E2bRequest, LlmRequest } from '../schemas/usage.ts'
+import type { E2bRequest, LlmRequest, UsageWarning } from '../schemas/usage.ts'
 import { inSpan } from '../telemetry/spans.ts'
 import { amountOf } from './amount.ts'
 import { DEFAULT_REGION, findPrice, priceSandboxRun, type PriceDeps, type SandboxSize } from './price-lookup.ts'
 import type { Principal } from './principal.ts'
-import { gapWarning, type UsageWarning } from './usage-warnings.ts'
+import { gapWarning } from './usage-warnings.ts'
 
 /** What a reservation asks for, in money, and what it is about, for the record. */
 export type ReserveEstimate = {

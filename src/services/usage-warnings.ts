@@ -1,21 +1,15 @@
 import { decimal, usdText, type Usd } from '../domain/money.ts'
 import { gapsOf, type PriceGap } from '../domain/price-gaps.ts'
-import type { Asked, ModelPrice } from '../domain/price.ts'
+import { billedTier, isPlainTier, type Asked, type ModelPrice } from '../domain/price.ts'
 import type { Reading } from '../domain/usage/index.ts'
+import type { UsageWarning } from '../schemas/usage.ts'
 import { showUsd } from './answers.ts'
 
-/** How a usage was read and priced, where that may not be the whole truth. `pointer` is into the usage as it came. */
-export type UsageWarning = {
-  code: 'usage_unread' | 'usage_total_differs' | 'usage_unreadable' | 'usage_unsplit' | 'tier_unpriced'
-  pointer?: string
-  detail: string
-}
-
-/** So many warnings are answered. */
+/** At most this many warnings are answered. */
 const WARNINGS_MAX = 50
 
-/** What a provider says that a call cost, and our cost of it, may be apart by so much of the larger. */
-const SAID_SHARE = '0.01'
+/** A provider's own cost may differ from ours by this share of the larger of the two. */
+const TOLERATED_SHARE = '0.01'
 
 /**
  * What an answer says about a usage that was read and priced.
@@ -31,36 +25,45 @@ export function usageWarnings(
   if (price !== undefined) {
     for (const gap of gapsOf(price, reading.usage, asked, reading)) warnings.push(gapWarning(gap, reading))
   }
-  const said = saidOtherwise(reading, costUsd)
-  if (said !== null) warnings.push(said)
+  const difference = costDifference(reading, costUsd)
+  if (difference !== null) warnings.push(difference)
   return warnings.slice(0, WARNINGS_MAX)
 }
 
-/** Whether warnings ask for the card that priced a usage; most usages are plain. */
+/** Whether warnings depend on the card that priced a usage; for most usages they do not. */
 export function needsCard({ usage, isAggregate }: Reading, asked: Asked): boolean {
+  const tier = billedTier(usage.service_tier, asked.serviceTier)
   return (
     isAggregate ||
-    usage.service_tier !== undefined ||
+    (tier !== null && !isPlainTier(tier)) ||
     usage.region !== undefined ||
-    (asked.serviceTier ?? null) !== null ||
     (usage.requests ?? 1) > 1 ||
-    (usage.web_searches ?? 0) > 0 ||
-    (usage.cache_write_1h_tokens ?? 0) > 0 ||
-    (usage.cache_write_12h_tokens ?? 0) > 0
+    RARE.some((name) => (usage[name] ?? 0) > 0)
   )
 }
+
+/** Quantities that some cards have no figure for. */
+const RARE = [
+  'web_searches',
+  'cache_write_1h_tokens',
+  'cache_write_12h_tokens',
+  'audio_input_tokens',
+  'audio_output_tokens',
+  'image_output_tokens',
+  'video_output_tokens',
+] as const
 
 export function gapWarning({ code, field, detail }: PriceGap, reading?: Reading): UsageWarning {
   if (field === null) return { code, detail }
   return { code, pointer: reading?.pointers[field] ?? `/${field}`, detail }
 }
 
-function saidOtherwise({ saidUsd }: Reading, costUsd: Usd): UsageWarning | null {
-  if (saidUsd === undefined || !Number.isFinite(saidUsd.count)) return null
-  const said = decimal(saidUsd.count)
+function costDifference({ reportedUsd }: Reading, costUsd: Usd): UsageWarning | null {
+  if (reportedUsd === undefined || !Number.isFinite(reportedUsd.count)) return null
+  const said = decimal(reportedUsd.count)
   const larger = said.gt(costUsd) ? said : costUsd
   const apart = said.minus(costUsd).abs()
-  if (apart.lte(larger.times(SAID_SHARE)) || apart.lte(saidUsd.roundedUsd ?? 0)) return null
-  const detail = `says that it cost ${saidUsd.count} USD; by our prices it is ${showUsd(usdText(costUsd))} USD`
-  return { code: 'usage_total_differs', pointer: saidUsd.pointer, detail }
+  if (apart.lte(larger.times(TOLERATED_SHARE)) || apart.lte(reportedUsd.roundedUsd ?? 0)) return null
+  const detail = `says that it cost ${reportedUsd.count} USD; by our prices it is ${showUsd(usdText(costUsd))} USD`
+  return { code: 'usage_total_differs', pointer: reportedUsd.pointer, detail }
 }

@@ -1,4 +1,4 @@
-import type { BetaUsage } from '@anthropic-ai/sdk/resources/beta/messages/messages'
+import type { BetaMessageDeltaUsage, BetaUsage } from '@anthropic-ai/sdk/resources/beta/messages/messages'
 import type { Message, MessageDeltaUsage, Usage as AnthropicUsage } from '@anthropic-ai/sdk/resources/messages/messages'
 import type { GenerateContentResponseUsageMetadata, Interactions, UsageMetadata } from '@google/genai'
 import type { LanguageModelUsage } from 'ai'
@@ -46,6 +46,10 @@ export const distinctCard: ModelPrice = {
   modifiers: { batch: '0.5', flex: '0.6', priority: '1.5', fast: '3', 'region:us': '1.1' },
 }
 
+/** Numbers in usage objects that no card charges for. */
+export const NO_QUANTITY =
+  /^\/requests$|_time$|contextWindow|maxOutputTokens|model_context_window|web_fetch_requests|^\/choices\/0\/index$|total_token_usage|(input_tokens|output_tokens|request)_cost$|upstream/i
+
 /** Tokens × USD per million of them. */
 type Term = [tokens: number, usdPerMtok: number]
 
@@ -57,6 +61,8 @@ export type Sample = {
   terms: Term[]
   feesUsd?: number
   factor?: number
+  /** Pointers to numbers that repeat what others say. */
+  repeats?: RegExp
   /** Codes of the warnings that it has to have; none by default. */
   warns?: string[]
 }
@@ -417,6 +423,34 @@ export const SAMPLES: readonly Sample[] = [
     feesUsd: 0.03,
   },
   {
+    form: "LiteLLM: Anthropic's speed in OpenAI's form (Usage of litellm 1.80)",
+    source: claude,
+    raw: { prompt_tokens: 900, completion_tokens: 100, total_tokens: 1_000, speed: 'fast', inference_geo: 'us' },
+    terms: [
+      [900, 2],
+      [100, 10],
+    ],
+    factor: 3.3,
+  },
+  {
+    form: "OpenAI's Agents SDK for Python: the requests of a run (Usage of openai-agents 0.6)",
+    source: openai,
+    raw: {
+      requests: 3,
+      input_tokens: 600,
+      input_tokens_details: { cached_tokens: 100 },
+      output_tokens: 40,
+      output_tokens_details: { reasoning_tokens: 10 },
+      total_tokens: 640,
+    },
+    terms: [
+      [500, 2],
+      [100, 0.2],
+      [30, 10],
+      [10, 12],
+    ],
+  },
+  {
     form: "Gemini through OpenAI's form: what the total has beyond its parts is reasoning (its OpenAI compatibility guide)",
     source: gemini,
     raw: { prompt_tokens: 100, completion_tokens: 50, total_tokens: 350 },
@@ -517,6 +551,49 @@ export const SAMPLES: readonly Sample[] = [
     warns: ['usage_unread'],
   },
   {
+    form: 'Anthropic, the end of a stream whose iterations know the lifetimes',
+    source: claude,
+    raw: {
+      type: 'message_delta',
+      usage: {
+        input_tokens: 100,
+        cache_creation_input_tokens: 1_000,
+        cache_read_input_tokens: 0,
+        output_tokens: 40,
+        iterations: [
+          {
+            type: 'message',
+            input_tokens: 100,
+            output_tokens: 40,
+            cache_creation_input_tokens: 1_000,
+            cache_read_input_tokens: 0,
+            cache_creation: { ephemeral_5m_input_tokens: 700, ephemeral_1h_input_tokens: 300 },
+            model: null,
+          },
+        ],
+      } satisfies Partial<BetaMessageDeltaUsage>,
+    },
+    terms: [
+      [100, 2],
+      [700, 2.5],
+      [300, 4],
+      [40, 10],
+    ],
+  },
+  {
+    form: "Anthropic, a line of a batch's results",
+    source: claude,
+    raw: {
+      custom_id: 'r-1',
+      result: { type: 'succeeded', message: { usage: { input_tokens: 10, output_tokens: 20, service_tier: 'batch' } } },
+    },
+    terms: [
+      [10, 2],
+      [20, 10],
+    ],
+    factor: 0.5,
+  },
+  {
     form: 'Anthropic, a message on Vertex AI',
     source: { provider: 'google', model: 'claude-opus-5-5@20260901' },
     raw: {
@@ -555,6 +632,20 @@ export const SAMPLES: readonly Sample[] = [
       [20, 10],
     ],
     factor: 1.5,
+  },
+  {
+    form: "Bedrock's Converse without a cache, its optimized latency (TokenUsage of its API reference)",
+    source: { provider: 'aws', model: 'us.amazon.nova-pro-v1:0' },
+    raw: {
+      usage: { inputTokens: 1_000, outputTokens: 200, totalTokens: 1_200 },
+      serviceTier: { type: 'flex' },
+      performanceConfig: { latency: 'standard' },
+    },
+    terms: [
+      [1_000, 2],
+      [200, 10],
+    ],
+    factor: 0.6,
   },
   {
     form: 'Claude Agent SDK, an entry of modelUsage (ModelUsage of its 0.3.332)',
@@ -603,6 +694,7 @@ export const SAMPLES: readonly Sample[] = [
         },
       },
     },
+    repeats: /^\/usage\//,
     terms: [
       [20, 2],
       [30, 10],
@@ -805,6 +897,67 @@ export const SAMPLES: readonly Sample[] = [
     ],
   },
   {
+    form: 'AI SDK, images: all of the output is images (ImageModelUsage of ai 7)',
+    source: { provider: 'openai', model: 'gpt-image-1.5' },
+    raw: { inputTokens: 300, outputTokens: 1_000, totalTokens: 1_300 },
+    terms: [
+      [300, 2],
+      [1_000, 32],
+    ],
+  },
+  {
+    form: 'AI SDK, the tier that served, in the metadata (@ai-sdk/openai)',
+    source: openai,
+    raw: {
+      usage: { inputTokens: 3_100, outputTokens: 700, totalTokens: 3_800 },
+      providerMetadata: { openai: { responseId: 'r-1', serviceTier: 'priority' } },
+    },
+    terms: [
+      [3_100, 2],
+      [700, 10],
+    ],
+    factor: 1.5,
+  },
+  {
+    form: 'AI SDK 5, Google: its own usage in the metadata (@ai-sdk/google 2)',
+    source: gemini,
+    raw: {
+      usage: { inputTokens: 40, outputTokens: 60, totalTokens: 9_300, reasoningTokens: 200 },
+      providerMetadata: {
+        google: {
+          usageMetadata: {
+            promptTokenCount: 40,
+            candidatesTokenCount: 60,
+            thoughtsTokenCount: 200,
+            toolUsePromptTokenCount: 9_000,
+            totalTokenCount: 9_300,
+            trafficType: 'ON_DEMAND_PRIORITY',
+          },
+        },
+      },
+    },
+    repeats: /^\/usage\/(input|output|reasoning)Tokens$/,
+    terms: [
+      [9_040, 2],
+      [60, 10],
+      [200, 12],
+    ],
+    factor: 1.5,
+  },
+  {
+    form: "AI SDK 5, Perplexity's deep research (@ai-sdk/perplexity 2)",
+    source: { provider: 'perplexity', model: 'sonar-deep-research' },
+    raw: {
+      usage: { inputTokens: 33, outputTokens: 7_163, totalTokens: 7_196 },
+      providerMetadata: { perplexity: { usage: { citationTokens: 20_016, numSearchQueries: 28 } } },
+    },
+    terms: [
+      [20_049, 2],
+      [7_163, 10],
+    ],
+    feesUsd: 0.28,
+  },
+  {
     form: 'AI SDK 5, Google: reasoning on top (@ai-sdk/google 2)',
     source: gemini,
     raw: { inputTokens: 40, outputTokens: 60, totalTokens: 300, reasoningTokens: 200 },
@@ -853,6 +1006,7 @@ export const SAMPLES: readonly Sample[] = [
         { usage: { inputTokens: 200, outputTokens: 5, totalTokens: 205 } },
       ],
     },
+    repeats: /^\/usage\//,
     terms: [
       [300, 2],
       [15, 10],
@@ -887,6 +1041,25 @@ export const SAMPLES: readonly Sample[] = [
       [50, 10],
       [200, 12],
     ],
+  },
+  {
+    form: 'LangChain, a stream whose details are empty, and its tier (AIMessage of @langchain/core 1.4)',
+    source: { provider: 'google', model: 'gemini-2.5-flash' },
+    raw: {
+      usage_metadata: {
+        input_tokens: 100,
+        output_tokens: 70,
+        total_tokens: 170,
+        input_token_details: {},
+        output_token_details: {},
+      },
+      response_metadata: { service_tier: 'flex' },
+    },
+    terms: [
+      [100, 2],
+      [70, 10],
+    ],
+    factor: 0.6,
   },
   {
     form: 'LangChain, served as priority (langchain-openai for Python 1.0)',

@@ -1,6 +1,6 @@
 import t, { type Test } from 'tap'
 import type { CommitItem, UnreadUsage } from '../../src/db/commit-spend.ts'
-import { tellMissingPrices, tellUnreadUsage } from '../../src/db/events.ts'
+import { tellMissingPrices, emitUnreadUsage } from '../../src/db/events.ts'
 import { publishModelPrices } from '../../src/db/price-versions.ts'
 import { setEnvironmentDefaults } from '../../src/db/quota-defaults.ts'
 import { balancesOf } from '../helpers/books.ts'
@@ -117,9 +117,11 @@ guarantee('a usage that nobody knows is booked at the reserved amount, without a
 
 guarantee('the reserved amount fits a sandbox, a hold without a model, and another model that answered', async (t) => {
   const sandbox = await held('sandbox', '4', { resource_type: 'e2b', tier: 'small', region: 'us-east-1' })
-  const [run] = await session.commit(reserved(sandbox, { unread_usage: UNREAD }))
+  const [unfit] = await session.commit(reserved(sandbox, { unread_usage: UNREAD }))
+  t.match(unfit!.outcome, { unfit: 'tokens' }, "a model's usage, readable or not, is none of a sandbox's")
+  const [run] = await session.commit(reserved(sandbox))
   t.match(run!.outcome, { committed: { cost_usd: /^4(\.0+)?$/, estimated: true } })
-  t.match(await linesOf('sandbox'), [{ resource_type: 'e2b', cost_usd: 4, estimate_reason: 'usage_unreadable' }])
+  t.match(await linesOf('sandbox'), [{ resource_type: 'e2b', cost_usd: 4, estimate_reason: 'usage_unknown' }])
   const nameless = hold('nameless', '1')
   await session.reserve(nameless)
   await session.commit(reserved(nameless.reservation_id, { unread_usage: UNREAD }))
@@ -240,18 +242,18 @@ guarantee(
 
     const fields = (from: number, to: number, provider = 'inventing') =>
       Array.from({ length: to - from }, (_, n) => ({ principal, provider, field: `/usage/${n}/invented_${from + n}` }))
-    await tellUnreadUsage(db, [...fields(0, 40), ...fields(0, 40)])
-    await tellUnreadUsage(db, fields(10, 49))
+    await emitUnreadUsage(db, [...fields(0, 40), ...fields(0, 40)])
+    await emitUnreadUsage(db, fields(10, 49))
     t.equal((await told('usage.unread', ofInventor)).length, 49)
-    await tellUnreadUsage(db, fields(49, 60))
-    await tellUnreadUsage(db, fields(60, 70))
+    await emitUnreadUsage(db, fields(49, 60))
+    await emitUnreadUsage(db, fields(60, 70))
     const unread = await told('usage.unread', ofInventor)
     t.equal(unread.length, 51)
     t.same(
       unread.filter(({ data }) => 'principal' in data),
       [{ tenant_id: null, data: { principal, more_than: 50 } }],
     )
-    await tellUnreadUsage(db, [{ principal: 'key:honest', provider: null, field: '/usage/3/tokens' }])
+    await emitUnreadUsage(db, [{ principal: 'key:honest', provider: null, field: '/usage/3/tokens' }])
     t.same(
       await told('usage.unread', ({ field }) => field === '/usage/*/tokens'),
       [{ tenant_id: null, data: { field: '/usage/*/tokens' } }],

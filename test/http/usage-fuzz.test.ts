@@ -5,7 +5,7 @@ import { createDatabase } from '../helpers/database.ts'
 import { assertHealthy } from '../helpers/integrity.ts'
 import { randomOf, readSeed } from '../helpers/random.ts'
 import { startService } from '../helpers/service.ts'
-import { SAMPLES } from '../domain/usage-samples.ts'
+import { NO_QUANTITY, SAMPLES } from '../domain/usage-samples.ts'
 
 /** How many usage objects; the same seed and number send the same again. */
 const USAGES = Number(process.env['PURSER_TEST_FUZZ_USAGES'] ?? 20_000)
@@ -83,10 +83,12 @@ function usage() {
   return { ...source, provider_usage: raw }
 }
 
-const hasCount = (value: unknown): boolean =>
-  typeof value === 'object' && value !== null
-    ? Object.values(value).some(hasCount)
-    : typeof value === 'number' && value > 0
+/** Whether an object has a number above 0 that somebody may charge for. */
+function hasCount(value: unknown, pointer = ''): boolean {
+  if (typeof value === 'number') return value > 0 && !NO_QUANTITY.test(pointer)
+  if (typeof value !== 'object' || value === null) return false
+  return Object.entries(value).some(([name, part]) => hasCount(part, `${pointer}/${name}`))
+}
 
 /** What is wrong with an answer to a commit; null where nothing is. */
 function faultOf({ status, body }: Answer, sent: unknown): string | null {

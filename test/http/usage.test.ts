@@ -105,7 +105,7 @@ t.test('nothing a provider sends loses a commit; what is no object, and our own 
     { nothing: null },
     { prompt_tokens: '12', completion_tokens: 1 },
     { prompt_tokens: -1 },
-    { input_tokens: 1, input_tokens_details: { cached_tokens: 2 } },
+    { input_tokens: 1, input_tokens_details: { audio_tokens: 2 } },
     { usage: [] },
     { many: Array.from({ length: 400 }, () => ({ a_name_that_takes_quite_a_lot_of_room: 1_234 })) },
   ]
@@ -181,10 +181,13 @@ t.test('who answered is the reservation, or the body where it says so', async (t
     tenant_id: 'who',
     e2b: { max_seconds: 60 },
   })
-  t.match((await commit(box.json.reservation_id, { provider_usage: gemini })).json, {
-    status: 400,
-    errors: [{ pointer: '/provider_usage' }],
-  })
+  const answered = { provider: 'openai', model: 'gpt-6.1-sol' }
+  for (const more of [{}, answered]) {
+    t.match((await commit(box.json.reservation_id, { provider_usage: gemini, ...more })).json, {
+      status: 400,
+      errors: [{ pointer: '/provider_usage' }],
+    })
+  }
   const stranger = await service.keyFor('service', 'stranger')
   t.equal((await commit(await hold('who'), { provider_usage: gemini }, stranger)).status, 404)
   t.equal((await commit('01a00000-0000-7000-8000-000000000000', { provider_usage: gemini })).status, 404)

@@ -1,5 +1,5 @@
 import t from 'tap'
-import { tellMissingPrices, tellUnreadUsage } from '../../src/db/events.ts'
+import { tellMissingPrices, emitUnreadUsage } from '../../src/db/events.ts'
 import { migrateUp } from '../../src/db/migrations.ts'
 import { createEmptyDatabase } from '../helpers/database.ts'
 import { downBefore } from '../helpers/down-before.ts'
@@ -18,7 +18,7 @@ t.test(
     await session.reserve(item)
     const { cost_usd: _, ...commit } = booking(item.reservation_id, 'reserved', { measure: 'reserved' })
     await session.commit({ ...commit, unread_usage: { reasons: [], provider_usage: {} } })
-    await tellUnreadUsage(session.db, [{ principal: 'p', provider: 'acme', field: '/usage/tokens' }])
+    await emitUnreadUsage(session.db, [{ principal: 'p', provider: 'acme', field: '/usage/tokens' }])
     const missing = (model: string) => ({ principal: 'p', tenantId: 'acme', provider: 'acme', model })
     await tellMissingPrices(session.db, [missing('m')])
     const endpoint = (types: string) =>

@@ -100,7 +100,7 @@ const COMMON = [
 const WITH_OWNERS_RIGHTS = [
   ...['reserve_spend', 'commit_spend', 'release_spend', 'extend_reservation', 'expire_reservations', 'check_spend'],
   ...['record_spend', 'correct_record', 'increment_e2b_quota_spend', 'tell_missing_prices', 'tell_stale_prices'],
-  'tell_unread_usage',
+  'emit_unread_usage',
   ...['tell_anomalies', 'tell_broken_integrity', 'fan_out_events', 'settle_deliveries'],
   ...['set_quotas', 'patch_quota', 'delete_quota', 'set_quota_defaults', 'put_quota_default', 'delete_quota_default'],
   'finish_quota_default',

@@ -6,24 +6,19 @@ import type { Form } from './forms/form.ts'
 import { geminiInteractions } from './forms/gemini-interactions.ts'
 import { gemini } from './forms/gemini.ts'
 import { langChain } from './forms/langchain.ts'
-import { ignore, isObject, peek, rootNode, unreadOf, type Node } from './forms/node.ts'
+import { entry, ignore, isObject, peek, rootNode, unreadOf, type Node } from './forms/node.ts'
 import { openAiChat } from './forms/openai-chat.ts'
 import { openAiResponses } from './forms/openai-responses.ts'
 import { plain } from './forms/plain.ts'
-import { Reading } from './forms/reading.ts'
-import { UsageError, type Usage } from './normal-form.ts'
+import { NOT_KNOWN, Reading } from './forms/reading.ts'
+import { UsageError } from './normal-form.ts'
 import type { UsageSource } from './source.ts'
 
 export { checkUsage, USAGE_QUANTITIES, UsageError, type Usage } from './normal-form.ts'
 export type { UsageSource } from './source.ts'
-export type { Reading }
+export { Reading }
 
-/** A usage that came in normal form, as something read. */
-export function readOwnUsage(usage: Usage): Reading {
-  return new Reading(usage)
-}
-
-/** From the most particular to the most general: the field names of some are a part of others'. */
+/** Order matters: a specific form stands before a general one that has the same field names. */
 export const FORMS: readonly Form[] = [
   gemini,
   geminiInteractions,
@@ -38,12 +33,12 @@ export const FORMS: readonly Form[] = [
 ]
 
 /**
- * What a usage object says, in normal form, and what of it nothing has read.
+ * Reads a usage object into normal form, and notes each number that no reader used.
  *
- * Taken are the usage object itself, the body or the last stream event that carries it (then with the body's service tier and
- * web searches), and our own normal form. A form is claimed by its shape and the provider together; each number is used once, known
- * to be a part of one that is, known to be no quantity, or noted.
- * @throws UsageError with a pointer into what was sent, where it has no form that this provider sends, or does not fit it.
+ * Accepts the object, or the body or last stream event around it (then with the body's service tier and web searches), and our own
+ * normal form. A form is claimed by its shape and the provider together. Each number is used once, known to be a part of one that
+ * is, known to be no quantity, or noted.
+ * @throws UsageError with a pointer into what was sent, where this provider sends no such form, or the object does not fit it.
  */
 export function readProviderUsage(raw: unknown, source: UsageSource): Reading {
   if (!isObject(raw)) throw new UsageError('', 'must be an object')
@@ -51,7 +46,7 @@ export function readProviderUsage(raw: unknown, source: UsageSource): Reading {
   let unclaimed: UsageError | undefined
   for (const { node, body } of candidates(root, source)) {
     for (const form of FORMS) {
-      if (!form.hasShape(node, source)) continue
+      if (!form.hasShape(node, source, body)) continue
       if (form.isSentBy(source)) return readBy(form, node, source, body)
       unclaimed ??= new UsageError(
         node.pointer,
@@ -65,7 +60,7 @@ export function readProviderUsage(raw: unknown, source: UsageSource): Reading {
 function readBy(form: Form, node: Node, source: UsageSource, body: Node | undefined): Reading {
   const reading = form.read(node, source, body, (inner) => readInner(inner, source))
   for (const pointer of [...unreadOf(node), ...unreadBeside(node, body)]) {
-    reading.unread(pointer, 'is not known; nothing was priced for it')
+    reading.noteUnread(pointer, NOT_KNOWN)
   }
   return reading
 }
@@ -79,12 +74,11 @@ function unreadBeside(node: Node, body: Node | undefined): string[] {
   return unreadOf({ ...body, value: Object.fromEntries(others.filter(([name]) => !known?.has(name))) })
 }
 
+/** The provider's own usage object, inside of a client's. */
 function readInner(node: Node, source: UsageSource): Reading {
-  const form = FORMS.find((one) => one !== aiSdk && one.hasShape(node, source) && one.isSentBy(source))
+  const form = FORMS.find((one) => one !== aiSdk && one.hasShape(node, source, undefined) && one.isSentBy(source))
   if (form === undefined) throw new UsageError(node.pointer, 'is not a usage object of a known form')
-  return form.read(node, source, undefined, () => {
-    throw new UsageError(node.pointer, 'stands too deep')
-  })
+  return form.read(node, source, undefined, (deeper) => readInner(deeper, source))
 }
 
 type Candidate = { node: Node; body: Node | undefined }
@@ -94,8 +88,7 @@ function* candidates(root: Node, source: UsageSource): Generator<Candidate> {
   yield { node: root, body: undefined }
   for (const body of bodiesOf(root)) {
     // The result of a session: each model has its share, and the usage beside them is one of the main model's.
-    const shares = peek(body, 'modelUsage')
-    const share = shares && (peek(shares, source.model) ?? onlyOne(shares))
+    const share = shareOf(peek(body, 'modelUsage'), source)
     if (share !== undefined) {
       ignore(body, 'usage')
       yield { node: share, body }
@@ -108,9 +101,14 @@ function* candidates(root: Node, source: UsageSource): Generator<Candidate> {
   }
 }
 
-function onlyOne(shares: Node): Node | undefined {
-  const [name, ...others] = Object.keys(shares.value)
-  return name === undefined || others.length > 0 ? undefined : peek(shares, name)
+/** The share of the model that answered, or the only one there is. */
+function shareOf(shares: Node | undefined, { model }: UsageSource): Node | undefined {
+  if (shares === undefined) return undefined
+  const [first, ...others] = Object.keys(shares.value)
+  const name = Object.hasOwn(shares.value, model) || others.length > 0 ? model : first
+  if (name === undefined) return undefined
+  ignore(shares, name)
+  return entry(shares, name)
 }
 
 /** A body, or a response, message, interaction or payload inside a stream's event. */
@@ -123,6 +121,14 @@ function* bodiesOf(root: Node): Generator<Node> {
   // Codex: event_msg > token_count > info.
   const info = peek(peek(root, 'payload'), 'info')
   if (info !== undefined) yield info
+  // A line of a batch's results.
+  for (const [outer, inner] of [
+    ['response', 'body'],
+    ['result', 'message'],
+  ] as const) {
+    const body = peek(peek(root, outer), inner)
+    if (body !== undefined) yield body
+  }
   // Moonshot: the last chunk of a stream.
   const choices = root.value['choices']
   const first: unknown = Array.isArray(choices) ? choices[0] : undefined

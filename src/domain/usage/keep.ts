@@ -3,8 +3,8 @@ import { isObject } from './forms/node.ts'
 /** So much of an object is kept, as JSON text; of a larger one nothing is. */
 const KEPT_BYTES_MAX = 16_384
 
-/** A word as forms of usage have it: a tier, a modality, a model. Whatever could be a person's text is none. */
-const WORD = /^[A-Za-z0-9_.:/-]{1,64}$/
+/** A word or name as usage objects have them: a tier, a model (`claude-…@20250929`, `…[1m]`). What could be a person's text is none. */
+const WORD = /^[A-Za-z0-9_.:/[\]-]{1,64}(@[A-Za-z0-9-]{1,64})?$/
 
 /**
  * What is kept of a usage object that could not be read, for a reader that will: its numbers and words, in their places. Texts are

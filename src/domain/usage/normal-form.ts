@@ -86,7 +86,7 @@ export const STEP_QUANTITIES = USAGE_QUANTITIES.filter(
 /** Bound of every quantity: far above any request, and exact as a double. */
 const USAGE_QUANTITY_MAX = 1_000_000_000_000
 
-/** So many requests of one usage are kept apart. */
+/** At most this many requests of one usage are kept apart. */
 export const USAGE_STEPS_MAX = 100
 
 /** What `service_tier` may say; the first three are the plain rates. */
@@ -106,8 +106,8 @@ export class UsageError extends Error {
 }
 
 /**
- * A usage in normal form, checked: known fields only, whole numbers from 0 to 1e12, no part larger than its whole, steps
- * that add up to it. Null stands for a field left out.
+ * A usage in normal form, checked: known fields only, whole numbers from 0 to 1e12, no part larger than its whole. Null stands
+ * for a field left out. `steps` is no field of a caller's: readers of usage objects make it.
  *
  * @param base the pointer to the usage itself, where it stands inside something else.
  * @throws UsageError at the first field that is wrong.
@@ -122,30 +122,18 @@ export function checkUsage(raw: unknown, base = ''): Usage {
     else if (name === 'service_tier') usage.service_tier = checkServiceTier(pointer, value)
     else if (name === 'region') usage.region = checkRegion(pointer, value)
     else if (name === 'search_context') usage.search_context = checkSearchContext(pointer, value)
-    else if (name === 'steps') usage.steps = checkSteps(pointer, value)
     else throw new UsageError(pointer, 'is not a field of usage')
   }
   checkParts(usage, {}, base)
-  if (usage.steps !== undefined) checkSums(usage, usage.steps, base)
   return usage
 }
 
-function checkSteps(pointer: string, value: unknown): UsageStep[] {
-  if (!Array.isArray(value) || value.length < 1 || value.length > USAGE_STEPS_MAX) {
-    throw new UsageError(pointer, `must be a list of 1 to ${USAGE_STEPS_MAX} requests`)
-  }
-  return value.map((one, index) => {
-    const step = checkUsage(one, `${pointer}/${index}`)
-    const other = Object.keys(step).find((name) => !(STEP_QUANTITIES as readonly string[]).includes(name))
-    if (other !== undefined) throw new UsageError(`${pointer}/${index}/${other}`, 'belongs to the whole usage')
-    return step
-  })
-}
-
-function checkSums(usage: Usage, steps: UsageStep[], base: string): void {
+/** @throws UsageError where a step has a part larger than its whole, or the steps do not add up to the usage. */
+export function checkSteps(usage: Usage, steps: readonly UsageStep[]): void {
+  for (const step of steps) checkParts(step, {}, '/steps')
   for (const name of STEP_QUANTITIES) {
     const sum = steps.reduce((total, step) => total + (step[name] ?? 0), 0)
-    if (sum !== (usage[name] ?? 0)) throw new UsageError(`${base}/${name}`, `is not the sum of its steps (${sum})`)
+    if (sum !== (usage[name] ?? 0)) throw new UsageError(`/${name}`, `is not the sum of its requests (${sum})`)
   }
 }
 

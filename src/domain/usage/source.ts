@@ -27,6 +27,6 @@ export function isDeepResearch(source: UsageSource): boolean {
 }
 
 /** Whether the model makes images, and nothing else. */
-export function isImageModel({ model }: UsageSource): boolean {
+export function isImageModel({ model }: Pick<UsageSource, 'model'>): boolean {
   return /(^|[/.])(gpt-image|chatgpt-image)/.test(model)
 }

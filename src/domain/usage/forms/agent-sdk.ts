@@ -21,18 +21,18 @@ export const agentSdk: Form = {
 function read(node: Node, _source: UsageSource): Reading {
   const reading = new Reading()
   const reads = quantity(node, 'cacheReadInputTokens')
-  const writes = reading.cacheWrites(quantity(node, 'cacheCreationInputTokens'), {
+  const writes = reading.addCacheWrites(quantity(node, 'cacheCreationInputTokens'), {
     ttl1h: quantity(node, 'cacheCreationEphemeral1hInputTokens'),
   })
   // The two lifetimes may be less than all: a response need not report them.
-  reading.part(quantity(node, 'cacheCreationEphemeral5mInputTokens'), writes)
+  reading.checkPart(quantity(node, 'cacheCreationEphemeral5mInputTokens'), writes)
   const output = quantity(node, 'outputTokens')
   reading.add('input_tokens', requiredQuantity(node, 'inputTokens'), reads, writes)
   reading.add('cache_read_tokens', reads)
   reading.add('output_tokens', output)
   reading.add('reasoning_tokens', quantity(node, 'thinkingTokens'))
   reading.add('web_searches', quantity(node, 'webSearchRequests'))
-  reading.saidUsd = figure(node, 'costUSD')
+  reading.reportedUsd = figure(node, 'costUSD')
   reading.isAggregate = true
   ignore(node, 'contextWindow', 'maxOutputTokens')
   return reading.finish()

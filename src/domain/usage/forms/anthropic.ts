@@ -2,10 +2,10 @@ import { STEP_QUANTITIES, type UsageStep } from '../normal-form.ts'
 import { isClaude, type UsageSource } from '../source.ts'
 import { readExtras } from './extras.ts'
 import { speaksMessagesApi, type Form } from './form.ts'
-import { child, children, has, quantity, requiredQuantity, word, type Node } from './node.ts'
-import { tierOf } from './openai-chat.ts'
-import { Reading } from './reading.ts'
+import { child, children, has, quantity, requiredQuantity, word, type Node, type Quantity } from './node.ts'
+import { Reading, sumOf } from './reading.ts'
 import { addSteps, spreadReasoning, stepOf } from './steps.ts'
+import { tierOf } from './tier.ts'
 
 /**
  * Usage of Anthropic's Messages API: Claude's, wherever it is served, and of others who speak it.
@@ -39,32 +39,28 @@ const OWN_FIELDS = [
 
 function read(node: Node, source: UsageSource, body: Node | undefined): Reading {
   const reading = new Reading()
-  addTokens(reading, node, body)
+  addTokens(reading, node, source, body)
   const thinking = quantity(child(node, 'output_tokens_details'), 'thinking_tokens')
-  readIterations(reading, node, thinking?.count ?? 0)
+  readIterations(reading, node, source, thinking?.count ?? 0)
   reading.add('reasoning_tokens', thinking)
   readTotal(reading, node)
   readExtras(reading, node, source)
   // Fast mode is a price of its own, whatever the tier is called.
-  if (word(node, 'speed') === 'fast') reading.servedBy('fast', `${node.pointer}/speed`)
-  else reading.servedBy(...tierOf(node, body))
-  reading.servedIn(word(node, 'inference_geo'), `${node.pointer}/inference_geo`)
+  if (word(node, 'speed') !== 'fast') reading.servedBy(...tierOf(node, body))
   return reading.finish()
 }
 
-function addTokens(reading: Reading, node: Node, body: Node | undefined): void {
+function addTokens(reading: Reading, node: Node, source: UsageSource, body: Node | undefined): void {
   const reads = quantity(node, 'cache_read_input_tokens')
-  const split = child(node, 'cache_creation')
   const total = quantity(node, 'cache_creation_input_tokens')
   const isDelta = word(body, 'type') === 'message_delta'
-  const writes = reading.cacheWrites(total, {
-    ttl5m: quantity(split, 'ephemeral_5m_input_tokens'),
-    // The end of a stream does not say how long they live; the dearer it may be.
-    ttl1h: split === undefined && isDelta ? total : quantity(split, 'ephemeral_1h_input_tokens'),
-  })
-  if (split === undefined && writes !== undefined && writes.count > 0) {
+  const split = lifetimesOf(node)
+  // A stream's last delta has no split; assume the dearer one-hour rate.
+  const writes = reading.addCacheWrites(total, split ?? (isDelta ? { ttl1h: total } : {}))
+  // Others have one rate for all lifetimes.
+  if (split === undefined && isClaude(source) && writes !== undefined && writes.count > 0) {
     const taken = isDelta ? 'one-hour' : 'five-minute'
-    reading.unread(
+    reading.noteUnread(
       `${node.pointer}/cache_creation_input_tokens`,
       `is not split by time to live; priced as ${taken} writes. Send the accumulated message instead`,
     )
@@ -74,24 +70,41 @@ function addTokens(reading: Reading, node: Node, body: Node | undefined): void {
   reading.add('output_tokens', quantity(node, 'output_tokens'))
 }
 
+/** Cache writes by their time to live, of the whole or of the iterations that make it up; undefined where neither says it. */
+function lifetimesOf(node: Node): { ttl5m: Quantity | undefined; ttl1h: Quantity | undefined } | undefined {
+  const whole = child(node, 'cache_creation')
+  const parts = children(node, 'iterations').filter((one) => word(one, 'type') === typeInside(node))
+  const splits = [whole === undefined ? parts.map((one) => child(one, 'cache_creation')) : whole].flat()
+  if (splits.length === 0 || splits.includes(undefined)) return undefined
+  return {
+    ttl5m: sumOf(...splits.map((one) => quantity(one, 'ephemeral_5m_input_tokens'))),
+    ttl1h: sumOf(...splits.map((one) => quantity(one, 'ephemeral_1h_input_tokens'))),
+  }
+}
+
 /** Iterations that are billed apart from the totals. */
 const ON_TOP = 'compaction'
-/** Iterations whose sum the totals are. */
-const INSIDE: ReadonlySet<string> = new Set(['message', 'fallback_message'])
+/** Iterations whose sum the totals are. Where a fallback served, what was tried before it is another model's. */
+function typeInside(node: Node): string {
+  const types = children(node, 'iterations').map((one) => word(one, 'type'))
+  return types.includes('fallback_message') ? 'fallback_message' : 'message'
+}
 
 /** Each iteration is a request of its own to the model, so each is held to a long context's threshold by itself. */
-function readIterations(reading: Reading, node: Node, thinking: number): void {
+function readIterations(reading: Reading, node: Node, source: UsageSource, thinking: number): void {
   const inside: UsageStep[] = []
   const onTop: UsageStep[] = []
   const totals = stepOf(reading.usage)
+  const insideType = typeInside(node)
   for (const iteration of children(node, 'iterations')) {
-    const type = word(iteration, 'type') ?? ''
-    if (type !== ON_TOP && !INSIDE.has(type)) continue
+    const type = word(iteration, 'type')
+    if (type !== ON_TOP && type !== insideType) continue
     const one = new Reading()
-    addTokens(one, iteration, undefined)
+    addTokens(one, iteration, source, undefined)
+    one.finish()
     ;(type === ON_TOP ? onTop : inside).push(stepOf(one.usage))
-    reading.notes.push(...one.notes)
     if (type === ON_TOP) {
+      reading.notes.push(...one.notes)
       for (const name of STEP_QUANTITIES) {
         const count = one.usage[name]
         if (count !== undefined) reading.add(name, { count, pointer: iteration.pointer })
@@ -100,7 +113,7 @@ function readIterations(reading: Reading, node: Node, thinking: number): void {
   }
   const sum = inside.length === 0 ? totals : addSteps(inside)
   if (STEP_QUANTITIES.some((name) => (sum[name] ?? 0) !== (totals[name] ?? 0))) {
-    reading.differs(`${node.pointer}/iterations`, 'do not add up to the totals; the totals were taken')
+    reading.noteDifference(`${node.pointer}/iterations`, 'do not add up to the totals; the totals were taken')
     inside.length = 0
   }
   const steps = [...onTop, ...(inside.length === 0 ? [totals] : inside)]
@@ -112,5 +125,5 @@ function readIterations(reading: Reading, node: Node, thinking: number): void {
 function readTotal(reading: Reading, node: Node): void {
   const { input_tokens: input = 0, output_tokens: output = 0 } = reading.usage
   const { cache_read_tokens: reads = 0, cache_write_tokens: writes = 0 } = reading.usage
-  reading.rest(quantity(node, 'total_tokens'), input + output, input - reads - writes + output)
+  reading.checkRemainder(quantity(node, 'total_tokens'), input + output, input - reads - writes + output)
 }

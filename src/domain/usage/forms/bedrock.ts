@@ -1,6 +1,6 @@
 import type { UsageSource } from '../source.ts'
 import type { Form } from './form.ts'
-import { child, children, has, peek, quantity, requiredQuantity, word, type Node } from './node.ts'
+import { child, children, has, peek, quantity, requiredQuantity, word, type Node, type Quantity } from './node.ts'
 import { Reading, sumOf } from './reading.ts'
 
 /**
@@ -12,8 +12,11 @@ import { Reading, sumOf } from './reading.ts'
  */
 export const bedrock: Form = {
   name: "Bedrock's Converse",
-  hasShape: (node) =>
-    has(node, 'inputTokens') && has(node, ...OWN_FIELDS) && !has(node, 'cacheCreationInputTokens', 'costUSD'),
+  hasShape: (node, { provider }, body) =>
+    has(node, 'inputTokens') &&
+    !has(node, 'cacheCreationInputTokens', 'costUSD') &&
+    (has(node, ...OWN_FIELDS) ||
+      (provider === 'aws' && !has(node, ...SDK_FIELDS) && peek(body, 'providerMetadata') === undefined)),
   isSentBy: ({ provider }: UsageSource) => provider === 'aws',
   read,
 }
@@ -26,29 +29,34 @@ const OWN_FIELDS = [
   'cacheDetails',
 ]
 
+/** By which Vercel's AI SDK is told from Converse without a cache. */
+const SDK_FIELDS = ['inputTokenDetails', 'outputTokenDetails', 'cachedInputTokens', 'reasoningTokens', 'raw']
+
 function read(node: Node, _source: UsageSource, body: Node | undefined): Reading {
   const reading = new Reading()
   const input = requiredQuantity(node, 'inputTokens')
   const output = quantity(node, 'outputTokens')
-  const reads = reading.oneOf(quantity(node, 'cacheReadInputTokens'), quantity(node, 'cacheReadInputTokenCount'))
-  const lifetimes = new Map<string, ReturnType<typeof quantity>>()
+  const reads = reading.largestOf(quantity(node, 'cacheReadInputTokens'), quantity(node, 'cacheReadInputTokenCount'))
+  let ttl5m: Quantity | undefined
+  let ttl1h: Quantity | undefined
   for (const detail of children(node, 'cacheDetails')) {
-    const ttl = word(detail, 'ttl') ?? ''
+    const ttl = word(detail, 'ttl')
     const found = quantity(detail, 'inputTokens')
-    lifetimes.set(ttl, sumOf(lifetimes.get(ttl), found))
+    if (ttl === '1h') ttl1h = sumOf(ttl1h, found)
+    else ttl5m = sumOf(ttl5m, found)
     if (ttl !== '1h' && ttl !== '5m' && found !== undefined)
-      reading.unread(found.pointer, 'is of an unknown time to live; priced as a five-minute write')
+      reading.noteUnread(found.pointer, 'is of an unknown time to live; priced as a five-minute write')
   }
-  const writes = reading.cacheWrites(
-    reading.oneOf(quantity(node, 'cacheWriteInputTokens'), quantity(node, 'cacheWriteInputTokenCount')),
-    { ttl5m: lifetimes.get('5m'), ttl1h: lifetimes.get('1h') },
+  const writes = reading.addCacheWrites(
+    reading.largestOf(quantity(node, 'cacheWriteInputTokens'), quantity(node, 'cacheWriteInputTokenCount')),
+    { ttl5m, ttl1h },
   )
   reading.add('input_tokens', input, reads, writes)
   reading.add('cache_read_tokens', reads)
   reading.add('output_tokens', output)
   const withoutCache = input.count + (output?.count ?? 0)
   const cached = (reads?.count ?? 0) + (writes?.count ?? 0)
-  reading.rest(quantity(node, 'totalTokens'), withoutCache + cached, withoutCache)
+  reading.checkRemainder(quantity(node, 'totalTokens'), withoutCache + cached, withoutCache)
 
   const tier = child(body, 'serviceTier')
   reading.servedBy(word(tier, 'type'), `${tier?.pointer}/type`)

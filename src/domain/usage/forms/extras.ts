@@ -1,5 +1,5 @@
 import { isDeepResearch, isGrok, isSonar, type UsageSource } from '../source.ts'
-import { child, figure, ignore, peek, quantity, word, type Node } from './node.ts'
+import { child, figure, flag, ignore, peek, pointerOf, quantity, word, type Node } from './node.ts'
 import type { Reading } from './reading.ts'
 
 /**
@@ -8,15 +8,24 @@ import type { Reading } from './reading.ts'
  */
 export function readExtras(reading: Reading, node: Node, source: UsageSource): void {
   readSearches(reading, node, source)
+  // OpenAI's Agents SDK counts the requests of a run.
+  reading.add('requests', quantity(node, 'requests'))
+  readServed(reading, node)
   readSaidCost(reading, node)
   // Groq: durations in seconds.
   ignore(node, 'queue_time', 'prompt_time', 'completion_time', 'total_time', 'dram_cached_tokens')
   // MiniMax: the same text, in characters.
   ignore(node, 'total_characters')
   // Mistral bills audio by its length.
-  reading.unpriced(figure(node, 'prompt_audio_seconds'))
+  reading.noteUnpriced(figure(node, 'prompt_audio_seconds'))
   if (isSonar(source)) readPerplexity(reading, node, isDeepResearch(source))
   if (isGrok(source)) readGrok(reading, node)
+}
+
+/** LiteLLM passes on what Anthropic says of speed and region. */
+function readServed(reading: Reading, node: Node): void {
+  if (word(node, 'speed') === 'fast') reading.servedBy('fast', pointerOf(node, 'speed'))
+  reading.servedIn(word(node, 'inference_geo'), pointerOf(node, 'inference_geo'))
 }
 
 function readSearches(reading: Reading, node: Node, source: UsageSource): void {
@@ -25,7 +34,7 @@ function readSearches(reading: Reading, node: Node, source: UsageSource): void {
   const grok = isGrok(source) ? child(node, 'server_side_tool_usage_details') : undefined
   reading.add(
     'web_searches',
-    reading.oneOf(
+    reading.largestOf(
       quantity(used, 'web_search_requests'),
       quantity(details, 'web_search_requests'),
       quantity(peek(node, 'prompt_tokens_details'), 'web_search_requests'),
@@ -45,7 +54,7 @@ function readSaidCost(reading: Reading, node: Node): void {
   ignore(details, 'upstream_inference_prompt_cost', 'upstream_inference_completions_cost')
   ignore(details, 'upstream_inference_input_cost', 'upstream_inference_output_cost')
   const cost = figure(node, 'cost')
-  reading.saidUsd = node.value['is_byok'] === true ? (upstream ?? cost) : cost
+  reading.reportedUsd = flag(node, 'is_byok') ? (upstream ?? cost) : cost
 }
 
 /**
@@ -56,13 +65,16 @@ function readSaidCost(reading: Reading, node: Node): void {
  * Source: Perplexity's pricing page and API reference.
  */
 function readPerplexity(reading: Reading, node: Node, isDeep: boolean): void {
-  reading.searched(word(node, 'search_context_size'))
+  const size = word(node, 'search_context_size')
+  reading.searched(size)
+  if (size === undefined && !isDeep)
+    reading.noteUnread(pointerOf(node, 'search_context_size'), 'is missing; the request has the fee of the largest')
   const cost = peek(node, 'cost')
   if (cost !== undefined) {
     ignore(cost, 'input_tokens_cost', 'output_tokens_cost', 'citation_tokens_cost', 'reasoning_tokens_cost')
     ignore(cost, 'search_queries_cost', 'request_cost')
     const total = figure(cost, 'total_cost')
-    if (total !== undefined) reading.saidUsd = { ...total, roundedUsd: PERPLEXITY_ROUNDED_USD }
+    if (total !== undefined) reading.reportedUsd = { ...total, roundedUsd: PERPLEXITY_ROUNDED_USD }
   }
   if (!isDeep) {
     ignore(node, 'num_search_queries', 'citation_tokens')
@@ -78,12 +90,12 @@ const PERPLEXITY_ROUNDED_USD = 0.0025
 /** Source: xAI's API reference; a tick is 1e-10 USD. */
 function readGrok(reading: Reading, node: Node): void {
   const ticks = figure(node, 'cost_in_usd_ticks')
-  if (ticks !== undefined) reading.saidUsd = { ...ticks, count: ticks.count / 1e10 }
-  reading.unpriced(quantity(node, 'num_sources_used'))
+  if (ticks !== undefined) reading.reportedUsd = { ...ticks, count: ticks.count / 1e10 }
+  reading.noteUnpriced(quantity(node, 'num_sources_used'))
   const tools = child(node, 'server_side_tool_usage_details')
   for (const name of ['code_interpreter_calls', 'file_search_calls', 'mcp_calls', 'document_search_calls'])
-    reading.unpriced(quantity(tools, name))
+    reading.noteUnpriced(quantity(tools, name))
   // The sum of the calls above where they are there.
-  if (tools === undefined) reading.unpriced(quantity(node, 'num_server_side_tools_used'))
+  if (tools === undefined) reading.noteUnpriced(quantity(node, 'num_server_side_tools_used'))
   else ignore(node, 'num_server_side_tools_used')
 }

@@ -9,7 +9,7 @@ export type ReadInner = (node: Node) => Reading
 export type Form = {
   /** For a person, after "the form of". */
   name: string
-  hasShape(node: Node, source: UsageSource): boolean
+  hasShape(node: Node, source: UsageSource, body: Node | undefined): boolean
   /** Whether this provider sends it. */
   isSentBy(source: UsageSource): boolean
   /**
@@ -40,7 +40,7 @@ export function speaksMessagesApi({ provider }: UsageSource): boolean {
   return MESSAGES_API.has(provider)
 }
 
-/** OpenAI's Responses API, and what grew around it, has many who imitate it; Anthropic and Google write the same names otherwise. */
+/** Many providers imitate OpenAI's Responses API. Anthropic and Google give the same names another meaning. */
 export function speaksResponsesApi({ provider }: UsageSource): boolean {
   return provider !== 'anthropic' && provider !== 'google'
 }

@@ -1,8 +1,10 @@
 import type { UsageSource } from '../source.ts'
 import type { Form } from './form.ts'
+import { addGoogleTokens } from './google-tokens.ts'
 import { children, has, quantity, word, type Node } from './node.ts'
-import { tierOf } from './openai-chat.ts'
-import { modalities, Reading } from './reading.ts'
+import { addMedia, addOutputMedia, checkModalities, modalities } from './media.ts'
+import { Reading } from './reading.ts'
+import { tierOf } from './tier.ts'
 
 /**
  * Usage of Gemini's Interactions API.
@@ -28,36 +30,25 @@ function read(node: Node, _source: UsageSource, body: Node | undefined): Reading
   const output = quantity(node, 'total_output_tokens')
   const thoughts = quantity(node, 'total_thought_tokens')
   const total = quantity(node, 'total_tokens')
-  const { onTop, beyond } = reading.byTotal(total, (input?.count ?? 0) + (output?.count ?? 0), [
-    { count: thoughts?.count ?? 0, isOnTop: true, mayBeInside: (thoughts?.count ?? 0) <= (output?.count ?? 0) },
-    { count: tools?.count ?? 0, isOnTop: true, mayBeInside: (tools?.count ?? 0) <= (input?.count ?? 0) },
-  ])
-  reading.add('input_tokens', input)
-  if (onTop[1]) reading.add('input_tokens', tools)
-  reading.add('cache_read_tokens', cached)
-  reading.add('output_tokens', output)
-  if (onTop[0]) reading.add('output_tokens', thoughts)
-  reading.add('reasoning_tokens', thoughts)
-  if (beyond > 0 && total !== undefined) reading.add('output_tokens', { ...total, count: beyond })
-  reading.totalDiffers(total, beyond)
+  addGoogleTokens(reading, { prompt: input, tools, cached, output, thoughts, total })
   // The first turn's share of the input.
-  reading.part(quantity(node, 'initial_input_tokens'), input)
+  reading.checkPart(quantity(node, 'initial_input_tokens'), input)
 
   const ofInput = modalities(node, 'input_tokens_by_modality', 'tokens')
   const ofTools = modalities(node, 'tool_use_tokens_by_modality', 'tokens')
   const ofCache = modalities(node, 'cached_tokens_by_modality', 'tokens')
   const ofOutput = modalities(node, 'output_tokens_by_modality', 'tokens')
-  reading.checkModalities(ofInput, input)
-  reading.checkModalities(ofTools, tools)
-  reading.checkModalities(ofCache, cached)
-  reading.checkModalities(ofOutput, output)
-  reading.addMedia([...ofInput, ...ofTools], ofCache)
-  reading.addOutputMedia(ofOutput)
+  checkModalities(reading, ofInput, input)
+  checkModalities(reading, ofTools, tools)
+  checkModalities(reading, ofCache, cached)
+  checkModalities(reading, ofOutput, output)
+  addMedia(reading, [...ofInput, ...ofTools], ofCache)
+  addOutputMedia(reading, ofOutput)
 
   for (const tool of children(node, 'grounding_tool_count')) {
     const count = quantity(tool, 'count')
     if (word(tool, 'type') === 'google_search') reading.add('web_searches', count)
-    else reading.unpriced(count)
+    else reading.noteUnpriced(count)
   }
   reading.servedBy(...tierOf(node, body))
   return reading.finish()

@@ -1,7 +1,9 @@
 import type { UsageSource } from '../source.ts'
 import type { Form } from './form.ts'
+import { addGoogleTokens } from './google-tokens.ts'
 import { has, inCamelCase, pointerOf, quantity, word, type Node } from './node.ts'
-import { modalities, Reading } from './reading.ts'
+import { addMedia, addOutputMedia, checkModalities, modalities } from './media.ts'
+import { Reading } from './reading.ts'
 
 /**
  * Usage metadata of Gemini, in the JSON's names or in those of its Python client (snake case).
@@ -26,24 +28,13 @@ function read(node: Node): Reading {
   const prompt = quantity(node, 'prompt_token_count')
   const tools = quantity(node, 'tool_use_prompt_token_count')
   const cached = quantity(node, 'cached_content_token_count')
-  const output = reading.oneOf(quantity(node, 'candidates_token_count'), quantity(node, 'response_token_count'))
+  const output = reading.largestOf(quantity(node, 'candidates_token_count'), quantity(node, 'response_token_count'))
   const thoughts = quantity(node, 'thoughts_token_count')
   const total = quantity(node, 'total_token_count')
-  const [inPrompt, inOutput] = [prompt?.count ?? 0, output?.count ?? 0]
-  const { onTop, beyond } = reading.byTotal(total, inPrompt + inOutput, [
-    { count: thoughts?.count ?? 0, isOnTop: true, mayBeInside: (thoughts?.count ?? 0) <= inOutput },
-    { count: tools?.count ?? 0, isOnTop: true, mayBeInside: (tools?.count ?? 0) <= inPrompt },
-    { count: cached?.count ?? 0, isOnTop: false, mayBeInside: (cached?.count ?? 0) <= inPrompt },
-  ])
-  reading.add('input_tokens', prompt)
-  if (onTop[1]) reading.add('input_tokens', tools)
-  if (onTop[2]) reading.add('input_tokens', cached)
-  reading.add('cache_read_tokens', cached)
-  reading.add('output_tokens', output)
-  if (onTop[0]) reading.add('output_tokens', thoughts)
-  reading.add('reasoning_tokens', thoughts)
-  if (beyond > 0 && total !== undefined) reading.add('output_tokens', { ...total, count: beyond })
-  reading.totalDiffers(total, beyond)
+  addGoogleTokens(reading, { prompt, tools, cached, output, thoughts, total })
+
+  // The first turn's share of the prompt.
+  reading.checkPart(quantity(node, 'initial_prompt_token_count'), prompt)
 
   const inTools = modalities(node, 'tool_use_prompt_tokens_details', 'token_count')
   const ofPrompt = modalities(node, 'prompt_tokens_details', 'token_count')
@@ -52,12 +43,12 @@ function read(node: Node): Reading {
     ...modalities(node, 'candidates_tokens_details', 'token_count'),
     ...modalities(node, 'response_tokens_details', 'token_count'),
   ]
-  reading.checkModalities(inTools, tools)
-  reading.checkModalities(ofPrompt, prompt)
-  reading.checkModalities(ofCache, cached)
-  reading.checkModalities(ofOutput, output)
-  reading.addMedia([...ofPrompt, ...inTools], ofCache)
-  reading.addOutputMedia(ofOutput)
+  checkModalities(reading, inTools, tools)
+  checkModalities(reading, ofPrompt, prompt)
+  checkModalities(reading, ofCache, cached)
+  checkModalities(reading, ofOutput, output)
+  addMedia(reading, [...ofPrompt, ...inTools], ofCache)
+  addOutputMedia(reading, ofOutput)
 
   for (const name of ['service_tier', 'traffic_type']) reading.servedBy(word(node, name), pointerOf(node, name))
   return reading.finish()

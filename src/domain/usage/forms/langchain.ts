@@ -1,7 +1,9 @@
 import type { UsageSource } from '../source.ts'
 import { anyone, type Form } from './form.ts'
 import { child, has, ignore, peek, quantity, requiredQuantity, type Node, type Quantity } from './node.ts'
+import { addMedium } from './media.ts'
 import { Reading } from './reading.ts'
+import { tierOf } from './tier.ts'
 
 /**
  * `usage_metadata` of LangChain's messages.
@@ -13,22 +15,21 @@ import { Reading } from './reading.ts'
  */
 export const langChain: Form = {
   name: "LangChain's usage_metadata",
-  hasShape: (node) =>
-    has(node, 'input_tokens') &&
-    has(node, 'total_tokens') &&
-    (hasAny(peek(node, 'input_token_details'), INPUT) || hasAny(peek(node, 'output_token_details'), OUTPUT)),
+  hasShape: (node) => has(node, 'input_tokens') && isLangChains(node),
   isSentBy: anyone,
   read,
 }
 
-const INPUT = /cache_read|cache_creation|ephemeral_|^(audio|image|video|text|document|priority|flex|over_200k)$/
-const OUTPUT = /reasoning|^(audio|image|video|text|priority|flex)$/
-
-function hasAny(details: Node | undefined, names: RegExp): boolean {
-  return Object.keys(details?.value ?? {}).some((name) => names.test(name))
+/** OpenAI's realtime API has details of the same name, with other names in them. */
+function isLangChains(node: Node): boolean {
+  const details = [peek(node, 'input_token_details'), peek(node, 'output_token_details')].filter(
+    (one) => one !== undefined,
+  )
+  const names = details.flatMap(({ value }) => Object.keys(value))
+  return details.length > 0 && names.every((name) => !/_tokens(_details)?$/.test(name) || name.startsWith('ephemeral_'))
 }
 
-function read(node: Node, source: UsageSource): Reading {
+function read(node: Node, source: UsageSource, body: Node | undefined): Reading {
   const reading = new Reading()
   const inside = child(node, 'input_token_details')
   const generated = child(node, 'output_token_details')
@@ -36,28 +37,30 @@ function read(node: Node, source: UsageSource): Reading {
   const input = requiredQuantity(node, 'input_tokens')
   const output = quantity(node, 'output_tokens')
   const named = (details: Node | undefined, name: string): Quantity | undefined =>
-    reading.oneOf(quantity(details, name), tier && quantity(details, `${tier}_${name}`))
+    reading.largestOf(quantity(details, name), tier && quantity(details, `${tier}_${name}`))
   const reads = named(inside, 'cache_read')
   const reasoning = named(generated, 'reasoning')
-  const writes = reading.cacheWrites(quantity(inside, 'cache_creation'), {
+  const writes = reading.addCacheWrites(quantity(inside, 'cache_creation'), {
     ttl5m: quantity(inside, 'ephemeral_5m_input_tokens'),
     ttl1h: quantity(inside, 'ephemeral_1h_input_tokens'),
   })
   const total = quantity(node, 'total_tokens')
   const beyond = reading.addTokens({ input, output, reads, writes, reasoning, total })
-  reading.hiddenReasoning(total, beyond, source)
+  reading.addUnexplained(total, beyond, source)
   for (const medium of ['audio', 'image', 'video'] as const)
-    reading.addMedium(medium, quantity(inside, medium), undefined)
+    addMedium(reading, medium, quantity(inside, medium), undefined)
   reading.add('audio_output_tokens', quantity(generated, 'audio'))
   reading.add('image_output_tokens', quantity(generated, 'image'))
-  reading.part(quantity(inside, 'text'), input)
-  reading.part(quantity(generated, 'text'), output)
+  reading.checkPart(quantity(inside, 'text'), input)
+  reading.checkPart(quantity(inside, 'document'), input)
+  reading.checkPart(quantity(generated, 'text'), output)
   if (tier !== undefined) {
     // What of the tier's tokens is neither cached nor reasoning.
-    reading.part(quantity(inside, tier), input)
-    reading.part(quantity(generated, tier), output)
+    reading.checkPart(quantity(inside, tier), input)
+    reading.checkPart(quantity(generated, tier), output)
     reading.servedBy(tier, node.pointer)
   }
+  reading.servedBy(...tierOf(node, body))
   // What of a long prompt is above its threshold: our card knows the threshold itself.
   ignore(inside, 'over_200k', 'cache_read_over_200k')
   return reading.finish()

@@ -10,15 +10,18 @@ export type Node = {
   value: Record<string, unknown>
   pointer: string
   isCamel: boolean
-  /** Of each object, the names that have been read, or are known to need no reading with all that is in them. Shared by a whole. */
+  /** The names of each object that are already read, or skipped with all they hold; one map for the whole tree. */
   accounted: Map<object, Set<string>>
 }
 
 /** A quantity, and where it stands. */
 export type Quantity = { count: number; pointer: string }
 
-/** So many unread places of one object are named. */
+/** At most this many unread numbers of one object are named. */
 const UNREAD_MAX = 20
+
+/** The names are a caller's text: longer ones are cut in pointers, so that an answer stays small. */
+const STEP_LENGTH_MAX = 64
 
 export function rootNode(value: Record<string, unknown>): Node {
   return { value, pointer: '', isCamel: false, accounted: new Map() }
@@ -76,6 +79,11 @@ export function requiredQuantity(node: Node, name: string): Quantity {
   return found
 }
 
+/** Whether `true` stands under a name. */
+export function flag(node: Node, name: string): boolean {
+  return node.value[keyOf(node, name)] === true
+}
+
 /** The word under a name; undefined where there is none, or something else than a text. */
 export function word(node: Node | undefined, name: string): string | undefined {
   const value = node?.value[keyOf(node, name)]
@@ -90,7 +98,7 @@ export function figure(node: Node | undefined, name: string): Quantity | undefin
   return { count: value, pointer: pointerOf(node, name) }
 }
 
-/** Says that what stands under these names needs no more reading: it has been read, is no quantity, or says again what was read. */
+/** Marks names as accounted for, with all they hold: read, no quantity, or a repetition of what was read. */
 export function ignore(node: Node | undefined, ...names: string[]): void {
   if (node === undefined) return
   let known = node.accounted.get(node.value)
@@ -98,7 +106,7 @@ export function ignore(node: Node | undefined, ...names: string[]): void {
   for (const name of names) known.add(keyOf(node, name))
 }
 
-/** The pointers to the numbers of an object that nothing has read, in reading order; texts that are numbers are numbers. */
+/** Pointers to the numbers of an object that no reader accounted for, in order; a text that is a number counts as one. */
 export function unreadOf({ value, pointer, accounted }: Node): string[] {
   const unread: string[] = []
   const walk = (inner: object, at: string) => {
@@ -108,12 +116,22 @@ export function unreadOf({ value, pointer, accounted }: Node): string[] {
       if (known?.has(name) === true) continue
       const part = (inner as Record<string, unknown>)[name]
       if (typeof part === 'number' || (typeof part === 'string' && NUMBER.test(part))) {
-        unread.push(`${at}/${pointerStep(name)}`)
-      } else if (typeof part === 'object' && part !== null) walk(part, `${at}/${pointerStep(name)}`)
+        unread.push(`${at}/${stepOf(name)}`)
+      } else if (typeof part === 'object' && part !== null) walk(part, `${at}/${stepOf(name)}`)
     }
   }
   walk(value, pointer)
   return unread
+}
+
+/** An object that stands under a name of the caller's choosing; undefined where something else stands. */
+export function entry(node: Node, name: string): Node | undefined {
+  const value = Object.hasOwn(node.value, name) ? node.value[name] : undefined
+  return isObject(value) ? { ...node, value, pointer: `${node.pointer}/${stepOf(name)}` } : undefined
+}
+
+function stepOf(name: string): string {
+  return pointerStep(name.length > STEP_LENGTH_MAX ? `${name.slice(0, STEP_LENGTH_MAX)}…` : name)
 }
 
 const NUMBER = /^-?\d+(\.\d+)?$/

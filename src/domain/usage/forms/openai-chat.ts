@@ -2,7 +2,9 @@ import { isDeepResearch, isGrok, type UsageSource } from '../source.ts'
 import { readExtras } from './extras.ts'
 import { anyone, type Form } from './form.ts'
 import { child, has, inCamelCase, quantity, requiredQuantity, type Node, type Quantity } from './node.ts'
-import { Reading, type TokenCounts } from './reading.ts'
+import { addMedium } from './media.ts'
+import { imageOutput, Reading, said, type TokenCounts } from './reading.ts'
+import { tierOf } from './tier.ts'
 
 /**
  * Usage of OpenAI's chat completions and embeddings, and of all who answer in that form.
@@ -33,23 +35,23 @@ function read(node: Node, source: UsageSource, body: Node | undefined): Reading 
   const output = quantity(node, 'completion_tokens')
   const reads = readCacheReads(reading, node, prompt, input)
   const writes = readCacheWrites(reading, node, prompt)
-  const reasoning = reading.oneOf(quantity(completion, 'reasoning_tokens'), quantity(node, 'reasoning_tokens'))
+  const reasoning = reading.largestOf(quantity(completion, 'reasoning_tokens'), quantity(node, 'reasoning_tokens'))
   const total = quantity(node, 'total_tokens')
   const counts = { input, output, reads, writes, reasoning, total }
-  if (isDeepResearch(source)) addDeepResearch(reading, counts)
+  if (isDeepResearch(source) && has(node, 'reasoning_tokens')) addDeepResearch(reading, counts)
   else {
     const beyond = reading.addTokens(counts, { isReasoningOnTop: isGrok(source) })
-    reading.hiddenReasoning(total, beyond, source)
+    reading.addUnexplained(total, beyond, source)
   }
   const cached = (reads?.count ?? 0) + (writes?.count ?? 0)
-  readMedia(reading, { prompt, completion, input, output, reasoning, cached })
+  readMedia(reading, { prompt, completion, input, output, reasoning, cached }, source)
   readExtras(reading, node, source)
   reading.servedBy(...tierOf(node, body))
   return reading.finish()
 }
 
 function readCacheReads(reading: Reading, node: Node, prompt: Node | undefined, input: Quantity): Quantity | undefined {
-  const reads = reading.oneOf(
+  const reads = reading.largestOf(
     quantity(prompt, 'cached_tokens'),
     quantity(prompt, 'cache_read_input_tokens'),
     quantity(node, 'cached_tokens'),
@@ -57,33 +59,33 @@ function readCacheReads(reading: Reading, node: Node, prompt: Node | undefined, 
     quantity(node, 'prompt_cache_hit_tokens'),
     quantity(node, 'cache_read_input_tokens'),
   )
-  reading.rest(quantity(node, 'prompt_cache_miss_tokens'), input.count - (reads?.count ?? 0))
+  reading.checkRemainder(quantity(node, 'prompt_cache_miss_tokens'), input.count - (reads?.count ?? 0))
   return reads
 }
 
 function readCacheWrites(reading: Reading, node: Node, prompt: Node | undefined): Quantity | undefined {
   const split = child(prompt, 'cache_creation_token_details') ?? child(node, 'cache_creation')
-  const total = reading.oneOf(
+  const total = reading.largestOf(
     quantity(prompt, 'cache_write_tokens'),
     quantity(prompt, 'cache_creation_tokens'),
     quantity(prompt, 'cache_creation_input_tokens'),
     quantity(split, 'cache_creation_input_tokens'),
     quantity(node, 'cache_creation_input_tokens'),
   )
-  const writes = reading.cacheWrites(total, {
+  const writes = reading.addCacheWrites(total, {
     ttl5m: quantity(split, 'ephemeral_5m_input_tokens'),
     ttl1h: quantity(split, 'ephemeral_1h_input_tokens'),
   })
   const byTtl = child(prompt, 'cache_write_tokens_details')
   reading.add('cache_write_12h_tokens', quantity(byTtl, 'ttl_12h_tokens'))
-  reading.part(quantity(byTtl, 'ttl_30m_tokens'), writes)
+  reading.checkPart(quantity(byTtl, 'ttl_30m_tokens'), writes)
   return writes
 }
 
-/** Perplexity's deep research has its reasoning in neither the completion nor the total. */
+/** Perplexity's deep research has its reasoning, beside the totals, in neither the completion nor the total. */
 function addDeepResearch(reading: Reading, counts: TokenCounts): void {
   const { reasoning, ...others } = counts
-  reading.totalDiffers(counts.total, reading.addTokens({ ...others, reasoning: undefined }))
+  reading.noteTotal(counts.total, reading.addTokens({ ...others, reasoning: undefined }))
   reading.add('output_tokens', reasoning)
   reading.add('reasoning_tokens', reasoning)
 }
@@ -97,43 +99,25 @@ type Counts = {
   cached: number
 }
 
-function readMedia(reading: Reading, { prompt, completion, input, output, reasoning, cached }: Counts): void {
+function readMedia(reading: Reading, counts: Counts, source: UsageSource): void {
+  const { prompt, completion, input, output, reasoning, cached } = counts
   const audio = quantity(prompt, 'audio_tokens')
   const image = quantity(prompt, 'image_tokens')
   const video = quantity(prompt, 'video_tokens')
-  reading.addMedium('audio', audio, undefined)
-  reading.addMedium('image', image, undefined)
-  reading.addMedium('video', video, undefined)
+  addMedium(reading, 'audio', audio, undefined)
+  addMedium(reading, 'image', image, undefined)
+  addMedium(reading, 'video', video, undefined)
   const text = input.count - [audio, image, video].reduce((sum, one) => sum + (one?.count ?? 0), 0)
   // Some count what came from the cache as text, some do not.
-  reading.rest(quantity(prompt, 'text_tokens'), text, text - cached)
+  reading.checkRemainder(said(quantity(prompt, 'text_tokens')), text, text - cached)
 
   const audioOut = quantity(completion, 'audio_tokens')
-  const imageOut = quantity(completion, 'image_tokens')
+  const written = said(quantity(completion, 'text_tokens'))
+  const imageOut = imageOutput(source, output, quantity(completion, 'image_tokens'), written)
   reading.add('audio_output_tokens', audioOut)
   reading.add('image_output_tokens', imageOut)
-  const written = (output?.count ?? 0) - (audioOut?.count ?? 0) - (imageOut?.count ?? 0)
-  reading.rest(quantity(completion, 'text_tokens'), written, written - (reasoning?.count ?? 0))
-  reading.part(quantity(completion, 'accepted_prediction_tokens'), output)
-  reading.part(quantity(completion, 'rejected_prediction_tokens'), output)
-}
-
-/** The tier that served: in the usage, on the body, or where Google's OpenAI-compatible endpoint says it. */
-export function tierOf(node: Node, body: Node | undefined): [tier: string | undefined, pointer: string] {
-  for (const place of [node, body]) {
-    if (place === undefined) continue
-    const traffic = peekTraffic(place)
-    if (traffic !== undefined) return traffic
-    for (const name of ['service_tier', 'serviceTier']) {
-      const tier = place.value[name]
-      if (typeof tier === 'string') return [tier, `${place.pointer}/${name}`]
-    }
-  }
-  return [undefined, '']
-}
-
-function peekTraffic(node: Node): [string, string] | undefined {
-  const google = (node.value['extra_properties'] as { google?: { traffic_type?: unknown } } | undefined)?.google
-  const traffic = google?.traffic_type
-  return typeof traffic === 'string' ? [traffic, `${node.pointer}/extra_properties/google/traffic_type`] : undefined
+  const rest = (output?.count ?? 0) - (audioOut?.count ?? 0) - (imageOut?.count ?? 0)
+  reading.checkRemainder(written, rest, rest - (reasoning?.count ?? 0))
+  reading.checkPart(quantity(completion, 'accepted_prediction_tokens'), output)
+  reading.checkPart(quantity(completion, 'rejected_prediction_tokens'), output)
 }

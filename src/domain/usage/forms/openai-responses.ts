@@ -1,9 +1,10 @@
-import { isGrok, isImageModel, type UsageSource } from '../source.ts'
+import { isGrok, type UsageSource } from '../source.ts'
 import { readExtras } from './extras.ts'
 import { speaksResponsesApi, type Form } from './form.ts'
 import { child, has, ignore, peek, quantity, requiredQuantity, type Node, type Quantity } from './node.ts'
-import { tierOf } from './openai-chat.ts'
-import { Reading } from './reading.ts'
+import { addMedium } from './media.ts'
+import { imageOutput, Reading, said } from './reading.ts'
+import { tierOf } from './tier.ts'
 
 /**
  * Usage of OpenAI's Responses API, of its realtime, image and transcription APIs, and of Codex.
@@ -33,12 +34,15 @@ function read(node: Node, source: UsageSource, body: Node | undefined): Reading 
   const generated = child(node, 'output_tokens_details') ?? child(node, 'output_token_details')
   const input = requiredQuantity(node, 'input_tokens')
   const output = quantity(node, 'output_tokens')
-  const reads = reading.oneOf(quantity(inside, 'cached_tokens'), quantity(node, 'cached_input_tokens'))
+  const reads = reading.largestOf(quantity(inside, 'cached_tokens'), quantity(node, 'cached_input_tokens'))
   const writes = readWrites(reading, node, inside)
-  const reasoning = reading.oneOf(quantity(generated, 'reasoning_tokens'), quantity(node, 'reasoning_output_tokens'))
+  const reasoning = reading.largestOf(
+    quantity(generated, 'reasoning_tokens'),
+    quantity(node, 'reasoning_output_tokens'),
+  )
 
   const total = quantity(node, 'total_tokens')
-  reading.totalDiffers(total, reading.addTokens({ input, output, reads, writes, reasoning, total }))
+  reading.noteTotal(total, reading.addTokens({ input, output, reads, writes, reasoning, total }))
   const cached = (reads?.count ?? 0) + (writes?.count ?? 0)
   readMedia(reading, { inside, generated, input, output, reasoning, cached }, source)
 
@@ -52,7 +56,7 @@ function read(node: Node, source: UsageSource, body: Node | undefined): Reading 
 }
 
 function readWrites(reading: Reading, node: Node, inside: Node | undefined): Quantity | undefined {
-  const writes = reading.oneOf(
+  const writes = reading.largestOf(
     quantity(inside, 'cache_write_tokens'),
     quantity(node, 'cache_write_input_tokens'),
     quantity(node, 'cache_creation_input_tokens'),
@@ -60,7 +64,7 @@ function readWrites(reading: Reading, node: Node, inside: Node | undefined): Qua
   const byTtl = child(inside, 'cache_write_tokens_details')
   reading.add('cache_write_tokens', writes)
   reading.add('cache_write_12h_tokens', quantity(byTtl, 'ttl_12h_tokens'))
-  reading.part(quantity(byTtl, 'ttl_30m_tokens'), writes)
+  reading.checkPart(quantity(byTtl, 'ttl_30m_tokens'), writes)
   return writes
 }
 
@@ -78,18 +82,19 @@ function readMedia(reading: Reading, counts: Counts, source: UsageSource): void 
   const fromCache = child(inside, 'cached_tokens_details')
   const audio = quantity(inside, 'audio_tokens')
   const image = quantity(inside, 'image_tokens')
-  reading.addMedium('audio', audio, quantity(fromCache, 'audio_tokens'))
-  reading.addMedium('image', image, quantity(fromCache, 'image_tokens'))
-  reading.part(quantity(fromCache, 'text_tokens'), { count: cached, pointer: '' })
+  addMedium(reading, 'audio', audio, quantity(fromCache, 'audio_tokens'))
+  addMedium(reading, 'image', image, quantity(fromCache, 'image_tokens'))
+  reading.checkPart(quantity(fromCache, 'text_tokens'), { count: cached, pointer: '' })
   const text = input.count - (audio?.count ?? 0) - (image?.count ?? 0)
-  reading.rest(quantity(inside, 'text_tokens'), text, text - cached)
+  reading.checkRemainder(said(quantity(inside, 'text_tokens')), text, text - cached)
 
   const audioOut = quantity(generated, 'audio_tokens')
-  const imageOut = generated === undefined && isImageModel(source) ? output : quantity(generated, 'image_tokens')
+  const written = said(quantity(generated, 'text_tokens'))
+  const imageOut = imageOutput(source, output, quantity(generated, 'image_tokens'), written)
   reading.add('audio_output_tokens', audioOut)
   reading.add('image_output_tokens', imageOut)
-  const written = (output?.count ?? 0) - (audioOut?.count ?? 0) - (imageOut?.count ?? 0)
-  reading.rest(quantity(generated, 'text_tokens'), written, written - (reasoning?.count ?? 0))
+  const rest = (output?.count ?? 0) - (audioOut?.count ?? 0) - (imageOut?.count ?? 0)
+  reading.checkRemainder(written, rest, rest - (reasoning?.count ?? 0))
 }
 
 /** The body's `tool_usage`: searches are billed by the piece; images that a tool made, by another model's rates. */
@@ -98,7 +103,7 @@ function readTools(reading: Reading, body: Node | undefined, source: UsageSource
   // xAI counts its own beside the tokens.
   if (!isGrok(source)) reading.add('web_searches', quantity(peek(tools, 'web_search'), 'num_requests'))
   const images = peek(tools, 'image_gen')
-  const made = quantity(images, 'total_tokens')
-  reading.unpriced(made)
-  if (made !== undefined) ignore(tools, 'image_gen')
+  reading.noteUnpriced(quantity(images, 'total_tokens'))
+  ignore(images, 'input_tokens', 'output_tokens', 'input_tokens_details', 'output_tokens_details')
+  ignore(images, 'cached_tokens', 'cached_tokens_details')
 }

@@ -1,10 +1,10 @@
-import { isImageModel, type UsageSource } from '../source.ts'
+import type { UsageSource } from '../source.ts'
 import { USAGE_QUANTITIES } from '../normal-form.ts'
 import { readExtras } from './extras.ts'
 import { anyone, type Form } from './form.ts'
 import { has, quantity, requiredQuantity, word, type Node } from './node.ts'
-import { tierOf } from './openai-chat.ts'
-import { Reading } from './reading.ts'
+import { imageOutput, Reading } from './reading.ts'
+import { tierOf } from './tier.ts'
 
 /**
  * Our own normal form, and `input_tokens` with `output_tokens` alone, which mean the same in every form that has them.
@@ -31,15 +31,16 @@ function read(node: Node, source: UsageSource, body: Node | undefined): Reading 
   const output = quantity(node, 'output_tokens')
   reading.add('input_tokens', input)
   reading.add('output_tokens', output)
-  for (const name of OWN) reading.add(name, quantity(node, name))
+  for (const name of OWN) if (name !== 'requests') reading.add(name, quantity(node, name))
   const reasoning = reading.usage.reasoning_tokens ?? 0
   const total = quantity(node, 'total_tokens')
   const { onTop, beyond } = reading.byTotal(total, input.count + (output?.count ?? 0), [
     { count: reasoning, isOnTop: false, mayBeInside: reasoning <= (output?.count ?? 0) },
   ])
   if (onTop[0]) reading.add('output_tokens', { count: reasoning, pointer: reading.pointers.reasoning_tokens ?? '' })
-  reading.hiddenReasoning(total, beyond, source)
-  if (isImageModel(source) && !OWN.some((name) => has(node, name))) reading.add('image_output_tokens', output)
+  reading.addUnexplained(total, beyond, source)
+  if (!OWN.some((name) => has(node, name)))
+    reading.add('image_output_tokens', imageOutput(source, output, undefined, undefined))
   readExtras(reading, node, source)
   reading.servedBy(...tierOf(node, body))
   reading.servedIn(word(node, 'region'), `${node.pointer}/region`)

@@ -1,4 +1,4 @@
-import { STEP_QUANTITIES, USAGE_QUANTITIES, type Usage, type UsageStep } from '../normal-form.ts'
+import { STEP_QUANTITIES, type Usage, type UsageStep } from '../normal-form.ts'
 
 /** A usage as one of several requests: its tokens. */
 export function stepOf(usage: Usage): UsageStep {
@@ -15,18 +15,7 @@ export function addSteps(steps: readonly UsageStep[]): UsageStep {
   return sum
 }
 
-/** Adds another usage's quantities, but for its steps; its tier and region stand where the first has none. */
-export function addUsage(usage: Usage, { steps: _steps, ...other }: Usage): void {
-  for (const name of USAGE_QUANTITIES) {
-    const count = other[name]
-    if (count !== undefined) usage[name] = (usage[name] ?? 0) + count
-  }
-  const { service_tier: tier, region } = other
-  if (tier !== undefined) usage.service_tier ??= tier
-  if (region !== undefined) usage.region ??= region
-}
-
-/** Gives reasoning that is known for the whole only to the steps, from the last on, as much as each one's output takes. */
+/** Distributes the total's reasoning over the steps, last first, up to each step's output. */
 export function spreadReasoning(steps: UsageStep[], reasoning: number): void {
   let left = reasoning
   for (const step of steps.toReversed()) {

@@ -1,3 +1,5 @@
+import { peek, type Node } from './node.ts'
+
 /** Words that say: nothing but the plain rates. */
 const PLAIN: ReadonlySet<string> = new Set([
   'standard',
@@ -23,3 +25,23 @@ export function servedTier(word: string | undefined): string | undefined {
 }
 
 const TIER_LENGTH_MAX = 64
+
+/** The tier that served: in the usage, on the body or in its `response_metadata`, or where Google's OpenAI-compatible endpoint says it. */
+export function tierOf(node: Node, body: Node | undefined): [tier: string | undefined, pointer: string] {
+  for (const place of [node, body, peek(body, 'response_metadata')]) {
+    if (place === undefined) continue
+    const traffic = peekTraffic(place)
+    if (traffic !== undefined) return traffic
+    for (const name of ['service_tier', 'serviceTier']) {
+      const tier = place.value[name]
+      if (typeof tier === 'string') return [tier, `${place.pointer}/${name}`]
+    }
+  }
+  return [undefined, '']
+}
+
+function peekTraffic(node: Node): [string, string] | undefined {
+  const google = (node.value['extra_properties'] as { google?: { traffic_type?: unknown } } | undefined)?.google
+  const traffic = google?.traffic_type
+  return typeof traffic === 'string' ? [traffic, `${node.pointer}/extra_properties/google/traffic_type`] : undefined
+}

@@ -1,10 +1,10 @@
--- tell_names: the events of a type that each tell of a name, which a caller brings: once a name and day of UTC, 50 names a principal and
--- day; then one event of the type says that there are more, without naming them.
--- Item i: p_principals[i] came with p_names[i], in words of the type, for p_tenants[i] (null for an event of no tenant); p_data[i] is what
--- the event tells, and of items with one name the first of its principal's is told.
--- A name that is told already, and a principal that has used its 50 up, cost a look-up and no lock.
--- Locks: (3), counts by principal -> the events in key order. Who tells of several types does so in the order of their names.
-create or replace function copilot_internal.tell_names(
+-- emit_name_events: write events of one type about names that callers bring, each once a name and day of UTC. A principal may have 50
+-- names a day; then one event says that there are more, without naming them.
+-- Item i: p_principals[i] came with p_names[i], in words of the type, for p_tenants[i] (null for an event of no tenant); p_data[i] is the
+-- event's data; of items with one name, the first of the first principal is written.
+-- A name that is written already, and a principal over its limit, cost a look-up and no lock.
+-- Locks: (3), counts by principal -> the events in key order. Callers that emit several types do so in the order of their names.
+create or replace function copilot_internal.emit_name_events(
   p_type text, p_principals text[], p_tenants text[], p_names text[], p_data jsonb[], p_now timestamptz
 )
 returns void
@@ -60,4 +60,4 @@ begin
   order by e.once_key
   on conflict do nothing;
 end $$;
-comment on function copilot_internal.tell_names(text, text[], text[], text[], jsonb[], timestamptz) is 'Writes events of names that callers bring: once a name and day, 50 names a principal and day.';
+comment on function copilot_internal.emit_name_events(text, text[], text[], text[], jsonb[], timestamptz) is 'Writes events of names that callers bring: once a name and day, 50 names a principal and day.';

@@ -1,0 +1,100 @@
+import { isClaude, isGoogles, isGrok, type UsageSource } from '../source.ts'
+import { child, has, isObject, quantity, requiredQuantity, type Node, type Quantity } from './node.ts'
+import { imageOutput, Reading, type TokenCounts } from './reading.ts'
+
+/**
+ * The AI SDK's own counts, in the form of any version.
+ *
+ * `inputTokens` includes what came from the cache and what was written to it, `outputTokens` includes reasoning, unless the total
+ * says otherwise. In version 5, which has no details, Google's and xAI's reasoning comes on top, and what Anthropic's and
+ * Amazon's models read from the cache, too.
+ *
+ * @param writes what was written to the cache, where version 5 says it beside.
+ * @throws UsageError
+ */
+export function readCounts(node: Node, source: UsageSource, writes: Quantity | undefined): Reading {
+  const reading = isObject(node.value['inputTokens'])
+    ? readInnerForm(node, source)
+    : has(node, 'inputTokenDetails', 'outputTokenDetails')
+      ? readDetailed(node, source)
+      : readFlat(node, source, writes)
+  return reading.finish()
+}
+
+/** Version 5, and images. */
+function readFlat(node: Node, source: UsageSource, writes: Quantity | undefined): Reading {
+  const reading = new Reading()
+  const input = requiredQuantity(node, 'inputTokens')
+  const output = quantity(node, 'outputTokens')
+  const reads = quantity(node, 'cachedInputTokens')
+  const reasoning = quantity(node, 'reasoningTokens')
+  const total = quantity(node, 'totalTokens')
+  reading.add('cache_write_tokens', writes)
+  reading.add('image_output_tokens', imageOutput(source, output, undefined, undefined))
+  if (source.provider === 'aws' || (isClaude(source) && NATIVE.has(source.provider))) {
+    const base = input.count + (output?.count ?? 0)
+    reading.addTokens({ input, output, reads: undefined, writes: undefined, reasoning, total: undefined })
+    reading.add('input_tokens', reads, writes)
+    reading.add('cache_read_tokens', reads)
+    reading.checkRemainder(total, base, base + (reads?.count ?? 0), base + (reads?.count ?? 0) + (writes?.count ?? 0))
+    return reading
+  }
+  const isReasoningOnTop = isGoogles(source) || isGrok(source)
+  const beyond = reading.addTokens({ input, output, reads, writes, reasoning, total }, { isReasoningOnTop })
+  if (beyond > 0 && total !== undefined && isGoogles(source)) reading.add('output_tokens', { ...total, count: beyond })
+  reading.noteTotal(total, beyond)
+  return reading
+}
+
+/** Providers whose own form counts the cache on top of the input; gateways add it in. */
+const NATIVE: ReadonlySet<string> = new Set(['anthropic', 'google', 'azure'])
+
+/** Versions 6 and 7. */
+function readDetailed(node: Node, source: UsageSource): Reading {
+  const inside = child(node, 'inputTokenDetails')
+  const generated = child(node, 'outputTokenDetails')
+  const reading = new Reading()
+  const counts = {
+    input: requiredQuantity(node, 'inputTokens'),
+    output: quantity(node, 'outputTokens'),
+    reads: reading.largestOf(quantity(inside, 'cacheReadTokens'), quantity(node, 'cachedInputTokens')),
+    writes: quantity(inside, 'cacheWriteTokens'),
+    reasoning: reading.largestOf(quantity(generated, 'reasoningTokens'), quantity(node, 'reasoningTokens')),
+    total: quantity(node, 'totalTokens'),
+  }
+  const rest = { uncached: quantity(inside, 'noCacheTokens'), text: quantity(generated, 'textTokens') }
+  return addAll(reading, source, counts, rest)
+}
+
+/** Between SDK and providers. */
+function readInnerForm(node: Node, source: UsageSource): Reading {
+  const input = child(node, 'inputTokens')!
+  const output = child(node, 'outputTokens')
+  const counts = {
+    input: requiredQuantity(input, 'total'),
+    output: quantity(output, 'total'),
+    reads: quantity(input, 'cacheRead'),
+    writes: quantity(input, 'cacheWrite'),
+    reasoning: quantity(output, 'reasoning'),
+    total: undefined,
+  }
+  const rest = { uncached: quantity(input, 'noCache'), text: quantity(output, 'text') }
+  return addAll(new Reading(), source, counts, rest)
+}
+
+function addAll(
+  reading: Reading,
+  source: UsageSource,
+  counts: TokenCounts,
+  { uncached, text }: { uncached: Quantity | undefined; text: Quantity | undefined },
+): Reading {
+  const { input, output, reads, writes, reasoning, total } = counts
+  reading.noteTotal(total, reading.addTokens(counts))
+  reading.add('cache_write_tokens', writes)
+  reading.add('image_output_tokens', imageOutput(source, output, undefined, text))
+  const prompt = input?.count ?? 0
+  const written = output?.count ?? 0
+  reading.checkRemainder(uncached, prompt - (reads?.count ?? 0) - (writes?.count ?? 0), prompt)
+  reading.checkRemainder(text, written - (reasoning?.count ?? 0), written)
+  return reading
+}

@@ -1,0 +1,40 @@
+import { USAGE_QUANTITIES, type UsageStep } from '../normal-form.ts'
+import type { Reading } from './reading.ts'
+import { stepOf } from './steps.ts'
+
+/** Dearest first; a tier that nobody knows may be the dearest. */
+const TIERS = ['ultrafast', 'fast', 'priority', 'standard', 'flex', 'batch']
+
+/**
+ * Adds what one step of several said. Where they were served by several tiers, the dearest prices them all, with a note.
+ *
+ * @returns the requests that the step is.
+ */
+export function addStep(sum: Reading, { usage, notes, pointers, reportedUsd }: Reading): UsageStep[] {
+  const isFirst = Object.keys(sum.usage).length === 0
+  for (const name of USAGE_QUANTITIES) {
+    const count = usage[name]
+    if (count !== undefined) sum.add(name, { count, pointer: pointers[name] ?? '' })
+  }
+  sum.notes.push(...notes)
+  sum.servedIn(usage.region, pointers.region ?? '')
+  sum.searched(usage.search_context)
+  addTier(sum, usage.service_tier ?? 'standard', pointers.service_tier ?? '', isFirst)
+  const reported = isFirst ? reportedUsd : sum.reportedUsd
+  sum.reportedUsd =
+    isFirst || reported === undefined || reportedUsd === undefined
+      ? reported && reportedUsd
+      : { ...reported, count: reported.count + reportedUsd.count }
+  return usage.steps ?? [stepOf(usage)]
+}
+
+function addTier(sum: Reading, tier: string, pointer: string, isFirst: boolean): void {
+  const { service_tier: before = 'standard' } = sum.usage
+  if (!isFirst && before !== tier) {
+    sum.noteUnread(pointer, `steps were served as ${before} and ${tier}; all are priced as the dearer`)
+    if (TIERS.indexOf(tier) > TIERS.indexOf(before)) return
+  }
+  if (tier === 'standard' && isFirst) return
+  sum.usage.service_tier = tier
+  sum.pointers.service_tier = pointer
+}

@@ -1,0 +1,38 @@
+import type { Quantity } from './node.ts'
+import type { Reading } from './reading.ts'
+
+type GoogleCounts = {
+  prompt: Quantity | undefined
+  tools: Quantity | undefined
+  cached: Quantity | undefined
+  output: Quantity | undefined
+  thoughts: Quantity | undefined
+  total: Quantity | undefined
+}
+
+/**
+ * Adds the counts of Gemini: thoughts come on top of the output, and what tools put into the prompt on top of it, unless the
+ * total says that they are inside. What the total has beyond all parts is priced as output, the dearer, and noted.
+ */
+export function addGoogleTokens(reading: Reading, counts: GoogleCounts): void {
+  const { prompt, tools, cached, output, thoughts, total } = counts
+  const [inPrompt, inOutput] = [prompt?.count ?? 0, output?.count ?? 0]
+  const part = (found: Quantity | undefined, isOnTop: boolean, whole: number) => {
+    const count = found?.count ?? 0
+    return { count, isOnTop, mayBeInside: count <= whole }
+  }
+  const { onTop, beyond } = reading.byTotal(total, inPrompt + inOutput, [
+    part(thoughts, true, inOutput),
+    part(tools, true, inPrompt),
+    part(cached, false, inPrompt),
+  ])
+  reading.add('input_tokens', prompt)
+  if (onTop[1]) reading.add('input_tokens', tools)
+  if (onTop[2]) reading.add('input_tokens', cached)
+  reading.add('cache_read_tokens', cached)
+  reading.add('output_tokens', output)
+  if (onTop[0]) reading.add('output_tokens', thoughts)
+  reading.add('reasoning_tokens', thoughts)
+  if (beyond > 0 && total !== undefined) reading.add('output_tokens', { ...total, count: beyond })
+  reading.noteTotal(total, beyond)
+}

@@ -1,0 +1,89 @@
+import { children, quantity, word, type Node, type Quantity } from './node.ts'
+import type { Reading } from './reading.ts'
+
+/** Tokens of one modality of a prompt or an answer. */
+export type Modality = { modality: string; tokens: Quantity }
+
+/** Documents are read as images, and priced so. */
+const MEDIA = [
+  ['audio', ['audio']],
+  ['image', ['image', 'document']],
+  ['video', ['video']],
+] as const
+
+const KNOWN_MODALITIES: ReadonlySet<string> = new Set([
+  'text',
+  'modality_unspecified',
+  ...MEDIA.flatMap(([, names]) => names),
+])
+
+/** A list of tokens by modality. A count of 0 is left out of the JSON. @throws UsageError */
+export function modalities(node: Node, list: string, count: string): Modality[] {
+  return children(node, list).map((one) => ({
+    modality: word(one, 'modality') ?? 'text',
+    tokens: quantity(one, count) ?? { count: 0, pointer: one.pointer },
+  }))
+}
+
+/**
+ * Splits a medium (audio, images, video) of the prompt into what came from the cache and what did not, since the two are
+ * parts of different wholes. The prompt and its cached part have to be added before.
+ *
+ * Where the provider does not say how much of it was cached, as little is assumed as the totals allow: uncached is
+ * the dearer one. Video from the cache has the rate of all that comes from there.
+ */
+export function addMedium(
+  reading: Reading,
+  medium: 'audio' | 'image' | 'video',
+  all: Quantity | undefined,
+  cached: Quantity | undefined,
+): void {
+  const cachedField = medium === 'video' ? null : (`cache_read_${medium}_tokens` as const)
+  if (all === undefined) {
+    if (cached !== undefined && cached.count > 0 && cachedField !== null) reading.add(cachedField, cached)
+    return
+  }
+  reading.checkPart(cached, all)
+  const { input_tokens: input = 0, cache_read_tokens: reads = 0, cache_write_tokens: writes = 0 } = reading.usage
+  const { audio_input_tokens: audio = 0, image_input_tokens: images = 0, video_input_tokens: video = 0 } = reading.usage
+  const overlap = Math.max(0, all.count + audio + images + video + reads + writes - input)
+  const fromCache = Math.min(cached?.count ?? Math.min(overlap, reads), all.count)
+  reading.add(`${medium}_input_tokens`, { count: all.count - fromCache, pointer: all.pointer })
+  if (fromCache > 0 && cachedField !== null) reading.add(cachedField, { ...(cached ?? all), count: fromCache })
+}
+
+/** The same for lists of modalities. */
+export function addMedia(reading: Reading, prompt: readonly Modality[], cached: readonly Modality[]): void {
+  for (const [medium, names] of MEDIA) {
+    const said = sumOfModalities(cached, names)
+    const none = cached.length > 0 ? { count: 0, pointer: '' } : undefined
+    addMedium(reading, medium, sumOfModalities(prompt, names), said ?? none)
+  }
+}
+
+/** Tokens of what was generated, by modality. */
+export function addOutputMedia(reading: Reading, generated: readonly Modality[]): void {
+  for (const [medium, names] of MEDIA) reading.add(`${medium}_output_tokens`, sumOfModalities(generated, names))
+}
+
+/** Notes modalities that nobody knows, which get the rate of text, and a list that comes to more than its whole. */
+export function checkModalities(reading: Reading, list: readonly Modality[], whole: Quantity | undefined): void {
+  const sum = list.reduce((all, { tokens }) => all + tokens.count, 0)
+  const last = list.at(-1)
+  if (last !== undefined && sum > (whole?.count ?? 0)) {
+    const detail = `and the modalities before it add up to ${sum}, more than ${whole?.count ?? 0}`
+    reading.noteDifference(last.tokens.pointer, detail)
+  }
+  for (const { modality, tokens } of list) {
+    if (!KNOWN_MODALITIES.has(modality.toLowerCase()))
+      reading.noteUnread(tokens.pointer, `is of an unknown modality, ${modality.slice(0, 40)}; priced as text`)
+  }
+}
+
+/** The tokens of all entries of the given modalities; undefined where there is no such entry. */
+function sumOfModalities(list: readonly Modality[], names: readonly string[]): Quantity | undefined {
+  const [first, ...others] = list.filter(({ modality }) => names.includes(modality.toLowerCase()))
+  if (first === undefined) return undefined
+  const count = others.reduce((sum, { tokens }) => sum + tokens.count, first.tokens.count)
+  return { count, pointer: first.tokens.pointer }
+}
