@@ -221,6 +221,9 @@ export const CommitBody = Type.Object(
     usage: Type.Optional(TokenUsage),
     provider_usage: Type.Optional(ProviderUsage),
     actual_cost_usd: Type.Optional(UsdInput),
+    usage_unknown: Type.Optional(
+      Type.Literal(true, { description: 'Book the reserved amount, marked estimated, to be corrected later' }),
+    ),
     provider: Type.Optional(Id),
     model: Type.Optional(Id),
     sandbox_id: Type.Optional(Nullable(Id)),

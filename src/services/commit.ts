@@ -67,16 +67,21 @@ export async function commit(deps: CommitDeps, principal: Principal, id: string,
   return inSpan(name, about, (span) => settleItem(deps, principal, item, body, measured, span))
 }
 
-/** What was reserved, since a provider's usage could not be read: why, and what was kept of it (null: too large to keep). */
+/** What was reserved. `unread_usage`: why a provider's usage could not be read, and what was kept of it (null: too large to keep). */
 type Reserved = {
   measure: 'reserved'
-  unread_usage: { reasons: FieldError[]; provider_usage: Record<string, unknown> | null }
+  unread_usage?: { reasons: FieldError[]; provider_usage: Record<string, unknown> | null }
 }
 
 type CommitMeasured = Measured | { measure: Reserved; reading?: never }
 
 /** Measures the commit; falls back to the reserved amount where provider_usage cannot be read (rule 10). */
 async function measureOrReserved(body: CommitBody, source: () => Promise<UsageSource>): Promise<CommitMeasured> {
+  if (body.usage_unknown === true) {
+    const other = (['usage', 'provider_usage', 'actual_cost_usd'] as const).find((name) => body[name] !== undefined)
+    if (other === undefined) return { measure: { measure: 'reserved' } }
+    throw invalidRequest([{ pointer: `/${other}`, message: 'does not go with usage_unknown' }])
+  }
   try {
     return await measureOf({ ...body, cost_usd: body.actual_cost_usd }, { costName: 'actual_cost_usd', source })
   } catch (error) {
@@ -125,7 +130,9 @@ function callOf({
 /** What a commit says, in one spelling: see requestHash(). */
 function understood(body: CommitBody, measure: Measure | Reserved, call: CommitItem['call']): object {
   return {
-    ...(measure.measure === 'reserved' ? { unread: stringify(body.provider_usage) } : understoodMeasure(measure)),
+    ...(measure.measure === 'reserved'
+      ? { usage_unknown: body.usage_unknown, unread: stringify(body.provider_usage) }
+      : understoodMeasure(measure)),
     provider: body.provider,
     model: body.model,
     sandbox_id: body.sandbox_id ?? undefined,
@@ -186,7 +193,9 @@ async function settleItem(
   return decisionJson(principal, fields, settlement.quotas, warnings)
 }
 
-function unreadableWarnings({ unread_usage: { reasons, provider_usage: kept } }: Reserved): UsageWarning[] {
+function unreadableWarnings({ unread_usage: unread }: Reserved): UsageWarning[] {
+  if (unread === undefined) return []
+  const { reasons, provider_usage: kept } = unread
   const after =
     kept === null ? 'It was too large to keep: correct the record' : 'It is kept, to be priced once it can be read'
   return reasons.map(({ pointer, message }) => ({

@@ -129,6 +129,38 @@ t.test('nothing a provider sends loses a commit; what is no object, and our own 
   t.equal((await commit(id, { usage: { input_tokens: 1 } })).json.status, 'committed', 'the hold was left as it was')
 })
 
+t.test('a usage that nobody knows is booked at the reserved amount, once', async (t) => {
+  const id = await hold('unknown')
+  const committed = await commit(id, { usage_unknown: true })
+  t.match(committed.json, { cost_usd: 0.05, released_usd: 0, estimated: true, warnings: [] })
+  t.equal((await commit(id, { usage_unknown: true })).json.cost_record_id, committed.json.cost_record_id)
+  t.equal((await commit(id, { usage: { input_tokens: 1 } })).status, 409)
+  const { json } = await service.call('GET', '/v1/cost-records?tenant_id=unknown')
+  t.match(json.data, [{ estimate_reason: 'usage_unknown', usage: {}, cost_usd: 0.05 }])
+  const other = await hold('unknown')
+  for (const body of [{ usage_unknown: false }, { usage_unknown: true, usage: { input_tokens: 1 } }])
+    t.equal((await commit(other, body)).status, 400, JSON.stringify(body))
+  const box = await call('POST', '/v1/reservations', {
+    resource_type: 'e2b',
+    tenant_id: 'unknown',
+    e2b: { max_seconds: 60 },
+  })
+  const ran = await commit(box.json.reservation_id, { usage_unknown: true })
+  t.match(ran.json, { cost_usd: box.json.reserved_usd, estimated: true })
+})
+
+t.test('a commit takes the usage of a hundred steps', async (t) => {
+  const details = { noCacheTokens: 90, cacheReadTokens: 10, cacheWriteTokens: 0 }
+  const one = { inputTokens: 100, inputTokenDetails: details, outputTokens: 10, totalTokens: 110 }
+  const steps = Array.from({ length: 100 }, () => ({
+    usage: one,
+    providerMetadata: { openai: { serviceTier: 'default' } },
+  }))
+  const totalUsage = { inputTokens: 10_000, inputTokenDetails: { cacheReadTokens: 1_000 }, outputTokens: 1_000 }
+  const committed = await commit(await hold('steps'), { provider_usage: { totalUsage, steps } })
+  t.match(committed.json, { cost_usd: 0.0281, estimated: false, warnings: [] }, '9,000 x 2 + 1,000 x 0.1 + 1,000 x 10')
+})
+
 t.test('where nothing is lost by it, usage that cannot be read is refused at its place', async (t) => {
   const bad = { prompt_tokens: 'x' }
   const llm = { provider: 'openai', model: 'gpt-6.1-sol', provider_usage: bad }

@@ -6,12 +6,12 @@ import { invalidRequest } from '../../errors.ts'
 
 declare module 'fastify' {
   interface FastifyContextConfig {
-    /** What the route takes more of than others: `text` a long text, `bulk` many items. */
+    /** What the route takes more of than others: `text` a long text, `bulk` many items, `usage` the usage of many steps. */
     body?: keyof typeof LARGER_BODIES
   }
 }
 
-/** Of a body of a route that says nothing else. A provider's own usage object is far below it. */
+/** Of a body of a route that says nothing else. */
 export const BODY_BYTES_MAX = 65_536
 const BODY_MEMBERS_MAX = 1_000
 
@@ -19,6 +19,8 @@ const BODY_MEMBERS_MAX = 1_000
 const LARGER_BODIES = {
   text: { bytesMax: 1_048_576, membersMax: BODY_MEMBERS_MAX },
   bulk: { bytesMax: 1_048_576, membersMax: 50_000 },
+  // A commit is not lost for the number of its steps.
+  usage: { bytesMax: BODY_BYTES_MAX, membersMax: 10_000 },
 } as const
 
 /**

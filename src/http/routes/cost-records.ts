@@ -28,7 +28,7 @@ export function costRecordRoutes(app: App, services: Services): void {
   app.post(
     '/v1/cost-records/:cost_record_id/correct',
     {
-      config: { roles: ADMINS, limit: 'admin' },
+      config: { roles: ADMINS, limit: 'admin', body: 'usage' },
       schema: {
         tags: ['costs'],
         operationId: 'correct',

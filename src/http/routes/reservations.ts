@@ -122,7 +122,7 @@ export function reservationRoutes(app: App, services: Services): void {
   app.post(
     '/v1/reservations/:id/commit',
     {
-      config: { roles: CALLERS, limit: 'decisions' },
+      config: { roles: CALLERS, limit: 'decisions', body: 'usage' },
       schema: {
         tags: ['reservations'],
         operationId: 'commit',
