@@ -27,6 +27,18 @@ Options
   --help       this text
 `
 
+/** As OpenAI sends it. */
+const USAGE_OBJECT = {
+  service_tier: 'default',
+  usage: {
+    prompt_tokens: 12_362,
+    completion_tokens: 640,
+    total_tokens: 13_002,
+    prompt_tokens_details: { cached_tokens: 4_096, audio_tokens: 0 },
+    completion_tokens_details: { reasoning_tokens: 384, audio_tokens: 0, accepted_prediction_tokens: 0 },
+  },
+}
+
 const MODELS = 2_000
 const ESTIMATES = 20
 const { values } = parseArgs({
@@ -102,18 +114,6 @@ async function measure(stack: AsyncDisposableStack): Promise<Figures> {
     repeatedLettersMs: await slowestEstimateMs(card, 'a'.repeat(100_000)),
     tokenizedTextMs: await slowestEstimateMs(card, 'a'.repeat(TOKENIZED_BYTES_MAX)),
   }
-}
-
-/** As OpenAI sends it. */
-const USAGE_OBJECT = {
-  service_tier: 'default',
-  usage: {
-    prompt_tokens: 12_362,
-    completion_tokens: 640,
-    total_tokens: 13_002,
-    prompt_tokens_details: { cached_tokens: 4_096, audio_tokens: 0 },
-    completion_tokens_details: { reasoning_tokens: 384, audio_tokens: 0, accepted_prediction_tokens: 0 },
-  },
 }
 
 /** The slowest of some estimates of one text. */
