@@ -197,7 +197,9 @@ function unreadableWarnings({ unread_usage: unread }: Reserved): UsageWarning[] 
   if (unread === undefined) return []
   const { reasons, provider_usage: kept } = unread
   const after =
-    kept === null ? 'It was too large to keep: correct the record' : 'It is kept, to be priced once it can be read'
+    kept === null
+      ? 'The object was too large to keep: correct the record'
+      : 'The numbers of the object are kept with the record, to be priced once they can be read'
   return reasons.map(({ pointer, message }) => ({
     code: 'usage_unreadable',
     pointer,

@@ -12,6 +12,9 @@ type Moment = Date | string | undefined
 
 const NEAR_MAX = 5
 
+/** A place whose name differs by so many letters is another one, not a slip. */
+const ANOTHER_PLACE = 3
+
 /**
  * Builds price_not_found for a model at a moment (default: now), with the nearest pairs of provider and name that have one then.
  * `errors` says where it stands in the request.
@@ -82,8 +85,8 @@ const pairText = ({ provider, model }: { provider: string; model: string }) => `
 
 /**
  * What has a price at a moment, ranked by the edit distance of its name; another place than the one that was named adds 1, so
- * the right name in a wrong place comes before wrong names. Ties go by the distance of the names, then of the places, then makers
- * before clouds, by name and by place.
+ * the right name in a wrong place comes before wrong names. Ties go by the distance of the names, then to a place that was
+ * misspelt, then to makers before clouds, by name and by place.
  */
 function nearest<Known extends { pricesFrom: string; pricesUntil: string | null }>(
   { place, name }: { place: string | null; name: string },
@@ -108,7 +111,7 @@ function nearest<Known extends { pricesFrom: string; pricesUntil: string | null 
     const total = steps + Math.min(from, 1)
     if (total > worst || !isWithin(moment, known.pricesFrom, known.pricesUntil)) continue
     const words = `${isCloud(knownPlace) ? 1 : 0} ${knownName} ${knownPlace}`
-    best.push({ known, words, total, steps, away: from })
+    best.push({ known, words, total, steps, away: Math.min(from, ANOTHER_PLACE) })
     best.sort((a, b) => a.total - b.total || a.steps - b.steps || a.away - b.away || (a.words < b.words ? -1 : 1))
     best.length = Math.min(best.length, NEAR_MAX)
   }

@@ -306,6 +306,8 @@ t.test(
     const elsewhere = await estimate({ provider: 'anthropic', model: 'gpt-6.1-terra' })
     t.match(elsewhere, { status: 422, json: { provider: 'anthropic', model: 'gpt-6.1-terra' } })
     t.match(elsewhere.json.near[0], { model: 'gpt-6.1-terra' }, 'a right name in a wrong place')
+    const claude = await estimate({ provider: 'openai', model: 'claude-sonnet-4-6' })
+    t.match(claude.json.near[0], { provider: 'anthropic', model: 'claude-sonnet-4-6' }, 'of its maker')
     t.match(
       elsewhere.json.detail,
       /^There is no price for anthropic gpt-6\.1-terra; near ones are \w+ gpt-6\.1-terra, /,

@@ -34,5 +34,5 @@ export function addGoogleTokens(reading: Reading, counts: GoogleCounts): void {
   if (onTop[0]) reading.add('output_tokens', thoughts)
   reading.add('reasoning_tokens', thoughts)
   if (beyond > 0 && total !== undefined) reading.add('output_tokens', { ...total, count: beyond })
-  reading.noteTotal(total, beyond)
+  reading.noteTotal(total, beyond, '; the rest is priced as output')
 }

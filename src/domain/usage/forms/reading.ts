@@ -75,10 +75,11 @@ export class Reading {
       this.noteUnread(found.pointer, `counts ${found.count}, which has no price here`)
   }
 
-  /** Notes a total that no reading adds up to. @param beyond what it has more than the parts. */
-  noteTotal(total: Quantity | undefined, beyond: number): void {
+  /** Notes a total that no reading adds up to. @param beyond what it has more than the parts. @param then what is done with that. */
+  noteTotal(total: Quantity | undefined, beyond: number, then = ''): void {
     if (total === undefined || beyond === 0) return
-    this.noteDifference(total.pointer, `is ${total.count}, but the parts add up to ${total.count - beyond}`)
+    const detail = `is ${total.count}, but the parts add up to ${total.count - beyond}${beyond > 0 ? then : ''}`
+    this.noteDifference(total.pointer, detail)
   }
 
   /** The largest of counts that should be equal; notes a difference. */
