@@ -60,6 +60,7 @@ function usageIn(raw: Record<string, unknown>): Path {
     ['info', 'last_token_usage'],
     ['choices', '0', 'usage'],
     ['result', 'message', 'usage'],
+    ['response', 'body', 'usage'],
   ]
   return (
     known.find(

@@ -48,7 +48,7 @@ export const distinctCard: ModelPrice = {
 
 /** Numbers in usage objects that no card charges for. */
 export const NO_QUANTITY =
-  /^\/requests$|_time$|contextWindow|maxOutputTokens|model_context_window|web_fetch_requests|^\/choices\/0\/index$|total_token_usage|(input_tokens|output_tokens|request)_cost$|upstream/i
+  /^\/requests$|status_code|_time$|contextWindow|maxOutputTokens|model_context_window|web_fetch_requests|^\/choices\/0\/index$|total_token_usage|(input_tokens|output_tokens|request)_cost$|upstream/i
 
 /** Tokens × USD per million of them. */
 type Term = [tokens: number, usdPerMtok: number]
@@ -994,6 +994,47 @@ export const SAMPLES: readonly Sample[] = [
       [400, 2.5],
       [20, 10],
     ],
+  },
+  {
+    form: 'AI SDK, one step on Bedrock, its tier and lifetimes in the metadata (@ai-sdk/amazon-bedrock 4)',
+    source: bedrock,
+    raw: {
+      totalUsage: { inputTokens: 300, outputTokens: 30, totalTokens: 330 },
+      steps: [
+        {
+          usage: { inputTokens: 300, outputTokens: 30, totalTokens: 330 },
+          providerMetadata: {
+            bedrock: {
+              serviceTier: { type: 'priority' },
+              usage: { cacheWriteInputTokens: 5_000, cacheDetails: [{ ttl: '1h', inputTokens: 4_000 }] },
+            },
+          },
+        },
+      ],
+    },
+    terms: [
+      [300, 2],
+      [1_000, 2.5],
+      [4_000, 4],
+      [30, 10],
+    ],
+    factor: 1.5,
+  },
+  {
+    form: "OpenAI, a line of a batch's results (its Batch API reference)",
+    source: openai,
+    raw: {
+      custom_id: 'r-1',
+      response: {
+        status_code: 200,
+        body: { service_tier: 'default', usage: { prompt_tokens: 900, completion_tokens: 80, total_tokens: 980 } },
+      },
+    },
+    terms: [
+      [900, 2],
+      [80, 10],
+    ],
+    factor: 0.5,
   },
   {
     form: 'AI SDK, the total of several steps, with each step',

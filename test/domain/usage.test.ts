@@ -449,6 +449,9 @@ t.test('Vercel: input includes the cache, output includes reasoning, in all its 
   const lastStep = { inputTokens: 1, outputTokens: 1 }
   t.same(usageOf({ usage: lastStep, totalUsage: usage }, openai), expected, 'the total of all steps')
   t.same(usageOf({ type: 'finish-step', finishReason: 'stop', usage }, openai), expected, 'one step of a stream')
+  const bare = { prompt_tokens: 0, completion_tokens: 0, total_tokens: 500 }
+  t.match(usageOf(bare, openai), { input_tokens: 0, output_tokens: 500 }, 'a total without parts is not free')
+  t.same(notesOf(bare, openai), ['usage_total_differs /total_tokens'])
   const unsaid = {
     inputTokens: 10,
     inputTokenDetails: { noCacheTokens: undefined, cacheReadTokens: undefined, cacheWriteTokens: undefined },
@@ -510,6 +513,12 @@ t.test('our own normal form is taken as it is', async (t) => {
   t.equal(pointerOf({ usage: { input_tokens: 1, cache_read_tokens: 2 } }, openai), '/usage/cache_read_tokens')
 })
 
+t.test('images that were written to the cache have the rate of writes', async (t) => {
+  const details = { image_tokens: 600, cache_write_tokens: 600 }
+  const raw = { prompt_tokens: 1_000, completion_tokens: 10, total_tokens: 1_010, prompt_tokens_details: details }
+  t.match(usageOf(raw, openai), { input_tokens: 1_000, cache_write_tokens: 600, image_input_tokens: 400 })
+})
+
 t.test('a malformed usage is an error that points at the field', async (t) => {
   const cases: [unknown, string][] = [
     [null, ''],
@@ -524,7 +533,6 @@ t.test('a malformed usage is an error that points at the field', async (t) => {
     [{ ...openAiChat, prompt_tokens: null }, '/prompt_tokens'],
     [{ ...openAiChat, prompt_tokens: 1e15 }, '/prompt_tokens'],
     [{ ...openAiChat, prompt_tokens_details: 7 }, '/prompt_tokens_details'],
-    [{ prompt_tokens: 0, completion_tokens: 0, total_tokens: 500 }, '/total_tokens'],
     [{ input_tokens: 5, cache_read_tokens: 6 }, '/cache_read_tokens'],
     [
       { usage: { prompt_tokens: 10, prompt_tokens_details: { audio_tokens: 11 } } },
@@ -735,6 +743,9 @@ t.test('steps that were served by several tiers are priced as the dearest, and s
     t.equal(reading.notes.length, 1, tiers.join())
   }
   t.same(notesOf({ totalUsage, steps: [step('priority'), step('priority')] }, openai), [])
+  t.equal(usageOf({ totalUsage: step('x').usage, steps: [step('priority')] }, openai).service_tier, 'priority', 'one')
+  const odd = { totalUsage, steps: [step('default'), { usage: { outputTokens: 10 } }] }
+  t.match(usageOf(odd, openai), { input_tokens: 200, output_tokens: 20 }, 'where a step cannot be read, the total is')
   const extra = { ...step('default'), usage: { ...step('default').usage, mysteryTokens: 5 } }
   t.same(notesOf({ totalUsage, steps: [step('default'), extra] }, openai), [
     'usage_unread /steps/1/usage/mysteryTokens',
@@ -746,6 +757,7 @@ t.test('an answer stays small, whatever names an object has', async (t) => {
   const [pointer = ''] = notesOf({ ...openAiChat, [long]: { [long]: 1 } }, openai)
   t.ok(pointer.length < 200, String(pointer.length))
   const names = ['__proto__', 'constructor', 'toString', 'hasOwnProperty']
+  for (const name of names) t.type(usageOf({ ...openAiChat, service_tier: name }, openai).service_tier, 'string', name)
   for (const name of names) {
     const raw = JSON.parse(`{ "modelUsage": { "${name}": 1 }, "usage": { "prompt_tokens": 1, "${name}": 2 } }`)
     t.equal(usageOf(raw, { provider: 'openai', model: name }).input_tokens, 1, name)

@@ -6,7 +6,7 @@ import type { Form } from './forms/form.ts'
 import { geminiInteractions } from './forms/gemini-interactions.ts'
 import { gemini } from './forms/gemini.ts'
 import { langChain } from './forms/langchain.ts'
-import { entry, ignore, isObject, peek, rootNode, unreadOf, type Node } from './forms/node.ts'
+import { entry, has, ignore, isObject, peek, rootNode, unreadOf, type Node } from './forms/node.ts'
 import { openAiChat } from './forms/openai-chat.ts'
 import { openAiResponses } from './forms/openai-responses.ts'
 import { plain } from './forms/plain.ts'
@@ -59,11 +59,15 @@ export function readProviderUsage(raw: unknown, source: UsageSource): Reading {
 
 function readBy(form: Form, node: Node, source: UsageSource, body: Node | undefined): Reading {
   const reading = form.read(node, source, body, (inner) => readInner(inner, source))
+  // A line of a batch's results is one by its shape; the answer in it says `default`.
+  if (body?.pointer === BATCH_LINE) reading.usage.service_tier = 'batch'
   for (const pointer of [...unreadOf(node), ...unreadBeside(node, body)]) {
     reading.noteUnread(pointer, NOT_KNOWN)
   }
   return reading
 }
+
+const BATCH_LINE = '/response/body'
 
 /** What else of a body is about usage. The object itself has been looked through. */
 function unreadBeside(node: Node, body: Node | undefined): string[] {
@@ -107,8 +111,10 @@ function shareOf(shares: Node | undefined, { model }: UsageSource): Node | undef
   const [first, ...others] = Object.keys(shares.value)
   const name = Object.hasOwn(shares.value, model) || others.length > 0 ? model : first
   if (name === undefined) return undefined
+  const share = entry(shares, name)
+  if (share === undefined || !has(share, 'inputTokens')) return undefined
   ignore(shares, name)
-  return entry(shares, name)
+  return share
 }
 
 /** A body, or a response, message, interaction or payload inside a stream's event. */

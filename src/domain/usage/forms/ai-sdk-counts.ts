@@ -41,8 +41,9 @@ function readFlat(node: Node, source: UsageSource, writes: Quantity | undefined)
   }
   const isReasoningOnTop = isGoogles(source) || isGrok(source)
   const beyond = reading.addTokens({ input, output, reads, writes, reasoning, total }, { isReasoningOnTop })
-  if (beyond > 0 && total !== undefined && isGoogles(source)) reading.add('output_tokens', { ...total, count: beyond })
   reading.noteTotal(total, beyond)
+  if (beyond > 0 && total !== undefined && beyond < total.count && isGoogles(source))
+    reading.add('output_tokens', { ...total, count: beyond })
   return reading
 }
 

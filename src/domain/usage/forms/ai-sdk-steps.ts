@@ -2,15 +2,17 @@ import { USAGE_QUANTITIES, type UsageStep } from '../normal-form.ts'
 import type { Reading } from './reading.ts'
 import { stepOf } from './steps.ts'
 
-/** Dearest first; a tier that nobody knows may be the dearest. */
-const TIERS = ['ultrafast', 'fast', 'priority', 'standard', 'flex', 'batch']
+/** Dearest first. A tier that nobody knows is priced as standard, with a warning, so it stands just before that. */
+const TIERS = ['ultrafast', 'fast', 'priority', 'unknown', 'standard', 'flex', 'batch']
+
+const rankOf = (tier: string) => TIERS.indexOf(TIERS.includes(tier) ? tier : 'unknown')
 
 /**
  * Adds what one step of several said. Where they were served by several tiers, the dearest prices them all, with a note.
  *
- * @returns the requests that the step is.
+ * @param requests collects the requests that the steps are.
  */
-export function addStep(sum: Reading, { usage, notes, pointers, reportedUsd }: Reading): UsageStep[] {
+export function addStep(sum: Reading, { usage, notes, pointers, reportedUsd }: Reading, requests: UsageStep[]): void {
   const isFirst = Object.keys(sum.usage).length === 0
   for (const name of USAGE_QUANTITIES) {
     const count = usage[name]
@@ -25,14 +27,14 @@ export function addStep(sum: Reading, { usage, notes, pointers, reportedUsd }: R
     isFirst || reported === undefined || reportedUsd === undefined
       ? reported && reportedUsd
       : { ...reported, count: reported.count + reportedUsd.count }
-  return usage.steps ?? [stepOf(usage)]
+  requests.push(...(usage.steps ?? [stepOf(usage)]))
 }
 
 function addTier(sum: Reading, tier: string, pointer: string, isFirst: boolean): void {
   const { service_tier: before = 'standard' } = sum.usage
   if (!isFirst && before !== tier) {
     sum.noteUnread(pointer, `steps were served as ${before} and ${tier}; all are priced as the dearer`)
-    if (TIERS.indexOf(tier) > TIERS.indexOf(before)) return
+    if (rankOf(tier) > rankOf(before)) return
   }
   if (tier === 'standard' && isFirst) return
   sum.usage.service_tier = tier

@@ -1,8 +1,10 @@
 import { isDeepStrictEqual } from 'node:util'
-import { UsageError } from '../normal-form.ts'
+import { UsageError, type UsageStep } from '../normal-form.ts'
 import { isDeepResearch, type UsageSource } from '../source.ts'
 import { readCounts } from './ai-sdk-counts.ts'
 import { addStep } from './ai-sdk-steps.ts'
+import { readLifetimes, readServed } from './bedrock.ts'
+import { noteSearchContext } from './extras.ts'
 import { anyone, type Form, type ReadInner } from './form.ts'
 import { child, children, has, ignore, peek, quantity, unreadOf, word, type Node, type Quantity } from './node.ts'
 import { NOT_KNOWN, Reading } from './reading.ts'
@@ -34,9 +36,10 @@ function readTotal(node: Node, source: UsageSource, body: Node, inner: ReadInner
   // The usage and the metadata beside the total are the last step's.
   ignore(body, 'usage')
   const steps = children(body, 'steps').filter((step) => peek(step, 'usage') !== undefined)
-  if (steps.length > 1) return readSteps(node, steps, source, inner)
+  const split = steps.length === 0 ? null : readSteps(node, steps, source, inner)
+  if (split !== null) return split
   const reading = readOne(node, source, body, inner)
-  reading.isAggregate = steps.length === 0 && !isDeepStrictEqual(body.value['usage'], node.value)
+  reading.isAggregate = !isDeepStrictEqual(body.value['usage'], node.value)
   const ofLast = peek(body, 'providerMetadata')
   if (reading.isAggregate && ofLast !== undefined && has(ofLast, 'anthropic', 'bedrock')) {
     const detail = 'is of the last step; send all steps, or what the others wrote to the cache is missing'
@@ -45,20 +48,22 @@ function readTotal(node: Node, source: UsageSource, body: Node, inner: ReadInner
   return reading
 }
 
-/** The steps of a call, each read by itself; the total of them all has to agree. */
-function readSteps(total: Node, steps: Node[], source: UsageSource, inner: ReadInner): Reading {
+/** The steps of a call, each read by itself; the total of them all has to agree. Null where one of them cannot be read. */
+function readSteps(total: Node, steps: Node[], source: UsageSource, inner: ReadInner): Reading | null {
   const reading = new Reading()
-  const requests = steps.flatMap((step) => {
+  const requests: UsageStep[] = []
+  let count = 0
+  for (const step of steps) {
     const usage = peek(step, 'usage')!
     const one = readOrNull(() => readOne(usage, source, step, inner))
-    if (one === null) {
-      reading.noteUnread(usage.pointer, 'cannot be read; the step is not priced')
-      return []
-    }
+    if (one === null) return null
     for (const pointer of unreadOf(usage)) one.noteUnread(pointer, NOT_KNOWN)
-    return addStep(reading, one)
-  })
-  reading.splitInto(requests)
+    addStep(reading, one, requests)
+    count += one.usage.steps?.length ?? one.usage.requests ?? 1
+  }
+  if (count === requests.length) reading.splitInto(requests)
+  // A step that is several requests without their split.
+  else reading.usage.requests = count
   const whole = readOne(total, source, undefined, inner)
   reading.notes.push(...whole.notes)
   // Version 5 has the writes to the cache in no total.
@@ -94,9 +99,9 @@ function chooseBetween(sdk: Reading, own: Reading, node: Node, total: Quantity |
     return sdk
   }
   for (const pointer of unreadOf(node)) own.noteUnread(pointer, NOT_KNOWN)
-  if (isSame) own.notes.push(...sdk.notes)
-  // The SDK's counts repeat what the provider says, in part; the total has to be the same.
-  else own.checkRemainder(total, (own.usage.input_tokens ?? 0) + (own.usage.output_tokens ?? 0))
+  // The SDK's counts repeat what the provider says, in part; its total has to be that of one or the other.
+  const sum = (own.usage.input_tokens ?? 0) + (own.usage.output_tokens ?? 0)
+  own.notes.push(...sdk.notes.filter(({ pointer }) => isSame || (pointer === total?.pointer && total.count !== sum)))
   return own
 }
 
@@ -113,18 +118,28 @@ function writesOf(theirs: Reading | null, own: Node | undefined): Quantity | und
 }
 
 function writesIn(metadata: Node | undefined): Quantity | undefined {
-  return (
-    quantity(peek(metadata, 'anthropic'), 'cacheCreationInputTokens') ??
-    quantity(peek(peek(metadata, 'bedrock'), 'usage'), 'cacheWriteInputTokens')
-  )
+  const anthropics = quantity(peek(metadata, 'anthropic'), 'cacheCreationInputTokens')
+  return anthropics ?? quantity(bedrocksUsage(metadata), 'cacheWriteInputTokens')
 }
 
-/** The tier that served, and what deep research bills beside its tokens. */
+function bedrocksUsage(metadata: Node | undefined): Node | undefined {
+  return peek(peek(metadata, 'bedrock'), 'usage')
+}
+
+/** The tier that served, the lifetimes of Bedrock's cache writes, and what Perplexity bills beside its tokens. */
 function readMetadata(reading: Reading, metadata: Node | undefined, source: UsageSource): void {
   for (const provider of ['openai', 'azure', 'google', 'xai', 'groq']) {
     const served = peek(metadata, provider)
     reading.servedBy(word(served, 'serviceTier'), `${served?.pointer}/serviceTier`)
   }
+  readServed(reading, peek(metadata, 'bedrock'))
+  if (reading.usage.cache_write_1h_tokens === undefined)
+    reading.add('cache_write_1h_tokens', readLifetimes(reading, bedrocksUsage(metadata)).ttl1h)
+  readPerplexity(reading, metadata, source)
+}
+
+function readPerplexity(reading: Reading, metadata: Node | undefined, source: UsageSource): void {
+  noteSearchContext(reading, source, `${metadata?.pointer ?? ''}/perplexity`)
   if (!isDeepResearch(source) || reading.usage.web_searches !== undefined) return
   const research = peek(peek(metadata, 'perplexity'), 'usage')
   reading.add('input_tokens', quantity(research, 'citationTokens'))

@@ -1,6 +1,6 @@
 import type { UsageSource } from '../source.ts'
 import type { Form } from './form.ts'
-import { child, children, has, peek, quantity, requiredQuantity, word, type Node, type Quantity } from './node.ts'
+import { children, has, peek, quantity, requiredQuantity, word, type Node, type Quantity } from './node.ts'
 import { Reading, sumOf } from './reading.ts'
 
 /**
@@ -15,8 +15,7 @@ export const bedrock: Form = {
   hasShape: (node, { provider }, body) =>
     has(node, 'inputTokens') &&
     !has(node, 'cacheCreationInputTokens', 'costUSD') &&
-    (has(node, ...OWN_FIELDS) ||
-      (provider === 'aws' && !has(node, ...SDK_FIELDS) && peek(body, 'providerMetadata') === undefined)),
+    (has(node, ...OWN_FIELDS) || (provider === 'aws' && !has(node, ...SDK_FIELDS) && !isSdkResult(body))),
   isSentBy: ({ provider }: UsageSource) => provider === 'aws',
   read,
 }
@@ -32,21 +31,16 @@ const OWN_FIELDS = [
 /** By which Vercel's AI SDK is told from Converse without a cache. */
 const SDK_FIELDS = ['inputTokenDetails', 'outputTokenDetails', 'cachedInputTokens', 'reasoningTokens', 'raw']
 
+function isSdkResult(body: Node | undefined): boolean {
+  return body !== undefined && has(body, 'providerMetadata', 'steps', 'totalUsage')
+}
+
 function read(node: Node, _source: UsageSource, body: Node | undefined): Reading {
   const reading = new Reading()
   const input = requiredQuantity(node, 'inputTokens')
   const output = quantity(node, 'outputTokens')
   const reads = reading.largestOf(quantity(node, 'cacheReadInputTokens'), quantity(node, 'cacheReadInputTokenCount'))
-  let ttl5m: Quantity | undefined
-  let ttl1h: Quantity | undefined
-  for (const detail of children(node, 'cacheDetails')) {
-    const ttl = word(detail, 'ttl')
-    const found = quantity(detail, 'inputTokens')
-    if (ttl === '1h') ttl1h = sumOf(ttl1h, found)
-    else ttl5m = sumOf(ttl5m, found)
-    if (ttl !== '1h' && ttl !== '5m' && found !== undefined)
-      reading.noteUnread(found.pointer, 'is of an unknown time to live; priced as a five-minute write')
-  }
+  const { ttl5m, ttl1h } = readLifetimes(reading, node)
   const writes = reading.addCacheWrites(
     reading.largestOf(quantity(node, 'cacheWriteInputTokens'), quantity(node, 'cacheWriteInputTokenCount')),
     { ttl5m, ttl1h },
@@ -58,10 +52,34 @@ function read(node: Node, _source: UsageSource, body: Node | undefined): Reading
   const cached = (reads?.count ?? 0) + (writes?.count ?? 0)
   reading.checkRemainder(quantity(node, 'totalTokens'), withoutCache + cached, withoutCache)
 
-  const tier = child(body, 'serviceTier')
-  reading.servedBy(word(tier, 'type'), `${tier?.pointer}/type`)
-  const performance = peek(body, 'performanceConfig')
-  if (word(performance, 'latency') === 'optimized')
-    reading.servedBy('latency_optimized', `${performance?.pointer}/latency`)
+  readServed(reading, body)
   return reading.finish()
+}
+
+/** Cache writes by their time to live. */
+export function readLifetimes(
+  reading: Reading,
+  usage: Node | undefined,
+): { ttl5m: Quantity | undefined; ttl1h: Quantity | undefined } {
+  let ttl5m: Quantity | undefined
+  let ttl1h: Quantity | undefined
+  for (const detail of children(usage, 'cacheDetails')) {
+    const ttl = word(detail, 'ttl')
+    const found = quantity(detail, 'inputTokens')
+    if (ttl === '1h') ttl1h = sumOf(ttl1h, found)
+    else ttl5m = sumOf(ttl5m, found)
+    if (ttl !== '1h' && ttl !== '5m' && found !== undefined)
+      reading.noteUnread(found.pointer, 'is of an unknown time to live; priced as a five-minute write')
+  }
+  return { ttl5m, ttl1h }
+}
+
+/** The tier that served, and whether its latency was optimized, which has prices of its own. */
+export function readServed(reading: Reading, place: Node | undefined): void {
+  if (place === undefined) return
+  const tier = peek(place, 'serviceTier')
+  reading.servedBy(word(tier, 'type') ?? word(place, 'serviceTier'), `${place.pointer}/serviceTier`)
+  const performance = peek(place, 'performanceConfig')
+  if (word(performance, 'latency') === 'optimized')
+    reading.servedBy('latency_optimized', `${place.pointer}/performanceConfig/latency`)
 }

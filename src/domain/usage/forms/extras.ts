@@ -18,7 +18,7 @@ export function readExtras(reading: Reading, node: Node, source: UsageSource): v
   ignore(node, 'total_characters')
   // Mistral bills audio by its length.
   reading.noteUnpriced(figure(node, 'prompt_audio_seconds'))
-  if (isSonar(source)) readPerplexity(reading, node, isDeepResearch(source))
+  if (isSonar(source)) readPerplexity(reading, node, source)
   if (isGrok(source)) readGrok(reading, node)
 }
 
@@ -64,11 +64,9 @@ function readSaidCost(reading: Reading, node: Node): void {
  *
  * Source: Perplexity's pricing page and API reference.
  */
-function readPerplexity(reading: Reading, node: Node, isDeep: boolean): void {
-  const size = word(node, 'search_context_size')
-  reading.searched(size)
-  if (size === undefined && !isDeep)
-    reading.noteUnread(pointerOf(node, 'search_context_size'), 'is missing; the request has the fee of the largest')
+function readPerplexity(reading: Reading, node: Node, source: UsageSource): void {
+  reading.searched(word(node, 'search_context_size') ?? word(node, 'search_context'))
+  noteSearchContext(reading, source, pointerOf(node, 'search_context_size'))
   const cost = peek(node, 'cost')
   if (cost !== undefined) {
     ignore(cost, 'input_tokens_cost', 'output_tokens_cost', 'citation_tokens_cost', 'reasoning_tokens_cost')
@@ -76,12 +74,18 @@ function readPerplexity(reading: Reading, node: Node, isDeep: boolean): void {
     const total = figure(cost, 'total_cost')
     if (total !== undefined) reading.reportedUsd = { ...total, roundedUsd: PERPLEXITY_ROUNDED_USD }
   }
-  if (!isDeep) {
+  if (!isDeepResearch(source)) {
     ignore(node, 'num_search_queries', 'citation_tokens')
     return
   }
   reading.add('input_tokens', quantity(node, 'citation_tokens'))
   reading.add('web_searches', quantity(node, 'num_search_queries'))
+}
+
+/** Notes where Perplexity does not say how much was searched. Others that serve its models charge by other means. */
+export function noteSearchContext(reading: Reading, source: UsageSource, pointer: string): void {
+  if (source.provider !== 'perplexity' || isDeepResearch(source) || reading.usage.search_context !== undefined) return
+  reading.noteUnread(pointer, 'does not say how much was searched; the request has the fee of the most')
 }
 
 /** Perplexity rounds each of the five amounts that it adds up to a tenth of a cent. */

@@ -33,6 +33,7 @@ export function addGoogleTokens(reading: Reading, counts: GoogleCounts): void {
   reading.add('output_tokens', output)
   if (onTop[0]) reading.add('output_tokens', thoughts)
   reading.add('reasoning_tokens', thoughts)
-  if (beyond > 0 && total !== undefined) reading.add('output_tokens', { ...total, count: beyond })
-  reading.noteTotal(total, beyond, '; the rest is priced as output')
+  reading.noteTotal(total, beyond)
+  if (beyond > 0 && total !== undefined && beyond < total.count)
+    reading.add('output_tokens', { ...total, count: beyond })
 }

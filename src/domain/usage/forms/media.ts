@@ -48,7 +48,9 @@ export function addMedium(
   const { audio_input_tokens: audio = 0, image_input_tokens: images = 0, video_input_tokens: video = 0 } = reading.usage
   const overlap = Math.max(0, all.count + audio + images + video + reads + writes - input)
   const fromCache = Math.min(cached?.count ?? Math.min(overlap, reads), all.count)
-  reading.add(`${medium}_input_tokens`, { count: all.count - fromCache, pointer: all.pointer })
+  // What was written to the cache has the rate of writes, whatever it is.
+  const written = Math.min(Math.max(0, overlap - fromCache), writes, all.count - fromCache)
+  reading.add(`${medium}_input_tokens`, { count: all.count - fromCache - written, pointer: all.pointer })
   if (fromCache > 0 && cachedField !== null) reading.add(cachedField, { ...(cached ?? all), count: fromCache })
 }
 

@@ -41,9 +41,9 @@ function read(node: Node, source: UsageSource, body: Node | undefined): Reading 
   reading.addUnexplained(total, beyond, source)
   if (!OWN.some((name) => has(node, name)))
     reading.add('image_output_tokens', imageOutput(source, output, undefined, undefined))
+  reading.searched(word(node, 'search_context'))
   readExtras(reading, node, source)
   reading.servedBy(...tierOf(node, body))
   reading.servedIn(word(node, 'region'), `${node.pointer}/region`)
-  reading.searched(word(node, 'search_context'))
   return reading.finish()
 }

@@ -5,7 +5,6 @@ import {
   isRegion,
   SEARCH_CONTEXTS,
   USAGE_STEPS_MAX,
-  UsageError,
   type Usage,
   type UsageQuantity,
   type UsageStep,
@@ -75,11 +74,11 @@ export class Reading {
       this.noteUnread(found.pointer, `counts ${found.count}, which has no price here`)
   }
 
-  /** Notes a total that no reading adds up to. @param beyond what it has more than the parts. @param then what is done with that. */
-  noteTotal(total: Quantity | undefined, beyond: number, then = ''): void {
+  /** Notes a total that no reading adds up to. Without any part, all of it is priced as output, the dearer. @param beyond what it has more. */
+  noteTotal(total: Quantity | undefined, beyond: number): void {
     if (total === undefined || beyond === 0) return
-    const detail = `is ${total.count}, but the parts add up to ${total.count - beyond}${beyond > 0 ? then : ''}`
-    this.noteDifference(total.pointer, detail)
+    this.noteDifference(total.pointer, `is ${total.count}, but the parts add up to ${total.count - beyond}`)
+    if (beyond === total.count) this.add('output_tokens', total)
   }
 
   /** The largest of counts that should be equal; notes a difference. */
@@ -159,8 +158,6 @@ export class Reading {
   ): number {
     const [prompt, written, thought] = [input?.count ?? 0, output?.count ?? 0, reasoning?.count ?? 0]
     const cached = (reads?.count ?? 0) + (writes?.count ?? 0)
-    if (total !== undefined && total.count > 0 && prompt + written + thought + cached === 0)
-      throw new UsageError(total.pointer, 'is a total without any of its parts')
     const { onTop, beyond } = this.byTotal(total, prompt + written, [
       { count: thought, isOnTop: isReasoningOnTop || thought > written, mayBeInside: thought <= written },
       { count: cached, isOnTop: cached > prompt, mayBeInside: cached <= prompt },

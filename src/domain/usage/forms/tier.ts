@@ -10,7 +10,10 @@ const PLAIN: ReadonlySet<string> = new Set([
 ])
 
 /** Vertex AI says by the kind of traffic what others say by the tier. */
-const OF_TRAFFIC: Readonly<Record<string, string>> = { on_demand_priority: 'priority', on_demand_flex: 'flex' }
+const OF_TRAFFIC: ReadonlyMap<string, string> = new Map([
+  ['on_demand_priority', 'priority'],
+  ['on_demand_flex', 'flex'],
+])
 
 /**
  * Our word for the tier that served: `standard`, `batch`, `flex`, `priority` or `fast`; for any other the provider's own in small
@@ -21,7 +24,7 @@ export function servedTier(word: string | undefined): string | undefined {
   if (tier === undefined || tier === 'auto') return undefined
   if (PLAIN.has(tier)) return 'standard'
   // A colon would make it a region's name.
-  return OF_TRAFFIC[tier] ?? tier.replaceAll(/[^a-z0-9_.-]/g, '_').slice(0, TIER_LENGTH_MAX)
+  return OF_TRAFFIC.get(tier) ?? tier.replaceAll(/[^a-z0-9_.-]/g, '_').slice(0, TIER_LENGTH_MAX)
 }
 
 const TIER_LENGTH_MAX = 64
