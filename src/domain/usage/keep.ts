@@ -1,4 +1,4 @@
-import { isObject } from './forms/node.ts'
+import { isObject } from './reading/node.ts'
 
 /** So much of an object is kept, as JSON text; of a larger one nothing is. */
 const KEPT_BYTES_MAX = 16_384

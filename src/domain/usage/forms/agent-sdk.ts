@@ -1,7 +1,7 @@
 import type { UsageSource } from '../source.ts'
 import { speaksMessagesApi, type Form } from './form.ts'
-import { figure, has, ignore, quantity, requiredQuantity, type Node } from './node.ts'
-import { Reading } from './reading.ts'
+import { figure, has, ignore, quantity, requiredQuantity, type Node } from '../reading/node.ts'
+import { Reading } from '../reading/reading.ts'
 
 /**
  * An entry of the Claude Agent SDK's `modelUsage`: one model's share of a session.

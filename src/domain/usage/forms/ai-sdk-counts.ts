@@ -1,6 +1,6 @@
 import { isClaude, isGoogles, isGrok, type UsageSource } from '../source.ts'
-import { child, has, isObject, quantity, requiredQuantity, type Node, type Quantity } from './node.ts'
-import { imageOutput, Reading, type TokenCounts } from './reading.ts'
+import { child, has, isObject, quantity, requiredQuantity, type Node, type Quantity } from '../reading/node.ts'
+import { imageOutput, Reading, type TokenCounts } from '../reading/reading.ts'
 
 /**
  * The AI SDK's own counts, in the form of any version.

@@ -1,6 +1,6 @@
 import { USAGE_QUANTITIES, type UsageStep } from '../normal-form.ts'
-import type { Reading } from './reading.ts'
-import { stepOf } from './steps.ts'
+import type { Reading } from '../reading/reading.ts'
+import { stepOf } from '../reading/steps.ts'
 
 /** Dearest first. A tier that nobody knows is priced as standard, with a warning, so it stands just before that. */
 const TIERS = ['ultrafast', 'fast', 'priority', 'unknown', 'standard', 'flex', 'batch']

@@ -4,10 +4,21 @@ import { isDeepResearch, type UsageSource } from '../source.ts'
 import { readCounts } from './ai-sdk-counts.ts'
 import { addStep } from './ai-sdk-steps.ts'
 import { readLifetimes, readServed } from './bedrock.ts'
-import { noteSearchContext } from './extras.ts'
+import { noteSearchContext } from '../reading/extras.ts'
 import { anyone, type Form, type ReadInner } from './form.ts'
-import { child, children, has, ignore, peek, quantity, unreadOf, word, type Node, type Quantity } from './node.ts'
-import { NOT_KNOWN, Reading } from './reading.ts'
+import {
+  child,
+  children,
+  has,
+  ignore,
+  peek,
+  quantity,
+  unreadOf,
+  word,
+  type Node,
+  type Quantity,
+} from '../reading/node.ts'
+import { NOT_KNOWN, Reading } from '../reading/reading.ts'
 
 /**
  * Usage of Vercel's AI SDK: versions 5 to 7, and the form between SDK and providers.

@@ -1,11 +1,11 @@
 import { STEP_QUANTITIES, type UsageStep } from '../normal-form.ts'
 import { isClaude, type UsageSource } from '../source.ts'
-import { readExtras } from './extras.ts'
+import { readExtras } from '../reading/extras.ts'
 import { speaksMessagesApi, type Form } from './form.ts'
-import { child, children, has, quantity, requiredQuantity, word, type Node, type Quantity } from './node.ts'
-import { Reading, sumOf } from './reading.ts'
-import { addSteps, spreadReasoning, stepOf } from './steps.ts'
-import { tierOf } from './tier.ts'
+import { child, children, has, quantity, requiredQuantity, word, type Node, type Quantity } from '../reading/node.ts'
+import { Reading, sumOf } from '../reading/reading.ts'
+import { addSteps, spreadReasoning, stepOf } from '../reading/steps.ts'
+import { tierOf } from '../reading/tier.ts'
 
 /**
  * Usage of Anthropic's Messages API: Claude's, wherever it is served, and of others who speak it.

@@ -1,7 +1,7 @@
 import type { UsageSource } from '../source.ts'
 import type { Form } from './form.ts'
-import { children, has, peek, quantity, requiredQuantity, word, type Node, type Quantity } from './node.ts'
-import { Reading, sumOf } from './reading.ts'
+import { children, has, peek, quantity, requiredQuantity, word, type Node, type Quantity } from '../reading/node.ts'
+import { Reading, sumOf } from '../reading/reading.ts'
 
 /**
  * Token usage of Amazon Bedrock's Converse, and of Amazon's models when they are invoked.

@@ -1,6 +1,6 @@
 import type { UsageSource } from '../source.ts'
-import type { Node } from './node.ts'
-import type { Reading } from './reading.ts'
+import type { Node } from '../reading/node.ts'
+import type { Reading } from '../reading/reading.ts'
 
 /** Reads an object in whatever form it is. @throws UsageError */
 export type ReadInner = (node: Node) => Reading

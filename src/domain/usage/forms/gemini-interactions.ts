@@ -1,10 +1,10 @@
 import type { UsageSource } from '../source.ts'
 import type { Form } from './form.ts'
-import { addGoogleTokens } from './google-tokens.ts'
-import { children, has, quantity, word, type Node } from './node.ts'
-import { addMedia, addOutputMedia, checkModalities, modalities } from './media.ts'
-import { Reading } from './reading.ts'
-import { tierOf } from './tier.ts'
+import { addGoogleTokens } from '../reading/google-tokens.ts'
+import { children, has, quantity, word, type Node } from '../reading/node.ts'
+import { addMedia, addOutputMedia, checkModalities, modalities } from '../reading/media.ts'
+import { Reading } from '../reading/reading.ts'
+import { tierOf } from '../reading/tier.ts'
 
 /**
  * Usage of Gemini's Interactions API.

@@ -1,9 +1,9 @@
 import type { UsageSource } from '../source.ts'
 import type { Form } from './form.ts'
-import { addGoogleTokens } from './google-tokens.ts'
-import { has, inCamelCase, pointerOf, quantity, word, type Node } from './node.ts'
-import { addMedia, addOutputMedia, checkModalities, modalities } from './media.ts'
-import { Reading } from './reading.ts'
+import { addGoogleTokens } from '../reading/google-tokens.ts'
+import { has, inCamelCase, pointerOf, quantity, word, type Node } from '../reading/node.ts'
+import { addMedia, addOutputMedia, checkModalities, modalities } from '../reading/media.ts'
+import { Reading } from '../reading/reading.ts'
 
 /**
  * Usage metadata of Gemini, in the JSON's names or in those of its Python client (snake case).

@@ -1,9 +1,9 @@
 import type { UsageSource } from '../source.ts'
 import { anyone, type Form } from './form.ts'
-import { child, has, ignore, peek, quantity, requiredQuantity, type Node, type Quantity } from './node.ts'
-import { addMedium } from './media.ts'
-import { Reading } from './reading.ts'
-import { tierOf } from './tier.ts'
+import { child, has, ignore, peek, quantity, requiredQuantity, type Node, type Quantity } from '../reading/node.ts'
+import { addMedium } from '../reading/media.ts'
+import { Reading } from '../reading/reading.ts'
+import { tierOf } from '../reading/tier.ts'
 
 /**
  * `usage_metadata` of LangChain's messages.

@@ -1,17 +1,17 @@
 import { isDeepResearch, isGrok, type UsageSource } from '../source.ts'
-import { readExtras } from './extras.ts'
+import { readExtras } from '../reading/extras.ts'
 import { anyone, type Form } from './form.ts'
-import { child, has, inCamelCase, quantity, requiredQuantity, type Node, type Quantity } from './node.ts'
-import { addMedium } from './media.ts'
-import { imageOutput, Reading, said, type TokenCounts } from './reading.ts'
-import { tierOf } from './tier.ts'
+import { child, has, inCamelCase, quantity, requiredQuantity, type Node, type Quantity } from '../reading/node.ts'
+import { readDetails } from '../reading/openai-details.ts'
+import { Reading, type TokenCounts } from '../reading/reading.ts'
+import { tierOf } from '../reading/tier.ts'
 
 /**
  * Usage of OpenAI's chat completions and embeddings, and of all who answer in that form.
  *
  * `prompt_tokens` includes what came from the cache and what was written to it, `completion_tokens` includes reasoning, unless
- * the total says that they come on top. xAI's reasoning is on top where there is no total; that of Perplexity's deep research is in no total; what
- * Google's total has beyond its parts is reasoning that it does not show.
+ * the total says that they come on top. Without a total xAI's reasoning is on top. The reasoning of Perplexity's deep research
+ * is in no total. What Google's total has beyond its parts is reasoning that it does not show.
  *
  * Source: CompletionUsage of the openai and groq-sdk packages. Fields of others in this form: UsageInfo of
  * @mistralai/mistralai and ChatUsage of @openrouter/sdk, which write camel case; DeepSeek (`prompt_cache_hit_tokens`),
@@ -44,7 +44,7 @@ function read(node: Node, source: UsageSource, body: Node | undefined): Reading 
     reading.addUnexplained(total, beyond, source)
   }
   const cached = (reads?.count ?? 0) + (writes?.count ?? 0)
-  readMedia(reading, { prompt, completion, input, output, reasoning, cached }, source)
+  readDetails(reading, source, { inside: prompt, generated: completion, input, output, reasoning, cached })
   readExtras(reading, node, source)
   reading.servedBy(...tierOf(node, body))
   return reading.finish()
@@ -88,36 +88,4 @@ function addDeepResearch(reading: Reading, counts: TokenCounts): void {
   reading.noteTotal(counts.total, reading.addTokens({ ...others, reasoning: undefined }))
   reading.add('output_tokens', reasoning)
   reading.add('reasoning_tokens', reasoning)
-}
-
-type Counts = {
-  prompt: Node | undefined
-  completion: Node | undefined
-  input: Quantity
-  output: Quantity | undefined
-  reasoning: Quantity | undefined
-  cached: number
-}
-
-function readMedia(reading: Reading, counts: Counts, source: UsageSource): void {
-  const { prompt, completion, input, output, reasoning, cached } = counts
-  const audio = quantity(prompt, 'audio_tokens')
-  const image = quantity(prompt, 'image_tokens')
-  const video = quantity(prompt, 'video_tokens')
-  addMedium(reading, 'audio', audio, undefined)
-  addMedium(reading, 'image', image, undefined)
-  addMedium(reading, 'video', video, undefined)
-  const text = input.count - [audio, image, video].reduce((sum, one) => sum + (one?.count ?? 0), 0)
-  // Some count what came from the cache as text, some do not.
-  reading.checkRemainder(said(quantity(prompt, 'text_tokens')), text, text - cached)
-
-  const audioOut = quantity(completion, 'audio_tokens')
-  const written = said(quantity(completion, 'text_tokens'))
-  const imageOut = imageOutput(source, output, quantity(completion, 'image_tokens'), written)
-  reading.add('audio_output_tokens', audioOut)
-  reading.add('image_output_tokens', imageOut)
-  const rest = (output?.count ?? 0) - (audioOut?.count ?? 0) - (imageOut?.count ?? 0)
-  reading.checkRemainder(written, rest, rest - (reasoning?.count ?? 0))
-  reading.checkPart(quantity(completion, 'accepted_prediction_tokens'), output)
-  reading.checkPart(quantity(completion, 'rejected_prediction_tokens'), output)
 }

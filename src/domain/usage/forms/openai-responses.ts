@@ -1,10 +1,10 @@
 import { isGrok, type UsageSource } from '../source.ts'
-import { readExtras } from './extras.ts'
+import { readExtras } from '../reading/extras.ts'
 import { speaksResponsesApi, type Form } from './form.ts'
-import { child, has, ignore, peek, quantity, requiredQuantity, type Node, type Quantity } from './node.ts'
-import { addMedium } from './media.ts'
-import { imageOutput, Reading, said } from './reading.ts'
-import { tierOf } from './tier.ts'
+import { child, has, ignore, peek, quantity, requiredQuantity, type Node, type Quantity } from '../reading/node.ts'
+import { readDetails } from '../reading/openai-details.ts'
+import { Reading } from '../reading/reading.ts'
+import { tierOf } from '../reading/tier.ts'
 
 /**
  * Usage of OpenAI's Responses API, of its realtime, image and transcription APIs, and of Codex.
@@ -44,7 +44,7 @@ function read(node: Node, source: UsageSource, body: Node | undefined): Reading 
   const total = quantity(node, 'total_tokens')
   reading.noteTotal(total, reading.addTokens({ input, output, reads, writes, reasoning, total }))
   const cached = (reads?.count ?? 0) + (writes?.count ?? 0)
-  readMedia(reading, { inside, generated, input, output, reasoning, cached }, source)
+  readDetails(reading, source, { inside, generated, input, output, reasoning, cached })
 
   // Codex's event has the last request, and beside it what the session has used so far.
   ignore(body, 'total_token_usage')
@@ -66,35 +66,6 @@ function readWrites(reading: Reading, node: Node, inside: Node | undefined): Qua
   reading.add('cache_write_12h_tokens', quantity(byTtl, 'ttl_12h_tokens'))
   reading.checkPart(quantity(byTtl, 'ttl_30m_tokens'), writes)
   return writes
-}
-
-type Counts = {
-  inside: Node | undefined
-  generated: Node | undefined
-  input: Quantity
-  output: Quantity | undefined
-  reasoning: Quantity | undefined
-  cached: number
-}
-
-function readMedia(reading: Reading, counts: Counts, source: UsageSource): void {
-  const { inside, generated, input, output, reasoning, cached } = counts
-  const fromCache = child(inside, 'cached_tokens_details')
-  const audio = quantity(inside, 'audio_tokens')
-  const image = quantity(inside, 'image_tokens')
-  addMedium(reading, 'audio', audio, quantity(fromCache, 'audio_tokens'))
-  addMedium(reading, 'image', image, quantity(fromCache, 'image_tokens'))
-  reading.checkPart(quantity(fromCache, 'text_tokens'), { count: cached, pointer: '' })
-  const text = input.count - (audio?.count ?? 0) - (image?.count ?? 0)
-  reading.checkRemainder(said(quantity(inside, 'text_tokens')), text, text - cached)
-
-  const audioOut = quantity(generated, 'audio_tokens')
-  const written = said(quantity(generated, 'text_tokens'))
-  const imageOut = imageOutput(source, output, quantity(generated, 'image_tokens'), written)
-  reading.add('audio_output_tokens', audioOut)
-  reading.add('image_output_tokens', imageOut)
-  const rest = (output?.count ?? 0) - (audioOut?.count ?? 0) - (imageOut?.count ?? 0)
-  reading.checkRemainder(written, rest, rest - (reasoning?.count ?? 0))
 }
 
 /** The body's `tool_usage`: searches are billed by the piece; images that a tool made, by another model's rates. */

@@ -1,10 +1,10 @@
 import type { UsageSource } from '../source.ts'
 import { USAGE_QUANTITIES } from '../normal-form.ts'
-import { readExtras } from './extras.ts'
+import { readExtras } from '../reading/extras.ts'
 import { anyone, type Form } from './form.ts'
-import { has, quantity, requiredQuantity, word, type Node } from './node.ts'
-import { imageOutput, Reading } from './reading.ts'
-import { tierOf } from './tier.ts'
+import { has, quantity, requiredQuantity, word, type Node } from '../reading/node.ts'
+import { imageOutput, Reading } from '../reading/reading.ts'
+import { tierOf } from '../reading/tier.ts'
 
 /**
  * Our own normal form, and `input_tokens` with `output_tokens` alone, which mean the same in every form that has them.

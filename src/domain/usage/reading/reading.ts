@@ -74,7 +74,11 @@ export class Reading {
       this.noteUnread(found.pointer, `counts ${found.count}, which has no price here`)
   }
 
-  /** Notes a total that no reading adds up to. Without any part, all of it is priced as output, the dearer. @param beyond what it has more. */
+  /**
+   * Notes a total that no reading adds up to. Without any part, all of it is priced as output, the dearer.
+   *
+   * @param beyond what it has more than the parts.
+   */
   noteTotal(total: Quantity | undefined, beyond: number): void {
     if (total === undefined || beyond === 0) return
     this.noteDifference(total.pointer, `is ${total.count}, but the parts add up to ${total.count - beyond}`)
