@@ -103,10 +103,10 @@ begin
       offset 0
     ) e2b on true
     where r.status <> 'committed' and r.reservation_id = any (v_ids) and (i.tenant_id is null or r.tenant_id = i.tenant_id)
-      -- What could not be read is a model's usage, whatever the measure.
-      and (i.unread_usage is null or r.resource_type = 'llm')
       and (i.measure in ('cost', 'reserved') or i.measure = case r.resource_type when 'llm' then 'tokens' else 'seconds' end)
       and (i.measure <> 'tokens' or coalesce(i.model, r.model) is not null and coalesce(i.provider, r.provider) is not null)
+      -- What could not be read is a model's usage, whatever the measure.
+      and (i.unread_usage is null or r.resource_type = 'llm')
     order by r.reservation_id, i.n);
 
   -- The balances of repeats change by nothing, but are answered too.
