@@ -12,7 +12,8 @@ export type PriceGap = {
 
 /**
  * What a rate card has no figure for: the tier or region that served, searches without a fee, long-lived cache writes that
- * have the rate of shorter ones, audio and pictures that have the rate of text; and a long context that was told by the mean of several requests.
+ * have the rate of shorter ones, audio and pictures that have the rate of text; and a long context that was decided by the mean of
+ * several requests.
  *
  * @param options `isAggregate`: the usage may sum up several requests without saying how many.
  */

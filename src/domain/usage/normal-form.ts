@@ -77,7 +77,6 @@ export const USAGE_QUANTITIES: readonly UsageQuantity[] = [
   'requests',
 ]
 
-/** What a step has of them. */
 /** The quantities of a step. */
 export const STEP_QUANTITIES = USAGE_QUANTITIES.filter(
   (name): name is keyof UsageStep => name !== 'web_searches' && name !== 'requests',

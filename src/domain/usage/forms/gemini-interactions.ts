@@ -2,7 +2,7 @@ import type { UsageSource } from '../source.ts'
 import type { Form } from './form.ts'
 import { addGoogleTokens } from '../reading/google-tokens.ts'
 import { children, has, quantity, word, type Node } from '../reading/node.ts'
-import { addMedia, addOutputMedia, checkModalities, modalities } from '../reading/media.ts'
+import { addModalities, modalities } from '../reading/media.ts'
 import { Reading } from '../reading/reading.ts'
 import { tierOf } from '../reading/tier.ts'
 
@@ -34,16 +34,13 @@ function read(node: Node, _source: UsageSource, body: Node | undefined): Reading
   // The first turn's share of the input.
   reading.checkPart(quantity(node, 'initial_input_tokens'), input)
 
-  const ofInput = modalities(node, 'input_tokens_by_modality', 'tokens')
-  const ofTools = modalities(node, 'tool_use_tokens_by_modality', 'tokens')
-  const ofCache = modalities(node, 'cached_tokens_by_modality', 'tokens')
-  const ofOutput = modalities(node, 'output_tokens_by_modality', 'tokens')
-  checkModalities(reading, ofInput, input)
-  checkModalities(reading, ofTools, tools)
-  checkModalities(reading, ofCache, cached)
-  checkModalities(reading, ofOutput, output)
-  addMedia(reading, [...ofInput, ...ofTools], ofCache)
-  addOutputMedia(reading, ofOutput)
+  const listOf = (name: string) => modalities(node, name, 'tokens')
+  addModalities(reading, {
+    prompt: { list: listOf('input_tokens_by_modality'), whole: input },
+    tools: { list: listOf('tool_use_tokens_by_modality'), whole: tools },
+    cached: { list: listOf('cached_tokens_by_modality'), whole: cached },
+    output: { list: listOf('output_tokens_by_modality'), whole: output },
+  })
 
   for (const tool of children(node, 'grounding_tool_count')) {
     const count = quantity(tool, 'count')

@@ -2,7 +2,7 @@ import type { UsageSource } from '../source.ts'
 import type { Form } from './form.ts'
 import { addGoogleTokens } from '../reading/google-tokens.ts'
 import { has, inCamelCase, pointerOf, quantity, word, type Node } from '../reading/node.ts'
-import { addMedia, addOutputMedia, checkModalities, modalities } from '../reading/media.ts'
+import { addModalities, modalities } from '../reading/media.ts'
 import { Reading } from '../reading/reading.ts'
 
 /**
@@ -36,19 +36,13 @@ function read(node: Node): Reading {
   // The first turn's share of the prompt.
   reading.checkPart(quantity(node, 'initial_prompt_token_count'), prompt)
 
-  const inTools = modalities(node, 'tool_use_prompt_tokens_details', 'token_count')
-  const ofPrompt = modalities(node, 'prompt_tokens_details', 'token_count')
-  const ofCache = modalities(node, 'cache_tokens_details', 'token_count')
-  const ofOutput = [
-    ...modalities(node, 'candidates_tokens_details', 'token_count'),
-    ...modalities(node, 'response_tokens_details', 'token_count'),
-  ]
-  checkModalities(reading, inTools, tools)
-  checkModalities(reading, ofPrompt, prompt)
-  checkModalities(reading, ofCache, cached)
-  checkModalities(reading, ofOutput, output)
-  addMedia(reading, [...ofPrompt, ...inTools], ofCache)
-  addOutputMedia(reading, ofOutput)
+  const listOf = (name: string) => modalities(node, name, 'token_count')
+  addModalities(reading, {
+    prompt: { list: listOf('prompt_tokens_details'), whole: prompt },
+    tools: { list: listOf('tool_use_prompt_tokens_details'), whole: tools },
+    cached: { list: listOf('cache_tokens_details'), whole: cached },
+    output: { list: [...listOf('candidates_tokens_details'), ...listOf('response_tokens_details')], whole: output },
+  })
 
   for (const name of ['service_tier', 'traffic_type']) reading.servedBy(word(node, name), pointerOf(node, name))
   return reading.finish()

@@ -58,9 +58,8 @@ function readSaidCost(reading: Reading, node: Node): void {
 }
 
 /**
- * The request's fee depends on how much was searched. Deep research bills citations as input, and each search; its reasoning is
- * read with the tokens. Elsewhere searches and citations are in the
- * request's fee.
+ * The fee of a request depends on how much it searched, and covers searches and citations. Deep research has no such fee: it bills
+ * citations as input, and each search. Its reasoning is read with the tokens.
  *
  * Source: Perplexity's pricing page and API reference.
  */

@@ -54,8 +54,18 @@ export function addMedium(
   if (fromCache > 0 && cachedField !== null) reading.add(cachedField, { ...(cached ?? all), count: fromCache })
 }
 
+/** The lists of modalities that Gemini gives beside its counts, each with the count that it splits. */
+type ModalityLists = Record<'prompt' | 'tools' | 'cached' | 'output', { list: Modality[]; whole: Quantity | undefined }>
+
+/** Adds what of Gemini's counts was no text. The counts themselves have to be added before. */
+export function addModalities(reading: Reading, { prompt, tools, cached, output }: ModalityLists): void {
+  for (const { list, whole } of [prompt, tools, cached, output]) checkModalities(reading, list, whole)
+  addMedia(reading, [...prompt.list, ...tools.list], cached.list)
+  addOutputMedia(reading, output.list)
+}
+
 /** The same for lists of modalities. */
-export function addMedia(reading: Reading, prompt: readonly Modality[], cached: readonly Modality[]): void {
+function addMedia(reading: Reading, prompt: readonly Modality[], cached: readonly Modality[]): void {
   for (const [medium, names] of MEDIA) {
     const said = sumOfModalities(cached, names)
     const none = cached.length > 0 ? { count: 0, pointer: '' } : undefined
@@ -64,12 +74,12 @@ export function addMedia(reading: Reading, prompt: readonly Modality[], cached: 
 }
 
 /** Tokens of what was generated, by modality. */
-export function addOutputMedia(reading: Reading, generated: readonly Modality[]): void {
+function addOutputMedia(reading: Reading, generated: readonly Modality[]): void {
   for (const [medium, names] of MEDIA) reading.add(`${medium}_output_tokens`, sumOfModalities(generated, names))
 }
 
 /** Notes modalities that nobody knows, which get the rate of text, and a list that comes to more than its whole. */
-export function checkModalities(reading: Reading, list: readonly Modality[], whole: Quantity | undefined): void {
+function checkModalities(reading: Reading, list: readonly Modality[], whole: Quantity | undefined): void {
   const sum = list.reduce((all, { tokens }) => all + tokens.count, 0)
   const last = list.at(-1)
   if (last !== undefined && sum > (whole?.count ?? 0)) {
