@@ -47,6 +47,11 @@ export function connect(
   return db
 }
 
+/** The connections for reports, for a change of a thousand quotas or of ten thousand holds: it takes longer where much else runs. */
+export function patiently(db: Db): Db {
+  return companions.get(db)?.reports ?? db
+}
+
 /**
  * Runs reads that may take long in one read-only transaction, on a connection for reports; each ends after REPORT_MS
  * (SQLSTATE 57014 then).
@@ -58,7 +63,7 @@ export function readReport<Answer>(
   tenantId: string | null,
   read: (transaction: Db) => Promise<Answer>,
 ): Promise<Answer> {
-  return readIn(companions.get(db)?.reports ?? db, isNarrowed(db) ? tenantId : null, async (transaction) => {
+  return readIn(patiently(db), isNarrowed(db) ? tenantId : null, async (transaction) => {
     // Where Postgres can compile, it would for each of these, whose plans look dear: that takes longer than most of them read.
     await sql`select set_config('jit', 'off', true), ${endsWhenIdle}`.execute(transaction)
     return read(transaction)

@@ -266,6 +266,22 @@ t.test('a bulk change is all or none, and says where it is wrong', async (t) => 
   await assertHealthy(t, database.pool)
 })
 
+t.test('a change of quotas may take longer than a decision, as on a busy machine', async (t) => {
+  const { json: quota } = await put({ tenant_id: 'slow', limit_usd: 1 })
+  // Longer than a decision's statement may take.
+  await database.pool.query(`
+    create function slow_write() returns trigger language plpgsql as $$ begin perform pg_sleep(2); return new; end $$;
+    create trigger slow_write before insert on copilot_internal.cost_quotas
+      for each statement execute function slow_write()`)
+  const body = { scope: 'tenant', tenant_id: 'slow', period: 'day' }
+  const bulk = await service.call('PUT', '/v1/quotas/bulk', { quotas: [{ ...body, limit_usd: 2 }] })
+  t.match(bulk, { status: 200, json: { changed: 1 } })
+  t.match(await put({ ...body, limit_usd: 3 }), { status: 200, json: { limit_usd: 3 } })
+  const patched = await service.call('PATCH', `/v1/quotas/${quota.quota_id}`, { limit_usd: 4 })
+  t.match(patched, { status: 200, json: { limit_usd: 4 } })
+  await database.pool.query('drop function slow_write cascade')
+})
+
 t.test('the status names who holds most of each quota', async (t) => {
   await put({ tenant_id: 'holders', limit_usd: 1_000 })
   for (const [user, usd] of [
