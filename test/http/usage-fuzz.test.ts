@@ -90,6 +90,14 @@ function hasCount(value: unknown, pointer = ''): boolean {
   return Object.entries(value).some(([name, part]) => hasCount(part, `${pointer}/${name}`))
 }
 
+/** What stands under names of usage; all of it where there is no such name. A number elsewhere in a body is none of a usage. */
+function usagesIn(value: unknown): unknown[] {
+  const found = objectsIn(value).flatMap((one) =>
+    Object.entries(one).flatMap(([name, part]) => (/usage/i.test(name) ? [part] : [])),
+  )
+  return found.length > 0 ? found : [value]
+}
+
 /** What is wrong with an answer to a commit; null where nothing is. */
 function faultOf({ status, body }: Answer, sent: unknown): string | null {
   if (status !== 200) return `status ${status}`
@@ -99,10 +107,13 @@ function faultOf({ status, body }: Answer, sent: unknown): string | null {
     price_id: number | null
     warnings: { code: string }[]
   }
-  const isUnreadable = answer.warnings.some(({ code }) => code === 'usage_unreadable')
+  // The tenant is over its quota soon, and that says nothing about the usage.
+  const warnings = answer.warnings.filter(({ code }) => code !== 'quota_exceeded')
+  const isUnreadable = warnings.some(({ code }) => code === 'usage_unreadable')
   if (isUnreadable && !answer.estimated) return 'unreadable, but not estimated'
   if (answer.estimated && answer.cost_usd !== RESERVED_USD) return 'estimated at another amount than the reserved one'
-  if (answer.cost_usd === 0 && answer.warnings.length === 0 && hasCount(sent)) return 'free in silence'
+  if (answer.cost_usd === 0 && warnings.length === 0 && usagesIn(sent).some((part) => hasCount(part)))
+    return 'free in silence'
   return null
 }
 
