@@ -6,10 +6,9 @@ export function isCloud(provider: string): boolean {
   return CLOUDS.has(provider)
 }
 
-/** The providers that a model's name alone may mean: of those that sell it, no clouds where the maker is among them. */
+/** The providers that a model's name alone may mean: its maker if the maker sells it, else every seller. */
 export function candidateProviders(sellers: Iterable<string>): string[] {
   const providers = [...new Set(sellers)]
-  return providers.some((provider) => MAKERS.has(provider))
-    ? providers.filter((provider) => !isCloud(provider))
-    : providers
+  const makers = providers.filter((provider) => MAKERS.has(provider))
+  return makers.length > 0 ? makers : providers
 }

@@ -13,11 +13,11 @@ import type { UsageWarning } from '../schemas/usage.ts'
 import { inSpan, type WorkSpan } from '../telemetry/spans.ts'
 import { decisionJson, quotaWarning, usdJson, type Warning } from './answers.ts'
 import { measureOf, type Measure, type Measured } from './measure.ts'
-import { findCard, type PriceDeps } from './price-lookup.ts'
+import type { PriceDeps } from './price-lookup.ts'
 import type { Principal } from './principal.ts'
 import { requestHash, understoodFields, understoodMeasure } from './request-hash.ts'
 import type { EmitUnread } from './unread-fields.ts'
-import { needsCard, usageWarnings } from './usage-warnings.ts'
+import { bookedWarnings } from './usage-warnings.ts'
 
 export type CommitDeps = PriceDeps & {
   settle: (item: CommitItem) => Promise<Settlement>
@@ -183,12 +183,15 @@ async function settleItem(
   const warnings: Warning[] = exceeded.map((balance) => quotaWarning(principal, balance))
   if (measure.measure === 'reserved') warnings.push(...unreadableWarnings(measure))
   if (reading !== undefined) {
-    const source = { provider: body.provider ?? provider, model: body.model ?? requestModel ?? '' }
-    const asked = { serviceTier: committed.service_tier, region }
     const { commit_price_id: priceId } = committed
-    const price = priceId !== null && needsCard(reading, asked) ? await findCard(deps, source, { priceId }) : undefined
-    warnings.push(...usageWarnings(reading, { price, costUsd, asked }))
-    await deps.emitUnread(principal.id, source.provider, reading)
+    const booked = {
+      provider: body.provider ?? provider,
+      model: body.model ?? requestModel,
+      by: priceId === null ? null : { priceId },
+      asked: { serviceTier: committed.service_tier, region },
+      costUsd,
+    }
+    warnings.push(...(await bookedWarnings(deps, principal, reading, booked)))
   }
   return decisionJson(principal, fields, settlement.quotas, warnings)
 }

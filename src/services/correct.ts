@@ -14,10 +14,10 @@ import type { CorrectBody } from '../schemas/records.ts'
 import { recordAnswer } from './cost-records.ts'
 import { measureOf, unreadable, type Measure, type Measured } from './measure.ts'
 import { modelNotPriced, sandboxNotPriced } from './near-prices.ts'
-import { DEFAULT_REGION, findCard, type PriceDeps } from './price-lookup.ts'
+import { DEFAULT_REGION, type PriceDeps } from './price-lookup.ts'
 import type { Principal } from './principal.ts'
 import type { EmitUnread } from './unread-fields.ts'
-import { needsCard, usageWarnings } from './usage-warnings.ts'
+import { bookedWarnings } from './usage-warnings.ts'
 
 export type CorrectDeps = PriceDeps & { status: StatusCache; enforcement: Enforcement; emitUnread: EmitUnread }
 
@@ -62,12 +62,11 @@ export async function correct(
   const [, successor] = outcome.lines
   if (reading === undefined || successor === undefined) return { data, warnings: [] }
   const { provider, model, price_id: priceId } = successor
-  await deps.emitUnread(principal.id, provider, reading)
-  const price =
-    priceId !== null && needsCard(reading, {})
-      ? await findCard(deps, { provider, model: model! }, { priceId: Number(priceId) })
-      : undefined
-  return { data, warnings: usageWarnings(reading, { price, costUsd: decimal(successor.cost_usd), asked: {} }) }
+  const warnings = await bookedWarnings(deps, principal, reading, {
+    ...{ provider, model, by: priceId === null ? null : { priceId: Number(priceId) }, asked: {} },
+    costUsd: decimal(successor.cost_usd),
+  })
+  return { data, warnings }
 }
 
 /** @throws invalidRequest, also where a provider's usage cannot be read: who corrects still has it. */

@@ -1,7 +1,6 @@
 import { estimateLlm } from '../domain/estimate.ts'
 import { readInstant } from '../domain/instant.ts'
 import { usdText, type Usd } from '../domain/money.ts'
-import { tierGap } from '../domain/price-gaps.ts'
 import { costOfUsage, type CostLine, type ModelPrice } from '../domain/price.ts'
 import type { Reading } from '../domain/usage/index.ts'
 import { invalidRequest } from '../errors.ts'
@@ -11,7 +10,7 @@ import { timeText, usdJson } from './answers.ts'
 import { providerTokens, tokensOf } from './measure.ts'
 import { findPrice, priceSandboxRun, type PriceDeps } from './price-lookup.ts'
 import { inputTokensOf, sandboxSize } from './reserve-estimate.ts'
-import { gapWarning, usageWarnings } from './usage-warnings.ts'
+import { tierWarnings, usageWarnings } from './usage-warnings.ts'
 
 /**
  * What a usage costs, or what a call can cost at most, by the rate card of a moment; no quota is read and nothing is kept.
@@ -46,11 +45,8 @@ async function estimateCall(deps: PriceDeps, llm: NonNullable<EstimateBody['llm'
       maxWebSearches: llm.max_web_searches ?? 0,
       ...served,
     })
-    const gap = tierGap(price, undefined, served.serviceTier)
-    return {
-      ...callAnswer(price, upper.totalUsd, upper, gap === null ? [] : [gapWarning(gap)]),
-      input_tokens: inputTokens,
-    }
+    const warnings = tierWarnings(price, served.serviceTier)
+    return { ...callAnswer(price, upper.totalUsd, upper, warnings), input_tokens: inputTokens }
   }
   const reading = readingOf(llm, price.provider)
   const cost = costOfUsage(price, reading.usage, served)

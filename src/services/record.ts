@@ -21,12 +21,12 @@ import {
   type Measured,
 } from './measure.ts'
 import { modelNotPriced, readPriced, sandboxNotPriced } from './near-prices.ts'
-import { findCard, findProvider, type PriceDeps } from './price-lookup.ts'
+import { findProvider, type PriceDeps } from './price-lookup.ts'
 import { tenantOf, type Principal } from './principal.ts'
 import { sandboxSize } from './reserve-estimate.ts'
 import { requestHash, understoodAttribution, understoodMeasure, understoodPlace } from './request-hash.ts'
 import type { EmitUnread } from './unread-fields.ts'
-import { needsCard, usageWarnings } from './usage-warnings.ts'
+import { bookedWarnings } from './usage-warnings.ts'
 
 export type RecordDeps = PriceDeps & {
   tellMissingPrice: (missing: MissingPrice) => Promise<unknown>
@@ -86,13 +86,11 @@ async function warningsOf(
   costUsd: string,
 ): Promise<UsageWarning[]> {
   if (reading === undefined) return []
-  const { provider = null, model, service_tier: serviceTier, region, occurred_at: at } = item
-  const asked = { serviceTier: serviceTier ?? null, region: region ?? null }
-  await deps.emitUnread(principal.id, provider, reading)
-  const price = needsCard(reading, asked)
-    ? await findCard(deps, { provider, model: model! }, { at: at ?? undefined })
-    : undefined
-  return usageWarnings(reading, { price, costUsd: decimal(costUsd), asked })
+  const { provider = null, model = null, service_tier: serviceTier = null, region = null, occurred_at: at } = item
+  return bookedWarnings(deps, principal, reading, {
+    ...{ provider, model, by: { at: at ?? undefined }, asked: { serviceTier, region } },
+    costUsd: decimal(costUsd),
+  })
 }
 
 async function book(deps: RecordDeps, principal: Principal, items: RecordItem[]) {

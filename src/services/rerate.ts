@@ -15,6 +15,7 @@ import { sendAgain } from '../db/send-again.ts'
 import { decimal, usdText, type Usd } from '../domain/money.ts'
 import { readProviderUsage, UsageError, type Reading, type UsageSource } from '../domain/usage/index.ts'
 import { timeText, usdJson } from './answers.ts'
+import { noteWarnings } from './usage-warnings.ts'
 
 /** So many lines are looked at, and held in memory, at once. */
 const PAGE_ROWS = 1_000
@@ -108,7 +109,7 @@ async function readAgain(
 ): Promise<{ lines: RatedLine[]; unpriced: number; unreadable: number }> {
   const read = unread.flatMap(({ provider_usage: providerUsage, ...line }) => {
     const reading = readingOf(providerUsage, { provider: line.provider ?? '', model: line.model ?? '' })
-    return reading === null ? [] : [{ ...line, usage: reading.usage, warnings: reading.notes }]
+    return reading === null ? [] : [{ ...line, usage: reading.usage, warnings: noteWarnings(reading) }]
   })
   const rated = await rateReadUsages(db, read)
   const lines = read.flatMap((line, index) => {

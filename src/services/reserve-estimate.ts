@@ -2,7 +2,6 @@ import type { MissingPrice } from '../db/events.ts'
 import { E2B_STANDARD_TIER } from '../domain/e2b.ts'
 import { estimateLlm } from '../domain/estimate.ts'
 import { decimal, isZero, usdText, type Usd } from '../domain/money.ts'
-import { tierGap } from '../domain/price-gaps.ts'
 import { isFreeCard } from '../domain/price.ts'
 import { Problem, invalidRequest, type FieldError } from '../errors.ts'
 import { countTokens } from '../prices/tokenizer.ts'
@@ -12,7 +11,7 @@ import { inSpan } from '../telemetry/spans.ts'
 import { amountOf } from './amount.ts'
 import { DEFAULT_REGION, findPrice, priceSandboxRun, type PriceDeps, type SandboxSize } from './price-lookup.ts'
 import type { Principal } from './principal.ts'
-import { gapWarning } from './usage-warnings.ts'
+import { tierWarnings } from './usage-warnings.ts'
 
 /** What a reservation asks for, in money, and what it is about, for the record. */
 export type ReserveEstimate = {
@@ -110,7 +109,6 @@ async function estimateModelCall(
     serviceTier: llm.service_tier ?? null,
     region: llm.region ?? null,
   })
-  const gap = tierGap(price, undefined, llm.service_tier)
   return {
     amountUsd: amountOf(estimate.totalUsd, '/llm'),
     fixedUsd: estimate.fixedUsd,
@@ -118,7 +116,7 @@ async function estimateModelCall(
     isFree: isZero(estimate.totalUsd) && isFreeCard(price),
     capsName: 'max_output_tokens',
     priceId: Number(price.priceId),
-    warnings: gap === null ? [] : [gapWarning(gap)],
+    warnings: tierWarnings(price, llm.service_tier),
     about: {
       provider: price.provider,
       model: llm.model,

@@ -19,7 +19,7 @@ const EMITTED_MS = 3_600_000
 export function unreadEmitter(emit: (field: UnreadField) => Promise<unknown>): EmitUnread {
   const emitted = new LRUCache<string, true>({ max: EMITTED_MAX, ttl: EMITTED_MS })
   return async (principal, provider, { notes }) => {
-    const unread = notes.filter(({ code }) => code === 'usage_unread')
+    const unread = notes.filter(({ code, isAssumed }) => code === 'usage_unread' && !isAssumed)
     if (unread.length === 0) return
     // The names are a caller's text, of which an event shows no more than plain letters.
     const fields = new Set(unread.map(({ pointer }) => pointer.replaceAll(/[^A-Za-z0-9_.~/-]/g, '?')))

@@ -1,9 +1,12 @@
 import { decimal, usdText, type Usd } from '../domain/money.ts'
-import { gapsOf, type PriceGap } from '../domain/price-gaps.ts'
+import { gapsOf, tierGap, type PriceGap } from '../domain/price-gaps.ts'
 import { billedTier, isPlainTier, type Asked, type ModelPrice } from '../domain/price.ts'
 import type { Reading } from '../domain/usage/index.ts'
 import type { UsageWarning } from '../schemas/usage.ts'
 import { showUsd } from './answers.ts'
+import { findCard, type PriceDeps } from './price-lookup.ts'
+import type { Principal } from './principal.ts'
+import type { EmitUnread } from './unread-fields.ts'
 
 /** At most this many warnings are answered. */
 const WARNINGS_MAX = 50
@@ -21,7 +24,7 @@ export function usageWarnings(
   reading: Reading,
   { price, costUsd, asked }: { price: ModelPrice | undefined; costUsd: Usd; asked: Asked },
 ): UsageWarning[] {
-  const warnings: UsageWarning[] = [...reading.notes]
+  const warnings = noteWarnings(reading)
   if (price !== undefined) {
     for (const gap of gapsOf(price, reading.usage, asked, reading)) warnings.push(gapWarning(gap, reading))
   }
@@ -30,8 +33,39 @@ export function usageWarnings(
   return warnings.slice(0, WARNINGS_MAX)
 }
 
+export type BookedWarningDeps = PriceDeps & { emitUnread: EmitUnread }
+
+/** How a usage was priced: by a card (null: no card priced it), which is looked up by its id or its moment. */
+export type Booked = {
+  provider: string | null
+  model: string | null
+  by: { priceId: number } | { at: string | undefined } | null
+  asked: Asked
+  costUsd: Usd
+}
+
+/** What the answer says about a usage that is booked; emits the events of numbers that nothing reads. Never fails. */
+export async function bookedWarnings(
+  deps: BookedWarningDeps,
+  principal: Principal,
+  reading: Reading,
+  { provider, model, by, asked, costUsd }: Booked,
+): Promise<UsageWarning[]> {
+  await deps.emitUnread(principal.id, provider, reading)
+  const price =
+    by !== null && model !== null && needsCard(reading, asked)
+      ? await findCard(deps, { provider, model }, by)
+      : undefined
+  return usageWarnings(reading, { price, costUsd, asked })
+}
+
+/** What its reader noted, as answers tell it. */
+export function noteWarnings({ notes }: Reading): UsageWarning[] {
+  return notes.map(({ code, pointer, detail }) => ({ code, pointer, detail }))
+}
+
 /** Whether warnings depend on the card that priced a usage; for most usages they do not. */
-export function needsCard({ usage, isAggregate }: Reading, asked: Asked): boolean {
+function needsCard({ usage, isAggregate }: Reading, asked: Asked): boolean {
   const tier = billedTier(usage.service_tier, asked.serviceTier)
   return (
     isAggregate ||
@@ -53,7 +87,13 @@ const RARE = [
   'video_output_tokens',
 ] as const
 
-export function gapWarning({ code, field, detail }: PriceGap, reading?: Reading): UsageWarning {
+/** What to say about the tier that a call asks for, before any usage is known. */
+export function tierWarnings(price: ModelPrice, tier: string | null | undefined): UsageWarning[] {
+  const gap = tierGap(price, undefined, tier)
+  return gap === null ? [] : [gapWarning(gap)]
+}
+
+function gapWarning({ code, field, detail }: PriceGap, reading?: Reading): UsageWarning {
   if (field === null) return { code, detail }
   return { code, pointer: reading?.pointers[field] ?? `/${field}`, detail }
 }

@@ -1,4 +1,5 @@
 import { readFile } from 'node:fs/promises'
+import { setTimeout as sleep } from 'node:timers/promises'
 import t from 'tap'
 import { createDatabase } from '../helpers/database.ts'
 import { assertHealthy } from '../helpers/integrity.ts'
@@ -51,7 +52,8 @@ t.test('usage objects that were read wrong elsewhere cost what they should, with
 })
 
 t.test('a number that nothing reads is named in the answer, and told once a day', async (t) => {
-  const body = { usage: { ...usage, server_tool_use: { web_search_requests: 0, code_runs: 3 } } }
+  const running = (tool: string) => ({ usage: { ...usage, server_tool_use: { web_search_requests: 0, [tool]: 3 } } })
+  const body = running('code_runs')
   const llm = { provider: 'anthropic', model: 'claude-opus-5-5' }
   t.same(codesOf(await estimate({ ...llm, provider_usage: body })), ['usage_unread /usage/server_tool_use/code_runs'])
   t.same(await eventsOf('usage.unread'), [], 'an estimate books nothing and tells nothing')
@@ -61,11 +63,15 @@ t.test('a number that nothing reads is named in the answer, and told once a day'
     t.same(codesOf(committed), ['usage_unread /usage/server_tool_use/code_runs'])
   }
   const recorded = await call('POST', '/v1/cost-records', {
-    records: [{ resource_type: 'llm', tenant_id: 'unread', llm: { ...llm, provider_usage: body } }],
+    records: [{ resource_type: 'llm', tenant_id: 'unread', llm: { ...llm, provider_usage: running('file_reads') } }],
   })
-  t.match(recorded.json.data, [{ warnings: [{ code: 'usage_unread', pointer: '/usage/server_tool_use/code_runs' }] }])
-  t.match(await eventsOf('usage.unread'), [
-    { tenant_id: null, data: { provider: 'anthropic', field: '/usage/server_tool_use/code_runs' } },
+  t.match(recorded.json.data, [{ warnings: [{ code: 'usage_unread', pointer: '/usage/server_tool_use/file_reads' }] }])
+  const events: { tenant_id: string | null; data: { provider: string; field: string } }[] = []
+  // An answer waits for its event for 200 ms at most.
+  for (; events.length < 2; await sleep(20)) events.splice(0, 2, ...(await eventsOf('usage.unread')))
+  t.same(events.map(({ tenant_id: tenantId, data }) => `${tenantId} ${data.provider} ${data.field}`).toSorted(), [
+    'null anthropic /usage/server_tool_use/code_runs',
+    'null anthropic /usage/server_tool_use/file_reads',
   ])
 })
 
@@ -221,7 +227,8 @@ t.test('who answered is the reservation, or the body where it says so', async (t
     })
   }
   const stranger = await service.keyFor('service', 'stranger')
-  t.equal((await commit(await hold('who'), { provider_usage: gemini }, stranger)).status, 404)
+  for (const id of [await hold('who'), box.json.reservation_id])
+    t.equal((await commit(id, { provider_usage: gemini }, stranger)).status, 404, 'not even of which kind it is')
   t.equal((await commit('01a00000-0000-7000-8000-000000000000', { provider_usage: gemini })).status, 404)
 })
 

@@ -2,7 +2,7 @@
 // that the tests which stand for it turn red. A guard that can go without a test noticing is a failure.
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { chmodSync, cpSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
+import { chmodSync, cpSync, mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
@@ -85,6 +85,8 @@ async function runTests(guard: Guard | null, files: string[]): Promise<Outcome> 
   chmodSync(folder, 0o711)
   try {
     for (const name of COPIED) cpSync(join(root, name), join(folder, name), { recursive: true })
+    // What the tests unpack there once serves every run; a checkout that has run none yet has no such folder.
+    mkdirSync(join(root, '.cache'), { recursive: true })
     for (const name of ['node_modules', '.cache']) symlinkSync(join(root, name), join(folder, name))
     for (const [path, text] of guard === null ? [] : without(guard)) writeFileSync(join(folder, path), text)
     return await runIn(folder, files)

@@ -33,7 +33,7 @@ export function addStep(sum: Reading, { usage, notes, pointers, reportedUsd }: R
 function addTier(sum: Reading, tier: string, pointer: string, isFirst: boolean): void {
   const { service_tier: before = 'standard' } = sum.usage
   if (!isFirst && before !== tier) {
-    sum.noteUnread(pointer, `steps were served as ${before} and ${tier}; all are priced as the dearer`)
+    sum.noteAssumed(pointer, `steps were served as ${before} and ${tier}; all are priced as the dearer`)
     if (rankOf(tier) > rankOf(before)) return
   }
   if (tier === 'standard' && isFirst) return

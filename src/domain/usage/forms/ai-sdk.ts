@@ -54,7 +54,7 @@ function readTotal(node: Node, source: UsageSource, body: Node, inner: ReadInner
   const ofLast = peek(body, 'providerMetadata')
   if (reading.isAggregate && ofLast !== undefined && has(ofLast, 'anthropic', 'bedrock')) {
     const detail = 'is of the last step; send all steps, or what the others wrote to the cache is missing'
-    reading.noteUnread(ofLast.pointer, detail)
+    reading.noteAssumed(ofLast.pointer, detail)
   }
   return reading
 }

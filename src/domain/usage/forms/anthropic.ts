@@ -60,7 +60,7 @@ function addTokens(reading: Reading, node: Node, source: UsageSource, body: Node
   // Others have one rate for all lifetimes.
   if (split === undefined && isClaude(source) && writes !== undefined && writes.count > 0) {
     const taken = isDelta ? 'one-hour' : 'five-minute'
-    reading.noteUnread(
+    reading.noteAssumed(
       `${node.pointer}/cache_creation_input_tokens`,
       `is not split by time to live; priced as ${taken} writes. Send the accumulated message instead`,
     )

@@ -14,7 +14,13 @@ import type { Quantity } from './node.ts'
 import { servedTier } from './tier.ts'
 
 /** What an answer has to say about a usage: a number that was not used, or counts that do not agree. */
-export type UsageNote = { code: 'usage_unread' | 'usage_total_differs'; pointer: string; detail: string }
+export type UsageNote = {
+  code: 'usage_unread' | 'usage_total_differs'
+  pointer: string
+  detail: string
+  /** The number was read, and priced by an assumption. */
+  isAssumed?: true
+}
 
 /** Of a number that no reader accounted for. */
 export const NOT_KNOWN = 'is not known; nothing was priced for it'
@@ -62,6 +68,11 @@ export class Reading {
 
   noteUnread(pointer: string, detail: string): void {
     this.notes.push({ code: 'usage_unread', pointer, detail })
+  }
+
+  /** Notes a number that was read, but does not say all that its price depends on; or the place where it should say it. */
+  noteAssumed(pointer: string, detail: string): void {
+    this.notes.push({ code: 'usage_unread', pointer, detail, isAssumed: true })
   }
 
   noteDifference(pointer: string, detail: string): void {
