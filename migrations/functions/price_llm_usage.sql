@@ -75,12 +75,14 @@ begin
       if p_usage ? 'cache_read_audio_tokens' then
         v_part := (p_usage -> 'cache_read_audio_tokens')::numeric;
         v_reads := v_reads - v_part;
-        v_input_usd := v_input_usd + v_part * coalesce((v_rates ->> 'cache_read_audio')::numeric, v_rate_whole);
+        v_input_usd := v_input_usd + v_part * coalesce((v_rates ->> 'cache_read_audio')::numeric, (v_rates ->> 'cache_read')::numeric,
+          (v_rates ->> 'audio_input')::numeric, v_rate_input);
       end if;
       if p_usage ? 'cache_read_image_tokens' then
         v_part := (p_usage -> 'cache_read_image_tokens')::numeric;
         v_reads := v_reads - v_part;
-        v_input_usd := v_input_usd + v_part * coalesce((v_rates ->> 'cache_read_image')::numeric, v_rate_whole);
+        v_input_usd := v_input_usd + v_part * coalesce((v_rates ->> 'cache_read_image')::numeric, (v_rates ->> 'cache_read')::numeric,
+          (v_rates ->> 'image_input')::numeric, v_rate_input);
       end if;
       v_input_usd := v_input_usd + v_reads * v_rate_whole;
     end if;

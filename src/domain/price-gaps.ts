@@ -12,7 +12,7 @@ export type PriceGap = {
 
 /**
  * What a rate card has no figure for: the tier or region that served, searches without a fee, long-lived cache writes that
- * have the rate of shorter ones, audio and pictures that have the rate of text; and a long context that was decided by the mean of
+ * have the rate of shorter ones, audio and pictures that have the rate of text or may be among it; and a long context that was decided by the mean of
  * several requests.
  *
  * @param options `isAggregate`: the usage may sum up several requests without saying how many.
@@ -45,6 +45,17 @@ export function gapsOf(price: ModelPrice, usage: Usage, asked: Asked, options: {
     const detail = `counts ${usage[field]} tokens, for which the card of ${price.model} has no rate; priced as text`
     gaps.push({ code: 'usage_unread', field, detail })
   }
+  for (const [field, rate, uncached] of CACHED_MEDIA) {
+    const { [rate]: own, [uncached]: plain, cache_read: text } = price.usdPerMtok
+    if ((usage[field] ?? 0) === 0 || own !== undefined || plain === undefined || text === undefined) continue
+    const detail = `counts ${usage[field]} tokens, for which the card of ${price.model} has no rate; priced as cached text`
+    gaps.push({ code: 'usage_unread', field, detail })
+  }
+  const isAudioSaid = usage.audio_input_tokens !== undefined || (usage.input_tokens ?? 0) === 0
+  if (mayHear(price) && !isAudioSaid && price.usdPerMtok.audio_input !== undefined) {
+    const detail = `does not say what of it is audio, which ${price.model} charges otherwise; priced as text`
+    gaps.push({ code: 'usage_unread', field: 'input_tokens', detail })
+  }
   if (isUnsplit(price, usage, options.isAggregate)) {
     const { requests = 1 } = usage
     const how = requests > 1 ? `by the mean of ${requests} requests` : 'as if it were one request'
@@ -66,6 +77,16 @@ const OTHER_MEDIA = [
   ['image_output_tokens', 'image_output'],
   ['video_output_tokens', 'video_output'],
 ] as const
+
+const CACHED_MEDIA = [
+  ['cache_read_audio_tokens', 'cache_read_audio', 'audio_input'],
+  ['cache_read_image_tokens', 'cache_read_image', 'image_input'],
+] as const
+
+/** Whether the model is made to hear: most of its input is audio. */
+export function mayHear({ model }: Pick<ModelPrice, 'model'>): boolean {
+  return /audio|realtime|transcribe/.test(model)
+}
 
 /** Google has one rate for all that some of its models hear; an image model's output rate is that of images. */
 function isPlainMedium({ provider, model }: ModelPrice, field: string): boolean {

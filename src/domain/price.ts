@@ -154,33 +154,31 @@ export function ratesFor(price: ModelPrice, inputTokens: number, requests = 1): 
     longContext: long !== null,
     own: (bucket) => rates[bucket],
     of(bucket) {
-      let at: Bucket | null = bucket
-      while (at !== null) {
-        const rate = rates[at]
-        if (rate !== undefined) return rate
-        at = FALLBACK[at]
-      }
-      throw new Error(`price ${price.priceId} has no input rate`)
+      const rate = rates[bucket] ?? rates[FALLBACKS[bucket].find((one) => rates[one] !== undefined) ?? 'input']
+      if (rate === undefined) throw new Error(`price ${price.priceId} has no input rate`)
+      return rate
     },
   }
 }
 
-const FALLBACK: Record<Bucket, Bucket | null> = {
-  input: null,
-  cache_read: 'input',
-  cache_read_audio: 'cache_read',
-  cache_read_image: 'cache_read',
-  cache_write: 'input',
-  cache_write_1h: 'cache_write',
-  cache_write_12h: 'cache_write',
-  audio_input: 'input',
-  image_input: 'input',
-  video_input: 'input',
-  output: 'input',
-  reasoning: 'output',
-  audio_output: 'output',
-  image_output: 'output',
-  video_output: 'output',
+/** Whose rate a bucket takes that has none, the first that has one; in the end that of the input. */
+const FALLBACKS: Record<Bucket, readonly Bucket[]> = {
+  input: [],
+  cache_read: [],
+  // On a card without cached rates a cached medium costs what it does otherwise, not what text does.
+  cache_read_audio: ['cache_read', 'audio_input'],
+  cache_read_image: ['cache_read', 'image_input'],
+  cache_write: [],
+  cache_write_1h: ['cache_write'],
+  cache_write_12h: ['cache_write'],
+  audio_input: [],
+  image_input: [],
+  video_input: [],
+  output: [],
+  reasoning: ['output'],
+  audio_output: ['output'],
+  image_output: ['output'],
+  video_output: ['output'],
 }
 
 /** The factor on token rates: the tier's times the region's; 1 for one that the card does not name. */

@@ -35,7 +35,11 @@ async function estimateCall(deps: PriceDeps, llm: NonNullable<EstimateBody['llm'
     const message = 'is required: exactly one of usage, provider_usage, and max_output_tokens with input_tokens or text'
     throw invalidRequest([{ pointer: `/llm/${given[1] ?? 'usage'}`, message }])
   }
-  const price = await findPrice(deps, { provider: llm.provider, model: llm.model, at }, '/llm')
+  const price = await findPrice(
+    deps,
+    { provider: llm.provider, model: llm.model, at, usage: llm.provider_usage },
+    '/llm',
+  )
   const served = { serviceTier: llm.service_tier ?? null, region: llm.region ?? null }
   if (llm.max_output_tokens !== undefined) {
     const inputTokens = await inputTokensOf(price.provider, llm, '/llm')

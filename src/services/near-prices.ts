@@ -5,6 +5,7 @@ import type { Db } from '../db/connection.ts'
 import { listPricedTiers } from '../db/prices.ts'
 import { isWithin } from '../domain/instant.ts'
 import { isCloud } from '../domain/makers.ts'
+import { tryReadProviderUsage } from '../domain/usage/index.ts'
 import { Problem, type FieldError } from '../errors.ts'
 
 type NearDeps = { db: Db; prices: PriceCache; clock: DatabaseClock }
@@ -17,20 +18,27 @@ const ANOTHER_PLACE = 3
 
 /**
  * Builds price_not_found for a model at a moment (default: now), with the nearest pairs of provider and name that have one then.
- * `errors` says where it stands in the request.
+ *
+ * @param options `errors`: where it stands in the request. `usage`: the provider's usage object that was sent; what cannot send
+ * such a form is not near.
  */
 export async function modelNotPriced(
   deps: NearDeps,
   provider: string | null,
   model: string,
   at: Moment,
-  errors?: FieldError[],
+  { errors, usage }: { errors?: FieldError[]; usage?: object | undefined } = {},
 ): Promise<Problem> {
   const names = await deps.prices.names()
   const read = (known: (typeof names)[number]) => [known.provider, known.model] as const
-  const near = nearest({ place: provider, name: model }, names, at ?? (await deps.clock.current()), read).map(
-    (known) => ({ provider: known.provider, model: known.model }),
-  )
+  const moment = at ?? (await deps.clock.current())
+  const isAccepted = (known: (typeof names)[number]) =>
+    isWithin(moment, known.pricesFrom, known.pricesUntil) &&
+    (usage === undefined || tryReadProviderUsage(usage, known) !== null)
+  const near = nearest({ place: provider, name: model }, names, isAccepted, read).map((known) => ({
+    provider: known.provider,
+    model: known.model,
+  }))
   const isKnown = names.some((known) => known.model === model && known.provider === (provider ?? known.provider))
   return priceNotFound({ provider, model, isKnown }, near, near.map(pairText), errors)
 }
@@ -45,7 +53,9 @@ export async function sandboxNotPriced(
 ): Promise<Problem> {
   const tiers = await listPricedTiers(deps.db)
   const read = (known: (typeof tiers)[number]) => [known.region, known.tier] as const
-  const near = nearest({ place: region, name: tier }, tiers, at ?? (await deps.clock.current()), read).map((known) => ({
+  const moment = at ?? (await deps.clock.current())
+  const isAccepted = (known: (typeof tiers)[number]) => isWithin(moment, known.pricesFrom, known.pricesUntil)
+  const near = nearest({ place: region, name: tier }, tiers, isAccepted, read).map((known) => ({
     provider: 'e2b',
     model: known.tier,
     region: known.region,
@@ -84,14 +94,14 @@ function priceNotFound(
 const pairText = ({ provider, model }: { provider: string; model: string }) => `${provider} ${model}`
 
 /**
- * What has a price at a moment, ranked by the edit distance of its name; another place than the one that was named adds 1, so
- * the right name in a wrong place comes before wrong names. Ties go by the distance of the names, then to a place that was
- * misspelt, then to makers before clouds, by name and by place.
+ * Ranks what would be accepted by the edit distance of its name. Another place (provider or region) than the one that was named
+ * adds 1, so the right name elsewhere comes before wrong names. Ties go by the distance of the names, then to a place that was
+ * misspelt, then to makers before clouds, then by name and place.
  */
-function nearest<Known extends { pricesFrom: string; pricesUntil: string | null }>(
+function nearest<Known>(
   { place, name }: { place: string | null; name: string },
   all: Known[],
-  moment: Date | string,
+  isAccepted: (known: Known) => boolean,
   read: (known: Known) => readonly [place: string, name: string],
 ): Known[] {
   const away = new Map<string, number>()
@@ -109,7 +119,7 @@ function nearest<Known extends { pricesFrom: string; pricesUntil: string | null 
     if (Math.abs(name.length - knownName.length) + Math.min(from, 1) > worst) continue
     const steps = distance(name, knownName)
     const total = steps + Math.min(from, 1)
-    if (total > worst || !isWithin(moment, known.pricesFrom, known.pricesUntil)) continue
+    if (total > worst || !isAccepted(known)) continue
     const words = `${isCloud(knownPlace) ? 1 : 0} ${knownName} ${knownPlace}`
     best.push({ known, words, total, steps, away: Math.min(from, ANOTHER_PLACE) })
     best.sort((a, b) => a.total - b.total || a.steps - b.steps || a.away - b.away || (a.words < b.words ? -1 : 1))

@@ -32,6 +32,14 @@ async function findRunning<Price extends object>(
   return { price: versions.findLast((version) => prices(version, then)), at: then }
 }
 
+/** `usage`: the provider's usage object that is to be priced, if there is one. */
+type ModelAsked = {
+  provider?: string | undefined
+  model: string
+  at?: Date | string | undefined
+  usage?: object | undefined
+}
+
 /**
  * The rate card of a model at a moment (default: now). Without a provider, that of the one that its name alone means.
  *
@@ -39,7 +47,7 @@ async function findRunning<Price extends object>(
  */
 export async function findPrice(
   deps: PriceDeps,
-  { provider, model, at }: { provider?: string | undefined; model: string; at?: Date | string | undefined },
+  { provider, model, at, usage }: ModelAsked,
   pointer: string,
 ): Promise<ModelPrice> {
   const all = await deps.prices.model(provider ?? null, model)
@@ -49,7 +57,7 @@ export async function findPrice(
     isWithin(moment, pricesFrom, pricesUntil)
   const { price } = await findRunning(deps.clock, versions, prices, at)
   if (price !== undefined) return price
-  throw await modelNotPriced(deps, provider ?? null, model, at)
+  throw await modelNotPriced(deps, provider ?? null, model, at, { usage })
 }
 
 /**

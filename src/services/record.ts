@@ -61,7 +61,7 @@ export async function record(deps: RecordDeps, principal: Principal, body: Recor
   if (errors.length > 0) throw invalidRequest(errors)
   const recording = await book(deps, principal, items)
   if ('day_usd' in recording) throw aboveCeiling(principal.recordDayMaxUsd!, recording)
-  if ('faults' in recording) throw await refusal(deps, principal, items, recording.faults)
+  if ('faults' in recording) throw await refusal(deps, principal, body, items, recording.faults)
   deps.status.dropTouched(items)
   const warnings = await Promise.all(
     recording.records.map(({ cost_usd }, index) =>
@@ -222,6 +222,7 @@ function aboveCeiling(maxUsd: string, { day_usd: dayUsd, asked_usd: askedUsd }: 
 async function refusal(
   deps: RecordDeps,
   principal: Principal,
+  body: RecordsBody,
   items: RecordItem[],
   faults: RecordFault[],
 ): Promise<Problem> {
@@ -244,6 +245,7 @@ async function refusal(
   return unpriced(
     deps,
     principal,
+    body,
     items,
     faults.map(({ index }) => index),
   )
@@ -252,6 +254,7 @@ async function refusal(
 async function unpriced(
   deps: RecordDeps,
   principal: Principal,
+  { records }: RecordsBody,
   items: RecordItem[],
   indexes: number[],
 ): Promise<Problem> {
@@ -274,5 +277,6 @@ async function unpriced(
   // Refused, so no booking writes the event.
   const { tenant_id: tenantId, provider = null, model } = first
   await deps.tellMissingPrice({ principal: principal.id, tenantId, provider, model: model! })
-  return modelNotPriced(deps, provider, model!, at, errors)
+  const usage = records[indexes[0]!]!.llm?.provider_usage
+  return modelNotPriced(deps, provider, model!, at, { errors, usage })
 }

@@ -13,7 +13,7 @@ import {
 } from '../db/rerate.ts'
 import { sendAgain } from '../db/send-again.ts'
 import { decimal, usdText, type Usd } from '../domain/money.ts'
-import { readProviderUsage, UsageError, type Reading, type UsageSource } from '../domain/usage/index.ts'
+import { tryReadProviderUsage } from '../domain/usage/index.ts'
 import { timeText, usdJson } from './answers.ts'
 import { noteWarnings } from './usage-warnings.ts'
 
@@ -108,7 +108,7 @@ async function readAgain(
   unread: UnreadLine[],
 ): Promise<{ lines: RatedLine[]; unpriced: number; unreadable: number }> {
   const read = unread.flatMap(({ provider_usage: providerUsage, ...line }) => {
-    const reading = readingOf(providerUsage, { provider: line.provider ?? '', model: line.model ?? '' })
+    const reading = tryReadProviderUsage(providerUsage, { provider: line.provider ?? '', model: line.model ?? '' })
     return reading === null ? [] : [{ ...line, usage: reading.usage, warnings: noteWarnings(reading) }]
   })
   const rated = await rateReadUsages(db, read)
@@ -117,15 +117,6 @@ async function readAgain(
     return new_cost_usd === null || new_price_id === null ? [] : [{ ...line, new_cost_usd, new_price_id }]
   })
   return { lines, unpriced: read.length - lines.length, unreadable: unread.length - read.length }
-}
-
-function readingOf(providerUsage: Record<string, unknown>, source: UsageSource): Reading | null {
-  try {
-    return readProviderUsage(providerUsage, source)
-  } catch (error) {
-    if (error instanceof UsageError) return null
-    throw error
-  }
 }
 
 /** Corrects a line by its own usage. Overtaken: somebody else has corrected it, or taken its price away, since. */

@@ -1,5 +1,5 @@
 import { decimal, usdText, type Usd } from '../domain/money.ts'
-import { gapsOf, tierGap, type PriceGap } from '../domain/price-gaps.ts'
+import { gapsOf, mayHear, tierGap, type PriceGap } from '../domain/price-gaps.ts'
 import { billedTier, isPlainTier, type Asked, type ModelPrice } from '../domain/price.ts'
 import type { Reading } from '../domain/usage/index.ts'
 import type { UsageWarning } from '../schemas/usage.ts'
@@ -53,7 +53,7 @@ export async function bookedWarnings(
 ): Promise<UsageWarning[]> {
   await deps.emitUnread(principal.id, provider, reading)
   const price =
-    by !== null && model !== null && needsCard(reading, asked)
+    by !== null && model !== null && needsCard(reading, model, asked)
       ? await findCard(deps, { provider, model }, by)
       : undefined
   return usageWarnings(reading, { price, costUsd, asked })
@@ -65,10 +65,11 @@ export function noteWarnings({ notes }: Reading): UsageWarning[] {
 }
 
 /** Whether warnings depend on the card that priced a usage; for most usages they do not. */
-function needsCard({ usage, isAggregate }: Reading, asked: Asked): boolean {
+function needsCard({ usage, isAggregate }: Reading, model: string, asked: Asked): boolean {
   const tier = billedTier(usage.service_tier, asked.serviceTier)
   return (
     isAggregate ||
+    mayHear({ model }) ||
     (tier !== null && !isPlainTier(tier)) ||
     usage.region !== undefined ||
     (usage.requests ?? 1) > 1 ||
@@ -79,6 +80,8 @@ function needsCard({ usage, isAggregate }: Reading, asked: Asked): boolean {
 /** Quantities that some cards have no figure for. */
 const RARE = [
   'web_searches',
+  'cache_read_audio_tokens',
+  'cache_read_image_tokens',
   'cache_write_1h_tokens',
   'cache_write_12h_tokens',
   'audio_input_tokens',

@@ -154,6 +154,16 @@ t.test('a bucket without a rate takes that of what it is part of, and is never f
   t.equal(cost(some, { input_tokens: million, cache_write_tokens: million, cache_write_1h_tokens: million }), '4')
   t.equal(cost(some, { input_tokens: million, cache_read_tokens: million, cache_read_audio_tokens: million }), '1')
   t.equal(cost(some, { output_tokens: million, reasoning_tokens: million }), '7')
+  const hears = card({ usdPerMtok: { input: '3', audio_input: '30', image_input: '20' } })
+  for (const [medium, usd] of [
+    ['audio', '30'],
+    ['image', '20'],
+  ])
+    t.equal(
+      cost(hears, { input_tokens: million, cache_read_tokens: million, [`cache_read_${medium}_tokens`]: million }),
+      usd,
+      'what the cache gives costs no less without a cached rate',
+    )
 })
 
 t.test('audio, images and reasoning have their own rates where the card has them', async (t) => {

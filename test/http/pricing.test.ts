@@ -336,8 +336,30 @@ t.test(
   },
 )
 
+t.test('what is near can send the usage object that was sent', async (t) => {
+  const near = async (providerUsage: object): Promise<string[]> => {
+    const llm = { provider: 'google', model: 'models/gemini-2.5-flash', provider_usage: providerUsage }
+    const { json } = await service.call('POST', '/v1/estimates', { resource_type: 'llm', llm })
+    return json.near.map(({ provider }: { provider: string }) => provider)
+  }
+  const chat = await near({ prompt_tokens: 1, completion_tokens: 1, total_tokens: 2 })
+  t.ok(chat.includes('openrouter'), 'a form that anyone sends')
+  const metadata = { promptTokenCount: 1, candidatesTokenCount: 1, totalTokenCount: 2 }
+  t.same(new Set(await near(metadata)), new Set(['google']))
+  const records = [
+    {
+      resource_type: 'llm',
+      tenant_id: 'priced',
+      llm: { provider: 'google', model: 'models/gemini-2.5-flash', provider_usage: metadata },
+    },
+  ]
+  const refused = await service.call('POST', '/v1/cost-records', { records })
+  t.match(refused.json.near, [{ provider: 'google' }])
+  t.ok(refused.json.near.every(({ provider }: { provider: string }) => provider === 'google'))
+})
+
 t.test(
-  "a name without a provider means its maker's where clouds sell it too, and is refused where others have it",
+  "a name without a provider means its maker's where clouds and resellers have it, and is refused where others do",
   async (t) => {
     const estimate = (model: string, provider?: string) =>
       service.call('POST', '/v1/estimates', {
@@ -348,6 +370,7 @@ t.test(
     t.match(await estimate('gpt-4o'), { status: 200, json: { cost_usd: 0.0125 } })
     t.match(await estimate('gpt-4o', 'azure'), { status: 200, json: { cost_usd: 0.0165 } })
     t.match(await estimate('claude-opus-5-5'), { status: 200, json: { cost_usd: 0.014 } })
+    t.match(await estimate('claude-haiku-4-5'), { status: 200, json: { cost_usd: 0.011 } }, 'resellers have it')
     const recorded = await service.call('POST', '/v1/cost-records', {
       records: [
         {

@@ -253,10 +253,19 @@ guarantee(
       unread.filter(({ data }) => 'principal' in data),
       [{ tenant_id: null, data: { principal, more_than: 50 } }],
     )
-    await emitUnreadUsage(db, [{ principal: 'key:honest', provider: null, field: '/usage/3/tokens' }])
+    await emitUnreadUsage(db, [
+      { principal: 'key:honest', provider: null, field: '/usage/3/tokens' },
+      ...['a', 'b'].map((model) => ({
+        principal: 'key:honest',
+        provider: null,
+        field: `/modelUsage/${model}/costUSD`,
+      })),
+    ])
     t.same(
-      await told('usage.unread', ({ field }) => field === '/usage/*/tokens'),
-      [{ tenant_id: null, data: { field: '/usage/*/tokens' } }],
+      (await told('usage.unread', ({ field }) => /\*\/(tokens|costUSD)/.test(String(field))))
+        .map(({ data }) => data['field'])
+        .toSorted(),
+      ['/modelUsage/*/costUSD', '/usage/*/tokens'],
       'another principal is heard',
     )
     await tellMissingPrices(db, [{ principal, tenantId: 'inventor', provider: 'inventing', model: 'm' }])

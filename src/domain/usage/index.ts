@@ -6,6 +6,7 @@ import type { Form } from './forms/form.ts'
 import { geminiInteractions } from './forms/gemini-interactions.ts'
 import { gemini } from './forms/gemini.ts'
 import { langChain } from './forms/langchain.ts'
+import { tierOf } from './reading/tier.ts'
 import { entry, has, ignore, isObject, peek, rootNode, unreadOf, type Node } from './reading/node.ts'
 import { openAiChat } from './forms/openai-chat.ts'
 import { openAiResponses } from './forms/openai-responses.ts'
@@ -44,10 +45,10 @@ export function readProviderUsage(raw: unknown, source: UsageSource): Reading {
   if (!isObject(raw)) throw new UsageError('', 'must be an object')
   const root = rootNode(raw)
   let unclaimed: UsageError | undefined
-  for (const { node, body } of candidates(root, source)) {
+  for (const { node, body, note } of candidates(root, source)) {
     for (const form of FORMS) {
       if (!form.hasShape(node, source, body)) continue
-      if (form.isSentBy(source)) return readBy(form, node, source, body)
+      if (form.isSentBy(source)) return readBy(form, source, { node, body, note, root })
       unclaimed ??= new UsageError(
         node.pointer,
         `is in the form of ${form.name}, which ${source.provider} does not send`,
@@ -57,17 +58,37 @@ export function readProviderUsage(raw: unknown, source: UsageSource): Reading {
   throw unclaimed ?? new UsageError('', 'is not a usage object of a known form')
 }
 
-function readBy(form: Form, node: Node, source: UsageSource, body: Node | undefined): Reading {
+/** The same; null where it cannot be read. */
+export function tryReadProviderUsage(raw: unknown, source: UsageSource): Reading | null {
+  try {
+    return readProviderUsage(raw, source)
+  } catch (error) {
+    if (error instanceof UsageError) return null
+    throw error
+  }
+}
+
+function readBy(form: Form, source: UsageSource, { node, body, note, root }: Candidate & { root: Node }): Reading {
   const reading = form.read(node, source, body, (inner) => readInner(inner, source))
-  // A line of a batch's results is one by its shape; the answer in it says `default`.
-  if (body?.pointer === BATCH_LINE) reading.usage.service_tier = 'batch'
+  if (note !== undefined) reading.noteAssumed(node.pointer, note)
+  const { service_tier: tier = 'standard' } = reading.usage
+  // The answer in a line of a batch's results says `default`, or nothing.
+  if (isBatchLine(root, body)) reading.usage.service_tier = 'batch'
+  else if (tier === 'standard' && body !== undefined) reading.servedBy(...tierOf(root, undefined))
   for (const pointer of [...unreadOf(node), ...unreadBeside(node, body)]) {
     reading.noteUnread(pointer, NOT_KNOWN)
   }
   return reading
 }
 
-const BATCH_LINE = '/response/body'
+/** Whether a body is the answer in a line of a batch's results: of OpenAI, Anthropic or Gemini. */
+function isBatchLine(root: Node, body: Node | undefined): boolean {
+  if (body?.pointer === '/response/body') return true
+  return (
+    (body?.pointer === '/result/message' && has(root, 'custom_id')) ||
+    (body?.pointer === '/response' && has(root, 'key') && has(body, 'usageMetadata'))
+  )
+}
 
 /** What else of a body is about usage. The object itself has been looked through. */
 function unreadBeside(node: Node, body: Node | undefined): string[] {
@@ -85,7 +106,8 @@ function readInner(node: Node, source: UsageSource): Reading {
   return form.read(node, source, undefined, (deeper) => readInner(deeper, source))
 }
 
-type Candidate = { node: Node; body: Node | undefined }
+/** `note`: what to say of it where it is read. */
+type Candidate = { node: Node; body: Node | undefined; note?: string | undefined }
 
 /** Where a usage may stand: the object itself, or under the names that bodies and stream events give it. */
 function* candidates(root: Node, source: UsageSource): Generator<Candidate> {
@@ -95,7 +117,7 @@ function* candidates(root: Node, source: UsageSource): Generator<Candidate> {
     const share = shareOf(peek(body, 'modelUsage'), source)
     if (share !== undefined) {
       ignore(body, 'usage')
-      yield { node: share, body }
+      yield { ...share, body }
     }
     // The total of all steps before that of the last one.
     for (const name of ['totalUsage', 'usage', 'usageMetadata', 'usage_metadata', 'last_token_usage']) {
@@ -105,16 +127,20 @@ function* candidates(root: Node, source: UsageSource): Generator<Candidate> {
   }
 }
 
-/** The share of the model that answered, or the only one there is. */
-function shareOf(shares: Node | undefined, { model }: UsageSource): Node | undefined {
+const DATE = /[-@]\d{8}$/
+
+/** The share of the model that answered, with or without its date; or the only one there is, noted where it is of another. */
+function shareOf(shares: Node | undefined, { model }: UsageSource): Pick<Candidate, 'node' | 'note'> | undefined {
   if (shares === undefined) return undefined
-  const [first, ...others] = Object.keys(shares.value)
-  const name = Object.hasOwn(shares.value, model) || others.length > 0 ? model : first
+  const names = Object.keys(shares.value)
+  const dated = names.filter((name) => name.replace(DATE, '') === model.replace(DATE, ''))
+  const own = Object.hasOwn(shares.value, model) ? model : dated.length === 1 ? dated[0] : undefined
+  const name = own ?? (names.length === 1 ? names[0] : undefined)
   if (name === undefined) return undefined
-  const share = entry(shares, name)
-  if (share === undefined || !has(share, 'inputTokens')) return undefined
+  const node = entry(shares, name)
+  if (node === undefined || !has(node, 'inputTokens')) return undefined
   ignore(shares, name)
-  return share
+  return { node, note: own === undefined ? `is the share of another model; priced as ${model}` : undefined }
 }
 
 /** A body, or a response, message, interaction or payload inside a stream's event. */

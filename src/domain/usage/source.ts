@@ -30,3 +30,8 @@ export function isDeepResearch(source: UsageSource): boolean {
 export function isImageModel({ model }: Pick<UsageSource, 'model'>): boolean {
   return /(^|[/.])(gpt-image|chatgpt-image)/.test(model)
 }
+
+/** Whether the model answers with images or with text. */
+export function mayMakeImages({ model }: Pick<UsageSource, 'model'>): boolean {
+  return /gemini-.*-image/.test(model)
+}

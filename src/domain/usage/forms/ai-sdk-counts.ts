@@ -1,6 +1,6 @@
 import { isClaude, isGoogles, isGrok, type UsageSource } from '../source.ts'
 import { child, has, isObject, quantity, requiredQuantity, type Node, type Quantity } from '../reading/node.ts'
-import { imageOutput, Reading, type TokenCounts } from '../reading/reading.ts'
+import { Reading, said, without, type TokenCounts } from '../reading/reading.ts'
 
 /**
  * The AI SDK's own counts, in the form of any version.
@@ -30,20 +30,21 @@ function readFlat(node: Node, source: UsageSource, writes: Quantity | undefined)
   const reasoning = quantity(node, 'reasoningTokens')
   const total = quantity(node, 'totalTokens')
   reading.add('cache_write_tokens', writes)
-  reading.add('image_output_tokens', imageOutput(source, output, undefined, undefined))
+  reading.addImageOutput(source, output, undefined, undefined)
   if (source.provider === 'aws' || (isClaude(source) && NATIVE.has(source.provider))) {
     const base = input.count + (output?.count ?? 0)
     reading.addTokens({ input, output, reads: undefined, writes: undefined, reasoning, total: undefined })
     reading.add('input_tokens', reads, writes)
     reading.add('cache_read_tokens', reads)
-    reading.checkRemainder(total, base, base + (reads?.count ?? 0), base + (reads?.count ?? 0) + (writes?.count ?? 0))
+    const cached = (reads?.count ?? 0) + (writes?.count ?? 0)
+    reading.checkTotal(total, base, base + (reads?.count ?? 0), base + cached)
     return reading
   }
   const isReasoningOnTop = isGoogles(source) || isGrok(source)
   const beyond = reading.addTokens({ input, output, reads, writes, reasoning, total }, { isReasoningOnTop })
+  const isCounted = (reading.usage.output_tokens ?? 0) > 0
   reading.noteTotal(total, beyond)
-  if (beyond > 0 && total !== undefined && beyond < total.count && isGoogles(source))
-    reading.add('output_tokens', { ...total, count: beyond })
+  if (isCounted && beyond > 0 && isGoogles(source)) reading.add('output_tokens', { ...total!, count: beyond })
   return reading
 }
 
@@ -92,7 +93,7 @@ function addAll(
   const { input, output, reads, writes, reasoning, total } = counts
   reading.noteTotal(total, reading.addTokens(counts))
   reading.add('cache_write_tokens', writes)
-  reading.add('image_output_tokens', imageOutput(source, output, undefined, text))
+  reading.addImageOutput(source, without(output, reasoning), undefined, said(text))
   const prompt = input?.count ?? 0
   const written = output?.count ?? 0
   reading.checkRemainder(uncached, prompt - (reads?.count ?? 0) - (writes?.count ?? 0), prompt)

@@ -35,7 +35,8 @@ export const aiSdk: Form = {
   hasShape: (node) => has(node, 'inputTokens') && !OTHERS.test(Object.keys(node.value).join(' ')),
   isSentBy: anyone,
   read: (node, source, body, inner) => {
-    const isTotal = body !== undefined && node.pointer === `${body.pointer}/totalUsage`
+    if (body === undefined) return readOne(node, source, body, inner)
+    const isTotal = node.pointer === `${body.pointer}/totalUsage` || has(body, 'steps', 'finalStep')
     return isTotal ? readTotal(node, source, body, inner) : readOne(node, source, body, inner)
   },
 }
@@ -44,23 +45,24 @@ export const aiSdk: Form = {
 const OTHERS = /\b(cacheReadInputTokens|cacheWriteInputTokens|cacheDetails|cacheCreationInputTokens|costUSD)/
 
 function readTotal(node: Node, source: UsageSource, body: Node, inner: ReadInner): Reading {
-  // The usage and the metadata beside the total are the last step's.
+  // The usage and the metadata beside the total are the last step's; version 7 calls the total `usage`.
   ignore(body, 'usage')
   const steps = children(body, 'steps').filter((step) => peek(step, 'usage') !== undefined)
-  const split = steps.length === 0 ? null : readSteps(node, steps, source, inner)
+  const split = steps.length === 0 ? null : readSteps(node, steps, source, body, inner)
   if (split !== null) return split
   const reading = readOne(node, source, body, inner)
-  reading.isAggregate = !isDeepStrictEqual(body.value['usage'], node.value)
-  const ofLast = peek(body, 'providerMetadata')
-  if (reading.isAggregate && ofLast !== undefined && has(ofLast, 'anthropic', 'bedrock')) {
+  const last = node.pointer === `${body.pointer}/totalUsage` ? body : peek(body, 'finalStep')
+  reading.isAggregate ||= !isDeepStrictEqual(last?.value['usage'], node.value)
+  const metadata = peek(body, 'providerMetadata')
+  if (reading.isAggregate && metadata !== undefined && has(metadata, 'anthropic', 'bedrock')) {
     const detail = 'is of the last step; send all steps, or what the others wrote to the cache is missing'
-    reading.noteAssumed(ofLast.pointer, detail)
+    reading.noteAssumed(metadata.pointer, detail)
   }
   return reading
 }
 
 /** The steps of a call, each read by itself; the total of them all has to agree. Null where one of them cannot be read. */
-function readSteps(total: Node, steps: Node[], source: UsageSource, inner: ReadInner): Reading | null {
+function readSteps(total: Node, steps: Node[], source: UsageSource, body: Node, inner: ReadInner): Reading | null {
   const reading = new Reading()
   const requests: UsageStep[] = []
   let count = 0
@@ -82,7 +84,9 @@ function readSteps(total: Node, steps: Node[], source: UsageSource, inner: ReadI
     (usage.input_tokens ?? 0) - (usage.cache_write_tokens ?? 0) + (usage.output_tokens ?? 0),
     usage.cache_read_tokens ?? 0,
   ]
-  if (!isDeepStrictEqual(counted(whole), counted(reading)))
+  // Without a total, the usage of version 5 is that of the last step.
+  const last = body.value['totalUsage'] === undefined ? peek(steps.at(-1), 'usage') : undefined
+  if (!isDeepStrictEqual(counted(whole), counted(reading)) && !isDeepStrictEqual(last?.value, total.value))
     reading.noteDifference(total.pointer, 'is not the sum of the steps; the steps were taken')
   return reading.finish()
 }
@@ -105,16 +109,24 @@ function readOne(node: Node, source: UsageSource, body: Node | undefined, inner:
 /** The provider's own reading where it agrees with its own total or with the SDK; else the SDK's, noted. */
 function chooseBetween(sdk: Reading, own: Reading, node: Node, total: Quantity | undefined): Reading {
   const isSame = COMPARED.every((name) => (own.usage[name] ?? 0) === (sdk.usage[name] ?? 0))
+  // The SDK sums up all steps of a call; what the provider says is of the last one.
+  if (sdk.isTotalled && sumOfTokens(sdk) > sumOfTokens(own)) {
+    sdk.noteAssumed(node.pointer, "is of one request, the SDK's counts of several; these were taken")
+    sdk.isAggregate = true
+    return sdk
+  }
   if (!isSame && !own.isTotalled) {
     sdk.noteDifference(node.pointer, "is the provider's own usage, with other counts; the SDK's were taken")
     return sdk
   }
   for (const pointer of unreadOf(node)) own.noteUnread(pointer, NOT_KNOWN)
   // The SDK's counts repeat what the provider says, in part; its total has to be that of one or the other.
-  const sum = (own.usage.input_tokens ?? 0) + (own.usage.output_tokens ?? 0)
+  const sum = sumOfTokens(own)
   own.notes.push(...sdk.notes.filter(({ pointer }) => isSame || (pointer === total?.pointer && total.count !== sum)))
   return own
 }
+
+const sumOfTokens = ({ usage }: Reading) => (usage.input_tokens ?? 0) + (usage.output_tokens ?? 0)
 
 const COMPARED = ['input_tokens', 'output_tokens', 'cache_read_tokens', 'cache_write_tokens'] as const
 

@@ -4,14 +4,14 @@ import { readExtras } from '../reading/extras.ts'
 import { speaksMessagesApi, type Form } from './form.ts'
 import { child, children, has, quantity, requiredQuantity, word, type Node, type Quantity } from '../reading/node.ts'
 import { Reading, sumOf } from '../reading/reading.ts'
-import { addSteps, spreadReasoning, stepOf } from '../reading/steps.ts'
+import { isSumOf, spreadReasoning, stepOf } from '../reading/steps.ts'
 import { tierOf } from '../reading/tier.ts'
 
 /**
  * Usage of Anthropic's Messages API: Claude's, wherever it is served, and of others who speak it.
  *
  * `input_tokens` is without the cache: reads and writes come on top. `output_tokens` includes thinking. What a compaction used is
- * not in the totals and is added; all other iterations are in them. Stream deltas are cumulative: the last one is the usage.
+ * not in the totals and is added, unless all iterations together are the totals; other iterations are in them. Stream deltas are cumulative: the last one is the usage.
  *
  * Source: Usage, MessageDeltaUsage and BetaUsage of the @anthropic-ai/sdk package. The tokens of an advisor are another
  * model's, so they are named as unread: they are a record of their own.
@@ -76,10 +76,9 @@ function lifetimesOf(node: Node): { ttl5m: Quantity | undefined; ttl1h: Quantity
   const parts = children(node, 'iterations').filter((one) => word(one, 'type') === typeInside(node))
   const splits = [whole === undefined ? parts.map((one) => child(one, 'cache_creation')) : whole].flat()
   if (splits.length === 0 || splits.includes(undefined)) return undefined
-  return {
-    ttl5m: sumOf(...splits.map((one) => quantity(one, 'ephemeral_5m_input_tokens'))),
-    ttl1h: sumOf(...splits.map((one) => quantity(one, 'ephemeral_1h_input_tokens'))),
-  }
+  const ttl5m = sumOf(...splits.map((one) => quantity(one, 'ephemeral_5m_input_tokens')))
+  const ttl1h = sumOf(...splits.map((one) => quantity(one, 'ephemeral_1h_input_tokens')))
+  return ttl5m === undefined && ttl1h === undefined ? undefined : { ttl5m, ttl1h }
 }
 
 /** Iterations that are billed apart from the totals. */
@@ -93,7 +92,7 @@ function typeInside(node: Node): string {
 /** Each iteration is a request of its own to the model, so each is held to a long context's threshold by itself. */
 function readIterations(reading: Reading, node: Node, source: UsageSource, thinking: number): void {
   const inside: UsageStep[] = []
-  const onTop: UsageStep[] = []
+  const compactions: { one: Reading; step: UsageStep; pointer: string }[] = []
   const totals = stepOf(reading.usage)
   const insideType = typeInside(node)
   for (const iteration of children(node, 'iterations')) {
@@ -102,19 +101,26 @@ function readIterations(reading: Reading, node: Node, source: UsageSource, think
     const one = new Reading()
     addTokens(one, iteration, source, undefined)
     one.finish()
-    ;(type === ON_TOP ? onTop : inside).push(stepOf(one.usage))
-    if (type === ON_TOP) {
+    const step = stepOf(one.usage)
+    if (type === ON_TOP) compactions.push({ one, step, pointer: iteration.pointer })
+    else inside.push(step)
+  }
+  let onTop = compactions.map(({ step }) => step)
+  if (compactions.length > 0 && isSumOf([...onTop, ...inside], totals)) {
+    inside.unshift(...onTop)
+    onTop = []
+  } else {
+    for (const { one, step, pointer } of compactions) {
       reading.notes.push(...one.notes)
       for (const name of STEP_QUANTITIES) {
-        const count = one.usage[name]
-        if (count !== undefined) reading.add(name, { count, pointer: iteration.pointer })
+        const count = step[name]
+        if (count !== undefined) reading.add(name, { count, pointer })
       }
     }
-  }
-  const sum = inside.length === 0 ? totals : addSteps(inside)
-  if (STEP_QUANTITIES.some((name) => (sum[name] ?? 0) !== (totals[name] ?? 0))) {
-    reading.noteDifference(`${node.pointer}/iterations`, 'do not add up to the totals; the totals were taken')
-    inside.length = 0
+    if (inside.length > 0 && !isSumOf(inside, totals)) {
+      reading.noteDifference(`${node.pointer}/iterations`, 'do not add up to the totals; the totals were taken')
+      inside.length = 0
+    }
   }
   const steps = [...onTop, ...(inside.length === 0 ? [totals] : inside)]
   if (steps.length <= 1) return
@@ -125,5 +131,5 @@ function readIterations(reading: Reading, node: Node, source: UsageSource, think
 function readTotal(reading: Reading, node: Node): void {
   const { input_tokens: input = 0, output_tokens: output = 0 } = reading.usage
   const { cache_read_tokens: reads = 0, cache_write_tokens: writes = 0 } = reading.usage
-  reading.checkRemainder(quantity(node, 'total_tokens'), input + output, input - reads - writes + output)
+  reading.checkTotal(quantity(node, 'total_tokens'), input + output, input - reads - writes + output)
 }

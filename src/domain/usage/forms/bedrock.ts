@@ -50,7 +50,7 @@ function read(node: Node, _source: UsageSource, body: Node | undefined): Reading
   reading.add('output_tokens', output)
   const withoutCache = input.count + (output?.count ?? 0)
   const cached = (reads?.count ?? 0) + (writes?.count ?? 0)
-  reading.checkRemainder(quantity(node, 'totalTokens'), withoutCache + cached, withoutCache)
+  reading.checkTotal(quantity(node, 'totalTokens'), withoutCache + cached, withoutCache)
 
   readServed(reading, body)
   return reading.finish()

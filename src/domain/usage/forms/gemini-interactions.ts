@@ -22,7 +22,7 @@ export const geminiInteractions: Form = {
   read,
 }
 
-function read(node: Node, _source: UsageSource, body: Node | undefined): Reading {
+function read(node: Node, source: UsageSource, body: Node | undefined): Reading {
   const reading = new Reading()
   const input = quantity(node, 'total_input_tokens')
   const tools = quantity(node, 'total_tool_use_tokens')
@@ -30,17 +30,19 @@ function read(node: Node, _source: UsageSource, body: Node | undefined): Reading
   const output = quantity(node, 'total_output_tokens')
   const thoughts = quantity(node, 'total_thought_tokens')
   const total = quantity(node, 'total_tokens')
-  addGoogleTokens(reading, { prompt: input, tools, cached, output, thoughts, total })
+  addGoogleTokens(reading, node, { prompt: input, tools, cached, output, thoughts, total })
   // The first turn's share of the input.
   reading.checkPart(quantity(node, 'initial_input_tokens'), input)
 
   const listOf = (name: string) => modalities(node, name, 'tokens')
+  const generated = listOf('output_tokens_by_modality')
   addModalities(reading, {
     prompt: { list: listOf('input_tokens_by_modality'), whole: input },
     tools: { list: listOf('tool_use_tokens_by_modality'), whole: tools },
     cached: { list: listOf('cached_tokens_by_modality'), whole: cached },
-    output: { list: listOf('output_tokens_by_modality'), whole: output },
+    output: { list: generated, whole: output },
   })
+  if (generated.length === 0) reading.addImageOutput(source, output, undefined, undefined)
 
   for (const tool of children(node, 'grounding_tool_count')) {
     const count = quantity(tool, 'count')

@@ -4,6 +4,7 @@ import { addGoogleTokens } from '../reading/google-tokens.ts'
 import { has, inCamelCase, pointerOf, quantity, word, type Node } from '../reading/node.ts'
 import { addModalities, modalities } from '../reading/media.ts'
 import { Reading } from '../reading/reading.ts'
+import { tierOf } from '../reading/tier.ts'
 
 /**
  * Usage metadata of Gemini, in the JSON's names or in those of its Python client (snake case).
@@ -18,12 +19,12 @@ export const gemini: Form = {
   name: "Gemini's usageMetadata",
   hasShape: (node) => has(node, ...COUNTS) || has(inCamelCase(node), ...COUNTS),
   isSentBy: ({ provider }: UsageSource) => provider === 'google',
-  read: (node) => read(has(node, ...COUNTS) ? node : inCamelCase(node)),
+  read: (node, source, body) => read(has(node, ...COUNTS) ? node : inCamelCase(node), source, body),
 }
 
 const COUNTS = ['prompt_token_count', 'candidates_token_count', 'total_token_count', 'response_token_count']
 
-function read(node: Node): Reading {
+function read(node: Node, source: UsageSource, body: Node | undefined): Reading {
   const reading = new Reading()
   const prompt = quantity(node, 'prompt_token_count')
   const tools = quantity(node, 'tool_use_prompt_token_count')
@@ -31,19 +32,22 @@ function read(node: Node): Reading {
   const output = reading.largestOf(quantity(node, 'candidates_token_count'), quantity(node, 'response_token_count'))
   const thoughts = quantity(node, 'thoughts_token_count')
   const total = quantity(node, 'total_token_count')
-  addGoogleTokens(reading, { prompt, tools, cached, output, thoughts, total })
+  addGoogleTokens(reading, node, { prompt, tools, cached, output, thoughts, total })
 
   // The first turn's share of the prompt.
   reading.checkPart(quantity(node, 'initial_prompt_token_count'), prompt)
 
   const listOf = (name: string) => modalities(node, name, 'token_count')
+  const generated = [...listOf('candidates_tokens_details'), ...listOf('response_tokens_details')]
   addModalities(reading, {
     prompt: { list: listOf('prompt_tokens_details'), whole: prompt },
     tools: { list: listOf('tool_use_prompt_tokens_details'), whole: tools },
     cached: { list: listOf('cache_tokens_details'), whole: cached },
-    output: { list: [...listOf('candidates_tokens_details'), ...listOf('response_tokens_details')], whole: output },
+    output: { list: generated, whole: output },
   })
+  if (generated.length === 0) reading.addImageOutput(source, output, undefined, undefined)
 
-  for (const name of ['service_tier', 'traffic_type']) reading.servedBy(word(node, name), pointerOf(node, name))
+  reading.servedBy(word(node, 'traffic_type'), pointerOf(node, 'traffic_type'))
+  reading.servedBy(...tierOf(node, body))
   return reading.finish()
 }

@@ -1,9 +1,20 @@
 import { isGrok, type UsageSource } from '../source.ts'
 import { readExtras } from '../reading/extras.ts'
 import { speaksResponsesApi, type Form } from './form.ts'
-import { child, has, ignore, peek, quantity, requiredQuantity, type Node, type Quantity } from '../reading/node.ts'
+import {
+  child,
+  children,
+  has,
+  ignore,
+  peek,
+  quantity,
+  requiredQuantity,
+  type Node,
+  type Quantity,
+} from '../reading/node.ts'
 import { readDetails } from '../reading/openai-details.ts'
 import { Reading } from '../reading/reading.ts'
+import { isSumOf, stepOf } from '../reading/steps.ts'
 import { tierOf } from '../reading/tier.ts'
 
 /**
@@ -11,10 +22,10 @@ import { tierOf } from '../reading/tier.ts'
  *
  * `input_tokens` includes what came from the cache and what was written to it, `output_tokens` includes reasoning, unless the
  * total says that they come on top. All output of an image model is images where no detail says otherwise. Codex sums up the
- * requests of a turn, and does not say how many.
+ * requests of a turn, and does not say how many; the Agents SDK for Python lists them.
  *
  * Source: ResponseUsage, Response.ToolUsage, RealtimeResponseUsage, ImagesResponse.Usage and Transcription.Tokens of the
- * openai package; Usage of @openai/codex-sdk, and the token_count event of Codex.
+ * openai package; Usage of @openai/codex-sdk, and the token_count event of Codex; Usage of openai-agents.
  */
 export const openAiResponses: Form = {
   name: "OpenAI's Responses API",
@@ -49,10 +60,19 @@ function read(node: Node, source: UsageSource, body: Node | undefined): Reading 
   // Codex's event has the last request, and beside it what the session has used so far.
   ignore(body, 'total_token_usage')
   reading.isAggregate = has(node, ...CODEX) && !node.pointer.endsWith('/last_token_usage')
+  readEntries(reading, node, source)
   readExtras(reading, node, source)
   readTools(reading, body, source)
   reading.servedBy(...tierOf(node, body))
   return reading.finish()
+}
+
+/** The Agents SDK of Python keeps each request of a run apart. */
+function readEntries(reading: Reading, node: Node, source: UsageSource): void {
+  const entries = children(node, 'request_usage_entries').map((entry) => stepOf(read(entry, source, undefined).usage))
+  if (entries.length === 0) return
+  if (isSumOf(entries, stepOf(reading.usage))) reading.splitInto(entries)
+  else reading.noteDifference(`${node.pointer}/request_usage_entries`, 'do not add up to the totals')
 }
 
 function readWrites(reading: Reading, node: Node, inside: Node | undefined): Quantity | undefined {

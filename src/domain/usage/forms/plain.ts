@@ -3,7 +3,7 @@ import { USAGE_QUANTITIES } from '../normal-form.ts'
 import { readExtras } from '../reading/extras.ts'
 import { anyone, type Form } from './form.ts'
 import { has, quantity, requiredQuantity, word, type Node } from '../reading/node.ts'
-import { imageOutput, Reading } from '../reading/reading.ts'
+import { Reading } from '../reading/reading.ts'
 import { tierOf } from '../reading/tier.ts'
 
 /**
@@ -39,8 +39,7 @@ function read(node: Node, source: UsageSource, body: Node | undefined): Reading 
   ])
   if (onTop[0]) reading.add('output_tokens', { count: reasoning, pointer: reading.pointers.reasoning_tokens ?? '' })
   reading.addUnexplained(total, beyond, source)
-  if (!OWN.some((name) => has(node, name)))
-    reading.add('image_output_tokens', imageOutput(source, output, undefined, undefined))
+  if (!OWN.some((name) => has(node, name))) reading.addImageOutput(source, output, undefined, undefined)
   reading.searched(word(node, 'search_context'))
   readExtras(reading, node, source)
   reading.servedBy(...tierOf(node, body))

@@ -9,7 +9,8 @@ import type { Reading } from './reading.ts'
 export function readExtras(reading: Reading, node: Node, source: UsageSource): void {
   readSearches(reading, node, source)
   // OpenAI's Agents SDK counts the requests of a run.
-  if (reading.usage.steps === undefined) reading.add('requests', quantity(node, 'requests'))
+  const requests = quantity(node, 'requests')
+  if (reading.usage.steps === undefined) reading.add('requests', requests)
   readServed(reading, node)
   readSaidCost(reading, node)
   // Groq: durations in seconds.

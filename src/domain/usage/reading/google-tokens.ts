@@ -1,4 +1,5 @@
-import type { Quantity } from './node.ts'
+import { UsageError } from '../normal-form.ts'
+import type { Node, Quantity } from './node.ts'
 import type { Reading } from './reading.ts'
 
 type GoogleCounts = {
@@ -13,9 +14,12 @@ type GoogleCounts = {
 /**
  * Adds the counts of Gemini: thoughts come on top of the output, and what tools put into the prompt on top of it, unless the
  * total says that they are inside. What the total has beyond all parts is priced as output, the dearer, and noted.
+ * @throws UsageError where nothing is counted: the names may stand there with null.
  */
-export function addGoogleTokens(reading: Reading, counts: GoogleCounts): void {
+export function addGoogleTokens(reading: Reading, { pointer }: Node, counts: GoogleCounts): void {
   const { prompt, tools, cached, output, thoughts, total } = counts
+  if (prompt === undefined && output === undefined && total === undefined)
+    throw new UsageError(pointer, 'counts no tokens')
   const [inPrompt, inOutput] = [prompt?.count ?? 0, output?.count ?? 0]
   const part = (found: Quantity | undefined, isOnTop: boolean, whole: number) => {
     const count = found?.count ?? 0
@@ -33,7 +37,7 @@ export function addGoogleTokens(reading: Reading, counts: GoogleCounts): void {
   reading.add('output_tokens', output)
   if (onTop[0]) reading.add('output_tokens', thoughts)
   reading.add('reasoning_tokens', thoughts)
+  const isCounted = (reading.usage.output_tokens ?? 0) > 0
   reading.noteTotal(total, beyond)
-  if (beyond > 0 && total !== undefined && beyond < total.count)
-    reading.add('output_tokens', { ...total, count: beyond })
+  if (isCounted && beyond > 0) reading.add('output_tokens', { ...total!, count: beyond })
 }

@@ -1,7 +1,7 @@
 import type { UsageSource } from '../source.ts'
 import { addMedium } from './media.ts'
 import { child, quantity, type Node, type Quantity } from './node.ts'
-import { imageOutput, said, type Reading } from './reading.ts'
+import { said, without, type Reading } from './reading.ts'
 
 type Details = {
   /** The details of the prompt and of the answer. */
@@ -30,9 +30,9 @@ export function readDetails(reading: Reading, source: UsageSource, details: Deta
 
   const audioOut = quantity(generated, 'audio_tokens')
   const textOut = said(quantity(generated, 'text_tokens'))
-  const imageOut = imageOutput(source, output, quantity(generated, 'image_tokens'), textOut)
+  const images = quantity(generated, 'image_tokens')
+  const imageOut = reading.addImageOutput(source, without(output, reasoning), images, textOut)
   reading.add('audio_output_tokens', audioOut)
-  reading.add('image_output_tokens', imageOut)
   const rest = (output?.count ?? 0) - (audioOut?.count ?? 0) - (imageOut?.count ?? 0)
   reading.checkRemainder(textOut, rest, rest - (reasoning?.count ?? 0))
   reading.checkPart(quantity(generated, 'accepted_prediction_tokens'), output)

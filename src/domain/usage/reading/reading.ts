@@ -9,7 +9,7 @@ import {
   type UsageQuantity,
   type UsageStep,
 } from '../normal-form.ts'
-import { isGoogles, isImageModel, type UsageSource } from '../source.ts'
+import { isGoogles, isImageModel, mayMakeImages, type UsageSource } from '../source.ts'
 import type { Quantity } from './node.ts'
 import { servedTier } from './tier.ts'
 
@@ -86,14 +86,15 @@ export class Reading {
   }
 
   /**
-   * Notes a total that no reading adds up to. Without any part, all of it is priced as output, the dearer.
+   * Notes a total that no reading adds up to. Where no output is counted, what it has beyond the parts is priced as that. The
+   * parts have to be added before.
    *
    * @param beyond what it has more than the parts.
    */
   noteTotal(total: Quantity | undefined, beyond: number): void {
     if (total === undefined || beyond === 0) return
     this.noteDifference(total.pointer, `is ${total.count}, but the parts add up to ${total.count - beyond}`)
-    if (beyond === total.count) this.add('output_tokens', total)
+    if (beyond > 0 && (this.usage.output_tokens ?? 0) === 0) this.add('output_tokens', { ...total, count: beyond })
   }
 
   /** The largest of counts that should be equal; notes a difference. */
@@ -120,6 +121,12 @@ export class Reading {
       this.noteDifference(found.pointer, `is ${found.count}, but the other counts leave ${possible[0]}`)
   }
 
+  /** Notes a total that equals none of the sums it may be; one without any part is priced as output. */
+  checkTotal(total: Quantity | undefined, ...possible: number[]): void {
+    if (total !== undefined && possible.every((sum) => sum === 0)) this.noteTotal(total, total.count)
+    else this.checkRemainder(total, ...possible)
+  }
+
   /** Adds cache writes by their time to live: the total, or the sum of the split where it is missing. Both must agree. */
   addCacheWrites(
     total: Quantity | undefined,
@@ -128,7 +135,8 @@ export class Reading {
     const sum = sumOf(ttl5m, ttl1h)
     // Some leave the total at 0 where they give the split.
     const writes = total === undefined || (total.count === 0 && sum !== undefined) ? sum : total
-    if (ttl5m !== undefined && ttl1h !== undefined && writes !== undefined && sum?.count !== writes.count)
+    // What is not of an hour is of five minutes, but not the other way round.
+    if (ttl5m !== undefined && writes !== undefined && sum?.count !== writes.count)
       this.noteDifference(
         ttl5m.pointer,
         `and the other lifetime add up to ${sum?.count}, but ${writes.count} were written`,
@@ -136,6 +144,30 @@ export class Reading {
     this.add('cache_write_tokens', writes)
     this.add('cache_write_1h_tokens', ttl1h)
     return writes
+  }
+
+  /**
+   * Adds what of the output is images, and returns it: as a detail says. Where none does, it is all that an image model puts out,
+   * and, with a note, all of a model that may also write.
+   *
+   * @param output without the reasoning.
+   */
+  addImageOutput(
+    source: UsageSource,
+    output: Quantity | undefined,
+    images: Quantity | undefined,
+    text: Quantity | undefined,
+  ): Quantity | undefined {
+    let found = said(images)
+    if (found === undefined && text === undefined && output !== undefined && output.count > 0) {
+      if (isImageModel(source)) found = output
+      else if (mayMakeImages(source)) {
+        found = output
+        this.noteAssumed(output.pointer, 'does not say what of it is images; all of it is priced as images')
+      }
+    }
+    this.add('image_output_tokens', found)
+    return found
   }
 
   /**
@@ -245,14 +277,10 @@ export function said(found: Quantity | undefined): Quantity | undefined {
   return found?.count === 0 ? undefined : found
 }
 
-/** What of the output is images: as a detail says, and all that an image model puts out where none says otherwise. */
-export function imageOutput(
-  source: UsageSource,
-  output: Quantity | undefined,
-  images: Quantity | undefined,
-  text: Quantity | undefined,
-): Quantity | undefined {
-  return images ?? (text === undefined && isImageModel(source) ? output : undefined)
+/** What is left of a whole without a part; the whole where the part is larger, and so no part of it. */
+export function without(whole: Quantity | undefined, part: Quantity | undefined): Quantity | undefined {
+  if (whole === undefined || part === undefined || part.count > whole.count) return whole
+  return { ...whole, count: whole.count - part.count }
 }
 
 /** Counts together, at the place of the first; undefined where there is none. @throws UsageError above the bound. */

@@ -7,12 +7,9 @@ export function stepOf(usage: Usage): UsageStep {
   return step
 }
 
-export function addSteps(steps: readonly UsageStep[]): UsageStep {
-  const sum: UsageStep = {}
-  for (const step of steps) {
-    for (const name of STEP_QUANTITIES) if (step[name]) sum[name] = (sum[name] ?? 0) + step[name]
-  }
-  return sum
+/** Whether the requests add up to the whole, each quantity by itself. */
+export function isSumOf(steps: readonly UsageStep[], whole: UsageStep): boolean {
+  return STEP_QUANTITIES.every((name) => steps.reduce((sum, step) => sum + (step[name] ?? 0), 0) === (whole[name] ?? 0))
 }
 
 /** Distributes the total's reasoning over the steps, last first, up to each step's output. */

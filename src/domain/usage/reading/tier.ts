@@ -29,18 +29,26 @@ export function servedTier(word: string | undefined): string | undefined {
 
 const TIER_LENGTH_MAX = 64
 
-/** The tier that served: in the usage, on the body or in its `response_metadata`, or where Google's OpenAI-compatible endpoint says it. */
+/**
+ * The tier that served: in the usage, on the body or in its `response_metadata`, or where Google's OpenAI-compatible endpoint says it.
+ * A word that says more than "the usual one" wins.
+ */
 export function tierOf(node: Node, body: Node | undefined): [tier: string | undefined, pointer: string] {
+  let usual: [string, string] | undefined
   for (const place of [node, body, peek(body, 'response_metadata')]) {
     if (place === undefined) continue
     const traffic = peekTraffic(place)
     if (traffic !== undefined) return traffic
     for (const name of ['service_tier', 'serviceTier']) {
       const tier = place.value[name]
-      if (typeof tier === 'string') return [tier, `${place.pointer}/${name}`]
+      if (typeof tier !== 'string' || tier === '') continue
+      const found: [string, string] = [tier, `${place.pointer}/${name}`]
+      const known = servedTier(tier)
+      if (known !== undefined && known !== 'standard') return found
+      usual ??= found
     }
   }
-  return [undefined, '']
+  return usual ?? [undefined, '']
 }
 
 function peekTraffic(node: Node): [string, string] | undefined {

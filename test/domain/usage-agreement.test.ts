@@ -1,0 +1,144 @@
+import t, { type Test } from 'tap'
+import { readProviderUsage, type Usage, type UsageSource } from '../../src/domain/usage/index.ts'
+
+// Of two readings of a usage object the one that agrees with its totals is taken, and an assumption is noted.
+
+const openai = { provider: 'openai', model: 'gpt-5.4' }
+const claude = { provider: 'anthropic', model: 'claude-sonnet-4-6' }
+const google = { provider: 'google', model: 'gemini-2.5-flash' }
+const image = { provider: 'google', model: 'gemini-2.5-flash-image' }
+
+/** Asserts what is read of an object, and which notes there are. */
+function reads(t: Test, source: UsageSource, raw: object, usage: Usage, notes: string[] = []): void {
+  const reading = readProviderUsage(raw, source)
+  t.match(reading.usage, usage, JSON.stringify(raw))
+  t.same(
+    reading.notes.map(({ code, pointer }) => `${code} ${pointer}`),
+    notes,
+    JSON.stringify(raw),
+  )
+}
+
+const sdk = (inputTokens: number, outputTokens: number) => ({
+  ...{ inputTokens, outputTokens, totalTokens: inputTokens + outputTokens },
+})
+
+t.test('of a call in several steps all steps count, whatever the metadata say of the last one', async (t) => {
+  const usageMetadata = { promptTokenCount: 600, candidatesTokenCount: 100, totalTokenCount: 700 }
+  const providerMetadata = { google: { usageMetadata } }
+  const all = { input_tokens: 1_000, output_tokens: 200 }
+  const note = ['usage_unread /providerMetadata/google/usageMetadata']
+  reads(t, google, { totalUsage: sdk(1_000, 200), usage: sdk(600, 100), providerMetadata }, all, note)
+  reads(t, google, { usage: sdk(1_000, 200), providerMetadata }, all, note)
+  reads(t, google, { usage: sdk(600, 100), providerMetadata }, { input_tokens: 600, output_tokens: 100 })
+
+  const [first, last] = [sdk(150_000, 100), sdk(200_000, 100)]
+  const steps = [{ usage: first }, { usage: last }]
+  const split = [
+    { input_tokens: 150_000, output_tokens: 100 },
+    { input_tokens: 200_000, output_tokens: 100 },
+  ]
+  for (const usage of [sdk(350_000, 200), last])
+    reads(t, openai, { usage, steps }, { input_tokens: 350_000, requests: 2, steps: split })
+  reads(t, openai, { usage: sdk(1, 1), steps }, { steps: split }, ['usage_total_differs /usage'])
+  t.ok(readProviderUsage({ usage: sdk(350_000, 200), finalStep: { usage: last } }, openai).isAggregate)
+  t.notOk(readProviderUsage({ usage: last, finalStep: { usage: last } }, openai).isAggregate)
+})
+
+t.test('requests that a run lists are kept apart, where they add up to it', async (t) => {
+  const one = (input: number, output: number) => ({
+    ...{ input_tokens: input, output_tokens: output, total_tokens: input + output },
+    ...{ input_tokens_details: { cached_tokens: 0 }, output_tokens_details: { reasoning_tokens: 0 } },
+  })
+  const run = { requests: 2, ...one(400_000, 3_000) }
+  const entries = [one(300_000, 1_000), one(100_000, 2_000)]
+  const steps = [
+    { input_tokens: 300_000, output_tokens: 1_000 },
+    { input_tokens: 100_000, output_tokens: 2_000 },
+  ]
+  reads(t, openai, { ...run, request_usage_entries: entries }, { requests: 2, steps })
+  reads(t, openai, { ...run, request_usage_entries: entries.slice(1) }, { requests: 2 }, [
+    'usage_total_differs /request_usage_entries',
+  ])
+
+  const iterations = [
+    { type: 'compaction', input_tokens: 50_000, output_tokens: 2_000 },
+    { type: 'message', input_tokens: 1_000, output_tokens: 100 },
+  ]
+  const sum = { input_tokens: 51_000, output_tokens: 2_100, requests: 2 }
+  reads(t, claude, { input_tokens: 1_000, output_tokens: 100, iterations }, sum)
+  reads(t, claude, { input_tokens: 51_000, output_tokens: 2_100, iterations }, sum)
+})
+
+t.test('counts that are all null are no usage, and a total alone is not free', async (t) => {
+  for (const raw of [
+    { usageMetadata: { promptTokenCount: null, candidatesTokenCount: null, totalTokenCount: null } },
+    { prompt_token_count: null, candidates_token_count: null },
+    { total_input_tokens: null, total_output_tokens: null, total_tokens: null },
+  ])
+    t.throws(() => readProviderUsage(raw, google), { message: 'counts no tokens' }, JSON.stringify(raw))
+  for (const source of [openai, claude, { provider: 'aws', model: claude.model }])
+    reads(t, source, { ...sdk(0, 0), totalTokens: 150 }, { output_tokens: 150 }, ['usage_total_differs /totalTokens'])
+  reads(t, openai, { prompt_tokens: 100, total_tokens: 500 }, { input_tokens: 100, output_tokens: 400 }, [
+    'usage_total_differs /total_tokens',
+  ])
+})
+
+t.test('what an image model puts out is images, unless it says otherwise', async (t) => {
+  const details = { image_tokens: 0, text_tokens: 0 }
+  const openaiImage = { provider: 'openai', model: 'gpt-image-1.5' }
+  const made = { input_tokens: 50, input_tokens_details: {}, output_tokens: 4_160, total_tokens: 4_210 }
+  reads(t, openaiImage, { ...made, output_tokens_details: details }, { image_output_tokens: 4_160 })
+
+  const expected = { output_tokens: 1_290, image_output_tokens: 1_290 }
+  const metadata = { promptTokenCount: 50, candidatesTokenCount: 1_290, totalTokenCount: 1_340 }
+  reads(t, image, metadata, expected, ['usage_unread /candidatesTokenCount'])
+  reads(t, image, sdk(50, 1_290), expected, ['usage_unread /outputTokens'])
+  const chat = { prompt_tokens: 50, completion_tokens: 1_290, total_tokens: 1_340 }
+  reads(t, image, chat, expected, ['usage_unread /completion_tokens'])
+  reads(t, image, { input_tokens: 50, output_tokens: 1_290 }, expected, ['usage_unread /output_tokens'])
+  const listed = [{ modality: 'TEXT', tokenCount: 1_290 }]
+  const { usage, notes } = readProviderUsage({ ...metadata, candidatesTokensDetails: listed }, image)
+  t.notOk(usage.image_output_tokens ?? notes.length, 'it wrote')
+})
+
+t.test('cache writes whose lifetimes do not add up are noted', async (t) => {
+  const raw = { input_tokens: 10, output_tokens: 20, cache_creation_input_tokens: 1_000, cache_read_input_tokens: 0 }
+  const of = (fiveMinutes: number | null | undefined, hour: number | null | undefined) => ({
+    ...raw,
+    cache_creation: { ephemeral_5m_input_tokens: fiveMinutes, ephemeral_1h_input_tokens: hour },
+  })
+  const written = { cache_write_tokens: 1_000 }
+  reads(t, claude, of(300, 700), { ...written, cache_write_1h_tokens: 700 })
+  for (const empty of [of(undefined, undefined), of(null, null)])
+    reads(t, claude, empty, written, ['usage_unread /cache_creation_input_tokens'])
+  const pointer = '/cache_creation/ephemeral_5m_input_tokens'
+  reads(t, claude, of(300, undefined), written, [`usage_total_differs ${pointer}`])
+})
+
+t.test('of the shares of a session that of the model counts, with or without its date', async (t) => {
+  const share = (inputTokens: number) => ({ inputTokens, outputTokens: 0, costUSD: 0 })
+  const haiku = 'claude-haiku-4-5-20251001'
+  reads(t, { ...claude, model: 'claude-haiku-4-5' }, { modelUsage: { [haiku]: share(7) } }, { input_tokens: 7 })
+  const both = { modelUsage: { [haiku]: share(7), 'claude-sonnet-4-6': share(9) } }
+  t.match(readProviderUsage(both, { ...claude, model: 'claude-haiku-4-5' }).usage, { input_tokens: 7 })
+  reads(t, claude, { modelUsage: { [haiku]: share(7) } }, { input_tokens: 7 }, [`usage_unread /modelUsage/${haiku}`])
+})
+
+t.test('a tier is read wherever it stands, and a batch line is known by its shape', async (t) => {
+  const chat = { prompt_tokens: 10, completion_tokens: 1, total_tokens: 11 }
+  const metadata = { promptTokenCount: 10, candidatesTokenCount: 1, totalTokenCount: 11 }
+  const priority = { service_tier: 'priority' }
+  reads(t, google, { usageMetadata: metadata, serviceTier: 'priority' }, priority)
+  for (const usual of ['auto', 'default', ''])
+    reads(t, openai, { ...priority, usage: { ...chat, service_tier: usual } }, priority)
+  reads(t, openai, { ...priority, response: { usage: chat } }, priority)
+  reads(t, openai, { service_tier: 'flex', response: { ...priority, usage: chat } }, priority)
+
+  const batch = { service_tier: 'batch' }
+  reads(t, openai, { custom_id: 'r', response: { body: { usage: chat, service_tier: 'default' } } }, batch)
+  reads(t, google, { key: 'r', response: { usageMetadata: metadata } }, batch)
+  const message = { usage: { input_tokens: 10, output_tokens: 1, cache_read_input_tokens: 0 } }
+  reads(t, claude, { custom_id: 'r', result: { type: 'succeeded', message } }, batch)
+  t.notOk(readProviderUsage({ response: { usageMetadata: metadata } }, google).usage.service_tier)
+})
