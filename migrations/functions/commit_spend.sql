@@ -5,7 +5,7 @@
 -- or above the hold, the money is gone already, so it is booked and marked. Tokens are priced at the reservation's
 -- created_at for the model that answered, sandboxes second by second (rule 9); without a price the reserved amount is booked
 -- and marked estimated (rule 10). With the measure reserved it is booked so in any case: the usage is not known, or could not be read
--- and stands in unread_usage, which a model call's line keeps.
+-- and stands in unreadable_usage, which a model call's line keeps.
 -- Answers { now, crowded, balances, outcomes }: crowded as is_crowded() tells; balances as change_balances() answers them; outcomes[i] is one of
 --   { "committed": the reservation, "quota_period_ids" } | { "conflict": status } | { "unknown": true }
 --   | { "unfit": "tokens" | "seconds" | "model" }: the measure doesn't fit the resource type, or no model is known, or not whose.
@@ -71,7 +71,7 @@ begin
       r.quota_period_ids || case when l.late
         then copilot_internal.late_period_ids(r.resource_type, r.tenant_id, r.user_id, r.granted_at, r.granted_at, r.quota_period_ids) end,
       coalesce((card.price).model, named.priced_model),
-      case when i.measure = 'reserved' then case when i.unread_usage is null then 'usage_unknown' else 'usage_unreadable' end
+      case when i.measure = 'reserved' then case when i.unreadable_usage is null then 'usage_unknown' else 'usage_unreadable' end
         when coalesce(i.cost_usd, (llm.cost).total_cost_usd, (e2b.cost).total_cost_usd) is null then 'unpriced' end
     )::copilot_internal.settlement
     from (
@@ -106,7 +106,7 @@ begin
       and (i.measure in ('cost', 'reserved') or i.measure = case r.resource_type when 'llm' then 'tokens' else 'seconds' end)
       and (i.measure <> 'tokens' or coalesce(i.model, r.model) is not null and coalesce(i.provider, r.provider) is not null)
       -- What could not be read is a model's usage, whatever the measure.
-      and (i.unread_usage is null or r.resource_type = 'llm')
+      and (i.unreadable_usage is null or r.resource_type = 'llm')
     order by r.reservation_id, i.n);
 
   -- The balances of repeats change by nothing, but are answered too.
@@ -148,7 +148,7 @@ begin
     cost_record_id, reservation_id, tenant_id, user_id, conversation_id, path_id, labels, provider, model, service_tier, region, usage,
     input_tokens, output_tokens, input_cost_usd, output_cost_usd, total_cost_usd, price_id, estimated, late, overrun, corrects,
     cached, streaming, duration_ms, success, call, quota_period_ids, occurred_at, booked_at, recorded_at,
-    priced_at, priced_model, reserved_usd, estimate_reason, unread_usage)
+    priced_at, priced_model, reserved_usd, estimate_reason, unreadable_usage)
   select i.cost_record_id, r.reservation_id, r.tenant_id, r.user_id, r.conversation_id, r.path_id, r.labels,
          coalesce(i.provider, r.provider), coalesce(i.model, r.model),
          -- The tier that it was priced at: what was served, but batch stays batch.
@@ -159,7 +159,7 @@ begin
          d.input_cost_usd, d.output_cost_usd, d.cost_usd, d.price_id, d.estimated, d.late, d.cost_usd > r.reserved_usd, r.cost_record_id,
          (i.call -> 'cached')::boolean, (i.call -> 'streaming')::boolean, c.duration_ms, i.call ->> 'outcome' = 'success', i.call,
          d.quota_period_ids, r.granted_at, r.granted_at, v_now,
-         r.created_at, d.priced_model, r.reserved_usd, d.estimate_reason, i.unread_usage
+         r.created_at, d.priced_model, r.reserved_usd, d.estimate_reason, i.unreadable_usage
   from unnest(v_done) d
   cross join lateral (select r.* from copilot_internal.reservations r where r.reservation_id = d.reservation_id offset 0) r
   cross join lateral (select (d.item).*) i

@@ -1,4 +1,4 @@
--- cost_record_json: a line of cost as the service reads it, whichever it is of; numerics, usage and unread_usage as text, so that no client
+-- cost_record_json: a line of cost as the service reads it, whichever it is of; numerics, usage and unreadable_usage as text, so that no client
 -- floats them. Null where there is none. Cost: a look-up by index in each partition.
 create or replace function copilot_internal.cost_record_json(p_cost_record_id uuid)
 returns json
@@ -11,11 +11,11 @@ as $$
     'provider', c.provider, 'model', c.model, 'tier', c.tier, 'usage', c.usage::text, 'cost_usd', c.total_cost_usd::text,
     'price_id', c.price_id::text, 'occurred_at', c.occurred_at, 'recorded_at', c.recorded_at,
     'late', c.late, 'overrun', c.overrun, 'estimated', c.estimated, 'corrects', c.corrects,
-    'estimate_reason', c.estimate_reason, 'unread_usage', c.unread_usage::text)
+    'estimate_reason', c.estimate_reason, 'unreadable_usage', c.unreadable_usage::text)
   from (
     select cost_record_id, reservation_id, 'llm' as resource_type, tenant_id, user_id, conversation_id, path_id, labels,
            provider, model, null as tier, usage, total_cost_usd, price_id, occurred_at, recorded_at, late, overrun, estimated, corrects,
-           estimate_reason, unread_usage
+           estimate_reason, unreadable_usage
     from copilot_internal.llm_cost_records where cost_record_id = p_cost_record_id
     union all
     select cost_record_id, reservation_id, 'e2b', tenant_id, user_id, conversation_id, path_id, labels,

@@ -52,12 +52,12 @@ begin
         and not exists (
           select from copilot_internal.record_corrections k where k.corrects = l.corrects and k.reversal_id = l.cost_record_id)
     ), unread as materialized (
-      select l.*, nullif(l.unread_usage -> 'provider_usage', 'null') as provider_usage
+      select l.*, nullif(l.unreadable_usage -> 'provider_usage', 'null') as provider_usage
       from page l
       where l.occurred_at >= p_from and l.occurred_at < p_to
         and (p_model is null or l.model = p_model)
         -- A reversal does not repeat it.
-        and l.unread_usage is not null
+        and l.unreadable_usage is not null
         and not exists (select from copilot_internal.record_corrections k where k.corrects = l.cost_record_id)
     ), rated as (
       select l.*, cost.total_cost_usd as new_usd, (card.price).price_id as new_price_id,

@@ -25,8 +25,8 @@ as $$
   cross join lateral (
     select case r.resource_type when 'llm' then coalesce((d.item).provider, r.provider) else 'e2b' end as provider,
            case r.resource_type when 'llm' then coalesce((d.item).model, r.model) else r.tier end as model,
-           coalesce(copilot_internal.pointer_shape((d.item).unread_usage #>> '{reasons,0,pointer}'), '') as pointer,
-           left((d.item).unread_usage #>> '{reasons,0,message}', 200) as reason) w
+           coalesce(copilot_internal.pointer_shape((d.item).unreadable_usage #>> '{reasons,0,pointer}'), '') as pointer,
+           left((d.item).unreadable_usage #>> '{reasons,0,message}', 200) as reason) w
   where d.estimate_reason = 'usage_unreadable'
   having count(*) > 0;
 

@@ -4,7 +4,7 @@ import type { Db } from './connection.ts'
 import type { StoredReservation } from './reservation.ts'
 
 /** Why a usage could not be read, and the numbers and words of the provider's object; null where it was too large to keep. */
-export type UnreadUsage = {
+export type UnreadableUsage = {
   reasons: { pointer: string; message: string }[]
   provider_usage: Record<string, unknown> | null
 }
@@ -22,7 +22,7 @@ export type CommitItem = {
   measure: 'tokens' | 'seconds' | 'cost' | 'reserved'
   usage?: Record<string, unknown>
   /** With `reserved`: the usage that could not be read, which the line keeps; left out where there was none. */
-  unread_usage?: UnreadUsage
+  unreadable_usage?: UnreadableUsage
   seconds?: string
   cost_usd?: string
   provider?: string | undefined

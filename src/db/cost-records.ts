@@ -23,7 +23,7 @@ export type RecordFilter = {
   estimated?: boolean | undefined
 }
 
-/** A line of cost, whichever it is of. Numerics are decimal text, `usage` and `unread_usage` JSON text. */
+/** A line of cost, whichever it is of. Numerics are decimal text, `usage` and `unreadable_usage` JSON text. */
 export type StoredRecord = {
   cost_record_id: string
   reservation_id: string | null
@@ -49,7 +49,7 @@ export type StoredRecord = {
   /** Why it is an estimate; null where it is none, or where a line of before migration 0020 does not say. */
   estimate_reason: string | null
   /** What could not be read, and why; null where the usage was read. */
-  unread_usage: string | null
+  unreadable_usage: string | null
 }
 
 /** The lines of both tables as one relation. Conditions on it reach the tables and their indexes. */
@@ -57,7 +57,7 @@ export const costLines = sql`(
   select cost_record_id, reservation_id, 'llm' as resource_type, tenant_id, user_id, conversation_id, path_id, labels,
          provider, model, null::text as tier, usage, input_tokens, output_tokens, null::numeric as seconds,
          total_cost_usd, price_id, occurred_at, recorded_at, late, overrun, estimated, corrects, region, null::text as sandbox_id,
-         estimate_reason, unread_usage
+         estimate_reason, unreadable_usage
   from copilot_internal.llm_cost_records
   union all
   select cost_record_id, reservation_id, 'e2b', tenant_id, user_id, conversation_id, path_id, labels,
@@ -126,7 +126,7 @@ export function listRecords(
       select r.cost_record_id, r.reservation_id, r.resource_type, r.tenant_id, r.user_id, r.conversation_id, r.path_id, r.labels,
              r.provider, r.model, r.tier, r.usage::text as usage, r.total_cost_usd as cost_usd, r.price_id, r.occurred_at,
              r.recorded_at, (extract(epoch from r.recorded_at) * 1000000)::bigint as recorded_micros,
-             r.late, r.overrun, r.estimated, r.corrects, r.estimate_reason, r.unread_usage::text as unread_usage
+             r.late, r.overrun, r.estimated, r.corrects, r.estimate_reason, r.unreadable_usage::text as unreadable_usage
       from (
         select r.* from ${costLines} r
         where ${matches(filter)} and ${behind}

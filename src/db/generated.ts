@@ -563,7 +563,7 @@ export interface CopilotInternalLlmCostRecords {
   /**
    * Where the usage could not be read: { "reasons": [{ "pointer", "message" }], "provider_usage": the object as it came, null where it was too large }.
    */
-  unread_usage: Json | null
+  unreadable_usage: Json | null
   usage: Generated<Json>
   user_id: string | null
 }

@@ -33,7 +33,7 @@ export type RatedLine = {
 }
 
 /** A line of cost whose usage could not be read, with the object. */
-export type UnreadLine = Omit<RatedLine, 'new_cost_usd' | 'new_price_id' | 'usage' | 'seconds'> & {
+export type UnreadableLine = Omit<RatedLine, 'new_cost_usd' | 'new_price_id' | 'usage' | 'seconds'> & {
   provider_usage: Record<string, unknown>
 }
 
@@ -44,7 +44,7 @@ export type RatedPage = {
   lines: RatedLine[]
   unpriced: number
   undecided: number
-  unread: UnreadLine[]
+  unread: UnreadableLine[]
   /** How many lines could not be read and have no object that was kept. */
   unreadable: number
 }

@@ -21,8 +21,9 @@ export const isSmall = (text: string) => text.length <= SMALL_CHARACTERS_MAX
  * Counts only: a text that is no JSON passes, and costs the parser no more than its beginning, which was counted.
  *
  * @param membersMax of all arrays and objects together.
+ * @param membersOfOneMax of one array or object.
  */
-export function findExcess(text: string, membersMax: number): string | null {
+export function findExcess(text: string, membersMax: number, membersOfOneMax = MEMBERS_OF_ONE_MAX): string | null {
   const members = new Int32Array(DEPTH_MAX + 1)
   let depth = 0
   let total = 0
@@ -34,8 +35,8 @@ export function findExcess(text: string, membersMax: number): string | null {
     } else if (character === COMMA) {
       total += 1
       members[depth]! += 1
-      if (members[depth]! > MEMBERS_OF_ONE_MAX) {
-        return `must NOT have more than ${MEMBERS_OF_ONE_MAX} members in one array or object`
+      if (members[depth]! > membersOfOneMax) {
+        return `must NOT have more than ${membersOfOneMax} members in one array or object`
       }
     } else if (character === OPEN_LIST || character === OPEN_OBJECT) {
       total += 1

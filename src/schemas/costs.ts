@@ -75,7 +75,7 @@ export const CostRecord = Type.Object({
         'Of an estimate, as far as it is known: lapse, unpriced, usage_unknown, usage_unreadable, window or direct',
     }),
   ),
-  unread_usage: Type.Optional(
+  unreadable_usage: Type.Optional(
     Type.Unsafe<object>({
       type: 'object',
       additionalProperties: true,

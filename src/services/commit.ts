@@ -67,10 +67,10 @@ export async function commit(deps: CommitDeps, principal: Principal, id: string,
   return inSpan(name, about, (span) => settleItem(deps, principal, item, body, measured, span))
 }
 
-/** What was reserved. `unread_usage`: why a provider's usage could not be read, and what was kept of it (null: too large to keep). */
+/** What was reserved. `unreadable_usage`: why a provider's usage could not be read, and what was kept of it (null: too large to keep). */
 type Reserved = {
   measure: 'reserved'
-  unread_usage?: { reasons: FieldError[]; provider_usage: Record<string, unknown> | null }
+  unreadable_usage?: { reasons: FieldError[]; provider_usage: Record<string, unknown> | null }
 }
 
 type CommitMeasured = Measured | { measure: Reserved; reading?: never }
@@ -88,7 +88,7 @@ async function measureOrReserved(body: CommitBody, source: () => Promise<UsageSo
     if (!(error instanceof UsageError)) throw error
     const reasons = [{ pointer: error.pointer, message: error.message }]
     return {
-      measure: { measure: 'reserved', unread_usage: { reasons, provider_usage: keepUsage(body.provider_usage!) } },
+      measure: { measure: 'reserved', unreadable_usage: { reasons, provider_usage: keepUsage(body.provider_usage!) } },
     }
   }
 }
@@ -196,7 +196,7 @@ async function settleItem(
   return decisionJson(principal, fields, settlement.quotas, warnings)
 }
 
-function unreadableWarnings({ unread_usage: unread }: Reserved): UsageWarning[] {
+function unreadableWarnings({ unreadable_usage: unread }: Reserved): UsageWarning[] {
   if (unread === undefined) return []
   const { reasons, provider_usage: kept } = unread
   const after =

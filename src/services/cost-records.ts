@@ -41,13 +41,13 @@ function listedAnswer({ recorded_micros: _, ...record }: StoredRecord): object {
 /** A record as it is answered; what an estimate alone has is left out of the others. */
 export function recordAnswer({
   estimate_reason: reason,
-  unread_usage: unread,
+  unreadable_usage: unread,
   ...record
 }: RecordJson | Omit<StoredRecord, 'recorded_micros'>): object {
   return {
     ...record,
     ...(reason === null ? {} : { estimate_reason: reason }),
-    ...(unread === null ? {} : { unread_usage: exactJson(unread) }),
+    ...(unread === null ? {} : { unreadable_usage: exactJson(unread) }),
     usage: exactJson(record.usage),
     cost_usd: usdJson(record.cost_usd),
     price_id: record.price_id === null ? null : JSON.rawJSON(record.price_id),

@@ -9,7 +9,7 @@ import {
   readRerateStart,
   type RatedLine,
   type RerateFilter,
-  type UnreadLine,
+  type UnreadableLine,
 } from '../db/rerate.ts'
 import { sendAgain } from '../db/send-again.ts'
 import { decimal, usdText, type Usd } from '../domain/money.ts'
@@ -105,7 +105,7 @@ export async function rerate(
  */
 async function readAgain(
   db: Db,
-  unread: UnreadLine[],
+  unread: UnreadableLine[],
 ): Promise<{ lines: RatedLine[]; unpriced: number; unreadable: number }> {
   const read = unread.flatMap(({ provider_usage: providerUsage, ...line }) => {
     const reading = tryReadProviderUsage(providerUsage, { provider: line.provider ?? '', model: line.model ?? '' })

@@ -1,5 +1,5 @@
 import t, { type Test } from 'tap'
-import type { CommitItem, UnreadUsage } from '../../src/db/commit-spend.ts'
+import type { CommitItem, UnreadableUsage } from '../../src/db/commit-spend.ts'
 import { tellMissingPrices, emitUnreadUsage } from '../../src/db/events.ts'
 import { publishModelPrices } from '../../src/db/price-versions.ts'
 import { setEnvironmentDefaults } from '../../src/db/quota-defaults.ts'
@@ -31,7 +31,7 @@ await publishModelPrices(db, [
   },
 ])
 
-const UNREAD: UnreadUsage = {
+const UNREAD: UnreadableUsage = {
   reasons: [
     { pointer: '/usage/3/tokens', message: 'must be a whole number' },
     { pointer: '', message: 'second' },
@@ -67,7 +67,7 @@ const guarantee = (name: string, check: (t: Test) => Promise<void>) =>
 
 guarantee('a usage that cannot be read is booked at the reserved amount, and its line keeps the object', async (t) => {
   const id = await held('unread', '3.000000000001')
-  const item = reserved(id, { unread_usage: UNREAD })
+  const item = reserved(id, { unreadable_usage: UNREAD })
   const [first] = await session.commit(item)
   t.match(first!.outcome, {
     committed: {
@@ -92,7 +92,7 @@ guarantee('a usage that cannot be read is booked at the reserved amount, and its
       estimated: true,
       overrun: false,
       estimate_reason: 'usage_unreadable',
-      unread_usage: UNREAD,
+      unreadable_usage: UNREAD,
     },
   ])
   t.same((await linesOf('unread'))[0]!['usage'], {})
@@ -100,34 +100,34 @@ guarantee('a usage that cannot be read is booked at the reserved amount, and its
 
 guarantee('a usage with characters that Postgres cannot store is booked all the same', async (t) => {
   const odd = { 'a\0': ['\ud800', 'x\udfff\0', '\\u0000', '\\\0', 'tab\t"', '😀'] }
-  await session.commit(reserved(await held('odd', '1'), { unread_usage: { reasons: [], provider_usage: odd } }))
+  await session.commit(reserved(await held('odd', '1'), { unreadable_usage: { reasons: [], provider_usage: odd } }))
   const kept = { 'a\ufffd': ['\ufffd', 'x\ufffd\ufffd', '\\u0000', '\\\ufffd', 'tab\t"', '😀'] }
-  t.match(await linesOf('odd'), [{ cost_usd: 1, unread_usage: { provider_usage: kept } }])
+  t.match(await linesOf('odd'), [{ cost_usd: 1, unreadable_usage: { provider_usage: kept } }])
 })
 
 guarantee('a usage that nobody knows is booked at the reserved amount, without an object', async (t) => {
   await session.commit(reserved(await held('unknown', '2')))
   const [line] = await linesOf('unknown')
   t.match(line, { cost_usd: 2, estimated: true, estimate_reason: 'usage_unknown' })
-  t.notOk('unread_usage' in line!)
+  t.notOk('unreadable_usage' in line!)
   await session.commit(booking(await held('known', '2'), '1'))
   const [known] = await linesOf('known')
-  t.notOk('estimate_reason' in known! || 'unread_usage' in known!, 'what is no estimate has neither')
+  t.notOk('estimate_reason' in known! || 'unreadable_usage' in known!, 'what is no estimate has neither')
 })
 
 guarantee('the reserved amount fits a sandbox, a hold without a model, and another model that answered', async (t) => {
   const sandbox = await held('sandbox', '4', { resource_type: 'e2b', tier: 'small', region: 'us-east-1' })
-  const [unfit] = await session.commit(reserved(sandbox, { unread_usage: UNREAD }))
+  const [unfit] = await session.commit(reserved(sandbox, { unreadable_usage: UNREAD }))
   t.match(unfit!.outcome, { unfit: 'tokens' }, "a model's usage, readable or not, is none of a sandbox's")
   const [run] = await session.commit(reserved(sandbox))
   t.match(run!.outcome, { committed: { cost_usd: /^4(\.0+)?$/, estimated: true } })
   t.match(await linesOf('sandbox'), [{ resource_type: 'e2b', cost_usd: 4, estimate_reason: 'usage_unknown' }])
   const nameless = hold('nameless', '1')
   await session.reserve(nameless)
-  await session.commit(reserved(nameless.reservation_id, { unread_usage: UNREAD }))
-  t.match(await linesOf('nameless'), [{ model: null, cost_usd: 1, unread_usage: UNREAD }])
+  await session.commit(reserved(nameless.reservation_id, { unreadable_usage: UNREAD }))
+  t.match(await linesOf('nameless'), [{ model: null, cost_usd: 1, unreadable_usage: UNREAD }])
   await session.commit(
-    reserved(await held('other', '1'), { provider: 'elsewhere', model: 'new', unread_usage: UNREAD }),
+    reserved(await held('other', '1'), { provider: 'elsewhere', model: 'new', unreadable_usage: UNREAD }),
   )
   t.match(await linesOf('other'), [{ provider: 'elsewhere', model: 'new', cost_usd: 1, price_id: null }])
 })
@@ -137,7 +137,7 @@ guarantee('after its lapse was charged it is late, and replaces the charge', asy
   await session.moveTo('2026-11-10T12:02:00Z')
   await session.pool.query('select copilot_internal.expire_reservations()')
   await session.moveTo('2026-11-11T09:00:00Z')
-  const [settlement] = await session.commit(reserved(id, { unread_usage: UNREAD }))
+  const [settlement] = await session.commit(reserved(id, { unreadable_usage: UNREAD }))
   t.match(settlement!.outcome, { committed: { late: true, estimated: true, cost_usd: /^5(\.0+)?$/ } })
   const lines = await linesOf('lapsed')
   t.same(
@@ -147,7 +147,7 @@ guarantee('after its lapse was charged it is late, and replaces the charge', asy
 })
 
 guarantee('a reversal negates the line, and does not repeat the object', async (t) => {
-  const item = reserved(await held('corrected', '6'), { unread_usage: UNREAD })
+  const item = reserved(await held('corrected', '6'), { unreadable_usage: UNREAD })
   await session.commit(item)
   const path = `/v1/cost-records/${item.cost_record_id}/correct`
   const { json } = await service.call('POST', path, { cost_usd: 1, reason: 'read by hand' })
@@ -155,7 +155,9 @@ guarantee('a reversal negates the line, and does not repeat the object', async (
   const lines = await linesOf('corrected')
   t.same(
     lines
-      .map((line) => [line['cost_usd'], line['estimated'], line['estimate_reason'], 'unread_usage' in line].join(' '))
+      .map((line) =>
+        [line['cost_usd'], line['estimated'], line['estimate_reason'], 'unreadable_usage' in line].join(' '),
+      )
       .toSorted(),
     ['-6 true usage_unreadable false', '1 false  false', '6 true usage_unreadable true'],
   )
@@ -168,7 +170,7 @@ async function told(type: string, of: (data: Record<string, unknown>) => boolean
   return events.filter(({ data }) => of(data)).map(({ tenant_id: tenantId, data }) => ({ tenant_id: tenantId, data }))
 }
 
-const unreadAt = (pointer: string, message = 'must be a whole number'): UnreadUsage => ({
+const unreadAt = (pointer: string, message = 'must be a whole number'): UnreadableUsage => ({
   reasons: [{ pointer, message }, ...UNREAD.reasons],
   provider_usage: null,
 })
@@ -176,7 +178,7 @@ const unreadAt = (pointer: string, message = 'must be a whole number'): UnreadUs
 guarantee('a usage that cannot be read is told once a tenant, provider, place and day', async (t) => {
   const commitOf = async (tenantId: string, pointer: string, changes: Partial<CommitItem> = {}) => {
     const id = await held(tenantId, '1', { provider: 'telling' })
-    await session.commit(reserved(id, { unread_usage: unreadAt(pointer), ...changes }))
+    await session.commit(reserved(id, { unreadable_usage: unreadAt(pointer), ...changes }))
   }
   await commitOf('told', '/usage/0/steps/12/tokens')
   await commitOf('told', '/usage/7/steps/0/tokens', { model: 'another' })
@@ -201,7 +203,7 @@ guarantee('a usage that cannot be read is told once a tenant, provider, place an
 
   const id = await held('told', '1', { provider: 'telling' })
   await session.moveTo('2026-11-11T00:00:00Z')
-  await session.commit(reserved(id, { unread_usage: unreadAt('/usage/0') }))
+  await session.commit(reserved(id, { unreadable_usage: unreadAt('/usage/0') }))
   t.equal((await told('usage.unreadable', isOurs)).length, 6, 'and again the next day')
 })
 
@@ -221,7 +223,7 @@ guarantee(
       await session.reserve(...holds)
       await session.commit(
         ...holds.map((item, n) =>
-          reserved(item.reservation_id, { model: 'm', unread_usage: unreadAt(`/invented-${from + n}`) }),
+          reserved(item.reservation_id, { model: 'm', unreadable_usage: unreadAt(`/invented-${from + n}`) }),
         ),
       )
     }

@@ -98,7 +98,7 @@ t.test('a commit whose usage cannot be read is booked at the reserved amount, an
   const { json } = await service.call('GET', `/v1/cost-records?reservation_id=${id}`)
   const { answer: _text, ...kept } = odd
   t.match(json.data, [{ estimate_reason: 'usage_unreadable', usage: {}, cost_usd: 0.05 }])
-  t.same(json.data[0].unread_usage.provider_usage, kept, 'numbers and words, no text')
+  t.same(json.data[0].unreadable_usage.provider_usage, kept, 'numbers and words, no text')
   t.match(await eventsOf('usage.unreadable'), [
     { tenant_id: 'unreadable', data: { provider: 'openai', model: 'gpt-6.1-sol', pointer: '/usageMetadata' } },
   ])
@@ -121,7 +121,7 @@ t.test('nothing a provider sends loses a commit; what is no object, and our own 
     t.match(codesOf(committed), [/^usage_unreadable/])
   }
   const { json } = await service.call('GET', '/v1/cost-records?tenant_id=anything&limit=1')
-  t.equal(json.data[0].unread_usage.provider_usage, null, 'one that is too large is not kept')
+  t.equal(json.data[0].unreadable_usage.provider_usage, null, 'one that is too large is not kept')
 
   const id = await hold('anything')
   for (const body of [
@@ -155,7 +155,14 @@ t.test('a usage that nobody knows is booked at the reserved amount, once', async
   t.match(ran.json, { cost_usd: box.json.reserved_usd, estimated: true })
 })
 
-t.test('a commit takes the usage of a hundred steps', async (t) => {
+t.test('a commit takes the usage of a hundred steps, and of the body around an embedding', async (t) => {
+  const data = [{ object: 'embedding', index: 0, embedding: Array.from({ length: 3_072 }, (_, n) => n / 1e6) }]
+  const embedded = await commit(await hold('steps'), {
+    ...{ provider: 'openai', model: 'text-embedding-3-large' },
+    provider_usage: { object: 'list', data, usage: { prompt_tokens: 1_000, total_tokens: 1_000 } },
+  })
+  t.match(embedded.json, { cost_usd: 0.00013, estimated: false, warnings: [] })
+
   const details = { noCacheTokens: 90, cacheReadTokens: 10, cacheWriteTokens: 0 }
   const one = { inputTokens: 100, inputTokenDetails: details, outputTokens: 10, totalTokens: 110 }
   const steps = Array.from({ length: 100 }, () => ({

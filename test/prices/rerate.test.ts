@@ -218,7 +218,7 @@ guarantee('a usage that could not be read is booked once it is, and stays an est
     await session.reserve(item)
     const { cost_usd: _, ...booked } = booking(item.reservation_id, 'reserved', { measure: 'reserved' })
     const reasons = [{ pointer: '', message: 'of a test' }]
-    await session.commit({ ...booked, unread_usage: { reasons, provider_usage: providerUsage } })
+    await session.commit({ ...booked, unreadable_usage: { reasons, provider_usage: providerUsage } })
     return booked.cost_record_id
   }
   const read = { prompt_tokens: 1_000, completion_tokens: 500, total_tokens: 1_500 }
@@ -251,7 +251,7 @@ guarantee('a usage that could not be read is booked once it is, and stays an est
   t.match(applied.totals, { corrected: 1, unreadable: 2, unpriced: 1, difference_usd: '-2.9965' })
   t.same(await booksOf('unread'), { lines: 6, usd: '1.7535' })
   const { rows } = await pool.query(
-    `select k.reason, l.usage, l.estimated, l.unread_usage from copilot_internal.record_corrections k
+    `select k.reason, l.usage, l.estimated, l.unreadable_usage from copilot_internal.record_corrections k
      join copilot_internal.llm_cost_records l on l.cost_record_id = k.successor_id where k.corrects = $1`,
     [id],
   )
@@ -260,7 +260,7 @@ guarantee('a usage that could not be read is booked once it is, and stays an est
       reason: /^its usage is read by now, re-rated by price \d+$/,
       usage: { input_tokens: 1_000, output_tokens: 500 },
       estimated: false,
-      unread_usage: null,
+      unreadable_usage: null,
     },
   ])
   t.match((await run({ ...wide, apply: true })).totals, { changes: 0, unreadable: 2 }, 'and once only')
@@ -458,7 +458,7 @@ t.test('the command lists, books with --apply, and says what is wrong with its a
     [objectless, null],
   ] as const) {
     const { cost_usd: _, ...item } = booking(held, 'reserved', { measure: 'reserved' })
-    await session.commit({ ...item, unread_usage: { reasons: [], provider_usage: usage } })
+    await session.commit({ ...item, unreadable_usage: { reasons: [], provider_usage: usage } })
   }
   await publish('typed-unread', '1970-01-01T00:00:00Z', '3', '1')
   const ofUnread = [...november.slice(0, -1), 'typed-unread']

@@ -73,7 +73,9 @@ await insertCostLines(pool, [
   { tenant_id: 'acme', cost_usd: '0.25', occurred_at: '2026-06-20T00:00:00Z', labels: { a: 'b' } },
 ])
 const UNREAD = '{"reasons": [], "provider_usage": {"tokens": 12345678901234567890.5}}'
-await pool.query(`update copilot_internal.llm_cost_records set unread_usage = $1 where labels = '{"a": "b"}'`, [UNREAD])
+await pool.query(`update copilot_internal.llm_cost_records set unreadable_usage = $1 where labels = '{"a": "b"}'`, [
+  UNREAD,
+])
 
 t.test('a dry run says what would go, and changes nothing', async (t) => {
   const plan = await planRetention(retention)
@@ -116,8 +118,11 @@ t.test('archive, drop, restore: equal to the byte of each row, and the books hol
   t.equal(await restorePartition(retention, E2B, 7), 1)
   t.same({ llm: await rows(LLM), e2b: await rows(E2B) }, before)
   t.same(
-    (await pool.query(`select unread_usage::text as object from copilot_partitions.${LLM} where labels = '{"a": "b"}'`))
-      .rows,
+    (
+      await pool.query(
+        `select unreadable_usage::text as object from copilot_partitions.${LLM} where labels = '{"a": "b"}'`,
+      )
+    ).rows,
     [{ object: UNREAD }],
   )
   t.same(await broken(), [])

@@ -17,10 +17,10 @@ const BODY_MEMBERS_MAX = 1_000
 
 /** A thousand records with every field, label and count have less than 50,000 members. */
 const LARGER_BODIES = {
-  text: { bytesMax: 1_048_576, membersMax: BODY_MEMBERS_MAX },
-  bulk: { bytesMax: 1_048_576, membersMax: 50_000 },
-  // A commit is not lost for the number of its steps.
-  usage: { bytesMax: BODY_BYTES_MAX, membersMax: 10_000 },
+  text: { bytesMax: 1_048_576, membersMax: BODY_MEMBERS_MAX, membersOfOneMax: undefined },
+  bulk: { bytesMax: 1_048_576, membersMax: 50_000, membersOfOneMax: undefined },
+  // A commit is not lost for the number of its steps, nor for the 3,072 numbers of an embedding around its usage.
+  usage: { bytesMax: BODY_BYTES_MAX, membersMax: 10_000, membersOfOneMax: 10_000 },
 } as const
 
 /**
@@ -38,7 +38,7 @@ export function registerJson(app: FastifyInstance): void {
     if (text.includes('\ufffd') && !isUtf8(body as Buffer)) {
       return done(invalidRequest([{ pointer: '', message: 'is not UTF-8' }]), undefined)
     }
-    const excess = isSmall(text) ? null : findExcess(text, membersMaxOf(request))
+    const excess = isSmall(text) ? null : excessOf(request, text)
     if (excess !== null) return done(invalidRequest([{ pointer: '', message: excess }]), undefined)
     let value: unknown
     try {
@@ -51,7 +51,9 @@ export function registerJson(app: FastifyInstance): void {
   app.setSerializerCompiler(() => (body) => JSON.stringify(body))
 }
 
-function membersMaxOf(request: FastifyRequest): number {
+function excessOf(request: FastifyRequest, text: string): string | null {
   const { body } = request.routeOptions.config
-  return body === undefined ? BODY_MEMBERS_MAX : LARGER_BODIES[body].membersMax
+  if (body === undefined) return findExcess(text, BODY_MEMBERS_MAX)
+  const { membersMax, membersOfOneMax } = LARGER_BODIES[body]
+  return findExcess(text, membersMax, membersOfOneMax)
 }

@@ -17,7 +17,7 @@ t.test(
     const item = hold('acme', '2')
     await session.reserve(item)
     const { cost_usd: _, ...commit } = booking(item.reservation_id, 'reserved', { measure: 'reserved' })
-    await session.commit({ ...commit, unread_usage: { reasons: [], provider_usage: {} } })
+    await session.commit({ ...commit, unreadable_usage: { reasons: [], provider_usage: {} } })
     await emitUnreadUsage(session.db, [{ principal: 'p', provider: 'acme', field: '/usage/tokens' }])
     const missing = (model: string) => ({ principal: 'p', tenantId: 'acme', provider: 'acme', model })
     await tellMissingPrices(session.db, [missing('m')])
@@ -28,7 +28,7 @@ t.test(
     await endpoint('{usage.unread,price.missing,usage.unreadable}')
     await endpoint('{}')
 
-    await downBefore(pool, '_unread_usage')
+    await downBefore(pool, '_unreadable_usage')
     const costs = await pool.query(
       'select trim_scale(total_cost_usd)::text as usd, estimate_reason from copilot_internal.llm_cost_records',
     )

@@ -22,6 +22,6 @@ alter table copilot_internal.quota_events add constraint quota_events_type_check
 alter table copilot_internal.quota_events validate constraint quota_events_type_check;
 
 alter type copilot_internal.settlement drop attribute estimate_reason;
-alter type copilot_internal.commit_item drop attribute unread_usage;
+alter type copilot_internal.commit_item drop attribute unreadable_usage;
 -- squawk-ignore ban-drop-column -- it goes with its release
-alter table copilot_internal.llm_cost_records drop column unread_usage;
+alter table copilot_internal.llm_cost_records drop column unreadable_usage;
