@@ -1,6 +1,6 @@
 -- emit_name_events: write events of one type about names that callers bring, each once a name and day of UTC. A principal may have 50
 -- names a day; then one event says that there are more, without naming them.
--- Item i: p_principals[i] came with p_names[i], in words of the type, for p_tenants[i] (null for an event of no tenant); p_data[i] is the
+-- Item i: p_principals[i] came with p_names[i], whose form depends on the type, for p_tenants[i] (null for an event of no tenant); p_data[i] is the
 -- event's data; of items with one name, the first of the first principal is written.
 -- A name that is written already, and a principal over its limit, cost a look-up and no lock.
 -- Locks: (3), counts by principal -> the events in key order. Callers that emit several types do so in the order of their names.

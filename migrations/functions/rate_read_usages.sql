@@ -17,4 +17,4 @@ as $$
   cross join lateral (
     select copilot_internal.price_llm_usage(card.price, u.usage, l.service_tier, l.region) as cost offset 0) cost
 $$;
-comment on function copilot_internal.rate_read_usages(json) is 'What lines of cost come to by a usage that could not be read before.';
+comment on function copilot_internal.rate_read_usages(json) is 'Prices cost records whose usage has become readable.';

@@ -77,7 +77,7 @@ function textPrinter(): Printer {
         `${looked} records looked at; ${changes} ${apply ? 'cost otherwise, and' : 'would cost otherwise,'} ${usdText(differenceUsd)} USD in all; ${corrected} corrected.`,
         ...(overtaken > 0 ? [`${overtaken} were corrected by somebody else meanwhile.`] : []),
         ...(unpriced > 0 ? [`${unpriced} still have no price.`] : []),
-        ...(unreadable > 0 ? [`${unreadable} stay estimates: their usage is still not read.`] : []),
+        ...(unreadable > 0 ? [`${unreadable} stay estimates: their usage is still unreadable.`] : []),
         ...(undecided > 0 ? [`${undecided} cannot be rated: what priced them is gone with their reservation.`] : []),
         ...(!apply && changes > 0 ? ['Nothing was booked; --apply books it.'] : []),
       ]

@@ -47,8 +47,8 @@ export function connect(
   return db
 }
 
-/** The connections for reports, for a change of a thousand quotas or of ten thousand holds: it takes longer where much else runs. */
-export function patiently(db: Db): Db {
+/** The connections with the bound of reports, for a change of many quotas or holds too: it takes long on a busy machine. */
+export function slowConnections(db: Db): Db {
   return companions.get(db)?.reports ?? db
 }
 
@@ -63,7 +63,7 @@ export function readReport<Answer>(
   tenantId: string | null,
   read: (transaction: Db) => Promise<Answer>,
 ): Promise<Answer> {
-  return readIn(patiently(db), isNarrowed(db) ? tenantId : null, async (transaction) => {
+  return readIn(slowConnections(db), isNarrowed(db) ? tenantId : null, async (transaction) => {
     // Where Postgres can compile, it would for each of these, whose plans look dear: that takes longer than most of them read.
     await sql`select set_config('jit', 'off', true), ${endsWhenIdle}`.execute(transaction)
     return read(transaction)

@@ -163,7 +163,7 @@ export type ReservationSubject = Pick<
   'reservation_id' | 'resource_type' | 'tenant_id' | 'provider' | 'model'
 >
 
-/** What each of these reservations is about; undefined in the place of one that there is not. */
+/** What each of these reservations is about; undefined for an id that does not exist. */
 export async function findSubjects(db: Db, ids: string[]): Promise<(ReservationSubject | undefined)[]> {
   const { rows } = await sql<ReservationSubject>`
     select r.reservation_id, r.resource_type, r.tenant_id, r.provider, r.model

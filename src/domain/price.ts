@@ -118,10 +118,10 @@ function tokensOf(steps: UsageStep[]): Map<Bucket, number> {
 }
 
 /**
- * Whether a usage sums up requests whose split is not known and may decide its price: together they are above the card's
- * threshold. It is priced as if each of them had the mean input.
+ * Whether a usage sums up several requests without their split, and the split could change the price: the sum is above the
+ * card's threshold. Each request is priced as if it had the mean input.
  *
- * @param mayBeMany it sums up an unknown number of requests, and is priced as one where it counts none.
+ * @param mayBeMany whether the number of requests is unknown. Such a usage is priced as one request unless it counts them.
  */
 export function isUnsplit(price: ModelPrice, usage: Usage, mayBeMany = false): boolean {
   const { input_tokens: inputTokens = 0, requests = 1, steps } = usage

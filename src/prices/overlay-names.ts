@@ -5,7 +5,7 @@ import type { PriceVersion } from './package.ts'
 /** A further name of a model, whole. */
 export type OverlayAlias = { provider: string; alias: string; model: string }
 
-/** Names of all models of a provider whose id matches. What they come to is exact names; nothing is matched at look-up. */
+/** Names of all models of a provider whose id matches. Expanded to exact names when prices are published; a look-up matches no patterns. */
 export type OverlayNames = {
   provider: string
   /** A regular expression over model ids. */
@@ -84,10 +84,10 @@ function multiplied(rates: Rates, factor: string): Rates {
 }
 
 /**
- * The models with the overlay's names, which stand on a model's first version. They win over the package's; a name that is
- * a model's own is nobody else's alias; of two rules that claim a name the first has it.
+ * The models with the overlay's names, which stand on a model's first version. They win over the package's. A model's own
+ * id is never an alias of another model. If two rules claim a name, the first one has it.
  *
- * @throws Error when an alias of the overlay names no model: a slip in the file.
+ * @throws Error when an alias of the overlay names no model.
  */
 export function withAliases(models: PriceVersion[][], { aliases, names }: NameRules): PriceVersion[][] {
   const own = new Set(models.flatMap(([card]) => (card === undefined ? [] : [modelKey(card)])))

@@ -42,7 +42,7 @@ export const TokenUsage = Type.Object(
 )
 export type UsageBody = Static<typeof TokenUsage>
 
-/** How a usage was read and priced, where that may not be the whole truth. */
+/** Says that a usage may have been read or priced inexactly. */
 export const UsageWarning = Type.Object({
   code: Type.Union([
     Type.Literal('usage_unread'),

@@ -62,7 +62,7 @@ export async function commit(deps: CommitDeps, principal: Principal, id: string,
     inputTokens: usage?.input_tokens,
     outputTokens: usage?.output_tokens,
   }
-  // Of which kind the reservation is, money alone does not say; the settled reservation does.
+  // A commit of money does not say whether it is for a model or a sandbox. The settled reservation does.
   const name = item.measure === 'seconds' ? 'e2b.cost.calculate' : 'llm.cost.calculate'
   return inSpan(name, about, (span) => settleItem(deps, principal, item, body, measured, span))
 }
@@ -202,7 +202,7 @@ function unreadableWarnings({ unreadable_usage: unread }: Reserved): UsageWarnin
   const after =
     kept === null
       ? 'The object was too large to keep: correct the record'
-      : 'The numbers of the object are kept with the record, to be priced once they can be read'
+      : "The object's numbers and single words are kept with the record; `prices -- rerate` prices them once a release can read them"
   return reasons.map(({ pointer, message }) => ({
     code: 'usage_unreadable',
     pointer,

@@ -69,7 +69,7 @@ export async function correct(
   return { data, warnings }
 }
 
-/** @throws invalidRequest, also where a provider's usage cannot be read: who corrects still has it. */
+/** @throws invalidRequest, also where a provider's usage cannot be read: the caller still has the object. */
 async function measureFor(deps: CorrectDeps, lineOf: () => Promise<RecordJson>, body: CorrectBody): Promise<Measured> {
   const source = async () => {
     const line = await lineOf()

@@ -38,16 +38,16 @@ function listedAnswer({ recorded_micros: _, ...record }: StoredRecord): object {
   return recordAnswer(record)
 }
 
-/** A record as it is answered; what an estimate alone has is left out of the others. */
+/** A record as it is answered; fields that only estimates have are left out of the others. */
 export function recordAnswer({
   estimate_reason: reason,
-  unreadable_usage: unread,
+  unreadable_usage: unreadable,
   ...record
 }: RecordJson | Omit<StoredRecord, 'recorded_micros'>): object {
   return {
     ...record,
     ...(reason === null ? {} : { estimate_reason: reason }),
-    ...(unread === null ? {} : { unreadable_usage: exactJson(unread) }),
+    ...(unreadable === null ? {} : { unreadable_usage: exactJson(unreadable) }),
     usage: exactJson(record.usage),
     cost_usd: usdJson(record.cost_usd),
     price_id: record.price_id === null ? null : JSON.rawJSON(record.price_id),

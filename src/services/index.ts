@@ -85,10 +85,10 @@ const EXTENDED_MAX = 50
 /** What settles a hold may wait longer than what makes one: its money is spent, and the hold binds others. */
 const SETTLING_QUEUE_MS = 1_500
 
-/** Who answered is looked up before a commit is sent: what it waits is left for the commit. */
+/** Longest wait for the provider and model of a reservation. The rest of the deadline is left for the commit itself. */
 const SUBJECT_WAIT_MS = 600
 
-/** A commit that is booked waits no longer for the event of a field that nothing reads. */
+/** Longest time that a booked commit waits for its usage.unread event. */
 const EMIT_WAIT_MS = 200
 
 /** So many months have their partitions before they begin. */
@@ -154,7 +154,7 @@ export function createServices(given: ServiceDeps) {
     isCrowded: ({ crowded }) => crowded,
     queueMsMax: SETTLING_QUEUE_MS,
   })
-  // Who answered is asked for before a provider's usage is read; commits that come at once ask together.
+  // The reservation's provider and model decide how its usage is read. Commits that come at once share one query.
   const findSubject = groupCommit({
     run: (ids: string[]) => findSubjects(keptDb, ids),
     keyOf: () => null,

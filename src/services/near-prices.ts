@@ -13,7 +13,7 @@ type Moment = Date | string | undefined
 
 const NEAR_MAX = 5
 
-/** A place whose name differs by so many letters is another one, not a slip. */
+/** From this edit distance on, a provider or region is another one, not a misspelt one. */
 const ANOTHER_PLACE = 3
 
 /**
@@ -65,7 +65,7 @@ export async function sandboxNotPriced(
   return priceNotFound({ provider: 'e2b', model: tier, isKnown }, near, texts, errors)
 }
 
-/** What has a price at some time, be it past or ahead. */
+/** Tells which models and tiers have a price at any time, past or future. */
 export async function readPriced(deps: NearDeps) {
   const [names, tiers] = [await deps.prices.names(), await listPricedTiers(deps.db)]
   const models = new Set(names.map(pairText))

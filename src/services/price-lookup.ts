@@ -41,7 +41,7 @@ type ModelAsked = {
 }
 
 /**
- * The rate card of a model at a moment (default: now). Without a provider, that of the one that its name alone means.
+ * The rate card of a model at a moment (default: now). Without a provider, that of the one that candidateProviders() leaves.
  *
  * @throws price_not_found with what is near; invalidRequest where several providers have the model and none is named.
  */
@@ -60,10 +60,7 @@ export async function findPrice(
   throw await modelNotPriced(deps, provider ?? null, model, at, { usage })
 }
 
-/**
- * The card that priced a call which has been booked, by its id or else by the moment; undefined where prices are out of reach, as
- * the booking stands.
- */
+/** Finds the card that priced a booked call, by its id or by the moment; undefined on any error, as only a warning depends on it. */
 export async function findCard(
   deps: PriceDeps,
   { provider, model }: { provider: string | null; model: string },

@@ -2,7 +2,7 @@ import stringify from 'safe-stable-stringify'
 import type { StatusCache } from '../cache/quota-status.ts'
 import type { Actor } from '../db/audit.ts'
 import { beforeChange, changeAtOnce } from '../db/change.ts'
-import { patiently, type Db } from '../db/connection.ts'
+import { slowConnections, type Db } from '../db/connection.ts'
 import { faultCode, toProblem } from '../db/faults.ts'
 import {
   deleteQuota as removeQuota,
@@ -110,7 +110,7 @@ export async function visibleQuota(db: Db, principal: Principal, quotaId: number
 export async function patchQuota(deps: ChangeDeps, actor: Actor, quotaId: number, body: QuotaPatch): Promise<object> {
   const changes = settingsOf(body, '')
   const booked = await beforeChange(bookedAhead(deps.db, quotaId, changes)).catch(refuseZone('/time_zone'))
-  const quota = await changeAtOnce(patiently(deps.db), actor, (connection) =>
+  const quota = await changeAtOnce(slowConnections(deps.db), actor, (connection) =>
     changeQuota(connection, quotaId, { ...changes, booked }, actor),
   ).catch(refuseZone('/time_zone'))
   if (quota === null) throw notFound(quotaId)
@@ -138,9 +138,9 @@ async function bookedAhead(db: Db, quotaId: number, changes: QuotaChanges): Prom
 async function apply({ db, status }: ChangeDeps, actor: Actor, wishes: QuotaWish[]) {
   const refuse = refuseZone(wishes.length === 1 ? '/time_zone' : '/quotas')
   const ahead = await beforeChange(sumAhead(db, wishes)).catch(refuse)
-  const answers = await changeAtOnce(patiently(db), actor, (connection) => writeQuotas(connection, ahead, actor)).catch(
-    refuse,
-  )
+  const answers = await changeAtOnce(slowConnections(db), actor, (connection) =>
+    writeQuotas(connection, ahead, actor),
+  ).catch(refuse)
   await status.forget(answers.map(({ quota }) => quota))
   return answers
 }

@@ -37,7 +37,7 @@ export type RerateTotals = {
   overtaken: number
   unpriced: number
   undecided: number
-  /** Their usage is still not read. */
+  /** Their usage is still unreadable. */
   unreadable: number
   difference_usd: Usd
 }
@@ -100,8 +100,8 @@ export async function rerate(
 }
 
 /**
- * Lines that today's readers understand, with what they come to and what of their usage is not read still; and how many have no
- * price, or cannot be read now either.
+ * Reads kept usage objects again. Answers the lines that are readable now, with their new cost and warnings, and counts those
+ * without a price and those that are still unreadable.
  */
 async function readAgain(
   db: Db,
@@ -137,7 +137,7 @@ async function book(
       : { measure: 'tokens' as const, usage: line.usage }),
     provider: null,
     model: null,
-    reason: `${line.estimate_reason === 'usage_unreadable' ? 'its usage is read by now, ' : ''}re-rated by price ${line.new_price_id}`,
+    reason: `${line.estimate_reason === 'usage_unreadable' ? 'its usage is readable now, ' : ''}re-rated by price ${line.new_price_id}`,
   }
   const outcome = await sendAgain(() => correctRecord(db, actor, correction))
   if (!('lines' in outcome)) return 'overtaken'

@@ -107,6 +107,6 @@ function costDifference({ reportedUsd }: Reading, costUsd: Usd): UsageWarning | 
   const larger = said.gt(costUsd) ? said : costUsd
   const apart = said.minus(costUsd).abs()
   if (apart.lte(larger.times(TOLERATED_SHARE)) || apart.lte(reportedUsd.roundedUsd ?? 0)) return null
-  const detail = `says that it cost ${reportedUsd.count} USD; by our prices it is ${showUsd(usdText(costUsd))} USD`
+  const detail = `reports a cost of ${reportedUsd.count} USD; our prices give ${showUsd(usdText(costUsd))} USD`
   return { code: 'usage_total_differs', pointer: reportedUsd.pointer, detail }
 }

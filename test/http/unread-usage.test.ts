@@ -265,7 +265,7 @@ guarantee(
     ])
     t.same(
       (await told('usage.unread', ({ field }) => /\*\/(tokens|costUSD)/.test(String(field))))
-        .map(({ data }) => data['field'])
+        .map(({ data }) => String(data['field']))
         .toSorted(),
       ['/modelUsage/*/costUSD', '/usage/*/tokens'],
       'another principal is heard',

@@ -155,6 +155,18 @@ t.test('a usage that nobody knows is booked at the reserved amount, once', async
   t.match(ran.json, { cost_usd: box.json.reserved_usd, estimated: true })
 })
 
+t.test('a usage with names that Postgres cannot store is booked all the same', async (t) => {
+  const odd = { modelUsage: { 'a\0\ud800': { inputTokens: 'x', costUSD: 0 } } }
+  const committed = await commit(await hold('odd', { provider: 'anthropic', model: 'claude-opus-5-5' }), {
+    provider_usage: odd,
+  })
+  t.match(committed.json, { estimated: true, status: 'committed' })
+  t.same(
+    codesOf(committed).map((code) => code.split(' ')[0]),
+    ['usage_unreadable'],
+  )
+})
+
 t.test('a commit takes the usage of a hundred steps, and of the body around an embedding', async (t) => {
   const data = [{ object: 'embedding', index: 0, embedding: Array.from({ length: 3_072 }, (_, n) => n / 1e6) }]
   const embedded = await commit(await hold('steps'), {

@@ -211,6 +211,21 @@ guarantee('a commit without a price is rated once it has one, also where that is
   t.same(rows, [{ estimated: 0 }])
 })
 
+guarantee('of usages that can be read at once each line gets the cost of its own', async (t) => {
+  await publish('several', '1970-01-01T00:00:00Z', '2', '10')
+  const expected = new Map<string, string>()
+  for (const tokens of [3_000, 1_000, 4_000, 2_000]) {
+    const item = hold('several', '3', { provider: 'acme', model: 'several' })
+    await session.reserve(item)
+    const { cost_usd: _, ...booked } = booking(item.reservation_id, 'reserved', { measure: 'reserved' })
+    const provider_usage = { prompt_tokens: tokens, total_tokens: tokens }
+    await session.commit({ ...booked, unreadable_usage: { reasons: [], provider_usage } })
+    expected.set(booked.cost_record_id, String((tokens * 2) / 1e6))
+  }
+  const { lines } = await run({ from: '2020-11-20T00:00:00Z', model: 'several', apply: true })
+  t.same(new Map(lines.map((line) => [line.cost_record_id, line.new_cost_usd])), expected)
+})
+
 guarantee('a usage that could not be read is booked once it is, and stays an estimate until then', async (t) => {
   await publish('unread', '1970-01-01T00:00:00Z', '2', '10', { modifiers: { batch: '0.5' } })
   const commit = async (usd: string, providerUsage: Record<string, unknown> | null, changes: object = {}) => {
@@ -257,7 +272,7 @@ guarantee('a usage that could not be read is booked once it is, and stays an est
   )
   t.match(rows, [
     {
-      reason: /^its usage is read by now, re-rated by price \d+$/,
+      reason: /^its usage is readable now, re-rated by price \d+$/,
       usage: { input_tokens: 1_000, output_tokens: 500 },
       estimated: false,
       unreadable_usage: null,
@@ -464,7 +479,7 @@ t.test('the command lists, books with --apply, and says what is wrong with its a
   const ofUnread = [...november.slice(0, -1), 'typed-unread']
   const unreadListed = (await runCli('prices', database.url, ofUnread)).stdout
   t.match(unreadListed, 'typed acme typed-unread: 1 -> 0.003 (was not read)\n')
-  t.match(unreadListed, '1 stay estimates: their usage is still not read.\n')
+  t.match(unreadListed, '1 stay estimates: their usage is still unreadable.\n')
   t.match(JSON.parse((await runCli('prices', database.url, [...ofUnread, '--json'])).stdout), {
     data: [{ estimate_reason: 'usage_unreadable', new_cost_usd: 0.003 }],
     totals: { changes: 1, unreadable: 1 },

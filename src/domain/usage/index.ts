@@ -113,7 +113,7 @@ type Candidate = { node: Node; body: Node | undefined; note?: string | undefined
 function* candidates(root: Node, source: UsageSource): Generator<Candidate> {
   yield { node: root, body: undefined }
   for (const body of bodiesOf(root)) {
-    // The result of a session: each model has its share, and the usage beside them is one of the main model's.
+    // The result of a session has an entry for each model; the usage beside them covers the main model only.
     const share = shareOf(peek(body, 'modelUsage'), source)
     if (share !== undefined) {
       ignore(body, 'usage')

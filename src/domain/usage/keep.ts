@@ -1,9 +1,9 @@
 import { isObject } from './reading/node.ts'
 
-/** So much of an object is kept, as JSON text; of a larger one nothing is. */
+/** The largest object that is kept, as JSON text. A larger one is dropped whole. */
 const KEPT_BYTES_MAX = 16_384
 
-/** A word or name as usage objects have them: a tier, a model (`claude-…@20250929`, `…[1m]`). What could be a person's text is none. */
+/** A word or name as usage objects have them: a tier, a model (`claude-…@20250929`, `…[1m]`). Anything that could be prose is dropped. */
 const WORD = /^[A-Za-z0-9_.:/[\]-]{1,64}(@[A-Za-z0-9-]{1,64})?$/
 
 /**

@@ -19,7 +19,7 @@ const BODY_MEMBERS_MAX = 1_000
 const LARGER_BODIES = {
   text: { bytesMax: 1_048_576, membersMax: BODY_MEMBERS_MAX, membersOfOneMax: undefined },
   bulk: { bytesMax: 1_048_576, membersMax: 50_000, membersOfOneMax: undefined },
-  // A commit is not lost for the number of its steps, nor for the 3,072 numbers of an embedding around its usage.
+  // A usage of a hundred steps, or the body around an embedding of 3,072 numbers: refusing it would lose the commit.
   usage: { bytesMax: BODY_BYTES_MAX, membersMax: 10_000, membersOfOneMax: 10_000 },
 } as const
 

@@ -9,7 +9,7 @@ import { Reading, said, without, type TokenCounts } from '../reading/reading.ts'
  * says otherwise. In version 5, which has no details, Google's and xAI's reasoning comes on top, and what Anthropic's and
  * Amazon's models read from the cache, too.
  *
- * @param writes what was written to the cache, where version 5 says it beside.
+ * @param writes cache writes, which version 5 has in its metadata.
  * @throws UsageError
  */
 export function readCounts(node: Node, source: UsageSource, writes: Quantity | undefined): Reading {

@@ -2,7 +2,7 @@ import { USAGE_QUANTITIES, type UsageStep } from '../normal-form.ts'
 import type { Reading } from '../reading/reading.ts'
 import { stepOf } from '../reading/steps.ts'
 
-/** Dearest first. A tier that nobody knows is priced as standard, with a warning, so it stands just before that. */
+/** Most expensive first. An unknown tier is priced as standard with a warning, so it ranks just above that. */
 const TIERS = ['ultrafast', 'fast', 'priority', 'unknown', 'standard', 'flex', 'batch']
 
 const rankOf = (tier: string) => TIERS.indexOf(TIERS.includes(tier) ? tier : 'unknown')

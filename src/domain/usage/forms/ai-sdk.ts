@@ -23,9 +23,9 @@ import { NOT_KNOWN, Reading } from '../reading/reading.ts'
 /**
  * Usage of Vercel's AI SDK: versions 5 to 7, and the form between SDK and providers.
  *
- * The provider's own usage (`raw`, or in `providerMetadata`) says more, and is read instead where its total or its counts agree.
- * The metadata also say the tier that served, and what was written to a cache. `totalUsage` sums up the steps of a call, each of
- * them a request.
+ * The provider's own usage (`raw`, or in `providerMetadata`) has more details. It is preferred if it adds up to its own total or
+ * its counts are the SDK's, and if it covers as much. The metadata also have the tier that served, and the cache writes.
+ * `totalUsage`, in version 7 `usage`, sums up the steps of a call, each of them a request.
  *
  * Source: LanguageModelUsage of the ai package, LanguageModelV2Usage to LanguageModelV4Usage of @ai-sdk/provider, and what
  * @ai-sdk/anthropic 2, @ai-sdk/amazon-bedrock 3, @ai-sdk/google 2, @ai-sdk/xai 2, @ai-sdk/openai and @ai-sdk/perplexity put in.
@@ -55,7 +55,7 @@ function readTotal(node: Node, source: UsageSource, body: Node, inner: ReadInner
   reading.isAggregate ||= !isDeepStrictEqual(last?.value['usage'], node.value)
   const metadata = peek(body, 'providerMetadata')
   if (reading.isAggregate && metadata !== undefined && has(metadata, 'anthropic', 'bedrock')) {
-    const detail = 'is of the last step; send all steps, or what the others wrote to the cache is missing'
+    const detail = 'covers the last step only: cache writes of the others may be missing. Send `steps`'
     reading.noteAssumed(metadata.pointer, detail)
   }
   return reading
@@ -111,7 +111,7 @@ function chooseBetween(sdk: Reading, own: Reading, node: Node, total: Quantity |
   const isSame = COMPARED.every((name) => (own.usage[name] ?? 0) === (sdk.usage[name] ?? 0))
   // The SDK sums up all steps of a call; what the provider says is of the last one.
   if (sdk.isTotalled && sumOfTokens(sdk) > sumOfTokens(own)) {
-    sdk.noteAssumed(node.pointer, "is of one request, the SDK's counts of several; these were taken")
+    sdk.noteAssumed(node.pointer, "covers one request of several; the SDK's counts, which cover all, were taken")
     sdk.isAggregate = true
     return sdk
   }

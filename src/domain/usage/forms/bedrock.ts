@@ -28,7 +28,7 @@ const OWN_FIELDS = [
   'cacheDetails',
 ]
 
-/** By which Vercel's AI SDK is told from Converse without a cache. */
+/** Fields that only Vercel's AI SDK sends: they tell it from Converse without a cache. */
 const SDK_FIELDS = ['inputTokenDetails', 'outputTokenDetails', 'cachedInputTokens', 'reasoningTokens', 'raw']
 
 function isSdkResult(body: Node | undefined): boolean {

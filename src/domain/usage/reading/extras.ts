@@ -85,7 +85,7 @@ function readPerplexity(reading: Reading, node: Node, source: UsageSource): void
 /** Notes where Perplexity does not say how much was searched. Others that serve its models charge by other means. */
 export function noteSearchContext(reading: Reading, source: UsageSource, pointer: string): void {
   if (source.provider !== 'perplexity' || isDeepResearch(source) || reading.usage.search_context !== undefined) return
-  reading.noteAssumed(pointer, 'does not say how much was searched; the request has the fee of the most')
+  reading.noteAssumed(pointer, 'is missing; the request has the fee of the largest search context')
 }
 
 /** Perplexity rounds each of the five amounts that it adds up to a tenth of a cent. */

@@ -82,7 +82,7 @@ export class Reading {
   /** Notes a quantity for which no price card has a rate. */
   noteUnpriced(found: Quantity | undefined): void {
     if (found !== undefined && found.count > 0)
-      this.noteUnread(found.pointer, `counts ${found.count}, which has no price here`)
+      this.noteUnread(found.pointer, `counts ${found.count}, for which no price card has a rate`)
   }
 
   /**
@@ -139,7 +139,7 @@ export class Reading {
     if (ttl5m !== undefined && writes !== undefined && sum?.count !== writes.count)
       this.noteDifference(
         ttl5m.pointer,
-        `and the other lifetime add up to ${sum?.count}, but ${writes.count} were written`,
+        `and the other lifetime add up to ${sum?.count}, but the usage has ${writes.count} cache writes`,
       )
     this.add('cache_write_tokens', writes)
     this.add('cache_write_1h_tokens', ttl1h)
@@ -209,7 +209,7 @@ export class Reading {
       { count: thought, isOnTop: isReasoningOnTop || thought > written, mayBeInside: thought <= written },
       { count: cached, isOnTop: cached > prompt, mayBeInside: cached <= prompt },
     ])
-    // On top is the only way to read it; without a total that says so it may be a slip of the provider's.
+    // A part that exceeds its whole must be on top. Without a total that confirms it, the provider may be wrong: warn.
     if (!isReasoningOnTop && thought > written && !this.isTotalled) this.checkPart(reasoning, output)
     if (cached > prompt && !this.isTotalled) this.checkPart(sumOf(reads, writes), input)
     this.add('input_tokens', input)
@@ -272,7 +272,7 @@ export class Reading {
   }
 }
 
-/** A count that is there; some write 0 for what they do not say. */
+/** A count that is not 0: some providers send 0 for an unknown count. */
 export function said(found: Quantity | undefined): Quantity | undefined {
   return found?.count === 0 ? undefined : found
 }
