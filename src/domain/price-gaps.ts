@@ -34,7 +34,14 @@ export function gapsOf(price: ModelPrice, usage: Usage, asked: Asked, options: {
     const detail = `counts ${usage.web_searches} web searches, for which the card of ${price.model} has no fee`
     gaps.push({ code: 'usage_unread', field: 'web_searches', detail })
   }
+  const { longContext: long } = price
   for (const [field, rate, ttl] of LONG_WRITES) {
+    const mayBeLong = long !== null && (usage.input_tokens ?? 0) > long.inputTokensOver
+    if ((usage[field] ?? 0) > 0 && mayBeLong && long.usdPerMtok.cache_write && !long.usdPerMtok[rate]) {
+      const detail = `counts ${ttl} cache writes, for which the card of ${price.model} has no long-context rate`
+      gaps.push({ code: 'usage_unread', field, detail })
+      continue
+    }
     if ((usage[field] ?? 0) === 0 || price.usdPerMtok[rate] !== undefined || price.usdPerMtok.cache_write === undefined)
       continue
     const detail = `counts ${ttl} cache writes, for which the card of ${price.model} has no rate; priced as shorter ones`

@@ -34,6 +34,14 @@ t.test('what a card has no figure for is named, and nothing else', async (t) => 
     [{ ...reads, cache_read_audio_tokens: 9 }, [], { ...hears, cache_read: '1', cache_read_audio: '2' }],
   ] as [Usage, string[], Rates?][])
     t.same(gaps(usdPerMtok ? { ...bare, usdPerMtok } : bare, usage), expected, JSON.stringify([usage, usdPerMtok]))
+  const long = {
+    ...card({ usdPerMtok: { input: '3', cache_write: '4', cache_write_12h: '8' } }),
+    longContext: { inputTokensOver: 10, usdPerMtok: { cache_write: '8' } },
+  }
+  t.same(gaps(long, { ...writes, cache_write_12h_tokens: 9 }), [])
+  t.same(gaps(long, { ...writes, input_tokens: 11, cache_write_12h_tokens: 9 }), [
+    'usage_unread cache_write_12h_tokens',
+  ])
   t.same(gaps(bare, {}, { serviceTier: 'flex' }), ['tier_unpriced null'])
   const free = card({ usdPerMtok: { input: '0' } })
   t.same(gaps(free, { web_searches: 1, service_tier: 'fast' }), [], 'nothing costs anything there')
