@@ -84,6 +84,12 @@ t.test('counts that are all null are no usage, and a total alone is not free', a
   ])
 })
 
+t.test('a usage of no requests is one of a request, which has its fee', async (t) => {
+  const chat = { prompt_tokens: 10, completion_tokens: 1, total_tokens: 11, search_context_size: 'low' }
+  const { usage } = readProviderUsage({ ...chat, requests: 0 }, { provider: 'perplexity', model: 'sonar-pro' })
+  t.equal(usage.requests, undefined)
+})
+
 t.test('what an image model puts out is images, unless it says otherwise', async (t) => {
   const details = { image_tokens: 0, text_tokens: 0 }
   const openaiImage = { provider: 'openai', model: 'gpt-image-1.5' }

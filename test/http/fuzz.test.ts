@@ -437,7 +437,8 @@ t.test('a body that is dear to read is refused before it is read, and nothing is
       headers: { ...admin, 'content-type': 'application/json' },
       body: Buffer.from(body),
       wrong: kind,
-      bounded,
+      // An embedding around a usage has as many long numbers as fit into the smaller one.
+      bounded: bounded && !(kind === 'long numbers' && /\/(commit|correct)$/.test(path)),
     })),
   )
   failures.length = 0

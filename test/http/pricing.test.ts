@@ -338,7 +338,7 @@ t.test(
 
 t.test('what is near can send the usage object that was sent', async (t) => {
   const near = async (providerUsage: object): Promise<string[]> => {
-    const llm = { provider: 'google', model: 'models/gemini-2.5-flash', provider_usage: providerUsage }
+    const llm = { provider: 'google', model: 'google/gemini-2.5-flash', provider_usage: providerUsage }
     const { json } = await service.call('POST', '/v1/estimates', { resource_type: 'llm', llm })
     return json.near.map(({ provider }: { provider: string }) => provider)
   }
@@ -350,7 +350,7 @@ t.test('what is near can send the usage object that was sent', async (t) => {
     {
       resource_type: 'llm',
       tenant_id: 'priced',
-      llm: { provider: 'google', model: 'models/gemini-2.5-flash', provider_usage: metadata },
+      llm: { provider: 'google', model: 'google/gemini-2.5-flash', provider_usage: metadata },
     },
   ]
   const refused = await service.call('POST', '/v1/cost-records', { records })

@@ -20,7 +20,7 @@ const LARGER_BODIES = {
   text: { bytesMax: 1_048_576, membersMax: BODY_MEMBERS_MAX, membersOfOneMax: undefined },
   bulk: { bytesMax: 1_048_576, membersMax: 50_000, membersOfOneMax: undefined },
   // A usage of a hundred steps, or the body around an embedding of 3,072 numbers: refusing it would lose the commit.
-  usage: { bytesMax: BODY_BYTES_MAX, membersMax: 10_000, membersOfOneMax: 10_000 },
+  usage: { bytesMax: BODY_BYTES_MAX, membersMax: 10_000, membersOfOneMax: 4_000 },
 } as const
 
 /**

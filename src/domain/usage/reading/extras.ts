@@ -1,6 +1,6 @@
 import { isDeepResearch, isGrok, isSonar, type UsageSource } from '../source.ts'
 import { child, figure, flag, ignore, peek, pointerOf, quantity, word, type Node } from './node.ts'
-import type { Reading } from './reading.ts'
+import { said, type Reading } from './reading.ts'
 
 /**
  * What providers put beside the tokens in OpenAI's and Anthropic's forms: searches, fees, durations, and what it cost by their own
@@ -9,7 +9,7 @@ import type { Reading } from './reading.ts'
 export function readExtras(reading: Reading, node: Node, source: UsageSource): void {
   readSearches(reading, node, source)
   // OpenAI's Agents SDK counts the requests of a run.
-  const requests = quantity(node, 'requests')
+  const requests = said(quantity(node, 'requests'))
   if (reading.usage.steps === undefined) reading.add('requests', requests)
   readServed(reading, node)
   readSaidCost(reading, node)
