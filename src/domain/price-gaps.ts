@@ -15,9 +15,15 @@ export type PriceGap = {
  * have the rate of shorter ones, audio and pictures that have the rate of text or may be among it; and a long context that was decided by the mean of
  * several requests.
  *
- * @param options `isAggregate`: the usage may sum up several requests without saying how many.
+ * @param options `isAggregate`: the usage may sum up several requests without saying how many. `hasModalities`: it says what of
+ * the prompt is audio, even where that is none.
  */
-export function gapsOf(price: ModelPrice, usage: Usage, asked: Asked, options: { isAggregate: boolean }): PriceGap[] {
+export function gapsOf(
+  price: ModelPrice,
+  usage: Usage,
+  asked: Asked,
+  options: { isAggregate: boolean; hasModalities?: boolean },
+): PriceGap[] {
   if (isFreeCard(price)) return []
   const gaps: PriceGap[] = []
   const tier = tierGap(price, usage.service_tier, asked.serviceTier)
@@ -58,7 +64,8 @@ export function gapsOf(price: ModelPrice, usage: Usage, asked: Asked, options: {
     const detail = `counts ${usage[field]} tokens, for which the card of ${price.model} has no rate; priced as cached text`
     gaps.push({ code: 'usage_unread', field, detail })
   }
-  const isAudioSaid = usage.audio_input_tokens !== undefined || (usage.input_tokens ?? 0) === 0
+  const isAudioSaid =
+    options.hasModalities === true || usage.audio_input_tokens !== undefined || (usage.input_tokens ?? 0) === 0
   if (mayHear(price) && !isAudioSaid && price.usdPerMtok.audio_input !== undefined) {
     const detail = `does not say what of it is audio, which ${price.model} charges otherwise; priced as text`
     gaps.push({ code: 'usage_unread', field: 'input_tokens', detail })
@@ -92,7 +99,7 @@ const CACHED_MEDIA = [
 
 /** Whether the model is made to hear: most of its input is audio. */
 export function mayHear({ model }: Pick<ModelPrice, 'model'>): boolean {
-  return /audio|realtime|transcribe/.test(model)
+  return /audio|realtime|transcribe|-live-|sonic/.test(model)
 }
 
 /** Google has one rate for all that some of its models hear; an image model's output rate is that of images. */

@@ -48,6 +48,7 @@ t.test('what a card has no figure for is named, and nothing else', async (t) => 
   const audio = { ...bare, provider: 'openai', model: 'gpt-audio', usdPerMtok: hears }
   t.same(gaps(audio, { input_tokens: 9 }), ['usage_unread input_tokens'])
   t.same(gaps(audio, { input_tokens: 9, audio_input_tokens: 0 }), [])
+  t.same(gapsOf(audio, { input_tokens: 9 }, {}, { isAggregate: false, hasModalities: true }), [])
   t.same(gaps({ ...bare, provider: 'google' }, { input_tokens: 9, audio_input_tokens: 9 }), [])
   t.same(gaps({ ...bare, model: 'gpt-image-1.5' }, { output_tokens: 9, image_output_tokens: 9 }), [])
 })

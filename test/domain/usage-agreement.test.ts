@@ -41,8 +41,18 @@ t.test('of a call in several steps all steps count, whatever the metadata say of
   for (const usage of [sdk(350_000, 200), last])
     reads(t, openai, { usage, steps }, { input_tokens: 350_000, requests: 2, steps: split })
   reads(t, openai, { usage: sdk(1, 1), steps }, { steps: split }, ['usage_total_differs /usage'])
+  for (const odd of [3, ['a', 'b'], [], null]) reads(t, openai, { usage: last, steps: odd }, { input_tokens: 200_000 })
   t.ok(readProviderUsage({ usage: sdk(350_000, 200), finalStep: { usage: last } }, openai).isAggregate)
   t.notOk(readProviderUsage({ usage: last, finalStep: { usage: last } }, openai).isAggregate)
+})
+
+t.test('raw usage is of the same request, and the final step has the metadata of version 7', async (t) => {
+  const raw = { promptTokenCount: 10, candidatesTokenCount: 100, thoughtsTokenCount: 40, totalTokenCount: 110 }
+  const details = { inputTokenDetails: { cacheReadTokens: 0 }, outputTokenDetails: { reasoningTokens: 40 } }
+  reads(t, google, { ...sdk(10, 140), ...details, raw }, { input_tokens: 10, output_tokens: 100, reasoning_tokens: 40 })
+  const providerMetadata = { openai: { serviceTier: 'priority' } }
+  const finalStep = { usage: sdk(1_000, 100), providerMetadata }
+  reads(t, openai, { usage: sdk(2_000, 200), finalStep }, { input_tokens: 2_000, service_tier: 'priority' })
 })
 
 t.test('requests that a run lists are kept apart, where they add up to it', async (t) => {
@@ -103,6 +113,22 @@ t.test('what an image model puts out is images, unless it says otherwise', async
   const chat = { prompt_tokens: 50, completion_tokens: 1_290, total_tokens: 1_340 }
   reads(t, image, chat, expected, ['usage_unread /completion_tokens'])
   reads(t, image, { input_tokens: 50, output_tokens: 1_290 }, expected, ['usage_unread /output_tokens'])
+  const inner = { inputTokenDetails: { cacheReadTokens: 0 }, outputTokenDetails: { textTokens: 1_290 } }
+  reads(t, image, { ...sdk(50, 1_290), ...inner }, expected, ['usage_unread /outputTokens'])
+  const chain = {
+    input_tokens: 50,
+    output_tokens: 1_290,
+    total_tokens: 1_340,
+    output_token_details: { reasoning: 290 },
+  }
+  reads(t, image, chain, { image_output_tokens: 1_000 }, ['usage_unread /output_tokens'])
+  const thinking = { ...sdk(20, 1_500), reasoningTokens: 300 }
+  const gateway = { provider: 'openrouter', model: 'google/gemini-3-pro-image-preview' }
+  reads(t, gateway, thinking, { output_tokens: 1_500, image_output_tokens: 1_200 }, ['usage_unread /outputTokens'])
+  const inside = { ...metadata, thoughtsTokenCount: 290 }
+  reads(t, image, inside, { output_tokens: 1_290, image_output_tokens: 1_000 }, ['usage_unread /candidatesTokenCount'])
+  const none = { completion_tokens_details: { image_tokens: 0, reasoning_tokens: 0 } }
+  reads(t, image, { ...chat, ...none }, { image_output_tokens: 0 })
   const listed = [{ modality: 'TEXT', tokenCount: 1_290 }]
   const { usage, notes } = readProviderUsage({ ...metadata, candidatesTokensDetails: listed }, image)
   t.notOk(usage.image_output_tokens ?? notes.length, 'it wrote')
@@ -141,9 +167,16 @@ t.test('a tier is read wherever it stands, and a batch line is known by its shap
   reads(t, openai, { ...priority, response: { usage: chat } }, priority)
   reads(t, openai, { service_tier: 'flex', response: { ...priority, usage: chat } }, priority)
 
+  const asked = { ...priority, response: { service_tier: 'default', usage: chat } }
+  reads(t, openai, asked, { service_tier: 'standard' })
+  reads(t, openai, { ...priority, usage: { ...chat, service_tier: 'standard' } }, { service_tier: 'standard' })
+
   const batch = { service_tier: 'batch' }
   reads(t, openai, { custom_id: 'r', response: { body: { usage: chat, service_tier: 'default' } } }, batch)
-  reads(t, google, { key: 'r', response: { usageMetadata: metadata } }, batch)
+  for (const line of [{ key: 'r' }, { status: '', processed_time: '2026-11-01T18:13:16Z' }])
+    reads(t, google, { ...line, response: { usageMetadata: metadata } }, batch)
+  const logged = readProviderUsage({ response: { status: 200, body: { usage: chat } } }, openai)
+  t.equal(logged.usage.service_tier, undefined, 'a response in a log is no line of a batch')
   const message = { usage: { input_tokens: 10, output_tokens: 1, cache_read_input_tokens: 0 } }
   reads(t, claude, { custom_id: 'r', result: { type: 'succeeded', message } }, batch)
   t.notOk(readProviderUsage({ response: { usageMetadata: metadata } }, google).usage.service_tier)

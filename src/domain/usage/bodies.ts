@@ -62,11 +62,8 @@ function* bodiesOf(root: Node): Generator<Node> {
   if (isObject(first)) yield { ...root, value: first, pointer: '/choices/0' }
 }
 
-/** Whether a body is the answer in a line of a batch's results: of OpenAI, Anthropic or Gemini. */
+/** Whether a body is the answer in a line of a batch's results: of OpenAI, Anthropic, Gemini or Vertex. */
 export function isBatchLine(root: Node, body: Node | undefined): boolean {
-  if (body?.pointer === '/response/body') return true
-  return (
-    (body?.pointer === '/result/message' && has(root, 'custom_id')) ||
-    (body?.pointer === '/response' && has(root, 'key') && has(body, 'usageMetadata'))
-  )
+  if (body?.pointer === '/response') return has(body, 'usageMetadata') && has(root, 'key', 'processed_time')
+  return has(root, 'custom_id') && (body?.pointer === '/response/body' || body?.pointer === '/result/message')
 }

@@ -72,10 +72,9 @@ export function tryReadProviderUsage(raw: unknown, source: UsageSource): Reading
 function readBy(form: Form, source: UsageSource, { node, body, note, root }: Candidate & { root: Node }): Reading {
   const reading = form.read(node, source, body, (inner) => readInner(inner, source))
   if (note !== undefined) reading.noteAssumed(node.pointer, note)
-  const { service_tier: tier = 'standard' } = reading.usage
   // The answer in a line of a batch's results says `default`, or nothing.
   if (isBatchLine(root, body)) reading.usage.service_tier = 'batch'
-  else if (tier === 'standard' && body !== undefined) reading.servedBy(...tierOf(root, undefined))
+  else if (reading.usage.service_tier === undefined && body !== undefined) reading.servedBy(...tierOf(root, undefined))
   for (const pointer of [...unreadOf(node), ...unreadBeside(node, body)]) {
     reading.noteUnread(pointer, NOT_KNOWN)
   }

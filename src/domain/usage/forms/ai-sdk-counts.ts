@@ -1,6 +1,6 @@
 import { isClaude, isGoogles, isGrok, type UsageSource } from '../source.ts'
 import { child, has, isObject, quantity, requiredQuantity, type Node, type Quantity } from '../reading/node.ts'
-import { Reading, said, without, type TokenCounts } from '../reading/reading.ts'
+import { Reading, type TokenCounts } from '../reading/reading.ts'
 
 /**
  * The AI SDK's own counts, in the form of any version.
@@ -30,7 +30,6 @@ function readFlat(node: Node, source: UsageSource, writes: Quantity | undefined)
   const reasoning = quantity(node, 'reasoningTokens')
   const total = quantity(node, 'totalTokens')
   reading.add('cache_write_tokens', writes)
-  reading.addImageOutput(source, output, undefined, undefined)
   if (source.provider === 'aws' || (isClaude(source) && NATIVE.has(source.provider))) {
     const base = input.count + (output?.count ?? 0)
     reading.addTokens({ input, output, reads: undefined, writes: undefined, reasoning, total: undefined })
@@ -45,6 +44,7 @@ function readFlat(node: Node, source: UsageSource, writes: Quantity | undefined)
   const isCounted = (reading.usage.output_tokens ?? 0) > 0
   reading.noteTotal(total, beyond)
   if (isCounted && beyond > 0 && isGoogles(source)) reading.add('output_tokens', { ...total!, count: beyond })
+  reading.addImageOutput(source, undefined, undefined)
   return reading
 }
 
@@ -93,7 +93,8 @@ function addAll(
   const { input, output, reads, writes, reasoning, total } = counts
   reading.noteTotal(total, reading.addTokens(counts))
   reading.add('cache_write_tokens', writes)
-  reading.addImageOutput(source, without(output, reasoning), undefined, said(text))
+  // What it calls text may be images, too.
+  reading.addImageOutput(source, undefined, undefined)
   const prompt = input?.count ?? 0
   const written = output?.count ?? 0
   reading.checkRemainder(uncached, prompt - (reads?.count ?? 0) - (writes?.count ?? 0), prompt)

@@ -11,6 +11,7 @@ import {
   children,
   has,
   ignore,
+  isObject,
   peek,
   quantity,
   unreadOf,
@@ -36,7 +37,7 @@ export const aiSdk: Form = {
   isSentBy: anyone,
   read: (node, source, body, inner) => {
     if (body === undefined) return readOne(node, source, body, inner)
-    const isTotal = node.pointer === `${body.pointer}/totalUsage` || has(body, 'steps', 'finalStep')
+    const isTotal = node.pointer === `${body.pointer}/totalUsage` || stepsOf(body).length > 0 || has(body, 'finalStep')
     return isTotal ? readTotal(node, source, body, inner) : readOne(node, source, body, inner)
   },
 }
@@ -44,10 +45,17 @@ export const aiSdk: Form = {
 /** Names that only Bedrock and the Claude Agent SDK write. */
 const OTHERS = /\b(cacheReadInputTokens|cacheWriteInputTokens|cacheDetails|cacheCreationInputTokens|costUSD)/
 
+/** The steps that have a usage; none where something else stands under that name. */
+function stepsOf(body: Node): Node[] {
+  const { steps } = body.value
+  if (!Array.isArray(steps) || !steps.every(isObject)) return []
+  return children(body, 'steps').filter((step) => peek(step, 'usage') !== undefined)
+}
+
 function readTotal(node: Node, source: UsageSource, body: Node, inner: ReadInner): Reading {
   // The usage and the metadata beside the total are the last step's; version 7 calls the total `usage`.
   ignore(body, 'usage')
-  const steps = children(body, 'steps').filter((step) => peek(step, 'usage') !== undefined)
+  const steps = stepsOf(body)
   const split = steps.length === 0 ? null : readSteps(node, steps, source, body, inner)
   if (split !== null) return split
   const reading = readOne(node, source, body, inner)
@@ -92,7 +100,8 @@ function readSteps(total: Node, steps: Node[], source: UsageSource, body: Node, 
 }
 
 function readOne(node: Node, source: UsageSource, body: Node | undefined, inner: ReadInner): Reading {
-  const metadata = peek(body, 'providerMetadata')
+  // Version 7 has it in the final step.
+  const metadata = peek(body, 'providerMetadata') ?? peek(peek(body, 'finalStep'), 'providerMetadata')
   const own = child(node, 'raw') ?? ownUsage(metadata)
   const theirs = own === undefined ? null : readOrNull(() => inner(own))
   const reading = readCounts(node, source, writesOf(theirs, own) ?? writesIn(metadata))
@@ -109,8 +118,8 @@ function readOne(node: Node, source: UsageSource, body: Node | undefined, inner:
 /** The provider's own reading where it agrees with its own total or with the SDK; else the SDK's, noted. */
 function chooseBetween(sdk: Reading, own: Reading, node: Node, total: Quantity | undefined): Reading {
   const isSame = COMPARED.every((name) => (own.usage[name] ?? 0) === (sdk.usage[name] ?? 0))
-  // The SDK sums up all steps of a call; what the provider says is of the last one.
-  if (sdk.isTotalled && sumOfTokens(sdk) > sumOfTokens(own)) {
+  // The SDK sums up all steps of a call; the metadata are of the last one. `raw` is of the same request.
+  if (!node.pointer.endsWith('/raw') && sdk.isTotalled && sumOfTokens(sdk) > sumOfTokens(own)) {
     sdk.noteAssumed(node.pointer, "covers one request of several; the SDK's counts, which cover all, were taken")
     sdk.isAggregate = true
     return sdk

@@ -42,7 +42,7 @@ function read(node: Node, source: UsageSource, body: Node | undefined): Reading 
     cached: { list: listOf('cached_tokens_by_modality'), whole: cached },
     output: { list: generated, whole: output },
   })
-  if (generated.length === 0) reading.addImageOutput(source, output, undefined, undefined)
+  if (generated.length === 0) reading.addImageOutput(source, undefined, undefined)
 
   for (const tool of children(node, 'grounding_tool_count')) {
     const count = quantity(tool, 'count')

@@ -45,7 +45,7 @@ function read(node: Node, source: UsageSource, body: Node | undefined): Reading 
     cached: { list: listOf('cache_tokens_details'), whole: cached },
     output: { list: generated, whole: output },
   })
-  if (generated.length === 0) reading.addImageOutput(source, output, undefined, undefined)
+  if (generated.length === 0) reading.addImageOutput(source, undefined, undefined)
 
   reading.servedBy(word(node, 'traffic_type'), pointerOf(node, 'traffic_type'))
   reading.servedBy(...tierOf(node, body))

@@ -50,7 +50,7 @@ function read(node: Node, source: UsageSource, body: Node | undefined): Reading 
   for (const medium of ['audio', 'image', 'video'] as const)
     addMedium(reading, medium, quantity(inside, medium), undefined)
   reading.add('audio_output_tokens', quantity(generated, 'audio'))
-  reading.add('image_output_tokens', quantity(generated, 'image'))
+  reading.addImageOutput(source, quantity(generated, 'image'), quantity(generated, 'text'))
   reading.checkPart(quantity(inside, 'text'), input)
   reading.checkPart(quantity(inside, 'document'), input)
   reading.checkPart(quantity(generated, 'text'), output)

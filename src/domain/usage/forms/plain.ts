@@ -39,7 +39,7 @@ function read(node: Node, source: UsageSource, body: Node | undefined): Reading 
   ])
   if (onTop[0]) reading.add('output_tokens', { count: reasoning, pointer: reading.pointers.reasoning_tokens ?? '' })
   reading.addUnexplained(total, beyond, source)
-  if (!OWN.some((name) => has(node, name))) reading.addImageOutput(source, output, undefined, undefined)
+  if (!OWN.some((name) => has(node, name))) reading.addImageOutput(source, undefined, undefined)
   reading.searched(word(node, 'search_context'))
   readExtras(reading, node, source)
   reading.servedBy(...tierOf(node, body))

@@ -61,6 +61,7 @@ type ModalityLists = Record<'prompt' | 'tools' | 'cached' | 'output', { list: Mo
 export function addModalities(reading: Reading, { prompt, tools, cached, output }: ModalityLists): void {
   for (const { list, whole } of [prompt, tools, cached, output]) checkModalities(reading, list, whole)
   addMedia(reading, [...prompt.list, ...tools.list], cached.list)
+  reading.hasModalities = prompt.list.length > 0
   addOutputMedia(reading, output.list)
 }
 

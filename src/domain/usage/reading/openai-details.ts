@@ -1,7 +1,7 @@
 import type { UsageSource } from '../source.ts'
 import { addMedium } from './media.ts'
 import { child, quantity, type Node, type Quantity } from './node.ts'
-import { said, without, type Reading } from './reading.ts'
+import { said, type Reading } from './reading.ts'
 
 type Details = {
   /** The details of the prompt and of the answer. */
@@ -30,8 +30,7 @@ export function readDetails(reading: Reading, source: UsageSource, details: Deta
 
   const audioOut = quantity(generated, 'audio_tokens')
   const textOut = said(quantity(generated, 'text_tokens'))
-  const images = quantity(generated, 'image_tokens')
-  const imageOut = reading.addImageOutput(source, without(output, reasoning), images, textOut)
+  const imageOut = reading.addImageOutput(source, quantity(generated, 'image_tokens'), textOut)
   reading.add('audio_output_tokens', audioOut)
   const rest = (output?.count ?? 0) - (audioOut?.count ?? 0) - (imageOut?.count ?? 0)
   reading.checkRemainder(textOut, rest, rest - (reasoning?.count ?? 0))

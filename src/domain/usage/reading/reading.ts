@@ -48,6 +48,8 @@ export class Reading {
   readonly pointers: Partial<Record<UsageQuantity | 'service_tier' | 'region', string>> = {}
   /** Whether it may sum up several requests without saying how many. */
   isAggregate = false
+  /** Whether it says by modality what its prompt is. */
+  hasModalities = false
   /** Whether its total is what its counts add up to. */
   isTotalled = false
   /** What the provider itself says that it cost, in USD; what it rounds may be off by `roundedUsd`. */
@@ -148,23 +150,16 @@ export class Reading {
 
   /**
    * Adds what of the output is images, and returns it: as a detail says. Where none does, it is all that an image model puts out,
-   * and, with a note, all of a model that may also write.
-   *
-   * @param output without the reasoning.
+   * and, with a note, all that a model does that may also write. Output and reasoning have to be added before.
    */
-  addImageOutput(
-    source: UsageSource,
-    output: Quantity | undefined,
-    images: Quantity | undefined,
-    text: Quantity | undefined,
-  ): Quantity | undefined {
-    let found = said(images)
-    if (found === undefined && text === undefined && output !== undefined && output.count > 0) {
-      if (isImageModel(source)) found = output
-      else if (mayMakeImages(source)) {
-        found = output
-        this.noteAssumed(output.pointer, 'does not say what of it is images; all of it is priced as images')
-      }
+  addImageOutput(source: UsageSource, images: Quantity | undefined, text: Quantity | undefined): Quantity | undefined {
+    let found = isImageModel(source) ? said(images) : images
+    const { output_tokens: output = 0, reasoning_tokens: reasoning = 0 } = this.usage
+    if (found === undefined && said(text) === undefined && output > reasoning) {
+      const pointer = this.pointers.output_tokens ?? ''
+      if (isImageModel(source) || mayMakeImages(source)) found = { count: output - reasoning, pointer }
+      if (mayMakeImages(source))
+        this.noteAssumed(pointer, 'does not say what of it is images; all of it is priced as images')
     }
     this.add('image_output_tokens', found)
     return found
@@ -275,12 +270,6 @@ export class Reading {
 /** A count that is not 0: some providers send 0 for an unknown count. */
 export function said(found: Quantity | undefined): Quantity | undefined {
   return found?.count === 0 ? undefined : found
-}
-
-/** What is left of a whole without a part; the whole where the part is larger, and so no part of it. */
-export function without(whole: Quantity | undefined, part: Quantity | undefined): Quantity | undefined {
-  if (whole === undefined || part === undefined || part.count > whole.count) return whole
-  return { ...whole, count: whole.count - part.count }
 }
 
 /** Counts together, at the place of the first; undefined where there is none. @throws UsageError above the bound. */

@@ -9,6 +9,9 @@ const PLAIN: ReadonlySet<string> = new Set([
   'traffic_type_unspecified',
 ])
 
+/** Words that may repeat what was asked for, so that a place further out may know better. */
+const VAGUE: ReadonlySet<string> = new Set(['auto', 'default'])
+
 /** Vertex AI says by the kind of traffic what others say by the tier. */
 const OF_TRAFFIC: ReadonlyMap<string, string> = new Map([
   ['on_demand_priority', 'priority'],
@@ -31,7 +34,7 @@ const TIER_LENGTH_MAX = 64
 
 /**
  * The tier that served: in the usage, on the body or in its `response_metadata`, or where Google's OpenAI-compatible endpoint says it.
- * A word that says more than "the usual one" wins.
+ * A place further out counts where a nearer one is vague.
  */
 export function tierOf(node: Node, body: Node | undefined): [tier: string | undefined, pointer: string] {
   let usual: [string, string] | undefined
@@ -43,8 +46,7 @@ export function tierOf(node: Node, body: Node | undefined): [tier: string | unde
       const tier = place.value[name]
       if (typeof tier !== 'string' || tier === '') continue
       const found: [string, string] = [tier, `${place.pointer}/${name}`]
-      const known = servedTier(tier)
-      if (known !== undefined && known !== 'standard') return found
+      if (!VAGUE.has(tier.toLowerCase())) return found
       usual ??= found
     }
   }
