@@ -1,6 +1,5 @@
 import { LRUCache } from 'lru-cache'
 import type { Db } from '../db/connection.ts'
-import { toProblem } from '../db/faults.ts'
 import {
   findE2bPrices,
   findModelPrices,
@@ -118,13 +117,9 @@ function cached<Price>(
     const stored = shared === null ? null : await shared.get(key)
     const then = stored === null ? null : (JSON.parse(stored) as PricesThen<Price>)
     if (then !== null && then.edition >= oldest) return then
-    try {
-      const found = await find(JSON.parse(name) as (string | null)[])
-      void shared?.set(key, JSON.stringify(found), IN_REDIS_SECONDS)
-      return found
-    } catch (error) {
-      throw toProblem(error)
-    }
+    const found = await find(JSON.parse(name) as (string | null)[])
+    void shared?.set(key, JSON.stringify(found), IN_REDIS_SECONDS)
+    return found
   }
 
   return async (...parts) => {

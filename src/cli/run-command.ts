@@ -1,4 +1,5 @@
 import { connect, type Db } from '../db/connection.ts'
+import { faultReason } from '../db/faults.ts'
 import { withDatabaseUrl } from './database-url.ts'
 
 /** Does what was asked for, and answers the exit code. */
@@ -37,5 +38,7 @@ function textOf(error: unknown): string {
   const errors = (error as { members?: { errors?: { pointer: string; message: string }[] } }).members?.errors
   if (errors !== undefined)
     return errors.map(({ pointer, message }) => `${pointer || 'the file'} ${message}`).join('\n')
-  return error instanceof Error ? error.message : String(error)
+  const message = error instanceof Error ? error.message : String(error)
+  const reason = faultReason(error)
+  return reason === null ? message : `Failed, because ${reason}: ${message}`
 }

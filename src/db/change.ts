@@ -56,15 +56,6 @@ export async function changeAtOnce<Answer>(
   }
 }
 
-/** What a change reads before it begins. @throws unavailable: nothing was changed. */
-export async function beforeChange<Answer>(reading: Promise<Answer>): Promise<Answer> {
-  try {
-    return await reading
-  } catch (error) {
-    throw changeProblem(error, false)
-  }
-}
-
 /** Only where the connection is lost once the change was sent to be committed is its outcome not known. */
 function changeProblem(error: unknown, sent: boolean): unknown {
   if (error instanceof Problem) return error

@@ -1,7 +1,6 @@
 import { sql } from 'kysely'
 import { V7Generator } from 'uuidv7'
 import type { Db } from './connection.ts'
-import { toProblem } from './faults.ts'
 
 /** The sweep observes the time once a second, and every decision does: what is older than this has missed some of them. */
 const OLD_MS = 5_000
@@ -71,7 +70,7 @@ export class DatabaseClock {
     } catch (error) {
       // While Postgres is away, not every request waits for it.
       this.#askedAt = { monotonicMs: performance.now(), wallMs: Date.now() }
-      throw toProblem(error)
+      throw error
     }
   }
 }

@@ -13,6 +13,11 @@ export class Wait {
     return this.#state === 'given up'
   }
 
+  /** Whether nothing has been sent yet that changes anything for good. */
+  isUnsent(): boolean {
+    return this.#state !== 'decided'
+  }
+
   /** Called at the last moment at which nothing has been changed for good. @throws unavailable where the caller was told so. */
   decide(): void {
     if (this.#state === 'given up') throw unchanged('it took too long')

@@ -1,6 +1,5 @@
 import { listAudit as readAudit, readAuditAfter, type AuditFilter, type StoredAudit } from '../db/audit.ts'
 import type { Db } from '../db/connection.ts'
-import { toProblem } from '../db/faults.ts'
 import { exactJson } from '../domain/exact-json.ts'
 import { timeText } from './answers.ts'
 import { pageOf, type PageOf } from './page.ts'
@@ -12,12 +11,8 @@ export async function listAudit(
   beforeId: number | null,
   limit: number,
 ): Promise<PageOf<number>> {
-  try {
-    const entries = await readAudit(db, query, beforeId, limit + 1)
-    return pageOf(entries, limit, auditAnswer, ({ audit_id: id }) => id)
-  } catch (error) {
-    throw toProblem(error)
-  }
+  const entries = await readAudit(db, query, beforeId, limit + 1)
+  return pageOf(entries, limit, auditAnswer, ({ audit_id: id }) => id)
 }
 
 const EXPORT_PAGE_ROWS = 1_000

@@ -4,7 +4,6 @@ import type { Actor } from '../db/audit.ts'
 import { changeAtOnce } from '../db/change.ts'
 import { correctRecord, type Corrected, type Correction } from '../db/correct-record.ts'
 import { findRecord, type RecordJson } from '../db/cost-records.ts'
-import { toProblem } from '../db/faults.ts'
 import { sendAgain } from '../db/send-again.ts'
 import { candidateProviders } from '../domain/makers.ts'
 import { decimal } from '../domain/money.ts'
@@ -85,12 +84,7 @@ async function measureFor(deps: CorrectDeps, lineOf: () => Promise<RecordJson>, 
 }
 
 async function findLine({ db }: CorrectDeps, principal: Principal, id: string): Promise<RecordJson> {
-  let line: RecordJson | null
-  try {
-    line = await findRecord(db, id)
-  } catch (error) {
-    throw toProblem(error)
-  }
+  const line = await findRecord(db, id)
   if (line === null || (principal.tenantId !== null && line.tenant_id !== principal.tenantId)) throw notFound(id)
   return line
 }

@@ -1,6 +1,5 @@
 import type { Db } from '../db/connection.ts'
 import { listRecords, type RecordJson, type RecordPosition, type StoredRecord } from '../db/cost-records.ts'
-import { toProblem } from '../db/faults.ts'
 import { exactJson } from '../domain/exact-json.ts'
 import type { CostFilter } from '../schemas/costs.ts'
 import { timeText, usdJson } from './answers.ts'
@@ -22,16 +21,12 @@ export async function listCostRecords(
   limit: number,
 ): Promise<PageOf<RecordPosition>> {
   const filter = recordFilter(principal, query)
-  try {
-    const { rows, missing } = await listRecords(db, filter, after, limit + 1)
-    if (missing.length > 0) throw archivedProblem(missing)
-    return pageOf(rows, limit, listedAnswer, (last) => ({
-      recordedMicros: last.recorded_micros,
-      recordId: last.cost_record_id,
-    }))
-  } catch (error) {
-    throw toProblem(error)
-  }
+  const { rows, missing } = await listRecords(db, filter, after, limit + 1)
+  if (missing.length > 0) throw archivedProblem(missing)
+  return pageOf(rows, limit, listedAnswer, (last) => ({
+    recordedMicros: last.recorded_micros,
+    recordId: last.cost_record_id,
+  }))
 }
 
 function listedAnswer({ recorded_micros: _, ...record }: StoredRecord): object {

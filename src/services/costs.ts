@@ -1,5 +1,5 @@
 import { readClockMicros, sumCosts, type CostSums } from '../db/costs.ts'
-import { faultCode, toProblem } from '../db/faults.ts'
+import { faultCode } from '../db/faults.ts'
 import { readReport, type Db } from '../db/connection.ts'
 import { GroupingError, parseGrouping, type Dimension } from '../domain/grouping.ts'
 import { invalidRequest } from '../errors.ts'
@@ -78,7 +78,7 @@ export async function readCosts(
     if (faultCode(error) === UNKNOWN_TIME_ZONE) {
       throw invalidRequest([{ pointer: 'time_zone', message: 'is not known to the database' }])
     }
-    throw toProblem(error)
+    throw error
   }
 }
 

@@ -9,7 +9,6 @@ import {
   type DeliveryStatus,
   type StoredDelivery,
 } from '../db/deliveries.ts'
-import { toProblem } from '../db/faults.ts'
 import { findEndpoint } from '../db/webhook-endpoints.ts'
 import { Problem } from '../errors.ts'
 import { timeText } from './answers.ts'
@@ -26,11 +25,9 @@ export async function listDeliveries(
   afterId: string | null,
   limit: number,
 ): Promise<PageOf<string>> {
-  return asking(async () => {
-    if ((await findEndpoint(db, endpointId)) === null) throw noEndpoint(endpointId)
-    const deliveries = await readDeliveries(db, endpointId, status, afterId, limit + 1)
-    return pageOf(deliveries, limit, deliveryAnswer, ({ delivery_id: id }) => id)
-  })
+  if ((await findEndpoint(db, endpointId)) === null) throw noEndpoint(endpointId)
+  const deliveries = await readDeliveries(db, endpointId, status, afterId, limit + 1)
+  return pageOf(deliveries, limit, deliveryAnswer, ({ delivery_id: id }) => id)
 }
 
 /** Queues a test for an endpoint: one attempt, which tells of no event. @throws not_found; unavailable. */
@@ -58,13 +55,5 @@ function deliveryAnswer(stored: StoredDelivery): object {
     next_attempt_at: time(stored.next_attempt_at),
     created_at: timeText(stored.created_at),
     settled_at: time(stored.settled_at),
-  }
-}
-
-async function asking<Answer>(ask: () => Promise<Answer>): Promise<Answer> {
-  try {
-    return await ask()
-  } catch (error) {
-    throw toProblem(error)
   }
 }

@@ -1,6 +1,5 @@
 import type { Db } from '../db/connection.ts'
 import { listEvents as readEvents, type StoredEvent } from '../db/events.ts'
-import { toProblem } from '../db/faults.ts'
 import { epochMicros, readInstant } from '../domain/instant.ts'
 import type { EventsQuery } from '../schemas/events.ts'
 import { timeText, usdJson } from './answers.ts'
@@ -20,12 +19,8 @@ export async function listEvents(
     tenantId: tenantFilter(principal, query.tenant_id),
     fromMicros: query.from === undefined ? undefined : epochMicros(readInstant(query.from)),
   }
-  try {
-    const events = await readEvents(db, filter, after, limit + 1)
-    return pageOf(events, limit, eventAnswer, (last) => last.event_id)
-  } catch (error) {
-    throw toProblem(error)
-  }
+  const events = await readEvents(db, filter, after, limit + 1)
+  return pageOf(events, limit, eventAnswer, (last) => last.event_id)
 }
 
 function eventAnswer(event: StoredEvent): object {

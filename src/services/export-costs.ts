@@ -1,7 +1,6 @@
 import type { Db } from '../db/connection.ts'
 import { readClockMicros } from '../db/costs.ts'
 import { findExportPosition, readExportRows } from '../db/export-records.ts'
-import { toProblem } from '../db/faults.ts'
 import type { ExportForm, ExportRow } from '../domain/export-row.ts'
 import { invalidRequest } from '../errors.ts'
 import { CSV } from '../exports/csv.ts'
@@ -37,29 +36,25 @@ export async function exportCosts(
   { format, cursor, ...query }: CostFilter & { format: ExportFormat; cursor?: string },
 ): Promise<CostExport> {
   const form = EXPORT_FORMS[format]
-  try {
-    const filter = recordFilter(principal, query)
-    const span = { ...filter, ...(await rangeOf(filter, null, () => readClockMicros(db))) }
-    const start = cursor === undefined ? null : await findExportPosition(db, cursor, filter.tenantId)
-    if (cursor !== undefined && start === null) {
-      throw invalidRequest([{ pointer: 'cursor', message: 'is not the cost_record_id of a record that is here' }])
-    }
-    const readPage = async (last: ExportRow | null) => {
-      const after = last === null ? start : { occurredAt: last.occurred_at, recordId: last.cost_record_id }
-      const { rows, missing } = await readExportRows(db, span, after, PAGE_ROWS)
-      if (missing.length > 0) throw archivedProblem(missing)
-      return rows
-    }
-    const first = await readPage(null)
-    async function* write() {
-      if (start === null) yield form.header
-      for (let rows = first; rows.length > 0;) {
-        yield form.write(rows)
-        rows = rows.length < PAGE_ROWS ? [] : await readPage(rows.at(-1)!)
-      }
-    }
-    return { contentType: start === null ? form.contentType : form.restContentType, chunks: write() }
-  } catch (error) {
-    throw toProblem(error)
+  const filter = recordFilter(principal, query)
+  const span = { ...filter, ...(await rangeOf(filter, null, () => readClockMicros(db))) }
+  const start = cursor === undefined ? null : await findExportPosition(db, cursor, filter.tenantId)
+  if (cursor !== undefined && start === null) {
+    throw invalidRequest([{ pointer: 'cursor', message: 'is not the cost_record_id of a record that is here' }])
   }
+  const readPage = async (last: ExportRow | null) => {
+    const after = last === null ? start : { occurredAt: last.occurred_at, recordId: last.cost_record_id }
+    const { rows, missing } = await readExportRows(db, span, after, PAGE_ROWS)
+    if (missing.length > 0) throw archivedProblem(missing)
+    return rows
+  }
+  const first = await readPage(null)
+  async function* write() {
+    if (start === null) yield form.header
+    for (let rows = first; rows.length > 0;) {
+      yield form.write(rows)
+      rows = rows.length < PAGE_ROWS ? [] : await readPage(rows.at(-1)!)
+    }
+  }
+  return { contentType: start === null ? form.contentType : form.restContentType, chunks: write() }
 }

@@ -1,6 +1,5 @@
 import type { Db } from '../db/connection.ts'
 import type { ExtendItem, Extension } from '../db/extend-reservations.ts'
-import { toProblem } from '../db/faults.ts'
 import { findReservation } from '../db/reservations.ts'
 import { decimal } from '../domain/money.ts'
 import { invalidRequest, Problem } from '../errors.ts'
@@ -27,9 +26,7 @@ export async function extend(deps: ExtendDeps, principal: Principal, id: string,
     throw invalidRequest([{ pointer: '/ttl_seconds', message: 'is required, or estimate, or both' }])
   }
   if (body.estimate !== undefined) measureOf(body.estimate)
-  const stored = await findReservation(deps.db, id, principal.tenantId).catch((error: unknown) => {
-    throw toProblem(error)
-  })
+  const stored = await findReservation(deps.db, id, principal.tenantId)
   if (stored === null) throw new Problem('not_found', `There is no reservation ${id}`)
   const total = body.estimate === undefined ? null : await estimateTotal(deps, stored, body.estimate)
   const { tenant_id: tenantId, provider, model: requestModel, tier, region } = stored

@@ -11,7 +11,6 @@ import { commitSpend, type CommitItem } from '../db/commit-spend.ts'
 import type { Db } from '../db/connection.ts'
 import { tellMissingPrices, emitUnreadUsage, type MissingPrice, type UnreadField } from '../db/events.ts'
 import { extendReservations, type ExtendItem } from '../db/extend-reservations.ts'
-import { toProblem } from '../db/faults.ts'
 import { groupCommit } from '../db/group-commit.ts'
 import { keepRetention, type Retention } from './retention.ts'
 import { rollUp } from './roll-up.ts'
@@ -260,14 +259,10 @@ export function createServices(given: ServiceDeps) {
       inTurn: <Found>(lookUp: () => Promise<Found>) => Promise<Found>,
     ): Promise<Principal | null> => {
       if (readToken !== null && isToken(bearer)) return readToken(bearer)
-      try {
-        const owner = await inTurn(() => findKeyOwner(keptDb, hashKey(bearer)))
-        if (owner === null) return null
-        const { keyId, role, tenantId, recordDayMaxUsd } = owner
-        return { id: `key:${keyId}`, role, tenantId, recordDayMaxUsd }
-      } catch (error) {
-        throw toProblem(error)
-      }
+      const owner = await inTurn(() => findKeyOwner(keptDb, hashKey(bearer)))
+      if (owner === null) return null
+      const { keyId, role, tenantId, recordDayMaxUsd } = owner
+      return { id: `key:${keyId}`, role, tenantId, recordDayMaxUsd }
     },
   }
 }

@@ -1,5 +1,4 @@
 import type { Db } from '../db/connection.ts'
-import { toProblem } from '../db/faults.ts'
 import { listReservations as list } from '../db/reservations.ts'
 import type { ReservationQuery } from '../schemas/reservations.ts'
 import { pageOf, type PageOf } from './page.ts'
@@ -23,12 +22,8 @@ export async function listReservations(
   const { status, resource_type, user_id, conversation_id, path_id, provider, model, tier } = query
   const tenant_id = tenantFilter(principal, query.tenant_id)
   const equal = { status, resource_type, tenant_id, user_id, conversation_id, path_id, provider, model, tier }
-  try {
-    const filter = { equal, labels: labelsOf(query), ...spanOf(query) }
-    const { reservations, lookedUntil } = await list(db, filter, afterId, limit + 1)
-    const page = pageOf(reservations, limit, reservationAnswer, (last) => last.reservation_id)
-    return { ...page, next: page.next ?? lookedUntil }
-  } catch (error) {
-    throw toProblem(error)
-  }
+  const filter = { equal, labels: labelsOf(query), ...spanOf(query) }
+  const { reservations, lookedUntil } = await list(db, filter, afterId, limit + 1)
+  const page = pageOf(reservations, limit, reservationAnswer, (last) => last.reservation_id)
+  return { ...page, next: page.next ?? lookedUntil }
 }

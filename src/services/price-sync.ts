@@ -2,7 +2,6 @@ import type { PriceCache } from '../cache/prices.ts'
 import type { Actor } from '../db/audit.ts'
 import type { Db } from '../db/connection.ts'
 import { tellStalePrices } from '../db/events.ts'
-import { toProblem } from '../db/faults.ts'
 import { syncPrices as sync, type SyncOutcome } from '../prices/sync.ts'
 import type { SyncBody } from '../schemas/pricing.ts'
 import { timeText, usdJson } from './answers.ts'
@@ -27,11 +26,7 @@ export type PriceSyncDeps = {
  */
 export async function syncPrices(deps: PriceSyncDeps, actor: Actor, body: SyncBody): Promise<object> {
   const dryRun = body.dry_run ?? false
-  try {
-    return { dry_run: dryRun, ...syncAnswer(await runSync(deps, actor, dryRun)) }
-  } catch (error) {
-    throw toProblem(error)
-  }
+  return { dry_run: dryRun, ...syncAnswer(await runSync(deps, actor, dryRun)) }
 }
 
 /**

@@ -2,7 +2,6 @@ import type { PriceCache } from '../cache/prices.ts'
 import type { Db } from '../db/connection.ts'
 import { writeAudit, type Actor } from '../db/audit.ts'
 import { change } from '../db/change.ts'
-import { toProblem } from '../db/faults.ts'
 import {
   addE2bPrice,
   addModelPrice,
@@ -33,8 +32,11 @@ export async function listModelPrices(
   afterId: number | null,
   limit: number,
 ): Promise<PageOf<number>> {
-  const versions = await asking(() =>
-    listModelVersions(db, { provider, model, at: at && readInstant(at), status }, afterId, limit + 1),
+  const versions = await listModelVersions(
+    db,
+    { provider, model, at: at && readInstant(at), status },
+    afterId,
+    limit + 1,
   )
   return pageOf(versions, limit, modelPriceAnswer, ({ price_id }) => price_id)
 }
@@ -46,9 +48,7 @@ export async function listE2bPrices(
   afterId: number | null,
   limit: number,
 ): Promise<PageOf<number>> {
-  const versions = await asking(() =>
-    listE2bVersions(db, { tier, region, at: at && readInstant(at), status }, afterId, limit + 1),
-  )
+  const versions = await listE2bVersions(db, { tier, region, at: at && readInstant(at), status }, afterId, limit + 1)
   return pageOf(versions, limit, e2bPriceAnswer, ({ price_id }) => price_id)
 }
 
@@ -210,13 +210,5 @@ function e2bPriceAnswer(stored: StoredE2bPrice): object {
     price_per_second: usdJson(stored.price_per_second),
     effective_date: timeText(stored.effective_date),
     expires_at: stored.expires_at === null ? null : timeText(stored.expires_at),
-  }
-}
-
-async function asking<Answer>(ask: () => Promise<Answer>): Promise<Answer> {
-  try {
-    return await ask()
-  } catch (error) {
-    throw toProblem(error)
   }
 }

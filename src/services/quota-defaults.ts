@@ -2,7 +2,7 @@ import type { StatusCache } from '../cache/quota-status.ts'
 import type { Actor } from '../db/audit.ts'
 import { changeAtOnce } from '../db/change.ts'
 import type { Db } from '../db/connection.ts'
-import { faultReason, toProblem, unavailable } from '../db/faults.ts'
+import { faultReason, unavailable } from '../db/faults.ts'
 import {
   deleteQuotaDefault as removeDefault,
   giveDefaults as giveAll,
@@ -24,12 +24,8 @@ export async function listQuotaDefaults(
   afterKey: string | null,
   limit: number,
 ): Promise<PageOf<string>> {
-  try {
-    const defaults = (await readDefaults(db)).filter((one) => afterKey === null || keyText(one) > afterKey)
-    return pageOf(defaults, limit, defaultAnswer, keyText)
-  } catch (error) {
-    throw toProblem(error)
-  }
+  const defaults = (await readDefaults(db)).filter((one) => afterKey === null || keyText(one) > afterKey)
+  return pageOf(defaults, limit, defaultAnswer, keyText)
 }
 
 /**
@@ -58,11 +54,7 @@ export async function putQuotaDefault(
 
 /** Gives what is pending still, for instance because the instance that set it was stopped on the way. @throws unavailable */
 export async function giveDefaults({ db, status }: { db: Db; status: StatusCache }): Promise<void> {
-  try {
-    await giveAll(db, (touched) => status.forget(touched))
-  } catch (error) {
-    throw toProblem(error)
-  }
+  await giveAll(db, (touched) => status.forget(touched))
 }
 
 /** Takes a default away; the quotas that it made stay. @throws not_found; unavailable. */

@@ -1,7 +1,7 @@
 import Format from 'typebox/format'
 import { Value } from 'typebox/value'
 import type { Actor } from '../db/audit.ts'
-import { beforeChange, change } from '../db/change.ts'
+import { change } from '../db/change.ts'
 import type { Db } from '../db/connection.ts'
 import { listQuotas as readQuotas, setQuotas, sumAhead, type QuotaWish } from '../db/quotas.ts'
 import { parseJson } from '../domain/exact-json.ts'
@@ -41,8 +41,7 @@ export async function importQuotas(
   }
   const wishes = wishesOf(readFile(text, allowEmailIds).quotas)
   const ahead: QuotaWish[][] = []
-  for (let n = 0; n < wishes.length; n += PAGE_ROWS)
-    ahead.push(await beforeChange(sumAhead(db, wishes.slice(n, n + PAGE_ROWS))))
+  for (let n = 0; n < wishes.length; n += PAGE_ROWS) ahead.push(await sumAhead(db, wishes.slice(n, n + PAGE_ROWS)))
   return change(db, actor, async (transaction) => {
     let made = 0
     for (const page of ahead) {

@@ -1,5 +1,4 @@
 import type { Db } from '../db/connection.ts'
-import { toProblem } from '../db/faults.ts'
 import { readHistory, type StoredPeriod } from '../db/quotas.ts'
 import { timeText, usdJson } from './answers.ts'
 import { pageOf, type PageOf } from './page.ts'
@@ -15,12 +14,8 @@ export async function quotaHistory(
   limit: number,
 ): Promise<PageOf<string>> {
   await visibleQuota(db, principal, quotaId)
-  try {
-    const periods = await readHistory(db, quotaId, principal.tenantId, beforeMicros, limit + 1)
-    return pageOf(periods, limit, periodAnswer, ({ starts_micros: micros }) => micros)
-  } catch (error) {
-    throw toProblem(error)
-  }
+  const periods = await readHistory(db, quotaId, principal.tenantId, beforeMicros, limit + 1)
+  return pageOf(periods, limit, periodAnswer, ({ starts_micros: micros }) => micros)
 }
 
 function periodAnswer(period: StoredPeriod): object {

@@ -1,9 +1,9 @@
 import stringify from 'safe-stable-stringify'
 import type { StatusCache } from '../cache/quota-status.ts'
 import type { Actor } from '../db/audit.ts'
-import { beforeChange, changeAtOnce } from '../db/change.ts'
+import { changeAtOnce } from '../db/change.ts'
 import { slowConnections, type Db } from '../db/connection.ts'
-import { faultCode, toProblem } from '../db/faults.ts'
+import { faultCode } from '../db/faults.ts'
 import {
   deleteQuota as removeQuota,
   findQuota,
@@ -97,19 +97,15 @@ export async function readQuota({ db }: { db: Db }, principal: Principal, quotaI
 
 /** A quota that the principal may see: one that is bound to a tenant sees that tenant's. @throws not_found */
 export async function visibleQuota(db: Db, principal: Principal, quotaId: number): Promise<StoredQuota> {
-  try {
-    const quota = await findQuota(db, quotaId, principal.tenantId)
-    if (quota === null) throw notFound(quotaId)
-    return quota
-  } catch (error) {
-    throw toProblem(error)
-  }
+  const quota = await findQuota(db, quotaId, principal.tenantId)
+  if (quota === null) throw notFound(quotaId)
+  return quota
 }
 
 /** Changes some settings of a quota. @throws not_found; invalidRequest; unavailable. */
 export async function patchQuota(deps: ChangeDeps, actor: Actor, quotaId: number, body: QuotaPatch): Promise<object> {
   const changes = settingsOf(body, '')
-  const booked = await beforeChange(bookedAhead(deps.db, quotaId, changes)).catch(refuseZone('/time_zone'))
+  const booked = await bookedAhead(deps.db, quotaId, changes).catch(refuseZone('/time_zone'))
   const quota = await changeAtOnce(slowConnections(deps.db), actor, (connection) =>
     changeQuota(connection, quotaId, { ...changes, booked }, actor),
   ).catch(refuseZone('/time_zone'))
@@ -137,7 +133,7 @@ async function bookedAhead(db: Db, quotaId: number, changes: QuotaChanges): Prom
 
 async function apply({ db, status }: ChangeDeps, actor: Actor, wishes: QuotaWish[]) {
   const refuse = refuseZone(wishes.length === 1 ? '/time_zone' : '/quotas')
-  const ahead = await beforeChange(sumAhead(db, wishes)).catch(refuse)
+  const ahead = await sumAhead(db, wishes).catch(refuse)
   const answers = await changeAtOnce(slowConnections(db), actor, (connection) =>
     writeQuotas(connection, ahead, actor),
   ).catch(refuse)

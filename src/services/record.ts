@@ -1,7 +1,6 @@
 import type { StatusCache } from '../cache/quota-status.ts'
 import type { Enforcement } from '../config.ts'
 import type { MissingPrice } from '../db/events.ts'
-import { toProblem } from '../db/faults.ts'
 import { recordSpend, type AboveCeiling, type RecordFault, type RecordItem } from '../db/record-spend.ts'
 import { sendAgain } from '../db/send-again.ts'
 import { readInstant } from '../domain/instant.ts'
@@ -100,13 +99,9 @@ async function book(deps: RecordDeps, principal: Principal, items: RecordItem[])
     silent: deps.enforcement === 'off',
     dayMaxUsd: principal.recordDayMaxUsd ?? null,
   }
-  try {
-    const recording = await sendAgain(() => recordSpend(deps.db, items, options))
-    deps.clock.observe(recording.now)
-    return recording
-  } catch (error) {
-    throw toProblem(error)
-  }
+  const recording = await sendAgain(() => recordSpend(deps.db, items, options))
+  deps.clock.observe(recording.now)
+  return recording
 }
 
 async function itemOf(

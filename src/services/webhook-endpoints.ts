@@ -2,7 +2,6 @@ import { writeAudit, type Actor } from '../db/audit.ts'
 import { change } from '../db/change.ts'
 import type { DatabaseClock } from '../db/clock.ts'
 import type { Db } from '../db/connection.ts'
-import { toProblem } from '../db/faults.ts'
 import {
   addSecret,
   countEndpoints,
@@ -110,12 +109,7 @@ export async function rotateSecret(
 
 /** An endpoint without its secret. @throws not_found; unavailable. */
 export async function readEndpoint({ db }: EndpointDeps, id: string): Promise<object> {
-  let endpoint: StoredEndpoint | null
-  try {
-    endpoint = await findEndpoint(db, id)
-  } catch (error) {
-    throw toProblem(error)
-  }
+  const endpoint = await findEndpoint(db, id)
   if (endpoint === null) throw noEndpoint(id)
   return endpointAnswer(endpoint)
 }
@@ -126,12 +120,8 @@ export async function listEndpoints(
   afterId: string | null,
   limit: number,
 ): Promise<PageOf<string>> {
-  try {
-    const endpoints = await readEndpoints(db, afterId, limit + 1)
-    return pageOf(endpoints, limit, endpointAnswer, ({ endpoint_id: id }) => id)
-  } catch (error) {
-    throw toProblem(error)
-  }
+  const endpoints = await readEndpoints(db, afterId, limit + 1)
+  return pageOf(endpoints, limit, endpointAnswer, ({ endpoint_id: id }) => id)
 }
 
 export function noEndpoint(id: string): Problem {

@@ -1,4 +1,5 @@
 import type * as Api from '@opentelemetry/api'
+import { toProblem } from '../db/faults.ts'
 import { ERRORS, Problem } from '../errors.ts'
 import { ATTRIBUTES, ERROR_ATTRIBUTES, STAGE_OF, type Attributes, type SpanName } from './names.ts'
 
@@ -34,12 +35,13 @@ export function inSpan<Result>(
         rename: (better) => span.updateName(better),
       })
     } catch (error) {
-      const code = error instanceof Problem ? error.code : 'internal'
+      const problem = toProblem(error)
+      const code = problem instanceof Problem ? problem.code : 'internal'
       span.setStatus({ code: api.SpanStatusCode.ERROR, message: code })
       span.setAttributes({
         [ERROR_ATTRIBUTES.stage]: STAGE_OF[name],
         [ERROR_ATTRIBUTES.type]: errorType(code),
-        [ERROR_ATTRIBUTES.recoverable]: error instanceof Problem && 'retry-after' in error.headers,
+        [ERROR_ATTRIBUTES.recoverable]: problem instanceof Problem && 'retry-after' in problem.headers,
       })
       throw error
     } finally {

@@ -31,7 +31,7 @@ const layers: Record<string, Layer> = {
   prices: { imports: [...leaves, 'db'] },
   delivery: { imports: leaves },
   exports: { imports: leaves },
-  telemetry: { imports: ['errors'], types: ['config'], packages: ['@opentelemetry/api'] },
+  telemetry: { imports: ['errors', 'db'], types: ['config'], packages: ['@opentelemetry/api'] },
   embedded: { imports: ['errors'], types: ['config'], packages: ['pg', 'kysely'] },
   services: {
     imports: [...leaves, 'schemas', 'db', 'cache', 'prices', 'delivery', 'exports', 'telemetry'],

@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto'
 import type { Socket } from 'node:net'
 import type { FastifyError, FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
-import { toProblem as databaseProblem } from '../../db/faults.ts'
+import { faultReason, toProblem as databaseProblem, unchanged, undecided } from '../../db/faults.ts'
 import { ERRORS, invalidRequest, Problem, type ErrorCode } from '../../errors.ts'
 import { BODY_BYTES_MAX } from './json.ts'
 import { fieldErrors } from './validation.ts'
@@ -53,7 +53,7 @@ export function registerProblems(app: FastifyInstance): void {
 
 /** Also for what Fastify refuses before it knows the route. */
 export function answerError(error: FastifyError, request: FastifyRequest, reply: FastifyReply): void {
-  const problem = error.code === TOO_LARGE ? tooLarge(request, error) : toProblem(error)
+  const problem = error.code === TOO_LARGE ? tooLarge(request, error) : toProblem(request, error)
   if (problem.code === 'payload_too_large') readOn(request, reply)
   // In an overload the line of the request says enough: a stack for each would make it worse.
   if (ERRORS[problem.code].status >= 500 && problem.code !== 'overloaded')
@@ -118,7 +118,7 @@ function sendProblem(request: FastifyRequest, reply: FastifyReply, problem: Prob
     .send({ ...bodyOf(problem, request.id), instance: request.url.split('?', 1)[0], ...problem.members })
 }
 
-function toProblem(error: FastifyError): Problem {
+function toProblem(request: FastifyRequest, error: FastifyError): Problem {
   if (error instanceof Problem) return error
   if (error.validation !== undefined) return invalidRequest(fieldErrors(error.validation, error.validationContext))
   const known = FASTIFY_CODES[error.code]
@@ -126,7 +126,16 @@ function toProblem(error: FastifyError): Problem {
   if (error.statusCode !== undefined && error.statusCode >= 400 && error.statusCode < 500) {
     return new Problem('invalid_request', 'The request is malformed', { cause: error })
   }
-  const database = databaseProblem(error)
+  const database = faultOf(request, error)
   if (database instanceof Problem) return database
   return new Problem('internal', 'The service failed. The request_id finds the reason in its log.', { cause: error })
+}
+
+/** A fault of the database. How far its request had come decides what is true: before anything was sent, nothing happened. */
+function faultOf({ principal, wait }: FastifyRequest, error: FastifyError): unknown {
+  const reason = faultReason(error)
+  if (reason === null) return null
+  // Postgres failed while the key was being looked up.
+  if (principal === undefined) return undecided(reason, error)
+  return wait?.isUnsent() === true ? unchanged(reason, error) : databaseProblem(error)
 }
