@@ -90,12 +90,16 @@ export function openPool(
 
 /** Calls `giveUp` once Postgres should have answered long ago, or is not there; never after the function it returns. */
 function bound(statementMs: number, isThere: () => Promise<boolean>, giveUp: () => void): () => void {
-  const last = setTimeout(giveUp, statementMs + GRACE_MS)
+  let done = false
+  const giveUpNow = () => {
+    if (!done) giveUp()
+  }
+  // Where this process was too busy to read an answer that has come, it reads that first.
+  const last = setTimeout(() => setImmediate(giveUpNow), statementMs + GRACE_MS)
   // One that ends soon anyway is not asked after.
   const asking = statementMs > 2 * ASK_MS ? setInterval(() => void ask(), ASK_MS) : undefined
-  let done = false
   async function ask(): Promise<void> {
-    if (!(await isThere()) && !done) giveUp()
+    if (!(await isThere())) giveUpNow()
   }
   return () => {
     done = true
