@@ -26,7 +26,7 @@ export const PRICES_CHANGED = 'purser:prices-changed'
  *
  * A change is known to every instance within a second: by a message over Redis, or without one by asking Postgres once
  * a second for its edition. What was read before a change is told by its smaller edition, wherever it comes from.
- * @throws unavailable where a price is not known and Postgres is out of reach.
+ * @throws the database's error where a price is not known and Postgres is out of reach.
  */
 export type PriceCache = {
   /** All versions of what the name means, of one provider or of all; empty where nobody knows it. */

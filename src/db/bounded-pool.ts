@@ -94,7 +94,7 @@ function bound(statementMs: number, isThere: () => Promise<boolean>, giveUp: () 
   const giveUpNow = () => {
     if (!done) giveUp()
   }
-  // Where this process was too busy to read an answer that has come, it reads that first.
+  // A busy process may have an answer in its socket that it has not read yet. setImmediate() lets it read that first.
   const last = setTimeout(() => setImmediate(giveUpNow), statementMs + GRACE_MS)
   // One that ends soon anyway is not asked after.
   const asking = statementMs > 2 * ASK_MS ? setInterval(() => void ask(), ASK_MS) : undefined

@@ -2,7 +2,7 @@ import { sql } from 'kysely'
 import { Problem } from '../errors.ts'
 import { actorText, type Actor } from './audit.ts'
 import { endsWhenIdle, type Db } from './connection.ts'
-import { faultReason, isConnectionFault, unavailable, unchanged } from './faults.ts'
+import { faultReason, isConnectionFault, maybeChanged, unchanged } from './faults.ts'
 
 /**
  * An administrator's change in one transaction that knows who makes it: what calls write_audit() there, in SQL or here, names
@@ -62,9 +62,5 @@ function changeProblem(error: unknown, sent: boolean): unknown {
   const reason = faultReason(error)
   if (reason === null) return error
   if (!sent || !isConnectionFault(error)) return unchanged(reason, error)
-  // Without Retry-After: a repeat may make a second key, or replace a secret that is in use by then.
-  return unavailable(
-    'The connection to the database was lost while the change was being committed. It may have been made or not: look before you repeat it.',
-    { cause: error },
-  )
+  return maybeChanged(reason, error)
 }

@@ -43,7 +43,7 @@ export class DatabaseClock {
     return this.refresh().then(known, known)
   }
 
-  /** Asks Postgres for the time; requests at once share one answer. @throws what the database does */
+  /** Asks Postgres for the time; requests at once share one answer. @throws the database's error. */
   refresh(): Promise<void> {
     this.#reading ??= this.#ask().finally(() => (this.#reading = null))
     return this.#reading

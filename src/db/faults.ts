@@ -83,6 +83,19 @@ export function unchanged(reason: string, cause?: unknown): Problem {
   return unavailable(`Nothing was changed: ${reason}. Try again.`, { cause, headers: RETRY })
 }
 
+/** 503 where a read had no answer. */
+export function unread(reason: string, cause?: unknown): Problem {
+  return unavailable(`Nothing was read: ${reason}. Try again.`, { cause, headers: RETRY })
+}
+
+/**
+ * 503 where the database failed after an administrator's change had been sent to be committed. Without Retry-After: a repeat
+ * could make a second key, or replace a secret that is in use by then.
+ */
+export function maybeChanged(reason: string, cause: unknown): Problem {
+  return unavailable(`The change may have been made or not: ${reason}. Look before you repeat it.`, { cause })
+}
+
 const RETRY = { 'retry-after': '1' }
 
 export function unavailable(detail: string, rest: { cause?: unknown; headers?: Record<string, string> }): Problem {

@@ -13,7 +13,7 @@ export class Wait {
     return this.#state === 'given up'
   }
 
-  /** Whether nothing has been sent yet that changes anything for good. */
+  /** Whether no change has been sent to be committed yet. */
   isUnsent(): boolean {
     return this.#state !== 'decided'
   }

@@ -4,7 +4,7 @@ import { exactJson } from '../domain/exact-json.ts'
 import { timeText } from './answers.ts'
 import { pageOf, type PageOf } from './page.ts'
 
-/** What administrators changed, the newest first. @throws unavailable */
+/** What administrators changed, the newest first. */
 export async function listAudit(
   { db }: { db: Db },
   query: AuditFilter,

@@ -11,7 +11,7 @@ import { recordFilter } from './record-filter.ts'
 /**
  * Records of cost, the last recorded first. Without `from`, those that are here.
  *
- * @throws forbidden for another tenant; invalidRequest; archived; unavailable.
+ * @throws forbidden for another tenant; invalidRequest; archived.
  */
 export async function listCostRecords(
   { db }: { db: Db },

@@ -21,8 +21,7 @@ export type CostsPosition = { fromMicros: string; toMicros: string; place: (stri
  * What was spent: in total, and by the dimensions of `group_by`, exactly. Without a range, the last 30 days by Postgres's
  * clock, up to now. Groups come in the order of their keys, or with `top` the dearest first.
  *
- * @throws forbidden for another tenant; invalidRequest; archived where the answer needs records that have left the database;
- * unavailable where Postgres can't sum it up in time.
+ * @throws forbidden for another tenant; invalidRequest; archived where the answer needs records that have left the database.
  */
 export async function readCosts(
   { db }: { db: Db },

@@ -17,7 +17,7 @@ import { noEndpoint } from './webhook-endpoints.ts'
 
 type Deps = { db: Db }
 
-/** An endpoint's deliveries, the last queued first. @throws not_found; unavailable. */
+/** An endpoint's deliveries, the last queued first. @throws not_found */
 export async function listDeliveries(
   { db }: Deps,
   endpointId: string,

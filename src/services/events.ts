@@ -6,7 +6,7 @@ import { timeText, usdJson } from './answers.ts'
 import { pageOf, type PageOf } from './page.ts'
 import { tenantFilter, type Principal } from './principal.ts'
 
-/** Events, the last written first. @throws forbidden for another tenant; unavailable. */
+/** Events, the last written first. @throws forbidden for another tenant. */
 export async function listEvents(
   { db }: { db: Db },
   principal: Principal,

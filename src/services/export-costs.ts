@@ -27,8 +27,8 @@ export type CostExport = { contentType: string; chunks: AsyncIterable<string> }
  * a header, so that both parts together are the whole.
  *
  * Each page is read by itself: what is booked meanwhile stands in its place if that is still to come.
- * @throws forbidden for another tenant; invalidRequest; archived; unavailable, while nothing has been written yet. Later the
- * iteration throws.
+ * @throws forbidden for another tenant; invalidRequest; archived, before anything is written. Later the iteration
+ * throws the database's error.
  */
 export async function exportCosts(
   { db }: { db: Db },

@@ -10,7 +10,7 @@ import { labelsOf, spanOf } from './record-filter.ts'
  * Reservations, the newest first; a page begins after an id, and may be short of the limit before the end: what it looks through is
  * bounded. A principal that is bound to a tenant sees that tenant's.
  *
- * @throws forbidden for another tenant; invalidRequest where `from` is after `to`; unavailable.
+ * @throws forbidden for another tenant; invalidRequest where `from` is after `to`.
  */
 export async function listReservations(
   { db }: { db: Db },

@@ -22,7 +22,6 @@ export type PriceSyncDeps = {
  * Reads package, feed and overlay, and publishes what is agreed; a dry run says what it would do.
  *
  * What it published is the price of the next reservation in every instance, as an administrator's version is.
- * @throws unavailable
  */
 export async function syncPrices(deps: PriceSyncDeps, actor: Actor, body: SyncBody): Promise<object> {
   const dryRun = body.dry_run ?? false

@@ -18,7 +18,7 @@ import { amountOf } from './amount.ts'
 import { timeText, usdJson } from './answers.ts'
 import { pageOf, type PageOf } from './page.ts'
 
-/** What tenants and users get at first sight. @throws unavailable */
+/** What tenants and users get at first sight. */
 export async function listQuotaDefaults(
   { db }: { db: Db },
   afterKey: string | null,
@@ -52,7 +52,7 @@ export async function putQuotaDefault(
   return defaultAnswer(stored)
 }
 
-/** Gives what is pending still, for instance because the instance that set it was stopped on the way. @throws unavailable */
+/** Gives what is pending still, for instance because the instance that set it was stopped on the way. */
 export async function giveDefaults({ db, status }: { db: Db; status: StatusCache }): Promise<void> {
   await giveAll(db, (touched) => status.forget(touched))
 }

@@ -41,7 +41,7 @@ export type RecordDeps = PriceDeps & {
  *
  * Safe to retry with the same idempotency keys: each record answers its first id and cost again, as replayed.
  * @throws invalidRequest, price_not_found and idempotency_mismatch that point at /records/N; forbidden, also where it is more than the
- * key may record in a day; unavailable.
+ * key may record in a day.
  */
 export async function record(deps: RecordDeps, principal: Principal, body: RecordsBody): Promise<object> {
   const items: RecordItem[] = []

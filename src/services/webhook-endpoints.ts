@@ -107,14 +107,14 @@ export async function rotateSecret(
   })
 }
 
-/** An endpoint without its secret. @throws not_found; unavailable. */
+/** An endpoint without its secret. @throws not_found */
 export async function readEndpoint({ db }: EndpointDeps, id: string): Promise<object> {
   const endpoint = await findEndpoint(db, id)
   if (endpoint === null) throw noEndpoint(id)
   return endpointAnswer(endpoint)
 }
 
-/** Endpoints in the order they were made, without their secrets. @throws unavailable */
+/** Endpoints in the order they were made, without their secrets. */
 export async function listEndpoints(
   { db }: EndpointDeps,
   afterId: string | null,

@@ -168,6 +168,8 @@ t.test('while Postgres is away, every change says that nothing was changed', asy
     const { status, json } = await call(method, path, body, asAdmin)
     t.match({ status, json }, { status: 503, json: { detail: /^Nothing was changed: / } }, path)
   }
+  const read = await call('GET', '/v1/quotas', undefined, asAdmin)
+  t.match(read, { status: 503, json: { detail: /^Nothing was read: / } })
   const unknown = await call('PUT', '/v1/quotas', quotaOf('put', 1), { authorization: `Bearer psr_${'x'.repeat(43)}` })
   t.match(unknown, { status: 503, json: { detail: /^Nothing was decided: / } }, 'nor where its key cannot be looked up')
   toPostgres.mend()
@@ -200,7 +202,7 @@ t.test(
     const { status, json, headers } = await answering
     toPostgres.mend()
     t.equal(status, 503)
-    t.match(json, { code: 'unavailable', detail: /may have been made or not: look before you repeat it/ })
+    t.match(json, { code: 'unavailable', detail: /may have been made or not: .* Look before you repeat it/ })
     t.equal(headers.get('retry-after'), null)
     await holder.end()
     await pool.query('drop trigger wait_at_commit on copilot_internal.api_keys')

@@ -116,3 +116,12 @@ t.test('a batch without a traced item goes under nobody', async (t) => {
     [idOf('first'), undefined],
   )
 })
+
+t.test('a span whose work met a fault of the database says so, as its answer does', async (t) => {
+  const lost = Object.assign(new Error('gone'), { code: 'ECONNREFUSED' })
+  await t.rejects(
+    inSpan('llm.quota.check', {}, () => Promise.reject(lost)),
+    lost,
+  )
+  t.match(ended.at(-1), { status: { message: 'unavailable' }, attributes: { 'error.recoverable': true } })
+})

@@ -1,5 +1,5 @@
 import type { FastifyInstance } from 'fastify'
-import { unanswered, unchanged } from '../../db/faults.ts'
+import { unanswered, unchanged, unread } from '../../db/faults.ts'
 
 declare module 'fastify' {
   interface FastifyRequest {
@@ -36,7 +36,8 @@ export function registerDeadline(app: FastifyInstance): void {
       const leftMs = ANSWER_MS_MAX - Math.floor(request.waitedMs / STEP_MS) * STEP_MS
       request.deadline = setTimeout(() => {
         if (reply.sent) return
-        if (request.wait === undefined) void reply.send(unanswered('The answer did not come in time'))
+        if (request.method === 'GET') void reply.send(unread('it took too long'))
+        else if (request.wait === undefined) void reply.send(unanswered('The answer did not come in time'))
         // Else its outcome is on its way, or it is not made.
         else if (request.wait.giveUp()) void reply.send(unchanged('it took too long'))
       }, leftMs)

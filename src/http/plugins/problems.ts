@@ -1,7 +1,14 @@
 import { randomUUID } from 'node:crypto'
 import type { Socket } from 'node:net'
 import type { FastifyError, FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
-import { faultReason, toProblem as databaseProblem, unchanged, undecided } from '../../db/faults.ts'
+import {
+  faultReason,
+  maybeChanged,
+  toProblem as databaseProblem,
+  unchanged,
+  undecided,
+  unread,
+} from '../../db/faults.ts'
 import { ERRORS, invalidRequest, Problem, type ErrorCode } from '../../errors.ts'
 import { BODY_BYTES_MAX } from './json.ts'
 import { fieldErrors } from './validation.ts'
@@ -131,11 +138,13 @@ function toProblem(request: FastifyRequest, error: FastifyError): Problem {
   return new Problem('internal', 'The service failed. The request_id finds the reason in its log.', { cause: error })
 }
 
-/** A fault of the database. How far its request had come decides what is true: before anything was sent, nothing happened. */
-function faultOf({ principal, wait }: FastifyRequest, error: FastifyError): unknown {
+/** What to answer for a fault of the database, by how far the request had come; null for any other error. */
+function faultOf({ principal, method, wait }: FastifyRequest, error: FastifyError): unknown {
   const reason = faultReason(error)
   if (reason === null) return null
-  // Postgres failed while the key was being looked up.
+  if (method === 'GET') return unread(reason, error)
+  // Without a principal, the database failed while the key was being looked up.
   if (principal === undefined) return undecided(reason, error)
-  return wait?.isUnsent() === true ? unchanged(reason, error) : databaseProblem(error)
+  if (wait === undefined) return databaseProblem(error)
+  return wait.isUnsent() ? unchanged(reason, error) : maybeChanged(reason, error)
 }
