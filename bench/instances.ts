@@ -1,9 +1,9 @@
 // Many service processes on one Postgres: npm run bench:instances. It prints; it never fails for a time.
 import { parseArgs } from 'node:util'
 import pg from 'pg'
-import { startPgBouncer } from '../test/helpers/pgbouncer.ts'
-import { startRedisCluster } from '../test/helpers/redis-cluster.ts'
-import { startRedisServer } from '../test/helpers/redis-server.ts'
+import { startPgBouncer } from '../test/helpers/servers/pgbouncer.ts'
+import { startRedisCluster } from '../test/helpers/servers/redis-cluster.ts'
+import { startRedisServer } from '../test/helpers/servers/redis-server.ts'
 import { sendLoad } from './load.ts'
 import { startService } from './processes.ts'
 import { KEY, makeQuotas, TENANTS, USERS_PER_TENANT } from './setup.ts'

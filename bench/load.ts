@@ -1,7 +1,7 @@
 import { execFile } from 'node:child_process'
 import { join } from 'node:path'
 import { promisify } from 'node:util'
-import { findProgram } from '../test/helpers/program.ts'
+import { findProgram } from '../test/helpers/servers/program.ts'
 
 export type Load = {
   url: string

@@ -3,13 +3,13 @@
 import Fastify from 'fastify'
 import { openPriceCache } from '../src/cache/prices.ts'
 import { openSharedCache } from '../src/cache/shared.ts'
-import { openClock } from '../src/db/clock.ts'
-import { connect } from '../src/db/connection.ts'
-import { reserveSpend, type ReserveItem } from '../src/db/reserve-spend.ts'
+import { openClock } from '../src/db/pool/clock.ts'
+import { connect } from '../src/db/pool/connection.ts'
+import { reserveSpend, type ReserveItem } from '../src/db/reservations/reserve-spend.ts'
 import { idempotencyKeyOf } from '../src/http/idempotency-key.ts'
 import { registerValidation } from '../src/http/plugins/validation.ts'
 import { ReserveBody } from '../src/schemas/reservations.ts'
-import { reserve } from '../src/services/reserve.ts'
+import { reserve } from '../src/services/reservations/reserve.ts'
 
 const databaseUrl = process.env['DATABASE_URL'] ?? ''
 const db = connect(databaseUrl, { connectionsMax: 16 })

@@ -1,6 +1,6 @@
 import type pg from 'pg'
-import { setQuotas, sumAhead, type QuotaWish } from '../src/db/quotas.ts'
-import type { Db } from '../src/db/connection.ts'
+import { setQuotas, sumAhead, type QuotaWish } from '../src/db/quotas/quotas.ts'
+import type { Db } from '../src/db/pool/connection.ts'
 import { median, say } from './stage.ts'
 
 const TENANTS = 1_000

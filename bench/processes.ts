@@ -2,7 +2,7 @@ import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
-import { startArguments } from '../test/helpers/start-arguments.ts'
+import { startArguments } from '../test/helpers/servers/start-arguments.ts'
 
 export type Running = { url: string; pid: number; startedMs: number; stop(): Promise<void> }
 

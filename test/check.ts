@@ -32,7 +32,7 @@ interface Outcome {
 
 // The slowest first, so that two cores finish together.
 const parts: Part[] = [
-  { name: 'types', checks: 'tsc over src, test and bench', commands: () => [['tsc', '--noEmit']] },
+  { name: 'types', checks: 'tsc over src, test, bench and demo', commands: () => [['tsc', '--noEmit']] },
   {
     name: 'unused',
     checks: 'files, exports and dependencies that nobody uses',
@@ -65,7 +65,7 @@ function squawkCommands(): string[][] {
   const config = readFileSync(join(root, '.squawk.toml'), 'utf8')
   const excluded = [...config.matchAll(/^\s+"([a-z-]+)",$/gm)].map((match) => match[1])
   const files = (pattern: string) => globSync(pattern, { cwd: root }).toSorted()
-  const up = [...files('migrations/*.up.sql'), ...files('migrations/functions/*.sql')]
+  const up = [...files('migrations/*.up.sql'), ...files('migrations/functions/**/*.sql')]
   const down = files('migrations/*.down.sql')
   const exclude = `--exclude=${[...excluded, 'ban-drop-table', 'ban-drop-column'].join(',')}`
   return [

@@ -9,7 +9,7 @@ import { join } from 'node:path'
 import { createInterface } from 'node:readline'
 import { parseArgs, promisify } from 'node:util'
 import { startEmbeddedPostgres } from '../src/embedded/postgres.ts'
-import { findRedisServer, startRedisServer } from './helpers/redis-server.ts'
+import { findRedisServer, startRedisServer } from './helpers/servers/redis-server.ts'
 import { createTapCounter } from './helpers/tap-count.ts'
 import { createTemplate, dropTemplate } from './helpers/template.ts'
 

@@ -1,6 +1,6 @@
 import { LRUCache } from 'lru-cache'
-import type { Db } from '../db/connection.ts'
-import { readHolders, type Holder } from '../db/quota-status.ts'
+import type { Db } from '../db/pool/connection.ts'
+import { readHolders, type Holder } from '../db/quotas/quota-status.ts'
 import type { StatusScope } from './quota-status.ts'
 
 const SCOPES_MAX = 1_000

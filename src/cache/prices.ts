@@ -1,5 +1,5 @@
 import { LRUCache } from 'lru-cache'
-import type { Db } from '../db/connection.ts'
+import type { Db } from '../db/pool/connection.ts'
 import {
   findE2bPrices,
   findModelPrices,
@@ -7,7 +7,7 @@ import {
   readPriceEdition,
   type NamedPrice,
   type PricesThen,
-} from '../db/prices.ts'
+} from '../db/prices/prices.ts'
 import type { E2bPrice } from '../domain/e2b.ts'
 import type { SharedCache } from './shared.ts'
 

@@ -1,7 +1,7 @@
 import { parseArgs } from 'node:util'
-import { verifyAudit, type AuditFilter, type AuditVerdict } from '../db/audit.ts'
-import type { Db } from '../db/connection.ts'
-import { exportAudit } from '../services/audit.ts'
+import { verifyAudit, type AuditFilter, type AuditVerdict } from '../db/keys/audit.ts'
+import type { Db } from '../db/pool/connection.ts'
+import { exportAudit } from '../services/keys/audit.ts'
 import { DATABASE_HELP } from './database-url.ts'
 import { runCommand, type Command } from './run-command.ts'
 

@@ -3,11 +3,11 @@ import { Readable } from 'node:stream'
 import { pipeline } from 'node:stream/promises'
 import { parseArgs } from 'node:util'
 import { createGzip } from 'node:zlib'
-import type { Db } from '../db/connection.ts'
+import type { Db } from '../db/pool/connection.ts'
 import { spelledInstant } from '../domain/instant.ts'
-import { EXPORT_FORMS, exportCosts, type ExportFormat } from '../services/export-costs.ts'
+import { EXPORT_FORMS, exportCosts, type ExportFormat } from '../services/costs/export-costs.ts'
 import { readConfig } from '../config.ts'
-import { listArchives } from '../db/archives.ts'
+import { listArchives } from '../db/archives/archives.ts'
 import { retentionSettings } from '../embedded/retention-settings.ts'
 import {
   KEEP_DAYS,
@@ -16,7 +16,7 @@ import {
   RETENTION_STATEMENT_MS,
   restorePartition,
   type Retention,
-} from '../services/retention.ts'
+} from '../services/archives/retention.ts'
 import { DATABASE_HELP } from './database-url.ts'
 import { runCommand, type Command } from './run-command.ts'
 

@@ -1,8 +1,8 @@
 import { parseArgs } from 'node:util'
-import { checkIntegrity, type BrokenInvariant } from '../db/check-integrity.ts'
-import { connect } from '../db/connection.ts'
-import { faultCode } from '../db/faults.ts'
-import { reachDatabase } from '../db/reach.ts'
+import { checkIntegrity, type BrokenInvariant } from '../db/costs/check-integrity.ts'
+import { connect } from '../db/pool/connection.ts'
+import { faultCode } from '../db/pool/faults.ts'
+import { reachDatabase } from '../db/pool/reach.ts'
 import { remedyOf } from '../services/integrity.ts'
 import { DATABASE_HELP, withDatabaseUrl } from './database-url.ts'
 

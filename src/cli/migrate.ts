@@ -1,5 +1,5 @@
 import { parseArgs } from 'node:util'
-import { migrateDown, migrateUp, migrationStatus, type MigrationStatus } from '../db/migrations.ts'
+import { migrateDown, migrateUp, migrationStatus, type MigrationStatus } from '../db/migrate/migrations.ts'
 import { DATABASE_HELP, withDatabaseUrl } from './database-url.ts'
 
 const help = `Usage: npm run migrate -- <command> [options]

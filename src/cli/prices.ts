@@ -1,14 +1,14 @@
 import { userInfo } from 'node:os'
 import { parseArgs } from 'node:util'
 import { readSetting } from '../config.ts'
-import { connect } from '../db/connection.ts'
-import { reachDatabase } from '../db/reach.ts'
+import { connect } from '../db/pool/connection.ts'
+import { reachDatabase } from '../db/pool/reach.ts'
 import { DATABASE_HELP, withDatabaseUrl } from './database-url.ts'
-import type { Db } from '../db/connection.ts'
+import type { Db } from '../db/pool/connection.ts'
 import { rangeOf, rerateRecords } from './rerate-prices.ts'
 import { syncPrices, verifyPrices, type SyncOutcome, type Verification } from '../prices/sync.ts'
-import { announcePrices } from '../services/announce-prices.ts'
-import { disagreementAnswer, syncAnswer } from '../services/price-sync.ts'
+import { announcePrices } from '../services/prices/announce-prices.ts'
+import { disagreementAnswer, syncAnswer } from '../services/prices/price-sync.ts'
 
 const help = `Usage: npm run prices -- <command> [options]
 

@@ -1,8 +1,8 @@
 import { userInfo } from 'node:os'
-import type { Db } from '../db/connection.ts'
+import type { Db } from '../db/pool/connection.ts'
 import { epochMicros, readInstant } from '../domain/instant.ts'
 import { usdText } from '../domain/money.ts'
-import { rerate, type RerateTotals } from '../services/rerate.ts'
+import { rerate, type RerateTotals } from '../services/costs/rerate.ts'
 
 /** How often a person hears of a run that takes long. */
 const TELL_MS = 2_000

@@ -1,5 +1,5 @@
-import { connect, type Db } from '../db/connection.ts'
-import { faultReason } from '../db/faults.ts'
+import { connect, type Db } from '../db/pool/connection.ts'
+import { faultReason } from '../db/pool/faults.ts'
 import { withDatabaseUrl } from './database-url.ts'
 
 /** Does what was asked for, and answers the exit code. */

@@ -1,6 +1,6 @@
 import type { FastifyRequest } from 'fastify'
-import type { Actor } from '../db/audit.ts'
-import { Wait } from '../db/wait.ts'
+import type { Actor } from '../db/keys/audit.ts'
+import { Wait } from '../db/pool/wait.ts'
 
 declare module 'fastify' {
   interface FastifyRequest {

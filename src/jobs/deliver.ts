@@ -1,4 +1,4 @@
-import type { Deliverer } from '../services/deliver.ts'
+import type { Deliverer } from '../services/alerts/deliver.ts'
 
 /** New events and what is due are looked for this often, in every process; while there is something to do, without a pause. */
 const EVERY_MS = 1_000

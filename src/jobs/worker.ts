@@ -9,7 +9,7 @@ import {
 } from 'graphile-worker'
 import { EventEmitter, once } from 'node:events'
 import { setTimeout as sleep } from 'node:timers/promises'
-import type { JobQueue } from '../db/job-queue.ts'
+import type { JobQueue } from '../db/pool/job-queue.ts'
 import type { Job } from './list.ts'
 
 /** So many jobs at once in a process. */

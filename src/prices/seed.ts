@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto'
-import type { Db } from '../db/connection.ts'
+import type { Db } from '../db/pool/connection.ts'
 import {
   lockPrices,
   publishE2bPrices,
@@ -8,7 +8,7 @@ import {
   readSeedKey,
   writeSeedKey,
   type PublishCounts,
-} from '../db/price-versions.ts'
+} from '../db/prices/price-versions.ts'
 import { e2bVersions, layOver, readOverlay } from './overlay.ts'
 import { packageRelease, readPackage, versionsOf } from './package.ts'
 import { planChanges } from './plan.ts'

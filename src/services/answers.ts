@@ -1,8 +1,8 @@
-import type { Balance } from '../db/balances.ts'
+import type { Balance } from '../db/quotas/balances.ts'
 import { exactJson } from '../domain/exact-json.ts'
 import { decimal, usdText } from '../domain/money.ts'
 import type { UsageWarning } from '../schemas/usage.ts'
-import type { Principal } from './principal.ts'
+import type { Principal } from './keys/principal.ts'
 
 /** A USD amount as a JSON number in plain digits, all of them; it never passes through binary floating point. */
 export function usdJson(text: string): RawJson {

@@ -1,8 +1,8 @@
-import { checkIntegrity, type BrokenInvariant } from '../db/check-integrity.ts'
-import type { Db } from '../db/connection.ts'
-import { tellBrokenIntegrity } from '../db/events.ts'
+import { checkIntegrity, type BrokenInvariant } from '../db/costs/check-integrity.ts'
+import type { Db } from '../db/pool/connection.ts'
+import { tellBrokenIntegrity } from '../db/alerts/events.ts'
 import { Problem } from '../errors.ts'
-import type { Principal } from './principal.ts'
+import type { Principal } from './keys/principal.ts'
 
 /** What to do about each invariant, for people. docs/operations.md says more. */
 const REMEDIES: Record<string, string> = {

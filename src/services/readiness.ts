@@ -1,6 +1,6 @@
 import type { SharedCache } from '../cache/shared.ts'
-import type { Db } from '../db/connection.ts'
-import { missingMigrations } from '../db/readiness.ts'
+import type { Db } from '../db/pool/connection.ts'
+import { missingMigrations } from '../db/migrate/readiness.ts'
 
 /** Whether the service can decide. Redis is told, but never makes it unready. */
 export async function readiness({ db, shared }: { db: Db; shared: SharedCache }): Promise<{

@@ -1,5 +1,5 @@
 import type * as Api from '@opentelemetry/api'
-import { toProblem } from '../db/faults.ts'
+import { toProblem } from '../db/pool/faults.ts'
 import { ERRORS, Problem } from '../errors.ts'
 import { ATTRIBUTES, ERROR_ATTRIBUTES, STAGE_OF, type Attributes, type SpanName } from './names.ts'
 

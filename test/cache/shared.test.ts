@@ -2,7 +2,7 @@ import { setImmediate as turn } from 'node:timers/promises'
 import t from 'tap'
 import { openSharedCache } from '../../src/cache/shared.ts'
 import { findFreePort } from '../../src/embedded/free-port.ts'
-import { startRedisServer } from '../helpers/redis-server.ts'
+import { startRedisServer } from '../helpers/servers/redis-server.ts'
 
 t.test('a node is heard with the password of the first one, which is away', async (t) => {
   const server = await startRedisServer(undefined, ['--requirepass', 'secret'])

@@ -1,14 +1,14 @@
 import t from 'tap'
-import { checkSpend } from '../../src/db/check-spend.ts'
-import { connect } from '../../src/db/connection.ts'
-import { commitSpend, type CommitItem } from '../../src/db/commit-spend.ts'
-import { extendReservations, type ExtendItem } from '../../src/db/extend-reservations.ts'
-import { groupCommit } from '../../src/db/group-commit.ts'
-import { setEnvironmentDefaults } from '../../src/db/quota-defaults.ts'
-import { reserveSpend, type ReserveItem } from '../../src/db/reserve-spend.ts'
+import { checkSpend } from '../../src/db/reservations/check-spend.ts'
+import { connect } from '../../src/db/pool/connection.ts'
+import { commitSpend, type CommitItem } from '../../src/db/reservations/commit-spend.ts'
+import { extendReservations, type ExtendItem } from '../../src/db/reservations/extend-reservations.ts'
+import { groupCommit } from '../../src/db/pool/group-commit.ts'
+import { setEnvironmentDefaults } from '../../src/db/quotas/quota-defaults.ts'
+import { reserveSpend, type ReserveItem } from '../../src/db/reservations/reserve-spend.ts'
 import { createDatabase } from '../helpers/database.ts'
-import { assertHealthy } from '../helpers/integrity.ts'
-import { booking, hold, openSession } from '../helpers/spend.ts'
+import { assertHealthy } from '../helpers/money/integrity.ts'
+import { booking, hold, openSession } from '../helpers/money/spend.ts'
 
 const database = await createDatabase(t)
 const db = connect(database.url)

@@ -1,6 +1,6 @@
 import { sql } from 'kysely'
 import t from 'tap'
-import { connect } from '../../src/db/connection.ts'
+import { connect } from '../../src/db/pool/connection.ts'
 import { createDatabase } from '../helpers/database.ts'
 
 const STATEMENT_MS = 1_000

@@ -1,6 +1,6 @@
 import fc from 'fast-check'
 import t from 'tap'
-import { arrayText, compositeArrayText } from '../../src/db/composite.ts'
+import { arrayText, compositeArrayText } from '../../src/db/pool/composite.ts'
 import { createDatabase } from '../helpers/database.ts'
 
 const { pool } = await createDatabase(t)

@@ -1,6 +1,6 @@
 import { EventEmitter, on } from 'node:events'
 import t, { type Test } from 'tap'
-import { groupCommit, type GroupCommitOptions } from '../../src/db/group-commit.ts'
+import { groupCommit, type GroupCommitOptions } from '../../src/db/pool/group-commit.ts'
 
 type Batch = { items: string[]; answer: (fault?: Error) => void }
 

@@ -1,14 +1,14 @@
 import { sql } from 'kysely'
 import t from 'tap'
-import { becomeReader, connect, readOf, readReport, type Db } from '../../src/db/connection.ts'
-import { listRecords } from '../../src/db/cost-records.ts'
-import { listEvents } from '../../src/db/events.ts'
-import { readHolders, readScopeStatus } from '../../src/db/quota-status.ts'
-import { findQuota, listQuotas, readHistory } from '../../src/db/quotas.ts'
-import { findReservation, listReservations } from '../../src/db/reservations.ts'
-import { findRoles } from '../../src/db/roles.ts'
+import { becomeReader, connect, readOf, readReport, type Db } from '../../src/db/pool/connection.ts'
+import { listRecords } from '../../src/db/costs/cost-records.ts'
+import { listEvents } from '../../src/db/alerts/events.ts'
+import { readHolders, readScopeStatus } from '../../src/db/quotas/quota-status.ts'
+import { findQuota, listQuotas, readHistory } from '../../src/db/quotas/quotas.ts'
+import { findReservation, listReservations } from '../../src/db/reservations/reservations.ts'
+import { findRoles } from '../../src/db/pool/roles.ts'
 import { createDatabase } from '../helpers/database.ts'
-import { fillTenants } from '../helpers/two-tenants.ts'
+import { fillTenants } from '../helpers/money/two-tenants.ts'
 
 const database = await createDatabase(t)
 const ids = await fillTenants(t, database, ['acme', 'other'])

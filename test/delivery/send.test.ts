@@ -8,7 +8,7 @@ import { openMailer } from '../../src/delivery/mail.ts'
 import { openSender, type Order } from '../../src/delivery/send.ts'
 import { openTargets } from '../../src/delivery/targets.ts'
 import { makeSecret } from '../../src/delivery/webhook.ts'
-import { startReceiver, type Receiver } from '../helpers/receiver.ts'
+import { startReceiver, type Receiver } from '../helpers/servers/receiver.ts'
 
 const targets = openTargets('127.0.0.1')
 const send = openSender({ targets, mailer: null, waitMs: 10_000 })

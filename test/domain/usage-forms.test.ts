@@ -2,7 +2,7 @@ import t from 'tap'
 import { decimal, type Usd } from '../../src/domain/money.ts'
 import { costOfUsage } from '../../src/domain/price.ts'
 import { readProviderUsage } from '../../src/domain/usage/index.ts'
-import { usageWarnings } from '../../src/services/usage-warnings.ts'
+import { usageWarnings } from '../../src/services/costs/usage-warnings.ts'
 import { distinctCard, SAMPLES, type Sample } from './usage-samples.ts'
 
 function costByHand({ terms, factor = 1, feesUsd = 0 }: Sample): Usd {

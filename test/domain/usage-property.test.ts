@@ -4,7 +4,7 @@ import t from 'tap'
 import { pointerStep } from '../../src/domain/json-pointer.ts'
 import { costOfUsage } from '../../src/domain/price.ts'
 import { readProviderUsage, UsageError, type UsageSource } from '../../src/domain/usage/index.ts'
-import { usageWarnings } from '../../src/services/usage-warnings.ts'
+import { usageWarnings } from '../../src/services/costs/usage-warnings.ts'
 import { readSeed } from '../helpers/random.ts'
 import { distinctCard, NO_QUANTITY, SAMPLES } from './usage-samples.ts'
 

@@ -4,7 +4,7 @@ import { join } from 'node:path'
 import t, { type Test } from 'tap'
 import { copyOnce, locateBinaries, makeLinks } from '../../src/embedded/binaries.ts'
 import { isRoot, serverUser } from '../../src/embedded/server-user.ts'
-import { makeDataDir } from '../helpers/embedded.ts'
+import { makeDataDir } from '../helpers/servers/embedded.ts'
 
 function runAsServer(folder: string): string {
   return execFileSync(join(folder, 'bin', 'postgres'), ['--version'], {

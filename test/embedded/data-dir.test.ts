@@ -3,7 +3,7 @@ import { join } from 'node:path'
 import t from 'tap'
 import { defaultDataDir } from '../../src/embedded/postgres.ts'
 import { isRoot } from '../../src/embedded/server-user.ts'
-import { makeDataDir } from '../helpers/embedded.ts'
+import { makeDataDir } from '../helpers/servers/embedded.ts'
 
 function withDataHome(t: { teardown: (fn: () => void) => void }, folder: string): void {
   const before = process.env['XDG_DATA_HOME']

@@ -2,7 +2,7 @@
 // proves that the server still answers before it stops it.
 import { once } from 'node:events'
 import { startEmbeddedPostgres } from '../../src/embedded/postgres.ts'
-import { queryOnce } from '../helpers/embedded.ts'
+import { queryOnce } from '../helpers/servers/embedded.ts'
 
 const postgres = await startEmbeddedPostgres({ dataDir: process.argv[2]! })
 const interrupted = once(process, 'SIGINT')

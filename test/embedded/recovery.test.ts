@@ -7,7 +7,7 @@ import { fileURLToPath } from 'node:url'
 import t from 'tap'
 import { startEmbeddedPostgres } from '../../src/embedded/postgres.ts'
 import { describeProcess } from '../../src/embedded/process-table.ts'
-import { makeDataDir, queryOnce } from '../helpers/embedded.ts'
+import { makeDataDir, queryOnce } from '../helpers/servers/embedded.ts'
 
 interface Owner {
   process: ChildProcess

@@ -3,7 +3,7 @@ import { join } from 'node:path'
 import t from 'tap'
 import { startEmbeddedPostgres } from '../../src/embedded/postgres.ts'
 import { describeProcess } from '../../src/embedded/process-table.ts'
-import { makeDataDir, queryOnce } from '../helpers/embedded.ts'
+import { makeDataDir, queryOnce } from '../helpers/servers/embedded.ts'
 
 t.test('what is committed is there again after a restart', async (t) => {
   const dataDir = makeDataDir(t)

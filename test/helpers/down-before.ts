@@ -1,5 +1,5 @@
 import type pg from 'pg'
-import { migrateDown, migrationStatus } from '../../src/db/migrations.ts'
+import { migrateDown, migrationStatus } from '../../src/db/migrate/migrations.ts'
 
 /** Takes the database back to the release before the migration whose name ends so. */
 export async function downBefore(pool: pg.Pool, name: string): Promise<void> {

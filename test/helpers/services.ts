@@ -1,8 +1,8 @@
 import { openPriceCache } from '../../src/cache/prices.ts'
 import { openStatusCache } from '../../src/cache/quota-status.ts'
 import type { SharedCache } from '../../src/cache/shared.ts'
-import { openClock } from '../../src/db/clock.ts'
-import type { Db } from '../../src/db/connection.ts'
+import { openClock } from '../../src/db/pool/clock.ts'
+import type { Db } from '../../src/db/pool/connection.ts'
 import { openTargets } from '../../src/delivery/targets.ts'
 import { createServices, type ServiceDeps, type Services } from '../../src/services/index.ts'
 

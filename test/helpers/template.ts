@@ -3,7 +3,7 @@ import { join } from 'node:path'
 import { pathToFileURL } from 'node:url'
 import { Kysely, PostgresDialect } from 'kysely'
 import pg from 'pg'
-import { migrateUp } from '../../src/db/migrations.ts'
+import { migrateUp } from '../../src/db/migrate/migrations.ts'
 import { fakeClock } from './fake-clock.ts'
 
 /**

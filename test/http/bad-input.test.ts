@@ -1,6 +1,6 @@
 import t from 'tap'
 import { createDatabase } from '../helpers/database.ts'
-import { ADMIN_KEY, startService } from '../helpers/service.ts'
+import { ADMIN_KEY, startService } from '../helpers/servers/service.ts'
 
 const database = await createDatabase(t)
 const service = await startService(t, database.url)

@@ -7,9 +7,9 @@ import { ERRORS } from '../../src/errors.ts'
 import { createDatabase } from '../helpers/database.ts'
 import { setNow } from '../helpers/fake-clock.ts'
 import { forgedCursors, hostileBodies, isRaw, nastyText, soundValue, spoilValue, type Schema } from '../helpers/fuzz.ts'
-import { assertHealthy } from '../helpers/integrity.ts'
+import { assertHealthy } from '../helpers/money/integrity.ts'
 import { randomOf, readSeed } from '../helpers/random.ts'
-import { ADMIN_KEY, startService } from '../helpers/service.ts'
+import { ADMIN_KEY, startService } from '../helpers/servers/service.ts'
 
 /** How many requests; the same seed and number send the same again. */
 const REQUESTS = Number(process.env['PURSER_TEST_FUZZ_REQUESTS'] ?? 20_000)

@@ -3,7 +3,7 @@ import { once } from 'node:events'
 import { connect } from 'node:net'
 import t, { type Test } from 'tap'
 import { createDatabase } from '../helpers/database.ts'
-import { ADMIN_KEY, startService, type Service } from '../helpers/service.ts'
+import { ADMIN_KEY, startService, type Service } from '../helpers/servers/service.ts'
 
 const database = await createDatabase(t)
 const REDIS_PASSWORD = 'password-of-redis'

@@ -3,8 +3,8 @@ import t from 'tap'
 import { epochMicros } from '../../src/domain/instant.ts'
 import { createDatabase } from '../helpers/database.ts'
 import { setNow } from '../helpers/fake-clock.ts'
-import { assertHealthy } from '../helpers/integrity.ts'
-import { startService, type Service } from '../helpers/service.ts'
+import { assertHealthy } from '../helpers/money/integrity.ts'
+import { startService, type Service } from '../helpers/servers/service.ts'
 
 const database = await createDatabase(t)
 const { pool } = database

@@ -1,8 +1,8 @@
 import { SignJWT } from 'jose'
 import t from 'tap'
 import { createDatabase } from '../helpers/database.ts'
-import { startRedis } from '../helpers/redis.ts'
-import { startService, type Service } from '../helpers/service.ts'
+import { startRedis } from '../helpers/servers/redis.ts'
+import { startService, type Service } from '../helpers/servers/service.ts'
 
 const database = await createDatabase(t)
 const JWT_SECRET = 'a-shared-secret-of-at-least-32-characters'

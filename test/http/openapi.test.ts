@@ -5,7 +5,7 @@ import { buildApp } from '../../src/app.ts'
 import { ERROR_HELP, ERRORS, type ErrorCode } from '../../src/errors.ts'
 import type { Services } from '../../src/services/index.ts'
 import { createDatabase } from '../helpers/database.ts'
-import { startService, type Answer } from '../helpers/service.ts'
+import { startService, type Answer } from '../helpers/servers/service.ts'
 
 interface Schema {
   properties: Record<string, Schema>

@@ -4,10 +4,10 @@ import pg from 'pg'
 import t from 'tap'
 import { parse } from 'yaml'
 import { startEmbeddedPostgres, type EmbeddedPostgres } from '../../src/embedded/postgres.ts'
-import { makeDataDir } from '../helpers/embedded.ts'
+import { makeDataDir } from '../helpers/servers/embedded.ts'
 import { randomOf, readSeed } from '../helpers/random.ts'
-import { ADMIN_KEY, startService } from '../helpers/service.ts'
-import { startTcpProxy } from '../helpers/tcp-proxy.ts'
+import { ADMIN_KEY, startService } from '../helpers/servers/service.ts'
+import { startTcpProxy } from '../helpers/servers/tcp-proxy.ts'
 
 const seed = readSeed()
 t.comment(`seed ${seed}; PURSER_TEST_SEED repeats it`)

@@ -4,9 +4,9 @@ import t, { type Test } from 'tap'
 import { sealWith } from '../../src/cache/seal.ts'
 import { findFreePort } from '../../src/embedded/free-port.ts'
 import { createDatabase } from '../helpers/database.ts'
-import { assertHealthy } from '../helpers/integrity.ts'
-import { startRedis } from '../helpers/redis.ts'
-import { startService, type Answer, type Service } from '../helpers/service.ts'
+import { assertHealthy } from '../helpers/money/integrity.ts'
+import { startRedis } from '../helpers/servers/redis.ts'
+import { startService, type Answer, type Service } from '../helpers/servers/service.ts'
 
 const database = await createDatabase(t)
 const redis = await startRedis(t)

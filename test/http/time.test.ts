@@ -1,8 +1,8 @@
 import t from 'tap'
 import { createDatabase } from '../helpers/database.ts'
 import { setNow } from '../helpers/fake-clock.ts'
-import { assertHealthy } from '../helpers/integrity.ts'
-import { startService, type Answer } from '../helpers/service.ts'
+import { assertHealthy } from '../helpers/money/integrity.ts'
+import { startService, type Answer } from '../helpers/servers/service.ts'
 
 const database = await createDatabase(t)
 await setNow(database, '2027-03-09T23:59:59Z')

@@ -2,11 +2,11 @@ import { addJobAdhoc } from 'graphile-worker'
 import { once, EventEmitter } from 'node:events'
 import { setImmediate } from 'node:timers/promises'
 import t, { type Test } from 'tap'
-import { openJobQueue } from '../../src/db/job-queue.ts'
+import { openJobQueue } from '../../src/db/pool/job-queue.ts'
 import type { Job } from '../../src/jobs/list.ts'
 import { prepareJobs } from '../../src/jobs/worker.ts'
 import { createDatabase } from '../helpers/database.ts'
-import { startTcpProxy } from '../helpers/tcp-proxy.ts'
+import { startTcpProxy } from '../helpers/servers/tcp-proxy.ts'
 
 const database = await createDatabase(t)
 const { pool } = database

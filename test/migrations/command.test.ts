@@ -1,9 +1,9 @@
 import { execFile } from 'node:child_process'
 import { join } from 'node:path'
 import t from 'tap'
-import { describeCatalog } from '../helpers/catalog.ts'
+import { describeCatalog } from '../helpers/money/catalog.ts'
 import { createEmptyDatabase } from '../helpers/database.ts'
-import { makeDataDir } from '../helpers/embedded.ts'
+import { makeDataDir } from '../helpers/servers/embedded.ts'
 
 interface Outcome {
   code: number

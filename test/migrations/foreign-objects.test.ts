@@ -1,7 +1,7 @@
 import pg from 'pg'
 import t from 'tap'
-import { ForeignObjectsError, migrateDown, migrateUp, migrationStatus } from '../../src/db/migrations.ts'
-import { describeCatalog } from '../helpers/catalog.ts'
+import { ForeignObjectsError, migrateDown, migrateUp, migrationStatus } from '../../src/db/migrate/migrations.ts'
+import { describeCatalog } from '../helpers/money/catalog.ts'
 import { createEmptyDatabase } from '../helpers/database.ts'
 
 const silent = () => {}

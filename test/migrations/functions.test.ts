@@ -1,6 +1,6 @@
 import t from 'tap'
 import type pg from 'pg'
-import { migrateDown, migrateUp, migrationStatus } from '../../src/db/migrations.ts'
+import { migrateDown, migrateUp, migrationStatus } from '../../src/db/migrate/migrations.ts'
 import { createEmptyDatabase } from '../helpers/database.ts'
 import { makeMigrationFolder } from '../helpers/migration-folder.ts'
 
@@ -43,6 +43,18 @@ t.test('a changed function is applied again; unchanged ones are not touched', as
   await migrateUp(pool, silent, files)
   t.equal(await call(pool, 'greet'), 'good day')
   t.same((await migrationStatus(pool, files)).changedFunctionFiles, [])
+})
+
+t.test('a function keeps its record in any folder, and two files of one name are refused', async (t) => {
+  const { pool } = await createEmptyDatabase(t)
+  const files = makeMigrationFolder(t, { ...oneMigration, 'functions/greet.sql': returning('greet', `'hello'`) })
+  await migrateUp(pool, silent, files)
+  files.remove('functions/greet.sql')
+  files.write('functions/people/greet.sql', returning('greet', `'hello'`))
+  t.same((await migrationStatus(pool, files)).changedFunctionFiles, [], 'a file that only moved has not changed')
+
+  files.write('functions/dogs/greet.sql', returning('greet', `'woof'`))
+  await t.rejects(migrateUp(pool, silent, files), { message: /greet\.sql have the same name/ })
 })
 
 t.test('functions may name one another in any order', async (t) => {

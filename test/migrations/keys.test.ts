@@ -1,9 +1,9 @@
 import t from 'tap'
-import { migrateUp } from '../../src/db/migrations.ts'
+import { migrateUp } from '../../src/db/migrate/migrations.ts'
 import { createEmptyDatabase } from '../helpers/database.ts'
 import { downBefore } from '../helpers/down-before.ts'
-import { assertHealthy } from '../helpers/integrity.ts'
-import { booking, hashOf, hashOfSaid, hold, openSession, spending } from '../helpers/spend.ts'
+import { assertHealthy } from '../helpers/money/integrity.ts'
+import { booking, hashOf, hashOfSaid, hold, openSession, spending } from '../helpers/money/spend.ts'
 
 const silent = () => {}
 

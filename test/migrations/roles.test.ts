@@ -1,10 +1,10 @@
 import pg from 'pg'
 import t, { type Test } from 'tap'
-import { findRoles } from '../../src/db/roles.ts'
-import { migrateDown, migrateUp } from '../../src/db/migrations.ts'
+import { findRoles } from '../../src/db/pool/roles.ts'
+import { migrateDown, migrateUp } from '../../src/db/migrate/migrations.ts'
 import { startEmbeddedPostgres } from '../../src/embedded/postgres.ts'
-import { makeDataDir } from '../helpers/embedded.ts'
-import { startService } from '../helpers/service.ts'
+import { makeDataDir } from '../helpers/servers/embedded.ts'
+import { startService } from '../helpers/servers/service.ts'
 
 const silent = () => {}
 // Roles are of the whole cluster, so this file has one of its own.

@@ -1,6 +1,6 @@
 import t from 'tap'
-import { migrateDown, migrateUp, migrationStatus } from '../../src/db/migrations.ts'
-import { describeCatalog } from '../helpers/catalog.ts'
+import { migrateDown, migrateUp, migrationStatus } from '../../src/db/migrate/migrations.ts'
+import { describeCatalog } from '../helpers/money/catalog.ts'
 import { createEmptyDatabase } from '../helpers/database.ts'
 import { makeMigrationFolder } from '../helpers/migration-folder.ts'
 

@@ -1,10 +1,10 @@
 import t from 'tap'
-import { tellMissingPrices, emitUnreadUsage } from '../../src/db/events.ts'
-import { migrateUp } from '../../src/db/migrations.ts'
+import { tellMissingPrices, emitUnreadUsage } from '../../src/db/alerts/events.ts'
+import { migrateUp } from '../../src/db/migrate/migrations.ts'
 import { createEmptyDatabase } from '../helpers/database.ts'
 import { downBefore } from '../helpers/down-before.ts'
-import { assertHealthy } from '../helpers/integrity.ts'
-import { booking, hold, openSession } from '../helpers/spend.ts'
+import { assertHealthy } from '../helpers/money/integrity.ts'
+import { booking, hold, openSession } from '../helpers/money/spend.ts'
 
 const silent = () => {}
 

@@ -11,7 +11,7 @@ import type { DB } from '../../src/db/generated.ts'
 import { syncPrices, verifyPrices, type SyncOptions } from '../../src/prices/sync.ts'
 import { createDatabase } from '../helpers/database.ts'
 import { setNow } from '../helpers/fake-clock.ts'
-import { startService } from '../helpers/service.ts'
+import { startService } from '../helpers/servers/service.ts'
 
 const NOW = '2026-11-20T10:00:00Z'
 

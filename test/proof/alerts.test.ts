@@ -1,8 +1,8 @@
 // Ten instances that cross the same thresholds at once: each is told once, and of a changed limit once more.
 import t from 'tap'
 import { createDatabase } from '../helpers/database.ts'
-import { assertHealthy } from '../helpers/integrity.ts'
-import { ADMIN_KEY } from '../helpers/service.ts'
+import { assertHealthy } from '../helpers/money/integrity.ts'
+import { ADMIN_KEY } from '../helpers/servers/service.ts'
 import { openInstance } from './instance.ts'
 
 const INSTANCES = 10

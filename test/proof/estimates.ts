@@ -1,12 +1,16 @@
 /** What the service itself estimates for a call or a sandbox, from prices as its cache knows them. */
 import { openPriceCache } from '../../src/cache/prices.ts'
 import { openSharedCache } from '../../src/cache/shared.ts'
-import { DatabaseClock } from '../../src/db/clock.ts'
-import type { Db } from '../../src/db/connection.ts'
-import { findReservation } from '../../src/db/reservations.ts'
+import { DatabaseClock } from '../../src/db/pool/clock.ts'
+import type { Db } from '../../src/db/pool/connection.ts'
+import { findReservation } from '../../src/db/reservations/reservations.ts'
 import { Problem } from '../../src/errors.ts'
-import { estimateTotal } from '../../src/services/extend-estimate.ts'
-import { estimateReservation, type EstimateDeps, type ReserveEstimate } from '../../src/services/reserve-estimate.ts'
+import { estimateTotal } from '../../src/services/reservations/extend-estimate.ts'
+import {
+  estimateReservation,
+  type EstimateDeps,
+  type ReserveEstimate,
+} from '../../src/services/reservations/reserve-estimate.ts'
 import type { Total } from './model.ts'
 import type { Tokens } from './prices.ts'
 

@@ -1,3 +1,6 @@
+import { globSync } from 'node:fs'
+import { join } from 'node:path'
+
 /** One guard of the money: the text that is it, and the tests that are to miss it. */
 export interface Guard {
   name: string
@@ -17,15 +20,21 @@ const LOCKS = 'test/sql/locks.test.ts'
 const PLANS = 'test/sql/plans.test.ts'
 const BATCHES = 'test/db/batches.test.ts'
 const MODEL = 'test/proof/model.test.ts'
-const FREE_PRICES = 'test/http/free-prices.test.ts'
-const CEILING = 'test/http/record-ceiling.test.ts'
-const SAME_REQUESTS = 'test/http/same-requests.test.ts'
-const UNREAD_USAGE = 'test/http/unread-usage.test.ts'
-const CONCURRENCY = 'test/http/concurrency.test.ts'
+const FREE_PRICES = 'test/http/prices/free-prices.test.ts'
+const CEILING = 'test/http/costs/record-ceiling.test.ts'
+const SAME_REQUESTS = 'test/http/reservations/same-requests.test.ts'
+const UNREAD_USAGE = 'test/http/reservations/unread-usage.test.ts'
+const CONCURRENCY = 'test/http/reservations/concurrency.test.ts'
+
+/** The one file of a function, whatever its room. */
+function functionFile(name: string): string {
+  const root = join(import.meta.dirname, '..', '..')
+  return globSync(`migrations/functions/**/${name}.sql`, { cwd: root })[0] ?? `no file of the function ${name}`
+}
 
 /** A guard of a function in migrations/functions. */
 const inFunction = (name: string, text: string, put = '') => ({
-  file: `migrations/functions/${name}.sql`,
+  file: functionFile(name),
   remove: text,
   put,
 })
@@ -69,7 +78,7 @@ export const GUARDS: Guard[] = [
     name: 'pinned plan',
     why: 'a hash join locks balances in no order',
     ...inFunction('change_balances', 'set enable_hashjoin = off\nset enable_mergejoin = off\n'),
-    alsoIn: ['reserve', 'commit', 'release', 'record'].map((verb) => `migrations/functions/${verb}_spend.sql`),
+    alsoIn: ['reserve', 'commit', 'release', 'record'].map((verb) => functionFile(`${verb}_spend`)),
     tests: [PLANS],
   },
   {
@@ -125,7 +134,7 @@ export const GUARDS: Guard[] = [
   {
     name: 'wait of an administrator',
     why: 'a change is made after its caller was told that nothing was changed',
-    file: 'src/db/change.ts',
+    file: 'src/db/pool/change.ts',
     remove: '      actor.wait?.decide()\n',
     put: '',
     tests: ['test/http/changes-in-time.test.ts'],
@@ -188,7 +197,7 @@ export const GUARDS: Guard[] = [
   {
     name: 'one effect a batch',
     why: 'a repeat in flight shares a batch with its first',
-    file: 'src/db/group-commit.ts',
+    file: 'src/db/pool/group-commit.ts',
     remove: 'if (batch.length >= most || (key !== null && keys.has(key))) later.push(entry)',
     put: 'if (batch.length >= most) later.push(entry)',
     tests: ['test/db/group-commit.test.ts'],
@@ -394,7 +403,7 @@ export const GUARDS: Guard[] = [
   {
     name: 'reader of one tenant',
     why: 'the reads of a bound key are narrowed by their conditions only',
-    file: 'src/db/connection.ts',
+    file: 'src/db/pool/connection.ts',
     remove: '      if (tenantId !== null) await becomeReader(transaction, tenantId)\n',
     put: '',
     tests: [TENANT_READS],

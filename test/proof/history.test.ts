@@ -2,11 +2,11 @@
 // deleted. The seed repeats what the clients choose; how they interleave is the machine's.
 import type pg from 'pg'
 import t, { type Test } from 'tap'
-import { Random } from '../../bench/demo/random.ts'
+import { Random } from '../../demo/random.ts'
 import { createDatabase } from '../helpers/database.ts'
-import { assertHealthy } from '../helpers/integrity.ts'
+import { assertHealthy } from '../helpers/money/integrity.ts'
 import { printedSeed, sizeFrom } from '../helpers/seed.ts'
-import { ADMIN_KEY } from '../helpers/service.ts'
+import { ADMIN_KEY } from '../helpers/servers/service.ts'
 import { impossibilities, type Balance, type History, type Quota, type Reserve, type Settle } from './history.ts'
 import { openInstance } from './instance.ts'
 

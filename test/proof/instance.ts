@@ -1,9 +1,9 @@
 import type { Test } from 'tap'
 import { buildApp } from '../../src/app.ts'
 import { openSharedCache } from '../../src/cache/shared.ts'
-import { connect } from '../../src/db/connection.ts'
-import { bootstrapAdminKey } from '../../src/services/api-keys.ts'
-import { ADMIN_KEY } from '../helpers/service.ts'
+import { connect } from '../../src/db/pool/connection.ts'
+import { bootstrapAdminKey } from '../../src/services/keys/api-keys.ts'
+import { ADMIN_KEY } from '../helpers/servers/service.ts'
 import { openServices } from '../helpers/services.ts'
 
 /**

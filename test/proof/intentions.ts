@@ -1,9 +1,9 @@
 import { setTimeout as delay } from 'node:timers/promises'
 import type pg from 'pg'
 import type { Test } from 'tap'
-import type { Random } from '../../bench/demo/random.ts'
-import { assertHealthy } from '../helpers/integrity.ts'
-import { ADMIN_KEY } from '../helpers/service.ts'
+import type { Random } from '../../demo/random.ts'
+import { assertHealthy } from '../helpers/money/integrity.ts'
+import { ADMIN_KEY } from '../helpers/servers/service.ts'
 
 /** Before a client asks again, so that many of them leave a machine that recovers some room; far less than Retry-After says. */
 const PAUSE_MS = 50

@@ -1,13 +1,13 @@
 // What was answered survives a crash, and what was not is wholly there or wholly absent: asked again, it is done once.
 import pg from 'pg'
 import t, { type Test } from 'tap'
-import { Random } from '../../bench/demo/random.ts'
+import { Random } from '../../demo/random.ts'
 import { startEmbeddedPostgres, type EmbeddedPostgres } from '../../src/embedded/postgres.ts'
 import { createDatabase } from '../helpers/database.ts'
-import { makeDataDir } from '../helpers/embedded.ts'
+import { makeDataDir } from '../helpers/servers/embedded.ts'
 import { printedSeed } from '../helpers/seed.ts'
-import { ADMIN_KEY, spawnService, type Service } from '../helpers/service.ts'
-import { startTcpProxy } from '../helpers/tcp-proxy.ts'
+import { ADMIN_KEY, spawnService, type Service } from '../helpers/servers/service.ts'
+import { startTcpProxy } from '../helpers/servers/tcp-proxy.ts'
 import { assertDoneOnce, makeIntentions, pursue, type Intention } from './intentions.ts'
 
 const random = new Random(printedSeed(t))

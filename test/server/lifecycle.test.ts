@@ -9,9 +9,9 @@ import t, { type Test } from 'tap'
 import { findFreePort } from '../../src/embedded/free-port.ts'
 import { describeProcess } from '../../src/embedded/process-table.ts'
 import { createEmptyDatabase } from '../helpers/database.ts'
-import { makeDataDir } from '../helpers/embedded.ts'
-import { ADMIN_KEY, spawnService, type Service } from '../helpers/service.ts'
-import { startArguments } from '../helpers/start-arguments.ts'
+import { makeDataDir } from '../helpers/servers/embedded.ts'
+import { ADMIN_KEY, spawnService, type Service } from '../helpers/servers/service.ts'
+import { startArguments } from '../helpers/servers/start-arguments.ts'
 
 const run = promisify(execFile)
 const root = join(import.meta.dirname, '..', '..')

@@ -1,7 +1,7 @@
 import t from 'tap'
-import { RETENTION_STATEMENT_MS } from '../../src/services/retention.ts'
+import { RETENTION_STATEMENT_MS } from '../../src/services/archives/retention.ts'
 import { createDatabase } from '../helpers/database.ts'
-import { startService } from '../helpers/service.ts'
+import { startService } from '../helpers/servers/service.ts'
 
 const database = await createDatabase(t)
 const { pool } = database

@@ -1,9 +1,9 @@
 import { chmodSync, chownSync, lstatSync, mkdtempSync, statSync, symlinkSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import t from 'tap'
-import { closeArchiveFolder, makeArchiveFolder } from '../../src/services/archive-folder.ts'
+import { closeArchiveFolder, makeArchiveFolder } from '../../src/services/archives/archive-folder.ts'
 import { createDatabase } from '../helpers/database.ts'
-import { startService } from '../helpers/service.ts'
+import { startService } from '../helpers/servers/service.ts'
 
 const root = t.testdir()
 const modeOf = (path: string) => (statSync(path).mode & 0o7777).toString(8)

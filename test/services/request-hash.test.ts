@@ -1,6 +1,6 @@
 import t from 'tap'
 import type { Usage } from '../../src/domain/usage/index.ts'
-import { requestHash, understoodMeasure } from '../../src/services/request-hash.ts'
+import { requestHash, understoodMeasure } from '../../src/services/reservations/request-hash.ts'
 
 /** Of what is understood of a usage; its words are the same each time. */
 const hashOf = (usage: Usage) => requestHash(understoodMeasure({ measure: 'tokens', usage }), {})

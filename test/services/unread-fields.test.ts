@@ -1,7 +1,7 @@
 import t from 'tap'
-import type { UnreadField } from '../../src/db/events.ts'
+import type { UnreadField } from '../../src/db/alerts/events.ts'
 import { Reading } from '../../src/domain/usage/index.ts'
-import { unreadEmitter } from '../../src/services/unread-fields.ts'
+import { unreadEmitter } from '../../src/services/costs/unread-fields.ts'
 
 function reading(...pointers: string[]): Reading {
   const made = new Reading()

@@ -1,10 +1,10 @@
 import t from 'tap'
-import { connect } from '../../src/db/connection.ts'
-import { watchCosts } from '../../src/services/watch-costs.ts'
+import { connect } from '../../src/db/pool/connection.ts'
+import { watchCosts } from '../../src/services/costs/watch-costs.ts'
 import { watchIntegrity } from '../../src/services/integrity.ts'
 import { createDatabase } from '../helpers/database.ts'
 import { setNow } from '../helpers/fake-clock.ts'
-import { startService } from '../helpers/service.ts'
+import { startService } from '../helpers/servers/service.ts'
 
 const database = await createDatabase(t)
 const NOW = '2026-11-25T12:07:00Z'

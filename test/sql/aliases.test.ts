@@ -1,6 +1,6 @@
 import t from 'tap'
-import { connect } from '../../src/db/connection.ts'
-import { findModelPrices } from '../../src/db/prices.ts'
+import { connect } from '../../src/db/pool/connection.ts'
+import { findModelPrices } from '../../src/db/prices/prices.ts'
 import { createDatabase } from '../helpers/database.ts'
 import { setNow } from '../helpers/fake-clock.ts'
 

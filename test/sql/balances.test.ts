@@ -1,15 +1,15 @@
 import Big from 'big.js'
 import fc from 'fast-check'
 import t, { type Test } from 'tap'
-import { giveDefaults, setEnvironmentDefaults } from '../../src/db/quota-defaults.ts'
-import { deleteQuota, setQuotas, sumAhead, type QuotaWish } from '../../src/db/quotas.ts'
-import { expireReservations } from '../../src/db/expire-reservations.ts'
-import { releaseSpend } from '../../src/db/release-spend.ts'
-import type { ReserveItem } from '../../src/db/reserve-spend.ts'
+import { giveDefaults, setEnvironmentDefaults } from '../../src/db/quotas/quota-defaults.ts'
+import { deleteQuota, setQuotas, sumAhead, type QuotaWish } from '../../src/db/quotas/quotas.ts'
+import { expireReservations } from '../../src/db/reservations/expire-reservations.ts'
+import { releaseSpend } from '../../src/db/reservations/release-spend.ts'
+import type { ReserveItem } from '../../src/db/reservations/reserve-spend.ts'
 import { createDatabase } from '../helpers/database.ts'
-import { assertHealthy } from '../helpers/integrity.ts'
+import { assertHealthy } from '../helpers/money/integrity.ts'
 import { exactFloor } from '../proof/model.ts'
-import { booking, hashOf, hold, openSession, spending } from '../helpers/spend.ts'
+import { booking, hashOf, hold, openSession, spending } from '../helpers/money/spend.ts'
 
 const database = await createDatabase(t)
 const session = openSession(t, database.url)

@@ -1,6 +1,6 @@
 import fc from 'fast-check'
 import t from 'tap'
-import { insertCostLines, type CostLine } from '../helpers/cost-lines.ts'
+import { insertCostLines, type CostLine } from '../helpers/money/cost-lines.ts'
 import { createDatabase } from '../helpers/database.ts'
 import { printedSeed } from '../helpers/seed.ts'
 

@@ -2,7 +2,7 @@ import { randomUUID } from 'node:crypto'
 import type pg from 'pg'
 import t, { type Test } from 'tap'
 import { createDatabase } from '../helpers/database.ts'
-import { assertHealthy } from '../helpers/integrity.ts'
+import { assertHealthy } from '../helpers/money/integrity.ts'
 
 const START = '2026-11-25T12:00:00Z'
 

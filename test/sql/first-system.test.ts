@@ -1,9 +1,9 @@
 import t from 'tap'
-import { setEnvironmentDefaults } from '../../src/db/quota-defaults.ts'
-import { setQuotas } from '../../src/db/quotas.ts'
+import { setEnvironmentDefaults } from '../../src/db/quotas/quota-defaults.ts'
+import { setQuotas } from '../../src/db/quotas/quotas.ts'
 import { createDatabase } from '../helpers/database.ts'
-import { assertHealthy } from '../helpers/integrity.ts'
-import { hold, openSession } from '../helpers/spend.ts'
+import { assertHealthy } from '../helpers/money/integrity.ts'
+import { hold, openSession } from '../helpers/money/spend.ts'
 
 // What callers of the first system call, by the names that they know.
 const database = await createDatabase(t)

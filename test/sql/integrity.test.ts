@@ -1,8 +1,8 @@
 import t from 'tap'
-import { setQuotas } from '../../src/db/quotas.ts'
+import { setQuotas } from '../../src/db/quotas/quotas.ts'
 import { createDatabase } from '../helpers/database.ts'
-import { assertHealthy } from '../helpers/integrity.ts'
-import { booking, hold, openSession } from '../helpers/spend.ts'
+import { assertHealthy } from '../helpers/money/integrity.ts'
+import { booking, hold, openSession } from '../helpers/money/spend.ts'
 
 const database = await createDatabase(t)
 const session = openSession(t, database.url)

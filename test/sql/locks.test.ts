@@ -1,12 +1,12 @@
 import type pg from 'pg'
 import t from 'tap'
-import { expireReservations } from '../../src/db/expire-reservations.ts'
-import { faultCode } from '../../src/db/faults.ts'
-import { setQuotas, sumAhead, type QuotaWish } from '../../src/db/quotas.ts'
+import { expireReservations } from '../../src/db/reservations/expire-reservations.ts'
+import { faultCode } from '../../src/db/pool/faults.ts'
+import { setQuotas, sumAhead, type QuotaWish } from '../../src/db/quotas/quotas.ts'
 import { createDatabase } from '../helpers/database.ts'
-import { assertHealthy } from '../helpers/integrity.ts'
+import { assertHealthy } from '../helpers/money/integrity.ts'
 import { sizeFrom } from '../helpers/seed.ts'
-import { booking, hold, openSession, spending, type Session } from '../helpers/spend.ts'
+import { booking, hold, openSession, spending, type Session } from '../helpers/money/spend.ts'
 
 const database = await createDatabase(t)
 const { pool } = database

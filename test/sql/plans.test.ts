@@ -1,10 +1,10 @@
 import pg from 'pg'
 import t, { type Test } from 'tap'
-import { checkSpend } from '../../src/db/check-spend.ts'
-import { expireReservations } from '../../src/db/expire-reservations.ts'
-import { setQuotas } from '../../src/db/quotas.ts'
+import { checkSpend } from '../../src/db/reservations/check-spend.ts'
+import { expireReservations } from '../../src/db/reservations/expire-reservations.ts'
+import { setQuotas } from '../../src/db/quotas/quotas.ts'
 import { createDatabase, type TestDatabase } from '../helpers/database.ts'
-import { booking, hold, openSession, spending } from '../helpers/spend.ts'
+import { booking, hold, openSession, spending } from '../helpers/money/spend.ts'
 
 type Node = {
   'Node Type': string

@@ -2,16 +2,21 @@ import { mkdirSync, readFileSync, readdirSync, rmdirSync, statSync, utimesSync, 
 import { join } from 'node:path'
 import { gunzipSync } from 'node:zlib'
 import t from 'tap'
-import { carryArchive } from '../../src/db/archives.ts'
-import { connect } from '../../src/db/connection.ts'
-import { fanOutEvents } from '../../src/db/deliveries.ts'
-import { setQuotas } from '../../src/db/quotas.ts'
-import { keepRetention, planRetention, restorePartition, type Retention } from '../../src/services/retention.ts'
-import { insertCostLines } from '../helpers/cost-lines.ts'
-import { costsReader } from '../helpers/costs.ts'
+import { carryArchive } from '../../src/db/archives/archives.ts'
+import { connect } from '../../src/db/pool/connection.ts'
+import { fanOutEvents } from '../../src/db/alerts/deliveries.ts'
+import { setQuotas } from '../../src/db/quotas/quotas.ts'
+import {
+  keepRetention,
+  planRetention,
+  restorePartition,
+  type Retention,
+} from '../../src/services/archives/retention.ts'
+import { insertCostLines } from '../helpers/money/cost-lines.ts'
+import { costsReader } from '../helpers/money/costs.ts'
 import { createDatabase } from '../helpers/database.ts'
-import { startService } from '../helpers/service.ts'
-import { booking, hold, openSession, spending } from '../helpers/spend.ts'
+import { startService } from '../helpers/servers/service.ts'
+import { booking, hold, openSession, spending } from '../helpers/money/spend.ts'
 
 const database = await createDatabase(t)
 const { pool } = database

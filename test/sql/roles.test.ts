@@ -1,8 +1,8 @@
 import pg from 'pg'
 import t, { type Test } from 'tap'
 import { createDatabase } from '../helpers/database.ts'
-import { insertCostLines } from '../helpers/cost-lines.ts'
-import { fillTenants } from '../helpers/two-tenants.ts'
+import { insertCostLines } from '../helpers/money/cost-lines.ts'
+import { fillTenants } from '../helpers/money/two-tenants.ts'
 
 const database = await createDatabase(t)
 const ids = await fillTenants(t, database, ['acme', 'other'])

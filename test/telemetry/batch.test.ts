@@ -2,7 +2,7 @@ import * as api from '@opentelemetry/api'
 import { NodeSDK } from '@opentelemetry/sdk-node'
 import { EventEmitter, on } from 'node:events'
 import t from 'tap'
-import { groupCommit } from '../../src/db/group-commit.ts'
+import { groupCommit } from '../../src/db/pool/group-commit.ts'
 import { inBatch, inSpan, joinBatch, useTracing } from '../../src/telemetry/spans.ts'
 
 interface EndedSpan {

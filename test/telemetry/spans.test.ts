@@ -6,8 +6,8 @@ import type { AddressInfo } from 'node:net'
 import { join } from 'node:path'
 import t from 'tap'
 import { createDatabase } from '../helpers/database.ts'
-import { makeDataDir } from '../helpers/embedded.ts'
-import { startService } from '../helpers/service.ts'
+import { makeDataDir } from '../helpers/servers/embedded.ts'
+import { startService } from '../helpers/servers/service.ts'
 import { startCollector, type Span } from './collector.ts'
 
 const REQUESTS_AT_ONCE = 30

@@ -2,7 +2,7 @@ import { LRUCache } from 'lru-cache'
 import pLimit, { type LimitFunction } from 'p-limit'
 import type { FastifyInstance, FastifyRequest } from 'fastify'
 import { Problem } from '../../errors.ts'
-import type { Principal, Role } from '../../services/principal.ts'
+import type { Principal, Role } from '../../services/keys/principal.ts'
 import { WINDOW_MS } from './rate-limit.ts'
 
 declare module 'fastify' {

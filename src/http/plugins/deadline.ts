@@ -1,5 +1,5 @@
 import type { FastifyInstance } from 'fastify'
-import { unanswered, unchanged, unread } from '../../db/faults.ts'
+import { unanswered, unchanged, unread } from '../../db/pool/faults.ts'
 
 declare module 'fastify' {
   interface FastifyRequest {

@@ -8,7 +8,7 @@ import {
   unchanged,
   undecided,
   unread,
-} from '../../db/faults.ts'
+} from '../../db/pool/faults.ts'
 import { ERRORS, invalidRequest, Problem, type ErrorCode } from '../../errors.ts'
 import { BODY_BYTES_MAX } from './json.ts'
 import { fieldErrors } from './validation.ts'

@@ -1,0 +1,90 @@
+import { sql } from 'kysely'
+import type { BrokenInvariant } from '../costs/check-integrity.ts'
+import { readReport, type Db } from '../pool/connection.ts'
+import { instant } from '../costs/cost-records.ts'
+
+export type EventFilter = {
+  type?: string | undefined
+  /** Events of this tenant only; undefined: all of them, those of no tenant too. */
+  tenantId?: string | undefined
+  /** When it was written: inclusive, microseconds since 1970-01-01T00:00:00Z. */
+  fromMicros?: bigint | undefined
+}
+
+/** An event as it is stored; `data` holds amounts as decimal text and times as Postgres writes them. */
+export type StoredEvent = {
+  event_id: string
+  type: string
+  created_at: Date
+  tenant_id: string | null
+  user_id: string | null
+  quota_id: string | null
+  data: Record<string, unknown>
+}
+
+/** Events behind the one with the id `after`, at most `rowsMax`, the last written first: ids are UUIDv7, in that order. */
+export function listEvents(db: Db, filter: EventFilter, after: string | null, rowsMax: number): Promise<StoredEvent[]> {
+  const conditions = [sql`true`]
+  if (filter.type !== undefined) conditions.push(sql`e.type = ${filter.type}`)
+  if (filter.tenantId !== undefined) conditions.push(sql`e.tenant_id = ${filter.tenantId}`)
+  if (filter.fromMicros !== undefined) conditions.push(sql`e.created_at >= ${instant(filter.fromMicros)}`)
+  if (after !== null) conditions.push(sql`e.event_id < ${after}::uuid`)
+  return readReport(db, filter.tenantId ?? null, async (transaction) => {
+    const { rows } = await sql<StoredEvent>`
+      select e.event_id, e.type, e.created_at, e.tenant_id, e.user_id, e.quota_id, e.data
+      from copilot_internal.quota_events e
+      where ${sql.join(conditions, sql` and `)}
+      order by e.event_id desc
+      limit ${rowsMax}`.execute(transaction)
+    return rows
+  })
+}
+
+/**
+ * Writes cost.anomaly for an hour that has ended, a step of tenants at a time.
+ *
+ * @param hour its start. @param afterTenantId what the step before answered; null at first.
+ * @returns the tenant that the next step begins after; null where this was the last.
+ */
+export async function tellAnomalies(
+  db: Db,
+  hour: Date,
+  afterTenantId: string | null,
+  tenantsMax: number,
+): Promise<string | null> {
+  const { rows } = await sql<{ last: string | null }>`
+    select copilot_internal.tell_anomalies(${hour}, ${afterTenantId}, ${tenantsMax}) as last`.execute(db)
+  return rows[0]!.last
+}
+
+/** Writes integrity.broken, once a day of UTC. @param broken not empty. */
+export async function tellBrokenIntegrity(db: Db, broken: BrokenInvariant[]): Promise<void> {
+  await sql`select copilot_internal.tell_broken_integrity(${JSON.stringify(broken)}::text::jsonb)`.execute(db)
+}
+
+/** A model without a price, and who asked for it. */
+export type MissingPrice = { principal: string; tenantId: string; provider: string | null; model: string }
+
+/** Writes price.missing for models that were refused: once a tenant, model and day of UTC, 50 of them a principal and day. */
+export async function tellMissingPrices(db: Db, missing: MissingPrice[]): Promise<void> {
+  await sql`select copilot_internal.tell_missing_prices(
+    ${missing.map(({ principal }) => principal)}::text[], ${missing.map(({ tenantId }) => tenantId)}::text[],
+    ${missing.map(({ provider }) => provider)}::text[], ${missing.map(({ model }) => model)}::text[])`.execute(db)
+}
+
+/** A field of a usage object that nothing reads, as a JSON pointer, and who sent it. */
+export type UnreadField = { principal: string; provider: string | null; field: string }
+
+/** Writes usage.unread: once a provider, field and day of UTC, 50 of them a principal and day. */
+export async function emitUnreadUsage(db: Db, unread: UnreadField[]): Promise<void> {
+  await sql`select copilot_internal.emit_unread_usage(
+    ${unread.map(({ principal }) => principal)}::text[], ${unread.map(({ provider }) => provider)}::text[],
+    ${unread.map(({ field }) => field)}::text[])`.execute(db)
+}
+
+/** Writes price.stale where price data of that time is older than `daysMax` days; once a day of UTC. Answers whether it is. */
+export async function tellStalePrices(db: Db, dataAt: Date, daysMax: number): Promise<boolean> {
+  const { rows } = await sql<{ stale: boolean }>`
+    select copilot_internal.tell_stale_prices(${dataAt}, ${daysMax}) as stale`.execute(db)
+  return rows[0]!.stale
+}

@@ -1,0 +1,70 @@
+import { decimal, usdText } from '../../domain/money.ts'
+
+/** Balances as change_balances() answers them: parallel arrays, amounts as decimal text; null where there are none. */
+export type BalanceColumns = {
+  quota_period_id: (number | null)[] | null
+  quota_id: (number | null)[]
+  scope: ('platform' | 'tenant' | 'user')[]
+  tenant_id: (string | null)[]
+  user_id: (string | null)[]
+  period: string[]
+  enforcement: ('enforce' | 'warn' | 'off')[]
+  limit_usd: string[]
+  spent_usd: string[]
+  reserved_usd: string[]
+  remaining_usd: string[]
+  starts_at: string[]
+  ends_at: string[]
+}
+
+/** One quota in one period: amounts in USD as decimal text, times as Postgres writes them. */
+export type Balance = {
+  /** Null for one that is not made yet, in the answer of a check. */
+  quotaPeriodId: number | null
+  quotaId: number | null
+  scope: 'platform' | 'tenant' | 'user'
+  scopeId: string
+  period: string
+  enforcement: 'enforce' | 'warn' | 'off'
+  limitUsd: string
+  spentUsd: string
+  reservedUsd: string
+  /** Of the limit; not below 0. */
+  remainingUsd: string
+  startsAt: string
+  endsAt: string
+}
+
+/** The balances by their ids. */
+export function readBalances(columns: BalanceColumns): Map<number | null, Balance> {
+  return new Map(listBalances(columns).map((balance) => [balance.quotaPeriodId, balance]))
+}
+
+/** The balances in their order. */
+export function listBalances(columns: BalanceColumns): Balance[] {
+  return (columns.quota_period_id ?? []).map((quotaPeriodId, i) => ({
+    quotaPeriodId,
+    quotaId: columns.quota_id[i] ?? null,
+    scope: columns.scope[i]!,
+    scopeId: columns.user_id[i] ?? columns.tenant_id[i] ?? 'platform',
+    period: columns.period[i]!,
+    enforcement: columns.enforcement[i]!,
+    limitUsd: columns.limit_usd[i]!,
+    spentUsd: columns.spent_usd[i]!,
+    reservedUsd: columns.reserved_usd[i]!,
+    remainingUsd: columns.remaining_usd[i]!,
+    startsAt: columns.starts_at[i]!,
+    endsAt: columns.ends_at[i]!,
+  }))
+}
+
+/** The balance as it stood with these amounts. */
+export function balanceWith(balance: Balance, spentUsd: string, reservedUsd: string): Balance {
+  return { ...balance, spentUsd, reservedUsd, remainingUsd: remainingUsd(balance.limitUsd, spentUsd, reservedUsd) }
+}
+
+/** What is left of a limit, not below 0. */
+export function remainingUsd(limitUsd: string, spentUsd: string, reservedUsd: string): string {
+  const room = decimal(limitUsd).minus(decimal(spentUsd)).minus(decimal(reservedUsd))
+  return room.lt(0) ? '0' : usdText(room)
+}

@@ -1,0 +1,93 @@
+import { sql } from 'kysely'
+import { toldActor, type Actor } from '../keys/audit.ts'
+import type { Db } from '../pool/connection.ts'
+import { sumAhead, type QuotaWish } from './quotas.ts'
+
+export type DefaultWish = {
+  scope: 'tenant' | 'user'
+  resource_type: 'llm' | 'e2b'
+  period: string
+  limit_usd: string
+  enforcement?: string | undefined
+}
+
+/** Sets what tenants get at first sight, as the environment says it; what an administrator set stays. */
+export async function setEnvironmentDefaults(db: Db, defaults: DefaultWish[]): Promise<void> {
+  await sql`select copilot_internal.set_quota_defaults(${JSON.stringify(defaults)}::json, true)`.execute(db)
+}
+
+/** A tenant or user, as an administrator's change may have touched it. */
+export type TouchedScope = { tenant_id: string; user_id: string | null }
+
+/** Makes or changes a default, which is pending then; answers it. */
+export async function putQuotaDefault(db: Db, wish: DefaultWish, actor: Actor): Promise<StoredDefault> {
+  const { rows } = await sql<{ stored: StoredDefault }>`
+    with ${toldActor(actor)}
+    select copilot_internal.put_quota_default(${JSON.stringify(wish)}::json) as stored
+    from actor where actor.is_known is not null`.execute(db)
+  return rows[0]!.stored
+}
+
+/** Decisions wait for so many at a time: about a tenth of a second. */
+const SCOPES_AT_ONCE = 100
+
+/**
+ * Gives the pending defaults to all tenants and users that are known, some at a time, so that decisions wait for few: what is
+ * not finished by its end, or another's, is at the next call.
+ *
+ * @param onTouched gets those whose quotas have changed.
+ */
+export async function giveDefaults(
+  db: Db,
+  onTouched: (touched: TouchedScope[]) => Promise<void> = async () => {},
+): Promise<void> {
+  const { rows: defaults } = await sql<DefaultKey & { at: string }>`
+    select d.scope, d.resource_type, d.period, d.updated_at::text as at from copilot_internal.quota_defaults d
+    where d.pending and d.deleted_at is null`.execute(db)
+  for (const { scope, resource_type: type, period, at } of defaults) {
+    let last: TouchedScope | undefined = { tenant_id: '', user_id: '' }
+    while (last !== undefined) {
+      const { rows } = await sql<TouchedScope & { quota: (QuotaWish & TouchedScope) | null }>`
+        select * from copilot_internal.default_quotas(
+          ${scope}, ${type}, ${period}, ${last.tenant_id}, ${last.user_id}, ${SCOPES_AT_ONCE})`.execute(db)
+      const quotas = rows.flatMap(({ quota }) => quota ?? [])
+      if (quotas.length > 0) {
+        const summed = JSON.stringify(await sumAhead(db, quotas))
+        await sql`select from copilot_internal.set_quotas(${summed}::json, true)`.execute(db)
+        await onTouched(quotas)
+      }
+      last = rows.length === SCOPES_AT_ONCE ? rows.at(-1) : undefined
+    }
+    await sql`select copilot_internal.finish_quota_default(${scope}, ${type}, ${period}, ${at}::timestamptz)`.execute(
+      db,
+    )
+  }
+}
+
+export type DefaultKey = Pick<DefaultWish, 'scope' | 'resource_type' | 'period'>
+
+/** Takes a default away; false where there is none. */
+export async function deleteQuotaDefault(db: Db, key: DefaultKey, actor: Actor): Promise<boolean> {
+  const { rows } = await sql<{ gone: boolean }>`
+    with ${toldActor(actor)}
+    select copilot_internal.delete_quota_default(${key.scope}, ${key.resource_type}, ${key.period}) as gone
+    from actor where actor.is_known is not null`.execute(db)
+  return rows[0]!.gone
+}
+
+/** Amounts as decimal text. */
+export type StoredDefault = DefaultKey & {
+  limit_usd: string
+  enforcement: 'enforce' | 'warn' | 'off'
+  from_environment: boolean
+  updated_at: Date | string
+}
+
+/** Every default: at most one for each scope, resource type and period, so 20 in all. */
+export async function listQuotaDefaults(db: Db): Promise<StoredDefault[]> {
+  const { rows } = await sql<StoredDefault>`
+    select d.scope, d.resource_type, d.period, d.limit_usd, d.enforcement, d.from_environment, d.updated_at
+    from copilot_internal.quota_defaults d where d.deleted_at is null
+    order by d.scope, d.resource_type::text, d.period`.execute(db)
+  return rows
+}

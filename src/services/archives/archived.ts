@@ -1,0 +1,11 @@
+import { Problem } from '../../errors.ts'
+
+/** 409 for what needs records that have left the database. `partitions`: their names, as llm_cost_records_2026_08. */
+export function archivedProblem(partitions: string[]): Problem {
+  const months = [...new Set(partitions.map((name) => name.replace(/^.*_([0-9]+)_([0-9]{2})$/, '$1-$2')))].toSorted()
+  return new Problem(
+    'archived',
+    `The records of ${months.join(', ')} are archived. Totals by tenant, provider, model and tier in whole quarters of an hour (UTC) are there; for the rest the months have to be restored.`,
+    { members: { months } },
+  )
+}

@@ -1,0 +1,152 @@
+import type { StatusCache } from '../../cache/quota-status.ts'
+import type { Enforcement } from '../../config.ts'
+import type { Actor } from '../../db/keys/audit.ts'
+import { changeAtOnce } from '../../db/pool/change.ts'
+import { correctRecord, type Corrected, type Correction } from '../../db/costs/correct-record.ts'
+import { findRecord, type RecordJson } from '../../db/costs/cost-records.ts'
+import { sendAgain } from '../../db/pool/send-again.ts'
+import { candidateProviders } from '../../domain/makers.ts'
+import { decimal } from '../../domain/money.ts'
+import { UsageError } from '../../domain/usage/index.ts'
+import { invalidRequest, Problem } from '../../errors.ts'
+import type { CorrectBody } from '../../schemas/records.ts'
+import { recordAnswer } from './cost-records.ts'
+import { measureOf, unreadable, type Measure, type Measured } from './measure.ts'
+import { modelNotPriced, sandboxNotPriced } from '../prices/near-prices.ts'
+import { DEFAULT_REGION, type PriceDeps } from '../prices/price-lookup.ts'
+import type { Principal } from '../keys/principal.ts'
+import type { EmitUnread } from './unread-fields.ts'
+import { bookedWarnings } from './usage-warnings.ts'
+
+export type CorrectDeps = PriceDeps & { status: StatusCache; enforcement: Enforcement; emitUnread: EmitUnread }
+
+/**
+ * Replaces a line of cost by two new ones, its full reversal and the real cost, in the periods of the line; once.
+ *
+ * Priced at the line's own moment. With `cost_usd` the line's quantities stay as they were. A line of an early release that
+ * no longer says when it was priced takes `cost_usd` only.
+ * @throws not_found; record_corrected for a line that was corrected before, and for a reversal; price_not_found; invalidRequest.
+ */
+export async function correct(
+  deps: CorrectDeps,
+  principal: Principal,
+  actor: Actor,
+  id: string,
+  body: CorrectBody,
+): Promise<object> {
+  let found: Promise<RecordJson> | undefined
+  // What is wrong with the body alone is said before the line is looked up.
+  const lineOf = () => (found ??= findLine(deps, principal, id.toLowerCase()))
+  const { measure, reading } = await measureFor(deps, lineOf, body)
+  const line = await lineOf()
+  checkFits(line, body, measure)
+  const correction: Correction = {
+    costRecordId: line.cost_record_id,
+    tenantId: principal.tenantId,
+    // Made here, before it is sent: sent again after a lost connection, it is the same correction.
+    reversalId: deps.clock.newId(),
+    successorId: deps.clock.newId(),
+    ...measure,
+    provider: await providerOf(deps, line, body.model),
+    model: body.model ?? null,
+    reason: body.reason,
+  }
+  const outcome = await send(deps, actor, correction)
+  if ('unknown' in outcome) throw notFound(id)
+  if ('successor' in outcome) throw alreadyCorrected(id, outcome.successor)
+  if ('undated' in outcome) throw undated(body)
+  if ('unpriced' in outcome) throw await unpriced(deps, line, correction)
+  deps.status.dropTouched([line])
+  const data = outcome.lines.map(recordAnswer)
+  const [, successor] = outcome.lines
+  if (reading === undefined || successor === undefined) return { data, warnings: [] }
+  const { provider, model, price_id: priceId } = successor
+  const warnings = await bookedWarnings(deps, principal, reading, {
+    ...{ provider, model, by: priceId === null ? null : { priceId: Number(priceId) }, asked: {} },
+    costUsd: decimal(successor.cost_usd),
+  })
+  return { data, warnings }
+}
+
+/** @throws invalidRequest, also where a provider's usage cannot be read: the caller still has the object. */
+async function measureFor(deps: CorrectDeps, lineOf: () => Promise<RecordJson>, body: CorrectBody): Promise<Measured> {
+  const source = async () => {
+    const line = await lineOf()
+    checkFits(line, body, { measure: 'tokens' })
+    const provider = (await providerOf(deps, line, body.model)) ?? line.provider
+    return { provider: provider ?? '', model: body.model ?? line.model! }
+  }
+  try {
+    return await measureOf(body, { costName: 'cost_usd', source })
+  } catch (error) {
+    throw error instanceof UsageError ? unreadable(error, '/provider_usage') : error
+  }
+}
+
+async function findLine({ db }: CorrectDeps, principal: Principal, id: string): Promise<RecordJson> {
+  const line = await findRecord(db, id)
+  if (line === null || (principal.tenantId !== null && line.tenant_id !== principal.tenantId)) throw notFound(id)
+  return line
+}
+
+function send({ db, enforcement }: CorrectDeps, actor: Actor, correction: Correction): Promise<Corrected> {
+  const silent = enforcement === 'off'
+  return changeAtOnce(db, actor, (connection) => correctRecord(connection, actor, correction, silent), sendAgain)
+}
+
+/** That the measure is of what the line is of. */
+function checkFits(line: RecordJson, body: CorrectBody, { measure }: Measure): void {
+  const isCall = line.resource_type === 'llm'
+  if (measure === 'tokens' && !isCall) {
+    const pointer = body.usage === undefined ? '/provider_usage' : '/usage'
+    const message = 'is of a model, but the record is of a sandbox: give usage.seconds or cost_usd'
+    throw invalidRequest([{ pointer, message }])
+  }
+  if (measure === 'seconds' && isCall) {
+    const message = 'is of a sandbox, but the record is of a model: give its tokens or cost_usd'
+    throw invalidRequest([{ pointer: '/usage/seconds', message }])
+  }
+  if (body.model !== undefined && !isCall) {
+    throw invalidRequest([{ pointer: '/model', message: 'does not go with a record of a sandbox' }])
+  }
+  if (measure === 'tokens' && (body.model ?? line.model) === null) {
+    throw invalidRequest([{ pointer: '/model', message: 'is required: the record names no model' }])
+  }
+}
+
+/** The provider of another model than the line's: the line's own where it has that model, else the one that has it. */
+async function providerOf(deps: CorrectDeps, line: RecordJson, model: string | undefined): Promise<string | null> {
+  if (model === undefined) return null
+  if (line.provider !== null && (await deps.prices.model(line.provider, model)).length > 0) return line.provider
+  const providers = candidateProviders((await deps.prices.model(null, model)).map((price) => price.provider))
+  if (providers.length > 1 && line.provider === null) {
+    const message = `is what ${providers.sort().join(', ')} have, and the record names no provider: give cost_usd`
+    throw invalidRequest([{ pointer: '/model', message }])
+  }
+  return providers.length === 1 ? providers[0]! : line.provider
+}
+
+function notFound(id: string): Problem {
+  return new Problem('not_found', `There is no cost record ${id}`)
+}
+
+function alreadyCorrected(id: string, successorId: string | null): Problem {
+  return new Problem(
+    'record_corrected',
+    successorId === null
+      ? `Cost record ${id} is the reversal of another one. Nothing was booked.`
+      : `Cost record ${id} has been corrected already, by ${successorId}. Nothing was booked; correct that one.`,
+  )
+}
+
+function undated(body: CorrectBody): Problem {
+  const pointer = body.usage === undefined ? '/provider_usage' : '/usage'
+  const message = 'cannot be priced: this old record does not say when it was priced. Give cost_usd instead'
+  return invalidRequest([{ pointer, message }])
+}
+
+async function unpriced(deps: CorrectDeps, line: RecordJson, correction: Correction): Promise<Problem> {
+  if (line.resource_type === 'e2b') return sandboxNotPriced(deps, line.tier ?? '', DEFAULT_REGION, line.occurred_at)
+  const { provider, model } = correction
+  return modelNotPriced(deps, provider ?? line.provider, model ?? line.model!, line.occurred_at)
+}

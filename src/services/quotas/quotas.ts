@@ -1,0 +1,197 @@
+import stringify from 'safe-stable-stringify'
+import type { StatusCache } from '../../cache/quota-status.ts'
+import type { Actor } from '../../db/keys/audit.ts'
+import { changeAtOnce } from '../../db/pool/change.ts'
+import { slowConnections, type Db } from '../../db/pool/connection.ts'
+import { faultCode } from '../../db/pool/faults.ts'
+import {
+  deleteQuota as removeQuota,
+  findQuota,
+  listQuotas as readQuotas,
+  patchQuota as changeQuota,
+  setQuotas as writeQuotas,
+  sumAhead,
+  type QuotaChanges,
+  type QuotaWish,
+  type StoredQuota,
+} from '../../db/quotas/quotas.ts'
+import { readInstant } from '../../domain/instant.ts'
+import { usdText } from '../../domain/money.ts'
+import { invalidRequest, Problem, type FieldError } from '../../errors.ts'
+import type { QuotaBody, QuotaPatch } from '../../schemas/quotas.ts'
+import { amountOf } from '../amount.ts'
+import { timeText, usdJson } from '../answers.ts'
+import { pageOf, type PageOf } from '../page.ts'
+import { tenantFilter, type Principal } from '../keys/principal.ts'
+
+export type QuotaQuery = {
+  scope?: string
+  tenant_id?: string
+  user_id?: string
+  resource_type?: string
+  period?: string
+}
+
+/** Quotas in the order of their ids; a principal that is bound to a tenant sees that tenant's. @throws forbidden */
+export async function listQuotas(
+  { db }: { db: Db },
+  principal: Principal,
+  query: QuotaQuery,
+  afterId: number | null,
+  limit: number,
+): Promise<PageOf<number>> {
+  const tenantId = tenantFilter(principal, query.tenant_id)
+  const filter = { ...query, tenantId, userId: query.user_id, resourceType: query.resource_type }
+  const quotas = await readQuotas(db, filter, afterId ?? 0, limit + 1)
+  return pageOf(quotas, limit, quotaBody, ({ quota_id: quotaId }) => quotaId)
+}
+
+type ChangeDeps = { db: Db; status: StatusCache }
+
+/** Makes a quota, or changes the one with the same natural key. @throws invalidRequest; unavailable. */
+export async function setQuota(
+  deps: ChangeDeps,
+  actor: Actor,
+  body: QuotaBody,
+): Promise<{ made: boolean; quota: object }> {
+  const [answer] = await apply(deps, actor, [wishOf(body)])
+  return { made: answer!.made, quota: quotaBody(answer!.quota) }
+}
+
+/** Makes or changes up to 1,000 quotas, all or none. @throws invalidRequest at /quotas/N/…; unavailable. */
+export async function setQuotas(
+  deps: ChangeDeps,
+  actor: Actor,
+  bodies: QuotaBody[],
+): Promise<{ data: object[]; made: number; changed: number }> {
+  const answers = await apply(deps, actor, wishesOf(bodies))
+  const made = answers.filter((answer) => answer.made).length
+  return { data: answers.map(({ quota }) => quotaBody(quota)), made, changed: answers.length - made }
+}
+
+/** What set_quotas() takes for a list of quotas. @throws invalidRequest at /quotas/N/…, also where one comes twice. */
+export function wishesOf(bodies: QuotaBody[]): QuotaWish[] {
+  const errors: FieldError[] = []
+  const places = new Map<string, number>()
+  const wishes: QuotaWish[] = []
+  for (const [n, body] of bodies.entries()) {
+    const key = stringify([body.resource_type ?? 'llm', body.scope, body.tenant_id, body.user_id, body.period])
+    const first = places.get(key)
+    if (first !== undefined) errors.push({ pointer: `/quotas/${n}`, message: `is the same quota as /quotas/${first}` })
+    else places.set(key, n)
+    try {
+      wishes.push(wishOf(body, `/quotas/${n}`))
+    } catch (error) {
+      if (!(error instanceof Problem)) throw error
+      errors.push(...(error.members['errors'] as FieldError[]))
+    }
+  }
+  if (errors.length > 0) throw invalidRequest(errors)
+  return wishes
+}
+
+/** One quota. @throws not_found, also for another tenant's. */
+export async function readQuota({ db }: { db: Db }, principal: Principal, quotaId: number): Promise<object> {
+  return quotaBody(await visibleQuota(db, principal, quotaId))
+}
+
+/** A quota that the principal may see: one that is bound to a tenant sees that tenant's. @throws not_found */
+export async function visibleQuota(db: Db, principal: Principal, quotaId: number): Promise<StoredQuota> {
+  const quota = await findQuota(db, quotaId, principal.tenantId)
+  if (quota === null) throw notFound(quotaId)
+  return quota
+}
+
+/** Changes some settings of a quota. @throws not_found; invalidRequest; unavailable. */
+export async function patchQuota(deps: ChangeDeps, actor: Actor, quotaId: number, body: QuotaPatch): Promise<object> {
+  const changes = settingsOf(body, '')
+  const booked = await bookedAhead(deps.db, quotaId, changes).catch(refuseZone('/time_zone'))
+  const quota = await changeAtOnce(slowConnections(deps.db), actor, (connection) =>
+    changeQuota(connection, quotaId, { ...changes, booked }, actor),
+  ).catch(refuseZone('/time_zone'))
+  if (quota === null) throw notFound(quotaId)
+  await deps.status.forget([quota])
+  return quotaBody(quota)
+}
+
+/** Deletes a quota; its open holds settle in the closed balance. @throws not_found; unavailable. */
+export async function deleteQuota(deps: ChangeDeps, actor: Actor, quotaId: number): Promise<void> {
+  const quota = await changeAtOnce(deps.db, actor, (connection) => removeQuota(connection, quotaId, actor))
+  if (quota === null) throw notFound(quotaId)
+  await deps.status.forget([quota])
+}
+
+/** What tells when a quota's periods begin: a change of it opens a balance. */
+const SHAPE = ['time_zone', 'week_starts_on', 'billing_day'] as const
+
+/** What the balance begins with that a change opens; null where it opens none. */
+async function bookedAhead(db: Db, quotaId: number, changes: QuotaChanges): Promise<object | null> {
+  const quota = SHAPE.some((name) => changes[name] !== undefined) ? await findQuota(db, quotaId, null) : null
+  const ahead = quota === null ? [] : await sumAhead(db, [{ ...quota, ...changes }])
+  return ahead[0]?.booked ?? null
+}
+
+async function apply({ db, status }: ChangeDeps, actor: Actor, wishes: QuotaWish[]) {
+  const refuse = refuseZone(wishes.length === 1 ? '/time_zone' : '/quotas')
+  const ahead = await sumAhead(db, wishes).catch(refuse)
+  const answers = await changeAtOnce(slowConnections(db), actor, (connection) =>
+    writeQuotas(connection, ahead, actor),
+  ).catch(refuse)
+  await status.forget(answers.map(({ quota }) => quota))
+  return answers
+}
+
+/** A zone that the service knows and this Postgres does not is the caller's to change. */
+function refuseZone(pointer: string): (error: unknown) => never {
+  return (error) => {
+    const unknownZone = faultCode(error) === '22023' && /time zone/.test(String(error))
+    throw unknownZone ? invalidRequest([{ pointer, message: 'is not a time zone that the database knows' }]) : error
+  }
+}
+
+function notFound(quotaId: number): Problem {
+  return new Problem('not_found', `There is no quota ${quotaId}`)
+}
+
+function wishOf(body: QuotaBody, base = ''): QuotaWish {
+  const errors: FieldError[] = []
+  const needed: readonly string[] = { platform: [], tenant: ['tenant_id'], user: ['tenant_id', 'user_id'] }[body.scope]
+  for (const name of ['tenant_id', 'user_id'] as const) {
+    const given = body[name] !== undefined && body[name] !== null
+    if (needed.includes(name) && !given)
+      errors.push({ pointer: `${base}/${name}`, message: `is required for scope ${body.scope}` })
+    if (!needed.includes(name) && given)
+      errors.push({ pointer: `${base}/${name}`, message: `does not go with scope ${body.scope}` })
+  }
+  if (errors.length > 0) throw invalidRequest(errors)
+  const { limit_usd: limitUsd, raise, ...rest } = { raise: null, ...body }
+  return { ...rest, ...settingsOf({ limit_usd: limitUsd, raise, thresholds: body.thresholds }, base) } as QuotaWish
+}
+
+/** Settings as the database takes them: amounts as decimal text, thresholds in order. What is left out stays out. */
+function settingsOf(
+  { limit_usd: limitUsd, thresholds, raise, ...rest }: { [Name in keyof QuotaPatch]: QuotaPatch[Name] | undefined },
+  base: string,
+): QuotaChanges {
+  const amount = (value: string | number, name: string) => usdText(amountOf(value, `${base}/${name}`))
+  return {
+    ...rest,
+    ...(limitUsd === undefined ? {} : { limit_usd: amount(limitUsd, 'limit_usd') }),
+    ...(thresholds === undefined ? {} : { thresholds: thresholds.toSorted((a, b) => a - b) }),
+    ...(raise === undefined
+      ? {}
+      : { raise: raise && { limit_usd: amount(raise.limit_usd, 'raise/limit_usd'), until: readInstant(raise.until) } }),
+  }
+}
+
+/** A quota as it is answered and exported. */
+export function quotaBody(quota: StoredQuota) {
+  return {
+    ...quota,
+    limit_usd: usdJson(quota.limit_usd),
+    raise:
+      quota.raise === null ? null : { limit_usd: usdJson(quota.raise.limit_usd), until: timeText(quota.raise.until) },
+    created_at: timeText(quota.created_at),
+    updated_at: timeText(quota.updated_at),
+  }
+}

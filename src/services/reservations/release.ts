@@ -1,0 +1,27 @@
+import type { Release, ReleaseItem } from '../../db/reservations/release-spend.ts'
+import { Problem } from '../../errors.ts'
+import type { ReleaseBody } from '../../schemas/reservations.ts'
+import { usdJson } from '../answers.ts'
+import type { Principal } from '../keys/principal.ts'
+
+export type ReleaseDeps = { giveBack: (item: ReleaseItem) => Promise<Release> }
+
+/** Gives an unused hold back. Again answers the same; an expired one stays expired. @throws not_found, reservation_committed. */
+export async function release(deps: ReleaseDeps, principal: Principal, id: string, body: ReleaseBody): Promise<object> {
+  const outcome = await deps.giveBack({
+    reservation_id: id.toLowerCase(),
+    tenant_id: principal.tenantId,
+    reason: body.reason ?? null,
+  })
+  if ('unknown' in outcome) throw new Problem('not_found', `There is no reservation ${id}`)
+  if ('conflict' in outcome) {
+    throw new Problem('reservation_committed', `Reservation ${id} has been committed; there is nothing to give back.`)
+  }
+  const { settled } = outcome
+  return {
+    reservation_id: settled.reservation_id,
+    status: settled.status,
+    released_usd: usdJson(settled.released_usd ?? '0'),
+    reason: settled.release_reason,
+  }
+}

@@ -1,0 +1,191 @@
+import { balanceWith, type Balance } from '../../db/quotas/balances.ts'
+import type { DatabaseClock } from '../../db/pool/clock.ts'
+import type { BalanceThen, Decision, ReserveItem } from '../../db/reservations/reserve-spend.ts'
+import type { StoredReservation } from '../../db/reservations/reservation.ts'
+import { usdText } from '../../domain/money.ts'
+import { Problem } from '../../errors.ts'
+import type { ReserveBody } from '../../schemas/reservations.ts'
+import { inSpan, type WorkSpan } from '../../telemetry/spans.ts'
+import { decisionJson, quotaWarning, timeText, usdJson, type QuotaWarning } from '../answers.ts'
+import { tenantOf, type Principal } from '../keys/principal.ts'
+import { tightestFields } from './rate-limit-fields.ts'
+import { quotaExceeded } from './refusal.ts'
+import { requestHash, understoodAttribution, understoodPlace } from './request-hash.ts'
+import { estimateReservation, type EstimateDeps, type ReserveEstimate } from './reserve-estimate.ts'
+
+export type ReserveDeps = EstimateDeps & {
+  decide: (item: ReserveItem) => Promise<Decision>
+}
+
+/** The body is JSON text. */
+export type Answered = { body: string; headers: Record<string, string> }
+export type Reserved = Answered & { reservationId: string }
+
+const LLM_TTL_SECONDS = 120
+const E2B_TTL_BEYOND_SECONDS = 60
+
+/**
+ * Holds the estimate in every quota that applies, or in none of them.
+ *
+ * Safe to retry with the same idempotency key: the first outcome is answered again. Amounts in USD, exact decimals.
+ * @throws quota_exceeded with every violated quota; price_not_found; idempotency_mismatch; invalidRequest; forbidden.
+ */
+export async function reserve(
+  deps: ReserveDeps,
+  principal: Principal,
+  body: ReserveBody,
+  idempotencyKey: string | null,
+): Promise<Reserved> {
+  const tenantId = tenantOf(principal, body.tenant_id)
+  const estimate = await estimateReservation(deps, principal, tenantId, body)
+  const item = itemOf(deps.clock, principal, tenantId, body, estimate, idempotencyKey)
+  const { provider, model, tier, region, amount_usd: requestedUsd } = item
+  const about = { tenantId, provider, requestModel: model, tier, region, requestedUsd }
+  return inSpan(`${item.resource_type}.quota.check`, about, (span) => decideItem(deps, principal, estimate, item, span))
+}
+
+async function decideItem(
+  deps: ReserveDeps,
+  principal: Principal,
+  estimate: ReserveEstimate,
+  item: ReserveItem,
+  span: WorkSpan,
+): Promise<Reserved> {
+  const decision = await deps.decide(item)
+  const { outcome } = decision
+  if ('mismatch' in outcome) {
+    throw new Problem(
+      'idempotency_mismatch',
+      'This Idempotency-Key was used with another body before. Nothing was reserved; use a new key for a new request.',
+    )
+  }
+  if ('refused' in outcome) {
+    throw quotaExceeded(principal, item.resource_type, estimate.amountUsd, outcome.refused, decision)
+  }
+  const fields = tightestFields(principal, decision.quotas, decision.now)
+  if ('replayed' in outcome) {
+    span.set({ reservationId: outcome.replayed.reservation_id, replayed: true })
+    return {
+      reservationId: outcome.replayed.reservation_id,
+      body: decisionJson(principal, storedAnswer(outcome.replayed), decision.quotas, estimate.warnings),
+      headers: { ...fields, 'idempotency-replayed': 'true' },
+    }
+  }
+  span.set({ reservationId: item.reservation_id })
+  const warnings = warningsOf(principal, decision, outcome.warned ?? [])
+  const ttlSeconds =
+    outcome.units !== null && item.ttl_beyond_units !== undefined
+      ? outcome.units + item.ttl_beyond_units
+      : item.ttl_seconds
+  return {
+    reservationId: item.reservation_id,
+    body: decisionJson(
+      principal,
+      {
+        reservation_id: item.reservation_id,
+        status: 'reserved',
+        resource_type: item.resource_type,
+        tenant_id: item.tenant_id,
+        reserved_usd: usdJson(outcome.granted),
+        price_id: estimate.priceId,
+        created_at: timeText(decision.now),
+        expires_at: timeText(new Date(decision.now.getTime() + ttlSeconds * 1000)),
+        caps: outcome.units === null ? null : { [item.caps_name!]: outcome.units },
+      },
+      decision.quotas,
+      [...warnings, ...estimate.warnings],
+    ),
+    headers: warnings.length > 0 ? { ...fields, 'x-purser-enforcement': 'warn' } : fields,
+  }
+}
+
+/** What a body asks for, as reserve_spend() takes it. */
+export function itemOf(
+  clock: DatabaseClock,
+  principal: Principal,
+  tenantId: string,
+  body: ReserveBody,
+  estimate: ReserveEstimate,
+  idempotencyKey: string | null,
+): ReserveItem {
+  const capped = body.allow_caps === true && estimate.capsName !== null
+  const ownTtl = body.ttl_seconds ?? (body.e2b === undefined ? LLM_TTL_SECONDS : undefined)
+  const item = {
+    // Made here, before the batch is sent: sent again after a lost connection, it is the same reservation.
+    reservation_id: clock.newId(),
+    resource_type: body.resource_type,
+    tenant_id: tenantId,
+    user_id: body.user_id ?? null,
+    conversation_id: body.conversation_id ?? null,
+    path_id: body.path_id ?? null,
+    labels: body.labels ?? {},
+    principal: principal.id,
+    idempotency_key: idempotencyKey,
+    ...estimate.about,
+    price_id: estimate.priceId,
+    amount_usd: usdText(estimate.amountUsd),
+    fixed_usd: capped ? usdText(estimate.fixedUsd) : '0',
+    per_unit_usd: capped ? usdText(estimate.perUnitUsd) : '0',
+    caps_name: estimate.capsName,
+    on_expiry: body.on_expiry ?? (body.resource_type === 'llm' ? 'release' : 'charge'),
+    ttl_seconds: ownTtl ?? Math.ceil(body.e2b!.max_seconds) + E2B_TTL_BEYOND_SECONDS,
+    ...(ownTtl === undefined ? { ttl_beyond_units: E2B_TTL_BEYOND_SECONDS } : {}),
+    is_free: estimate.isFree,
+  }
+  // With the tenant, also where the body leaves it to the principal.
+  const words = { ...body, tenant_id: tenantId }
+  return Object.assign(item, { request_hash: requestHash(understood(body, item), words) })
+}
+
+/** What a request for a reservation says, in one spelling: see requestHash(). */
+function understood(body: ReserveBody, item: Omit<ReserveItem, 'request_hash'>): object {
+  const { llm, e2b } = body
+  const isCapped = body.allow_caps === true
+  return {
+    ...understoodAttribution(item),
+    on_expiry: item.on_expiry,
+    ttl_seconds: item.ttl_seconds,
+    // What is not reduced lives as long as that in any case.
+    ttl_beyond_units: isCapped ? item.ttl_beyond_units : undefined,
+    allow_caps: isCapped,
+    estimated_usd: body.estimated_cost_usd === undefined ? undefined : item.amount_usd,
+    // The words of the caller: a name may come to mean another model, and a text to have other tokens.
+    llm: llm && {
+      provider: llm.provider,
+      model: llm.model,
+      input_tokens: llm.input_tokens,
+      text: llm.text,
+      cache_read_tokens: llm.cache_read_tokens ?? 0,
+      max_output_tokens: llm.max_output_tokens,
+      max_web_searches: llm.max_web_searches ?? 0,
+      ...understoodPlace(llm),
+    },
+    e2b: e2b && {
+      tier: item.tier,
+      region: item.region,
+      vcpu: item.vcpu,
+      memory_mib: item.memory_mib,
+      max_seconds: e2b.max_seconds,
+    },
+  }
+}
+
+function storedAnswer(stored: StoredReservation) {
+  return {
+    reservation_id: stored.reservation_id,
+    status: stored.status,
+    resource_type: stored.resource_type,
+    tenant_id: stored.tenant_id,
+    reserved_usd: usdJson(stored.reserved_usd),
+    price_id: stored.price_id,
+    created_at: timeText(stored.created_at),
+    expires_at: timeText(stored.expires_at),
+    caps: stored.caps,
+  }
+}
+
+export function warningsOf(principal: Principal, { all }: { all: Balance[] }, warned: BalanceThen[]): QuotaWarning[] {
+  return warned.map(([place, spentUsd, reservedUsd]) =>
+    quotaWarning(principal, balanceWith(all[place]!, spentUsd, reservedUsd)),
+  )
+}

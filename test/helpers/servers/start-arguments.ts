@@ -1,0 +1,9 @@
+import { readFileSync } from 'node:fs'
+import { join } from 'node:path'
+
+const { scripts } = JSON.parse(readFileSync(join(import.meta.dirname, '..', '..', '..', 'package.json'), 'utf8')) as {
+  scripts: { start: string }
+}
+
+/** What `npm start` gives to node, so that tests and benches start the very same. */
+export const startArguments = scripts.start.split(' ').slice(1)
