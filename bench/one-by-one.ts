@@ -21,15 +21,18 @@ const deps = {
   db,
   prices,
   clock: await openClock(db),
-  tellMissingPrice: async () => {},
-  decide: async (item: ReserveItem) => (await reserveSpend(db, [item], 'enforce', false))[0]!,
+  queues: {
+    emitMissingPrice: () => Promise.reject(new Error('a load names a model without a price')),
+    reserve: async (item: ReserveItem) => (await reserveSpend(db, [item], 'enforce', false))[0]!,
+  },
 }
 const principal = { id: 'bench', role: 'service' as const, tenantId: null }
 
 const app = Fastify()
 registerValidation(app, { allowEmailIds: false })
 app.post<{ Body: ReserveBody }>('/v1/reservations', { schema: { body: ReserveBody } }, async (request, reply) => {
-  const { body } = await reserve(deps, principal, request.body, idempotencyKeyOf(request.headers['idempotency-key']))
+  const key = idempotencyKeyOf(request.headers['idempotency-key'])
+  const { body } = await reserve(deps, principal, request.body, key, () => false)
   return reply.code(201).send(body)
 })
 console.log(`listens on ${await app.listen({ host: '127.0.0.1', port: 0 })}`)

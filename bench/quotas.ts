@@ -5,9 +5,12 @@ import pg from 'pg'
 import { openSharedCache } from '../src/cache/shared.ts'
 import { connect, type Db } from '../src/db/pool/connection.ts'
 import { migrateUp } from '../src/db/migrate/migrations.ts'
-import type { Services } from '../src/services/index.ts'
+import type { Deps } from '../src/services/deps.ts'
+import { quotaStatus } from '../src/services/quotas/quota-status.ts'
+import { commit } from '../src/services/reservations/commit.ts'
+import { reserve } from '../src/services/reservations/reserve.ts'
 import type { Principal } from '../src/services/keys/principal.ts'
-import { openServices } from '../test/helpers/services.ts'
+import { openTestDeps } from '../test/helpers/deps.ts'
 import { compareOpenings, type Opening } from './openings.ts'
 import { median, onStage, quantile, startPostgres } from './stage.ts'
 
@@ -92,13 +95,13 @@ async function makeQuotas(pool: pg.Pool): Promise<void> {
  * event. It runs as it is and without that, call by call in turn, with the balances of a batch.
  */
 async function compareThresholds(db: Db, pool: pg.Pool): Promise<Omit<Figures, 'statusMs' | 'openings'>> {
-  const services = await openServices(
+  const deps = await openTestDeps(
     db,
     openSharedCache(undefined, 'bench', () => {}),
   )
-  await reserveAndCommit(services, CALLS / 10)
+  await reserveAndCommit(deps, CALLS / 10)
   const startedAt = performance.now()
-  await reserveAndCommit(services, CALLS)
+  await reserveAndCommit(deps, CALLS)
   const pairMicroseconds = ((performance.now() - startedAt) * 1_000) / CALLS
 
   const client = await pool.connect()
@@ -146,18 +149,19 @@ async function compareThresholds(db: Db, pool: pg.Pool): Promise<Omit<Figures, '
   }
 }
 
-async function reserveAndCommit(services: Services, calls: number): Promise<void> {
+async function reserveAndCommit(deps: Deps, calls: number): Promise<void> {
   let next = 0
   const worker = async () => {
     while (next < calls) {
       next += 1
-      const held = await services.reserve(
+      const held = await reserve(
+        deps,
         CALLER,
         { resource_type: 'llm', tenant_id: `t-${(next % TENANTS) + 1}`, user_id: 'u-1', estimated_cost_usd: '0.01' },
         null,
         () => false,
       )
-      await services.commit(CALLER, held.reservationId, { actual_cost_usd: '0.009' })
+      await commit(deps, CALLER, held.reservationId, { actual_cost_usd: '0.009' })
     }
   }
   await Promise.all(Array.from({ length: AT_ONCE }, worker))
@@ -166,10 +170,10 @@ async function reserveAndCommit(services: Services, calls: number): Promise<void
 async function readStatus(db: Db, redisUrl: string | undefined): Promise<Pick<Figures, 'statusMs'>> {
   if (redisUrl === undefined) return { statusMs: null }
   const shared = openSharedCache(redisUrl, 'bench', () => {})
-  const services = await openServices(db, shared)
+  const deps = await openTestDeps(db, shared)
   try {
     while (shared.status() !== 'up') await new Promise((resolve) => setTimeout(resolve, 10))
-    const read = () => services.quotaStatus(CALLER, { tenant_id: 't-1', user_id: 'u-1' }, false)
+    const read = () => quotaStatus(deps, CALLER, { tenant_id: 't-1', user_id: 'u-1' }, false)
     for (let call = 0; call < READS / 10; call += 1) await read()
     const times: number[] = []
     for (let call = 0; call < READS; call += 1) {

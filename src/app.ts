@@ -26,10 +26,10 @@ import { registerRequestContext, requestIdOf } from './http/plugins/request-cont
 import { registerValidation } from './http/plugins/validation.ts'
 import { ProblemSchema, QuotaExceededSchema } from './http/problem-responses.ts'
 import { RequestLines } from './http/request-lines.ts'
-import type { Services } from './services/index.ts'
+import type { Deps } from './services/deps.ts'
 
 export type AppOptions = {
-  services: Services
+  deps: Deps
   limits: Limits
   allowEmailIds: boolean
   /** Addresses whose x-forwarded-for is believed. */
@@ -48,7 +48,7 @@ const IDLE_MS_MAX = 60_000
 
 /** The whole HTTP service, ready to listen: the table of contents. */
 export async function buildApp(options: AppOptions): Promise<App> {
-  const { services } = options
+  const { deps } = options
   const app: App = Fastify({
     ...(options.logger === false ? { logger: false } : { loggerInstance: options.logger }),
     logController: new RequestLines(),
@@ -78,25 +78,25 @@ export async function buildApp(options: AppOptions): Promise<App> {
   registerValidation(app, options)
   registerProblems(app)
   registerDeadline(app)
-  registerAuth(app, services)
-  await registerRateLimit(app, options.limits, services.counters)
+  registerAuth(app, deps)
+  await registerRateLimit(app, options.limits, deps.counters)
   app.addSchema(ProblemSchema)
   app.addSchema(QuotaExceededSchema)
   await registerOpenApi(app, options.version, registerOptionalBody(app))
 
-  reservationRoutes(app, services)
-  estimateRoutes(app, services)
-  costRecordRoutes(app, services)
-  costRoutes(app, services)
-  eventRoutes(app, services)
-  webhookEndpointRoutes(app, services)
-  quotaRoutes(app, services)
-  quotaDefaultRoutes(app, services)
-  pricingRoutes(app, services)
-  apiKeyRoutes(app, services)
-  integrityRoutes(app, services)
-  auditLogRoutes(app, services)
-  operationRoutes(app, services)
+  reservationRoutes(app, deps)
+  estimateRoutes(app, deps)
+  costRecordRoutes(app, deps)
+  costRoutes(app, deps)
+  eventRoutes(app, deps)
+  webhookEndpointRoutes(app, deps)
+  quotaRoutes(app, deps)
+  quotaDefaultRoutes(app, deps)
+  pricingRoutes(app, deps)
+  apiKeyRoutes(app, deps)
+  integrityRoutes(app, deps)
+  auditLogRoutes(app, deps)
+  operationRoutes(app, deps)
 
   return app
 }

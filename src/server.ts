@@ -27,14 +27,14 @@ import { bootstrapAdminKey, type Bootstrap } from './services/keys/api-keys.ts'
 import { closeArchiveFolder } from './services/archives/archive-folder.ts'
 import { RETENTION_STATEMENT_MS } from './services/archives/retention.ts'
 import { openDeliverer } from './services/alerts/deliver.ts'
-import { createServices } from './services/index.ts'
+import { openDeps } from './services/deps.ts'
 import type { TokenSettings } from './services/keys/tokens.ts'
 import { openLog } from './telemetry/log.ts'
 import { stopTelemetry } from './telemetry/stop.ts'
 
 const DRAIN_MS_MAX = 15_000
 const CONNECTIONS_MAX = 6
-const KEPT_CONNECTIONS_MAX = 4
+const SETTLEMENT_CONNECTIONS_MAX = 4
 /** Publishing prices is one statement over all of them. */
 const PREPARE_MS = 60_000
 
@@ -90,11 +90,11 @@ async function start(): Promise<number> {
     for (const note of notes) log.warn(note)
     const db = connect(databaseUrl, { connectionsMax: CONNECTIONS_MAX, roles })
     closing.push(() => db.destroy())
-    const keptDb = connect(databaseUrl, { connectionsMax: KEPT_CONNECTIONS_MAX, roles })
-    closing.push(() => keptDb.destroy())
+    const settlementDb = connect(databaseUrl, { connectionsMax: SETTLEMENT_CONNECTIONS_MAX, roles })
+    closing.push(() => settlementDb.destroy())
     // For retention, for roll-ups, for what watches the books, and for who asks about them: none waits for another.
-    const patientDb = connect(databaseUrl, { connectionsMax: 4, statementMs: RETENTION_STATEMENT_MS, roles })
-    closing.push(() => patientDb.destroy())
+    const maintenanceDb = connect(databaseUrl, { connectionsMax: 4, statementMs: RETENTION_STATEMENT_MS, roles })
+    closing.push(() => maintenanceDb.destroy())
 
     // Another release may store other forms. A copy of a database has its secret, but is reached by another URL.
     const sealedFor = `${version} ${databaseUrl} ${await plainly(readCacheSecret(db))}`
@@ -108,10 +108,10 @@ async function start(): Promise<number> {
     const targets = openTargets(config.PURSER_WEBHOOK_PRIVATE_TARGETS)
     const { PURSER_SMTP_URL: smtpUrl, PURSER_MAIL_FROM: mailFrom } = config
     const mailer = smtpUrl === undefined || mailFrom === undefined ? null : openMailer(smtpUrl, mailFrom)
-    const clock = await openClock(keptDb)
-    const services = createServices({
+    const clock = await openClock(settlementDb)
+    const deps = openDeps({
       db,
-      keptDb,
+      settlementDb,
       clock,
       prices,
       shared,
@@ -119,12 +119,13 @@ async function start(): Promise<number> {
       enforcement: config.PURSER_ENFORCEMENT,
       tokens: tokenSettings(config),
       priceFeed: config.PURSER_PRICE_FEED,
-      retention: { db: patientDb, ...retentionSettings(config) },
+      maintenanceDb,
+      retention: retentionSettings(config),
       targets,
       hasMail: mailer !== null,
     })
     const app = await buildApp({
-      services,
+      deps,
       limits: {
         decisions: config.PURSER_RATE_LIMIT_DECISIONS,
         reads: config.PURSER_RATE_LIMIT_READS,
@@ -135,7 +136,7 @@ async function start(): Promise<number> {
       version,
       logger: log,
     })
-    const jobs = prepareJobs(openJobQueue(databaseUrl, JOB_CONNECTIONS_MAX), listJobs(services, log), log)
+    const jobs = prepareJobs(openJobQueue(databaseUrl, JOB_CONNECTIONS_MAX), listJobs(deps, log), log)
     closing.push(() => jobs.stop())
     const sweeper = startSweeper(
       (rowsMax) => expireReservations(db, rowsMax, config.PURSER_ENFORCEMENT === 'off', (now) => clock.observe(now)),

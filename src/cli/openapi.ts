@@ -1,7 +1,7 @@
 import { readFileSync, writeFileSync } from 'node:fs'
 import { parseArgs } from 'node:util'
 import { buildApp } from '../app.ts'
-import type { Services } from '../services/index.ts'
+import type { Deps } from '../services/deps.ts'
 
 const help = `Usage: npm run openapi -- [--check]
 
@@ -21,9 +21,9 @@ if (values.help) {
     version: string
   }
   // The contract is in the schemas: no use case is called.
-  const services = {} as Services
+  const deps = {} as Deps
   const limits = { decisions: 1, reads: 1, admin: 1 }
-  const app = await buildApp({ services, limits, allowEmailIds: false, version, logger: false })
+  const app = await buildApp({ deps, limits, allowEmailIds: false, version, logger: false })
   await app.ready()
   const yaml = app.swagger({ yaml: true })
   await app.close()

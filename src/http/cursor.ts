@@ -29,6 +29,11 @@ export function isText(value: unknown): value is string {
   return typeof value === 'string' && !value.includes('\0')
 }
 
+/** That it is a JSON object, or a list. */
+export function isObject(value: unknown): value is Record<string, unknown> {
+  return typeof value === 'object' && value !== null
+}
+
 /** An opaque cursor: where the next page begins. */
 export function makeCursor(after: unknown): string {
   return Buffer.from(JSON.stringify(after)).toString('base64url')
@@ -47,4 +52,12 @@ export function readCursor<After>(
     // Falls through to the one answer for every cursor that is not ours.
   }
   throw invalidRequest([{ pointer: 'cursor', message: 'is not a cursor of this list: take next_cursor as it came' }])
+}
+
+/** A page as it is answered: its rows, and the cursor of the next page. */
+export function pageAnswer<Row>({ data, next }: { data: Row[]; next: unknown }): {
+  data: Row[]
+  next_cursor: string | null
+} {
+  return { data, next_cursor: next === null ? null : makeCursor(next) }
 }

@@ -1,4 +1,11 @@
-import type { Services } from '../services/index.ts'
+import { keepRetention } from '../services/archives/retention.ts'
+import { preparePartitions } from '../services/costs/partitions.ts'
+import { rollUp } from '../services/costs/roll-up.ts'
+import { watchCosts } from '../services/costs/watch-costs.ts'
+import type { Deps } from '../services/deps.ts'
+import { watchIntegrity } from '../services/integrity.ts'
+import { keepPricesCurrent } from '../services/prices/price-sync.ts'
+import { giveDefaults } from '../services/quotas/quota-defaults.ts'
 
 /** One kind of work that the service does by itself: when, and which use case. */
 export type Job = {
@@ -25,20 +32,21 @@ const HOUR_MS = 3_600_000
 const NAMES_MAX = 20
 
 /** Everything that the service does by the clock, but for the sweep of lapsed holds, which every process does each second. */
-export function listJobs(services: Services, log: JobLog): Job[] {
+export function listJobs(deps: Deps, log: JobLog): Job[] {
+  const maintenance = { db: deps.maintenanceDb }
   return [
     {
       name: 'price-sync',
       cron: '17 4 * * *',
       catchUpMs: 24 * HOUR_MS,
-      run: () => syncPrices(services, log),
+      run: () => syncPrices(deps, log),
     },
     {
       name: 'cost-watch',
       // Costs come a little later than they occur.
       cron: '7 * * * *',
       catchUpMs: HOUR_MS,
-      run: () => services.watchCosts(),
+      run: () => watchCosts(maintenance),
     },
     {
       name: 'integrity-watch',
@@ -46,36 +54,33 @@ export function listJobs(services: Services, log: JobLog): Job[] {
       // Not at a start: what lapsed while nobody was there is just being settled.
       catchUpMs: 0,
       run: async () => {
-        await services.watchIntegrity()
+        await watchIntegrity(maintenance)
       },
     },
-    { name: 'roll-up', cron: '* * * * *', catchUpMs: 0, run: (signal) => services.rollUp(signal) },
+    { name: 'roll-up', cron: '* * * * *', catchUpMs: 0, run: (signal) => rollUp(maintenance, signal) },
     // What a default's own request or start did not come to.
-    { name: 'give-defaults', cron: '* * * * *', catchUpMs: 0, run: () => services.giveDefaults() },
+    { name: 'give-defaults', cron: '* * * * *', catchUpMs: 0, run: () => giveDefaults(deps) },
     // Booking makes a partition that is missing, too; made ahead, nobody waits for it at a month's end.
-    { name: 'cost-partitions', cron: '7 3 * * *', catchUpMs: 24 * HOUR_MS, run: () => services.preparePartitions() },
+    {
+      name: 'cost-partitions',
+      cron: '7 3 * * *',
+      catchUpMs: 24 * HOUR_MS,
+      run: () => preparePartitions(deps),
+    },
     {
       name: 'retention',
       cron: '23 3 * * *',
       catchUpMs: 24 * HOUR_MS,
       run: async (signal) => {
-        const { failed } = await services.keepRetention(signal)
+        const { failed } = await keepRetention({ ...deps.retention, ...maintenance }, signal)
         if (failed.length > 0) throw new Error(failed.map(({ what, reason }) => `${what}: ${reason}`).join('; '))
       },
     },
   ]
 }
 
-async function syncPrices(services: Services, log: JobLog): Promise<void> {
-  const {
-    added,
-    unchanged,
-    disagreements,
-    held_back: heldBack,
-    sources,
-    dataAt,
-    stale,
-  } = await services.keepPricesCurrent()
+async function syncPrices(deps: Deps, log: JobLog): Promise<void> {
+  const { added, unchanged, disagreements, held_back: heldBack, sources, dataAt, stale } = await keepPricesCurrent(deps)
   const unread = sources.filter(({ status }) => status === 'unread')
   log.info({ added: added.length, unchanged, data_at: dataAt }, 'prices are in step with their sources')
   if (unread.length > 0) log.warn({ sources: unread }, 'a source of prices is out of reach')

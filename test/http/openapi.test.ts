@@ -3,7 +3,7 @@ import t from 'tap'
 import { parse } from 'yaml'
 import { buildApp } from '../../src/app.ts'
 import { ERROR_HELP, ERRORS, type ErrorCode } from '../../src/errors.ts'
-import type { Services } from '../../src/services/index.ts'
+import type { Deps } from '../../src/services/deps.ts'
 import { createDatabase } from '../helpers/database.ts'
 import { startService, type Answer } from '../helpers/servers/service.ts'
 
@@ -34,9 +34,9 @@ const contract = parse(published.text) as Contract
 /** Every route of the app as `GET /v1/…/{id}`, from the router itself: one line a path, indented below its beginning. */
 async function listRoutes(): Promise<string[]> {
   // The routes stand whatever the use cases do: none is called.
-  const services = {} as Services
+  const deps = {} as Deps
   const limits = { decisions: 1, reads: 1, admin: 1 }
-  const app = await buildApp({ services, limits, allowEmailIds: false, version: '0', logger: false })
+  const app = await buildApp({ deps, limits, allowEmailIds: false, version: '0', logger: false })
   await app.ready()
   const tree = app.printRoutes({ commonPrefix: false })
   await app.close()

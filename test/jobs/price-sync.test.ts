@@ -10,7 +10,7 @@ import { listJobs } from '../../src/jobs/list.ts'
 import { toTaskList } from '../../src/jobs/worker.ts'
 import { createDatabase } from '../helpers/database.ts'
 import { setNow } from '../helpers/fake-clock.ts'
-import { openServices } from '../helpers/services.ts'
+import { openTestDeps } from '../helpers/deps.ts'
 
 const database = await createDatabase(t)
 const { pool } = database
@@ -31,7 +31,7 @@ const log = {
   info: (fields: object, message: string) => void logged.push(`info ${message} ${JSON.stringify(fields)}`),
   warn: (fields: object, message: string) => void logged.push(`warn ${message} ${JSON.stringify(fields)}`),
 }
-const services = await openServices(db, shared, { priceFeed: feed })
+const deps = await openTestDeps(db, shared, { priceFeed: feed })
 
 /** Puts the job into the queue and works on it, as the worker does; answers what it logged. */
 async function runJob(): Promise<string[]> {
@@ -44,7 +44,7 @@ async function runJob(): Promise<string[]> {
     logger: new Logger(() => () => {}),
   }
   await addJobAdhoc(options, 'price-sync', {})
-  await runOnce({ ...options, taskList: toTaskList(listJobs(services, log)) })
+  await runOnce({ ...options, taskList: toTaskList(listJobs(deps, log)) })
   await queue.pool.end()
   const { rows } = await pool.query('select task_identifier, last_error from copilot_jobs.jobs')
   if (rows.length > 0) throw new Error(JSON.stringify(rows))

@@ -1,5 +1,6 @@
 /** What the service itself estimates for a call or a sandbox, from prices as its cache knows them. */
 import { openPriceCache } from '../../src/cache/prices.ts'
+import type { MissingPrice } from '../../src/db/alerts/events.ts'
 import { openSharedCache } from '../../src/cache/shared.ts'
 import { DatabaseClock } from '../../src/db/pool/clock.ts'
 import type { Db } from '../../src/db/pool/connection.ts'
@@ -42,8 +43,8 @@ export class Estimates {
 
   constructor(db: Db) {
     const shared = openSharedCache(undefined, '', () => {})
-    const tellMissingPrice = () => Promise.resolve()
-    this.#deps = { db, clock: this.#clock, prices: openPriceCache(db, shared), tellMissingPrice }
+    const queues = { emitMissingPrice: (missing: MissingPrice) => Promise.resolve(missing) }
+    this.#deps = { db, clock: this.#clock, prices: openPriceCache(db, shared), queues }
   }
 
   /** After prices were published. */

@@ -4,7 +4,7 @@ import { openSharedCache } from '../../src/cache/shared.ts'
 import { connect } from '../../src/db/pool/connection.ts'
 import { bootstrapAdminKey } from '../../src/services/keys/api-keys.ts'
 import { ADMIN_KEY } from '../helpers/servers/service.ts'
-import { openServices } from '../helpers/services.ts'
+import { openTestDeps } from '../helpers/deps.ts'
 
 /**
  * A whole service in this process, with a pool and queues of its own, that listens on a port of its own; many of them
@@ -18,7 +18,7 @@ export async function openInstance(t: Pick<Test, 'teardown'>, databaseUrl: strin
   await bootstrapAdminKey({ db }, ADMIN_KEY)
   const unlimited = 100_000_000
   const app = await buildApp({
-    services: await openServices(db, shared),
+    deps: await openTestDeps(db, shared),
     limits: { decisions: unlimited, reads: unlimited, admin: unlimited },
     allowEmailIds: false,
     version: 'test',

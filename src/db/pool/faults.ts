@@ -10,6 +10,7 @@ export function faultCode(error: unknown): string {
 const RETRYABLE = new Set(['40001', '40P01'])
 const LOCK_TIMEOUT = '55P03'
 const CANCELED = '57014'
+const INVALID_PARAMETER = '22023'
 const AWAY = /^(08|57P|53|58)/
 const BROKEN = new Set([
   'ECONNREFUSED',
@@ -44,6 +45,11 @@ export function isConnectionFault(error: unknown): boolean {
 export function isItemFault(error: unknown): boolean {
   const code = faultCode(error)
   return code.startsWith('22') || code.startsWith('23') || code === CANCELED
+}
+
+/** The time zone of a statement is not one that this Postgres knows: its list may differ from Node's. */
+export function isUnknownTimeZone(error: unknown): boolean {
+  return faultCode(error) === INVALID_PARAMETER && error instanceof Error && /time zone/.test(error.message)
 }
 
 /** The problem to answer for an error of the database: 503 where the same request can work later, else the error itself. */

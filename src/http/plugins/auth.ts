@@ -2,6 +2,8 @@ import { LRUCache } from 'lru-cache'
 import pLimit, { type LimitFunction } from 'p-limit'
 import type { FastifyInstance, FastifyRequest } from 'fastify'
 import { Problem } from '../../errors.ts'
+import { hashKey } from '../../services/keys/api-keys.ts'
+import type { FindPrincipal } from '../../services/keys/authentication.ts'
 import type { Principal, Role } from '../../services/keys/principal.ts'
 import { WINDOW_MS } from './rate-limit.ts'
 
@@ -31,13 +33,8 @@ export const CALLERS = ['admin', 'service'] as const
 export const READERS = ['admin', 'viewer'] as const
 export const ADMINS = ['admin'] as const
 
-/** Does a look-up when it is its turn. @throws overloaded where that takes too long. */
-export type InTurn = <Found>(lookUp: () => Promise<Found>) => Promise<Found>
-
-export type Authenticate = {
-  hashKey: (key: string) => string
-  /** Whose key or token this is; null where it is not valid. A key is looked up in its turn. */
-  findPrincipal: (bearer: string, inTurn: InTurn) => Promise<Principal | null>
+export type AuthDeps = {
+  findPrincipal: FindPrincipal
   counters: { together: (key: string, windowMs: number) => Promise<{ current: number; ttl: number }> }
 }
 
@@ -45,7 +42,7 @@ export type Authenticate = {
  * Puts the principal on the request, by the hash of its key or token, and checks its role. A valid key costs a hash and a
  * map look-up; once a second and key, one look-up in Postgres.
  */
-export function registerAuth(app: FastifyInstance, { hashKey, findPrincipal, counters }: Authenticate): void {
+export function registerAuth(app: FastifyInstance, { findPrincipal, counters }: AuthDeps): void {
   const limits = new LRUCache<string, LimitFunction>({ max: KEYS_MAX })
   const known = new LRUCache<string, Principal, { bearer: string; address: string }>({
     max: KEYS_MAX,
@@ -59,7 +56,8 @@ export function registerAuth(app: FastifyInstance, { hashKey, findPrincipal, cou
     },
   })
 
-  function turnsOf(address: string): InTurn {
+  /** Does the look-ups of an address a few at a time. @throws overloaded for one whose turn comes too late. */
+  function turnsOf(address: string): Parameters<FindPrincipal>[1] {
     const askedAt = performance.now()
     let limit = limits.get(address)
     if (limit === undefined) limits.set(address, (limit = pLimit(LOOKUPS_MAX)))

@@ -1,7 +1,7 @@
 import rateLimit from '@fastify/rate-limit'
 import type { FastifyInstance, RouteOptions } from 'fastify'
 import { Problem } from '../../errors.ts'
-import type { Services } from '../../services/index.ts'
+import type { Deps } from '../../services/deps.ts'
 
 declare module 'fastify' {
   interface FastifyContextConfig {
@@ -24,7 +24,7 @@ type Counted = (error: Error | null, count?: { current: number; ttl: number }) =
 export async function registerRateLimit(
   app: FastifyInstance,
   limits: Limits,
-  counters: Services['counters'],
+  counters: Deps['counters'],
 ): Promise<void> {
   // Before the plugin, whose own hook reads what this one sets.
   app.addHook('onRoute', (route: RouteOptions) => {

@@ -1,17 +1,18 @@
 import { Type } from 'typebox'
 import type { App } from '../app-type.ts'
-import type { Services } from '../../services/index.ts'
+import type { Deps } from '../../services/deps.ts'
+import { createKey, listKeys, revokeKey, rotateKey } from '../../services/keys/api-keys.ts'
 import { ReasonHeaders } from '../../schemas/audit.ts'
 import { ApiKey, ApiKeyBody, NewApiKey, RotateBody } from '../../schemas/api-keys.ts'
 import { Closed, Cursor, Limit, Page, Uuid } from '../../schemas/common.ts'
 import { actorOf } from '../actor.ts'
-import { isUuid, makeCursor, readCursor } from '../cursor.ts'
+import { isUuid, pageAnswer, readCursor } from '../cursor.ts'
 import { ADMINS } from '../plugins/auth.ts'
 import { answers } from '../problem-responses.ts'
 
 const OVERLAP_SECONDS = 3_600
 
-export function apiKeyRoutes(app: App, services: Services): void {
+export function apiKeyRoutes(app: App, deps: Deps): void {
   app.post(
     '/v1/api-keys',
     {
@@ -25,7 +26,7 @@ export function apiKeyRoutes(app: App, services: Services): void {
         response: answers({ 201: NewApiKey }),
       },
     },
-    async (request, reply) => reply.code(201).send(await services.createKey(actorOf(request), request.body)),
+    async (request, reply) => reply.code(201).send(await createKey(deps, actorOf(request), request.body)),
   )
 
   app.get(
@@ -42,8 +43,8 @@ export function apiKeyRoutes(app: App, services: Services): void {
     },
     async (request, reply) => {
       const { limit = 100, cursor } = request.query
-      const { data, next } = await services.listKeys(readCursor(cursor, isUuid), limit)
-      return reply.send({ data, next_cursor: next === null ? null : makeCursor(next) })
+      const page = await listKeys(deps, readCursor(cursor, isUuid), limit)
+      return reply.send(pageAnswer(page))
     },
   )
 
@@ -65,11 +66,7 @@ export function apiKeyRoutes(app: App, services: Services): void {
     },
     async (request, reply) =>
       reply.send(
-        await services.rotateKey(
-          actorOf(request),
-          request.params.key_id,
-          request.body.overlap_seconds ?? OVERLAP_SECONDS,
-        ),
+        await rotateKey(deps, actorOf(request), request.params.key_id, request.body.overlap_seconds ?? OVERLAP_SECONDS),
       ),
   )
 
@@ -87,7 +84,7 @@ export function apiKeyRoutes(app: App, services: Services): void {
       },
     },
     async (request, reply) => {
-      await services.revokeKey(actorOf(request), request.params.key_id)
+      await revokeKey(deps, actorOf(request), request.params.key_id)
       return reply.code(204).send()
     },
   )

@@ -1,13 +1,14 @@
 import type { App } from '../app-type.ts'
-import type { Services } from '../../services/index.ts'
+import type { Deps } from '../../services/deps.ts'
+import { listAudit } from '../../services/keys/audit.ts'
 import { readInstant } from '../../domain/instant.ts'
 import { AuditEntry, AuditQuery } from '../../schemas/audit.ts'
 import { Page } from '../../schemas/common.ts'
-import { isRowNumber, makeCursor, readCursor } from '../cursor.ts'
+import { isRowNumber, pageAnswer, readCursor } from '../cursor.ts'
 import { ADMINS } from '../plugins/auth.ts'
 import { answers } from '../problem-responses.ts'
 
-export function auditLogRoutes(app: App, services: Services): void {
+export function auditLogRoutes(app: App, deps: Deps): void {
   app.get(
     '/v1/audit-log',
     {
@@ -24,12 +25,13 @@ export function auditLogRoutes(app: App, services: Services): void {
     },
     async (request, reply) => {
       const { limit = 100, cursor, from, ...filter } = request.query
-      const { data, next } = await services.listAudit(
+      const page = await listAudit(
+        deps,
         { ...filter, ...(from && { from: readInstant(from) }) },
         readCursor(cursor, isRowNumber),
         limit,
       )
-      return reply.send({ data, next_cursor: next === null ? null : makeCursor(next) })
+      return reply.send(pageAnswer(page))
     },
   )
 }

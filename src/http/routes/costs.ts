@@ -2,40 +2,16 @@ import { Readable } from 'node:stream'
 import { createGzip } from 'node:zlib'
 import { Type } from 'typebox'
 import type { App } from '../app-type.ts'
-import type { Services } from '../../services/index.ts'
-import type { RecordPosition } from '../../db/costs/cost-records.ts'
+import type { Deps } from '../../services/deps.ts'
+import { readCosts } from '../../services/costs/costs.ts'
+import { exportCosts } from '../../services/costs/export-costs.ts'
 import type { CostsPosition } from '../../services/costs/costs.ts'
-import { Page } from '../../schemas/common.ts'
-import { CostExportQuery, CostRecord, CostRecordsQuery, Costs, CostsQuery } from '../../schemas/costs.ts'
-import { isMicros, isText, isUuid, makeCursor, readCursor } from '../cursor.ts'
+import { CostExportQuery, Costs, CostsQuery } from '../../schemas/costs.ts'
+import { isMicros, isObject, isText, makeCursor, readCursor } from '../cursor.ts'
 import { READERS } from '../plugins/auth.ts'
 import { answers } from '../problem-responses.ts'
 
-export function costRoutes(app: App, services: Services): void {
-  app.get(
-    '/v1/cost-records',
-    {
-      config: { roles: READERS, limit: 'reads', report: true },
-      schema: {
-        tags: ['costs'],
-        operationId: 'listCostRecords',
-        summary: 'List records of cost, the last recorded first',
-        description:
-          'A label is filtered by a parameter of its name: label.feature=chat. from (inclusive) and to (exclusive) bound occurred_at. ' +
-          'Where records since from are archived, the answer is a 409 that names their months; without from, it lists what is here. ' +
-          'The order is recorded_at, then cost_record_id, both descending: what is recorded while you walk over the pages stands before the first one, so that you see every other record once.',
-        querystring: CostRecordsQuery,
-        response: answers({ 200: Page(CostRecord) }),
-      },
-    },
-    async (request, reply) => {
-      const { limit = 100, cursor, ...filter } = request.query
-      const after = readCursor(cursor, isRecordPosition)
-      const { data, next } = await services.listCostRecords(request.principal, filter, after, limit)
-      return reply.send({ data, next_cursor: next === null ? null : makeCursor(next) })
-    },
-  )
-
+export function costRoutes(app: App, deps: Deps): void {
   app.get(
     '/v1/costs',
     {
@@ -56,7 +32,7 @@ export function costRoutes(app: App, services: Services): void {
     },
     async (request, reply) => {
       const { cursor, ...query } = request.query
-      const { answer, next } = await services.readCosts(request.principal, query, readCursor(cursor, isCostsPosition))
+      const { answer, next } = await readCosts(deps, request.principal, query, readCursor(cursor, isCostsPosition))
       return reply.send({ ...answer, next_cursor: next === null ? null : makeCursor(next) })
     },
   )
@@ -87,7 +63,7 @@ export function costRoutes(app: App, services: Services): void {
       },
     },
     async (request, reply) => {
-      const { contentType, chunks } = await services.exportCosts(request.principal, request.query)
+      const { contentType, chunks } = await exportCosts(deps, request.principal, request.query)
       // One chunk waits at most: a caller that reads slowly makes the database wait, not the memory grow.
       const lines = Readable.from(chunks, { highWaterMark: 1 })
       void reply.type(contentType).header('vary', 'accept-encoding')
@@ -99,12 +75,6 @@ export function costRoutes(app: App, services: Services): void {
       return reply.header('content-encoding', 'gzip').send(lines.pipe(zip))
     },
   )
-}
-
-const isObject = (value: unknown): value is Record<string, unknown> => typeof value === 'object' && value !== null
-
-function isRecordPosition(value: unknown): value is RecordPosition {
-  return isObject(value) && isMicros(value['recordedMicros']) && isUuid(value['recordId'])
 }
 
 function isCostsPosition(value: unknown): value is CostsPosition {

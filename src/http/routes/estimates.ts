@@ -1,10 +1,11 @@
 import type { App } from '../app-type.ts'
-import type { Services } from '../../services/index.ts'
+import type { Deps } from '../../services/deps.ts'
+import { estimate } from '../../services/prices/estimate.ts'
 import { EstimateAnswer, EstimateBody } from '../../schemas/estimates.ts'
 import { CALLERS } from '../plugins/auth.ts'
 import { answers } from '../problem-responses.ts'
 
-export function estimateRoutes(app: App, services: Services): void {
+export function estimateRoutes(app: App, deps: Deps): void {
   app.post(
     '/v1/estimates',
     {
@@ -17,6 +18,6 @@ export function estimateRoutes(app: App, services: Services): void {
         response: answers({ 200: EstimateAnswer }),
       },
     },
-    async (request, reply) => reply.send(await services.estimate(request.body)),
+    async (request, reply) => reply.send(await estimate(deps, request.body)),
   )
 }

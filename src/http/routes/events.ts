@@ -1,12 +1,13 @@
 import type { App } from '../app-type.ts'
-import type { Services } from '../../services/index.ts'
+import type { Deps } from '../../services/deps.ts'
+import { listEvents } from '../../services/alerts/events.ts'
 import { Page } from '../../schemas/common.ts'
 import { Event, EventsQuery } from '../../schemas/events.ts'
-import { isUuid, makeCursor, readCursor } from '../cursor.ts'
+import { isUuid, pageAnswer, readCursor } from '../cursor.ts'
 import { ALL_ROLES } from '../plugins/auth.ts'
 import { answers } from '../problem-responses.ts'
 
-export function eventRoutes(app: App, services: Services): void {
+export function eventRoutes(app: App, deps: Deps): void {
   app.get(
     '/v1/events',
     {
@@ -25,8 +26,8 @@ export function eventRoutes(app: App, services: Services): void {
     async (request, reply) => {
       const { limit = 100, cursor, ...filter } = request.query
       const after = readCursor(cursor, isUuid)
-      const { data, next } = await services.listEvents(request.principal, filter, after, limit)
-      return reply.send({ data, next_cursor: next === null ? null : makeCursor(next) })
+      const page = await listEvents(deps, request.principal, filter, after, limit)
+      return reply.send(pageAnswer(page))
     },
   )
 }

@@ -1,10 +1,13 @@
 import type { App } from '../app-type.ts'
-import type { Services } from '../../services/index.ts'
+import type { Deps } from '../../services/deps.ts'
+import { integrityReader } from '../../services/integrity.ts'
 import { Integrity } from '../../schemas/integrity.ts'
 import { READERS } from '../plugins/auth.ts'
 import { answers } from '../problem-responses.ts'
 
-export function integrityRoutes(app: App, services: Services): void {
+export function integrityRoutes(app: App, { maintenanceDb }: Deps): void {
+  const readIntegrity = integrityReader({ db: maintenanceDb })
+
   app.get(
     '/v1/integrity',
     {
@@ -21,7 +24,7 @@ export function integrityRoutes(app: App, services: Services): void {
     async (request, reply) => {
       // Nothing moves on the connection while the check reads, which may take longer than idle connections live.
       request.socket.setTimeout(0)
-      return reply.send(await services.readIntegrity(request.principal))
+      return reply.send(await readIntegrity(request.principal))
     },
   )
 }

@@ -1,6 +1,7 @@
 import { Type } from 'typebox'
 import type { App } from '../app-type.ts'
-import type { Services } from '../../services/index.ts'
+import type { Deps } from '../../services/deps.ts'
+import { readiness } from '../../services/readiness.ts'
 import { ERROR_HELP, ERRORS, Problem, type ErrorCode } from '../../errors.ts'
 import { answers } from '../problem-responses.ts'
 
@@ -9,7 +10,7 @@ const Checks = Type.Object({
   checks: Type.Object({ postgres: Type.String(), migrations: Type.String(), redis: Type.String() }),
 })
 
-export function operationRoutes(app: App, services: Services): void {
+export function operationRoutes(app: App, deps: Deps): void {
   app.get(
     '/healthz',
     {
@@ -36,7 +37,7 @@ export function operationRoutes(app: App, services: Services): void {
       },
     },
     async (_request, reply) => {
-      const { ready, checks } = await services.readiness()
+      const { ready, checks } = await readiness({ db: deps.settlementDb, shared: deps.shared })
       if (!ready) reply.header('retry-after', '1')
       return reply.code(ready ? 200 : 503).send({ status: ready ? 'ready' : 'unready', checks })
     },

@@ -1,5 +1,7 @@
 import type { App } from '../app-type.ts'
-import type { Services } from '../../services/index.ts'
+import type { Deps } from '../../services/deps.ts'
+import { syncPrices } from '../../services/prices/price-sync.ts'
+import { listE2bPrices, listModelPrices, publishE2bPrice, publishModelPrice } from '../../services/prices/pricing.ts'
 import { ReasonHeaders } from '../../schemas/audit.ts'
 import { Page } from '../../schemas/common.ts'
 import {
@@ -13,7 +15,7 @@ import {
   SyncBody,
 } from '../../schemas/pricing.ts'
 import { actorOf } from '../actor.ts'
-import { isRowNumber, makeCursor, readCursor } from '../cursor.ts'
+import { isRowNumber, pageAnswer, readCursor } from '../cursor.ts'
 import { ADMINS, READERS } from '../plugins/auth.ts'
 import { answers } from '../problem-responses.ts'
 
@@ -23,7 +25,7 @@ const ADD_DESCRIPTION =
   'Rates are never edited: a version closes the one before it and ends where the next one starts. One of a date that has ' +
   'a version already is a 409, unless replaces names that one; it is kept, and no longer in force.'
 
-export function pricingRoutes(app: App, services: Services): void {
+export function pricingRoutes(app: App, deps: Deps): void {
   app.get(
     '/v1/pricing/models',
     {
@@ -39,8 +41,8 @@ export function pricingRoutes(app: App, services: Services): void {
     },
     async (request, reply) => {
       const { limit = 100, cursor, ...query } = request.query
-      const { data, next } = await services.listModelPrices(query, readCursor(cursor, isRowNumber), limit)
-      return reply.send({ data, next_cursor: next === null ? null : makeCursor(next) })
+      const page = await listModelPrices(deps, query, readCursor(cursor, isRowNumber), limit)
+      return reply.send(pageAnswer(page))
     },
   )
 
@@ -58,7 +60,7 @@ export function pricingRoutes(app: App, services: Services): void {
         response: answers({ 201: ModelPriceVersion }),
       },
     },
-    async (request, reply) => reply.code(201).send(await services.publishModelPrice(actorOf(request), request.body)),
+    async (request, reply) => reply.code(201).send(await publishModelPrice(deps, actorOf(request), request.body)),
   )
 
   app.get(
@@ -76,8 +78,8 @@ export function pricingRoutes(app: App, services: Services): void {
     },
     async (request, reply) => {
       const { limit = 100, cursor, ...query } = request.query
-      const { data, next } = await services.listE2bPrices(query, readCursor(cursor, isRowNumber), limit)
-      return reply.send({ data, next_cursor: next === null ? null : makeCursor(next) })
+      const page = await listE2bPrices(deps, query, readCursor(cursor, isRowNumber), limit)
+      return reply.send(pageAnswer(page))
     },
   )
 
@@ -95,7 +97,7 @@ export function pricingRoutes(app: App, services: Services): void {
         response: answers({ 201: E2bPriceVersion }),
       },
     },
-    async (request, reply) => reply.code(201).send(await services.publishE2bPrice(actorOf(request), request.body)),
+    async (request, reply) => reply.code(201).send(await publishE2bPrice(deps, actorOf(request), request.body)),
   )
 
   app.post(
@@ -114,6 +116,6 @@ export function pricingRoutes(app: App, services: Services): void {
         response: answers({ 200: SyncAnswer }),
       },
     },
-    async (request, reply) => reply.send(await services.syncPrices(actorOf(request), request.body)),
+    async (request, reply) => reply.send(await syncPrices(deps, actorOf(request), request.body)),
   )
 }

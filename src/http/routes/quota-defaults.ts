@@ -1,15 +1,16 @@
 import { Type } from 'typebox'
 import type { App } from '../app-type.ts'
-import type { Services } from '../../services/index.ts'
+import type { Deps } from '../../services/deps.ts'
+import { deleteQuotaDefault, listQuotaDefaults, putQuotaDefault } from '../../services/quotas/quota-defaults.ts'
 import { ReasonHeaders } from '../../schemas/audit.ts'
 import { Closed, Cursor, Limit, Page } from '../../schemas/common.ts'
 import { QuotaDefault, QuotaDefaultBody, QuotaDefaultQuery } from '../../schemas/quotas.ts'
 import { actorOf } from '../actor.ts'
-import { isText, makeCursor, readCursor } from '../cursor.ts'
+import { isText, pageAnswer, readCursor } from '../cursor.ts'
 import { ADMINS, READERS } from '../plugins/auth.ts'
 import { answers } from '../problem-responses.ts'
 
-export function quotaDefaultRoutes(app: App, services: Services): void {
+export function quotaDefaultRoutes(app: App, deps: Deps): void {
   app.get(
     '/v1/quota-defaults',
     {
@@ -24,8 +25,8 @@ export function quotaDefaultRoutes(app: App, services: Services): void {
     },
     async (request, reply) => {
       const { limit = 100, cursor } = request.query
-      const { data, next } = await services.listQuotaDefaults(readCursor(cursor, isText), limit)
-      return reply.send({ data, next_cursor: next === null ? null : makeCursor(next) })
+      const page = await listQuotaDefaults(deps, readCursor(cursor, isText), limit)
+      return reply.send(pageAnswer(page))
     },
   )
 
@@ -43,7 +44,7 @@ export function quotaDefaultRoutes(app: App, services: Services): void {
         response: answers({ 200: QuotaDefault }),
       },
     },
-    async (request, reply) => reply.send(await services.putQuotaDefault(actorOf(request), request.body)),
+    async (request, reply) => reply.send(await putQuotaDefault(deps, actorOf(request), request.body)),
   )
 
   app.delete(
@@ -61,7 +62,7 @@ export function quotaDefaultRoutes(app: App, services: Services): void {
     },
     async (request, reply) => {
       const { resource_type = 'llm', ...key } = request.query
-      await services.deleteQuotaDefault(actorOf(request), { ...key, resource_type })
+      await deleteQuotaDefault(deps, actorOf(request), { ...key, resource_type })
       return reply.code(204).send()
     },
   )

@@ -1,6 +1,9 @@
 import { Type } from 'typebox'
 import type { App } from '../app-type.ts'
-import type { Services } from '../../services/index.ts'
+import type { Deps } from '../../services/deps.ts'
+import { quotaHistory } from '../../services/quotas/quota-history.ts'
+import { quotaStatus } from '../../services/quotas/quota-status.ts'
+import { deleteQuota, listQuotas, patchQuota, readQuota, setQuota, setQuotas } from '../../services/quotas/quotas.ts'
 import { ReasonHeaders } from '../../schemas/audit.ts'
 import { Closed, Cursor, Id, Limit, Page, Period, ResourceType, Scope } from '../../schemas/common.ts'
 import {
@@ -14,11 +17,11 @@ import {
   QuotaStatus,
 } from '../../schemas/quotas.ts'
 import { actorOf } from '../actor.ts'
-import { isMicros, isRowNumber, makeCursor, readCursor } from '../cursor.ts'
+import { isMicros, isRowNumber, pageAnswer, readCursor } from '../cursor.ts'
 import { ADMINS, ALL_ROLES, READERS } from '../plugins/auth.ts'
 import { answers } from '../problem-responses.ts'
 
-export function quotaRoutes(app: App, services: Services): void {
+export function quotaRoutes(app: App, deps: Deps): void {
   app.get(
     '/v1/quotas',
     {
@@ -44,13 +47,8 @@ export function quotaRoutes(app: App, services: Services): void {
     },
     async (request, reply) => {
       const { limit = 100, cursor, ...filter } = request.query
-      const { data, next } = await services.listQuotas(
-        request.principal,
-        filter,
-        readCursor(cursor, isRowNumber),
-        limit,
-      )
-      return reply.send({ data, next_cursor: next === null ? null : makeCursor(next) })
+      const page = await listQuotas(deps, request.principal, filter, readCursor(cursor, isRowNumber), limit)
+      return reply.send(pageAnswer(page))
     },
   )
 
@@ -70,7 +68,7 @@ export function quotaRoutes(app: App, services: Services): void {
       },
     },
     async (request, reply) => {
-      const { made, quota } = await services.setQuota(actorOf(request), request.body)
+      const { made, quota } = await setQuota(deps, actorOf(request), request.body)
       return reply.code(made ? 201 : 200).send(quota)
     },
   )
@@ -93,7 +91,7 @@ export function quotaRoutes(app: App, services: Services): void {
     },
     async (request, reply) => {
       const fresh = /\bno-cache\b/i.test(request.headers['cache-control'] ?? '')
-      return reply.send(await services.quotaStatus(request.principal, request.query, fresh))
+      return reply.send(await quotaStatus(deps, request.principal, request.query, fresh))
     },
   )
 
@@ -110,7 +108,7 @@ export function quotaRoutes(app: App, services: Services): void {
         response: answers({ 200: QuotasAnswer }),
       },
     },
-    async (request, reply) => reply.send(await services.setQuotas(actorOf(request), request.body.quotas)),
+    async (request, reply) => reply.send(await setQuotas(deps, actorOf(request), request.body.quotas)),
   )
 
   app.get(
@@ -125,7 +123,7 @@ export function quotaRoutes(app: App, services: Services): void {
         response: answers({ 200: Quota }),
       },
     },
-    async (request, reply) => reply.send(await services.readQuota(request.principal, request.params.quota_id)),
+    async (request, reply) => reply.send(await readQuota(deps, request.principal, request.params.quota_id)),
   )
 
   app.patch(
@@ -144,7 +142,7 @@ export function quotaRoutes(app: App, services: Services): void {
       },
     },
     async (request, reply) =>
-      reply.send(await services.patchQuota(actorOf(request), request.params.quota_id, request.body)),
+      reply.send(await patchQuota(deps, actorOf(request), request.params.quota_id, request.body)),
   )
 
   app.delete(
@@ -163,7 +161,7 @@ export function quotaRoutes(app: App, services: Services): void {
       },
     },
     async (request, reply) => {
-      await services.deleteQuota(actorOf(request), request.params.quota_id)
+      await deleteQuota(deps, actorOf(request), request.params.quota_id)
       return reply.code(204).send()
     },
   )
@@ -185,8 +183,8 @@ export function quotaRoutes(app: App, services: Services): void {
     async (request, reply) => {
       const { limit = 100, cursor } = request.query
       const before = readCursor(cursor, isMicros)
-      const { data, next } = await services.quotaHistory(request.principal, request.params.quota_id, before, limit)
-      return reply.send({ data, next_cursor: next === null ? null : makeCursor(next) })
+      const page = await quotaHistory(deps, request.principal, request.params.quota_id, before, limit)
+      return reply.send(pageAnswer(page))
     },
   )
 }

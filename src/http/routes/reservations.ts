@@ -1,5 +1,13 @@
 import type { App } from '../app-type.ts'
-import type { Services } from '../../services/index.ts'
+import type { Deps } from '../../services/deps.ts'
+import { check } from '../../services/reservations/check.ts'
+import { commit } from '../../services/reservations/commit.ts'
+import { extend } from '../../services/reservations/extend.ts'
+import { listReservations } from '../../services/reservations/list-reservations.ts'
+import { readReservation } from '../../services/reservations/read-reservation.ts'
+import { release } from '../../services/reservations/release.ts'
+import { releaseAbandoned } from '../../services/reservations/release-abandoned.ts'
+import { reserve } from '../../services/reservations/reserve.ts'
 import {
   CheckAnswer,
   CommitAnswer,
@@ -16,7 +24,7 @@ import {
   ReserveBody,
 } from '../../schemas/reservations.ts'
 import { Page } from '../../schemas/common.ts'
-import { isUuid, makeCursor, readCursor } from '../cursor.ts'
+import { isUuid, pageAnswer, readCursor } from '../cursor.ts'
 import { goneCallers } from '../gone-callers.ts'
 import { idempotencyKeyOf } from '../idempotency-key.ts'
 import { ALL_ROLES, CALLERS } from '../plugins/auth.ts'
@@ -25,7 +33,7 @@ import { answers, heldAnswer, refusalAnswer, warnedAnswer } from '../problem-res
 /** Of answers that are JSON text already. */
 const JSON_TYPE = 'application/json; charset=utf-8'
 
-export function reservationRoutes(app: App, services: Services): void {
+export function reservationRoutes(app: App, deps: Deps): void {
   const whenGone = goneCallers(app)
 
   app.post(
@@ -47,10 +55,10 @@ export function reservationRoutes(app: App, services: Services): void {
     async (request, reply) => {
       const key = idempotencyKeyOf(request.headers['idempotency-key'])
       const { principal } = request
-      const held = services.reserve(principal, request.body, key, () => reply.sent || reply.raw.destroyed)
-      // Nobody else knows of a hold without a key; one with a key waits for its retry.
-      if (key === null) whenGone(reply, () => services.giveUp(principal, held))
-      const { body, headers } = await held
+      const reserving = reserve(deps, principal, request.body, key, () => reply.sent || reply.raw.destroyed)
+      // Nobody can claim a hold without a key once its caller has gone. A caller with a key will retry and find it.
+      if (key === null) whenGone(reply, () => releaseAbandoned(deps, principal, reserving))
+      const { body, headers } = await reserving
       return reply.code(201).headers(headers).type(JSON_TYPE).send(body)
     },
   )
@@ -73,13 +81,8 @@ export function reservationRoutes(app: App, services: Services): void {
     },
     async (request, reply) => {
       const { limit = 100, cursor, ...filter } = request.query
-      const { data, next } = await services.listReservations(
-        request.principal,
-        filter,
-        readCursor(cursor, isUuid),
-        limit,
-      )
-      return reply.send({ data, next_cursor: next === null ? null : makeCursor(next) })
+      const page = await listReservations(deps, request.principal, filter, readCursor(cursor, isUuid), limit)
+      return reply.send(pageAnswer(page))
     },
   )
 
@@ -99,7 +102,7 @@ export function reservationRoutes(app: App, services: Services): void {
       },
     },
     async (request, reply) => {
-      const { body, headers } = await services.check(request.principal, request.body)
+      const { body, headers } = await check(deps, request.principal, request.body)
       return reply.headers(headers).type(JSON_TYPE).send(body)
     },
   )
@@ -116,7 +119,7 @@ export function reservationRoutes(app: App, services: Services): void {
         response: answers({ 200: Reservation }),
       },
     },
-    async (request, reply) => reply.send(await services.readReservation(request.principal, request.params.id)),
+    async (request, reply) => reply.send(await readReservation(deps, request.principal, request.params.id)),
   )
 
   app.post(
@@ -134,7 +137,7 @@ export function reservationRoutes(app: App, services: Services): void {
       },
     },
     async (request, reply) =>
-      reply.type(JSON_TYPE).send(await services.commit(request.principal, request.params.id, request.body)),
+      reply.type(JSON_TYPE).send(await commit(deps, request.principal, request.params.id, request.body)),
   )
 
   app.post(
@@ -155,7 +158,7 @@ export function reservationRoutes(app: App, services: Services): void {
       },
     },
     async (request, reply) => {
-      const { body, headers } = await services.extend(request.principal, request.params.id, request.body)
+      const { body, headers } = await extend(deps, request.principal, request.params.id, request.body)
       return reply.headers(headers).type(JSON_TYPE).send(body)
     },
   )
@@ -173,6 +176,6 @@ export function reservationRoutes(app: App, services: Services): void {
         response: answers({ 200: ReleaseAnswer }),
       },
     },
-    async (request, reply) => reply.send(await services.release(request.principal, request.params.id, request.body)),
+    async (request, reply) => reply.send(await release(deps, request.principal, request.params.id, request.body)),
   )
 }

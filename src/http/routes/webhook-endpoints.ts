@@ -1,6 +1,15 @@
 import { Type } from 'typebox'
 import type { App } from '../app-type.ts'
-import type { Services } from '../../services/index.ts'
+import type { Deps } from '../../services/deps.ts'
+import { listDeliveries, redeliver, testEndpoint } from '../../services/alerts/deliveries.ts'
+import {
+  createEndpoint,
+  deleteEndpoint,
+  listEndpoints,
+  patchEndpoint,
+  readEndpoint,
+  rotateSecret,
+} from '../../services/alerts/webhook-endpoints.ts'
 import { ReasonHeaders } from '../../schemas/audit.ts'
 import { Closed, Cursor, Limit, Page, Uuid } from '../../schemas/common.ts'
 import {
@@ -13,7 +22,7 @@ import {
   RotateSecretBody,
 } from '../../schemas/webhook-endpoints.ts'
 import { actorOf } from '../actor.ts'
-import { isUuid, makeCursor, readCursor } from '../cursor.ts'
+import { isUuid, pageAnswer, readCursor } from '../cursor.ts'
 import { ADMINS } from '../plugins/auth.ts'
 import { answers } from '../problem-responses.ts'
 
@@ -21,7 +30,7 @@ const OVERLAP_SECONDS = 86_400
 
 const EndpointParams = Type.Object({ endpoint_id: Uuid })
 
-export function webhookEndpointRoutes(app: App, services: Services): void {
+export function webhookEndpointRoutes(app: App, deps: Deps): void {
   app.get(
     '/v1/webhook-endpoints',
     {
@@ -36,8 +45,8 @@ export function webhookEndpointRoutes(app: App, services: Services): void {
     },
     async (request, reply) => {
       const { limit = 100, cursor } = request.query
-      const { data, next } = await services.listEndpoints(readCursor(cursor, isUuid), limit)
-      return reply.send({ data, next_cursor: next === null ? null : makeCursor(next) })
+      const page = await listEndpoints(deps, readCursor(cursor, isUuid), limit)
+      return reply.send(pageAnswer(page))
     },
   )
 
@@ -57,7 +66,7 @@ export function webhookEndpointRoutes(app: App, services: Services): void {
         response: answers({ 201: NewEndpoint }),
       },
     },
-    async (request, reply) => reply.code(201).send(await services.createEndpoint(actorOf(request), request.body)),
+    async (request, reply) => reply.code(201).send(await createEndpoint(deps, actorOf(request), request.body)),
   )
 
   app.get(
@@ -72,7 +81,7 @@ export function webhookEndpointRoutes(app: App, services: Services): void {
         response: answers({ 200: Endpoint }),
       },
     },
-    async (request, reply) => reply.send(await services.readEndpoint(request.params.endpoint_id)),
+    async (request, reply) => reply.send(await readEndpoint(deps, request.params.endpoint_id)),
   )
 
   app.patch(
@@ -91,7 +100,7 @@ export function webhookEndpointRoutes(app: App, services: Services): void {
       },
     },
     async (request, reply) =>
-      reply.send(await services.patchEndpoint(actorOf(request), request.params.endpoint_id, request.body)),
+      reply.send(await patchEndpoint(deps, actorOf(request), request.params.endpoint_id, request.body)),
   )
 
   app.delete(
@@ -108,7 +117,7 @@ export function webhookEndpointRoutes(app: App, services: Services): void {
       },
     },
     async (request, reply) => {
-      await services.deleteEndpoint(actorOf(request), request.params.endpoint_id)
+      await deleteEndpoint(deps, actorOf(request), request.params.endpoint_id)
       return reply.code(204).send()
     },
   )
@@ -131,7 +140,8 @@ export function webhookEndpointRoutes(app: App, services: Services): void {
     },
     async (request, reply) =>
       reply.send(
-        await services.rotateSecret(
+        await rotateSecret(
+          deps,
           actorOf(request),
           request.params.endpoint_id,
           request.body.overlap_seconds ?? OVERLAP_SECONDS,
@@ -153,7 +163,7 @@ export function webhookEndpointRoutes(app: App, services: Services): void {
       },
     },
     async (request, reply) =>
-      reply.code(202).send(await services.testEndpoint(actorOf(request), request.params.endpoint_id)),
+      reply.code(202).send(await testEndpoint(deps, actorOf(request), request.params.endpoint_id)),
   )
 
   app.get(
@@ -172,8 +182,8 @@ export function webhookEndpointRoutes(app: App, services: Services): void {
     async (request, reply) => {
       const { limit = 100, cursor, status } = request.query
       const after = readCursor(cursor, isUuid)
-      const { data, next } = await services.listDeliveries(request.params.endpoint_id, status, after, limit)
-      return reply.send({ data, next_cursor: next === null ? null : makeCursor(next) })
+      const page = await listDeliveries(deps, request.params.endpoint_id, status, after, limit)
+      return reply.send(pageAnswer(page))
     },
   )
 
@@ -190,7 +200,6 @@ export function webhookEndpointRoutes(app: App, services: Services): void {
         response: answers({ 202: Delivery }),
       },
     },
-    async (request, reply) =>
-      reply.code(202).send(await services.redeliver(actorOf(request), request.params.delivery_id)),
+    async (request, reply) => reply.code(202).send(await redeliver(deps, actorOf(request), request.params.delivery_id)),
   )
 }

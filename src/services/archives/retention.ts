@@ -32,15 +32,16 @@ import { isLockTimeout } from '../../db/pool/faults.ts'
 import { closeArchiveFolder } from './archive-folder.ts'
 import { readArchive, writeArchive, writeManifest, type Content } from './archive-file.ts'
 
-export type Retention = {
-  /** A connection whose statements may take minutes: a month of records is read at once. */
-  db: Db
+export type RetentionSettings = {
   archiveDir: string
   retentionDays: number
   archiveYears: number
   reservationDays: number
   eventDays: number
 }
+
+/** `db`: connections whose statements may take minutes, because a month of records is read at once. */
+export type Retention = RetentionSettings & { db: Db }
 
 /** How long a statement over a month of records may take. */
 export const RETENTION_STATEMENT_MS = 1_800_000

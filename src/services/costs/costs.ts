@@ -1,5 +1,5 @@
 import { readClockMicros, sumCosts, type CostSums } from '../../db/costs/costs.ts'
-import { faultCode } from '../../db/pool/faults.ts'
+import { isUnknownTimeZone } from '../../db/pool/faults.ts'
 import { readReport, type Db } from '../../db/pool/connection.ts'
 import { GroupingError, parseGrouping, type Dimension } from '../../domain/grouping.ts'
 import { invalidRequest } from '../../errors.ts'
@@ -12,7 +12,6 @@ import { recordFilter } from './record-filter.ts'
 
 const DEFAULT_SPAN_MICROS = 30n * 86_400_000_000n
 const MICROS_PER_MS = 1_000n
-const UNKNOWN_TIME_ZONE = '22023'
 
 /** Where the next page of groups begins. It keeps the range, which would move with the clock where the query has none. */
 export type CostsPosition = { fromMicros: string; toMicros: string; place: (string | null)[] }
@@ -74,7 +73,7 @@ export async function readCosts(
       }
     })
   } catch (error) {
-    if (faultCode(error) === UNKNOWN_TIME_ZONE) {
+    if (isUnknownTimeZone(error)) {
       throw invalidRequest([{ pointer: 'time_zone', message: 'is not known to the database' }])
     }
     throw error

@@ -1,6 +1,5 @@
 import type { StatusCache } from '../../cache/quota-status.ts'
 import type { Enforcement } from '../../config.ts'
-import type { MissingPrice } from '../../db/alerts/events.ts'
 import { recordSpend, type AboveCeiling, type RecordFault, type RecordItem } from '../../db/costs/record-spend.ts'
 import { sendAgain } from '../../db/pool/send-again.ts'
 import { readInstant } from '../../domain/instant.ts'
@@ -24,11 +23,12 @@ import { findProvider, type PriceDeps } from '../prices/price-lookup.ts'
 import { tenantOf, type Principal } from '../keys/principal.ts'
 import { sandboxSize } from '../reservations/reserve-estimate.ts'
 import { requestHash, understoodAttribution, understoodMeasure, understoodPlace } from '../reservations/request-hash.ts'
+import type { Queues } from '../queues.ts'
 import type { EmitUnread } from './unread-fields.ts'
 import { bookedWarnings } from './usage-warnings.ts'
 
 export type RecordDeps = PriceDeps & {
-  tellMissingPrice: (missing: MissingPrice) => Promise<unknown>
+  queues: Pick<Queues, 'emitMissingPrice'>
   emitUnread: EmitUnread
   status: StatusCache
   enforcement: Enforcement
@@ -271,7 +271,7 @@ async function unpriced(
   if (first.resource_type === 'e2b') return sandboxNotPriced(deps, first.tier!, first.region!, at, errors)
   // Refused, so no booking writes the event.
   const { tenant_id: tenantId, provider = null, model } = first
-  await deps.tellMissingPrice({ principal: principal.id, tenantId, provider, model: model! })
+  await deps.queues.emitMissingPrice({ principal: principal.id, tenantId, provider, model: model! })
   const usage = records[indexes[0]!]!.llm?.provider_usage
   return modelNotPriced(deps, provider, model!, at, { errors, usage })
 }

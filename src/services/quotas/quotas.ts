@@ -3,7 +3,7 @@ import type { StatusCache } from '../../cache/quota-status.ts'
 import type { Actor } from '../../db/keys/audit.ts'
 import { changeAtOnce } from '../../db/pool/change.ts'
 import { slowConnections, type Db } from '../../db/pool/connection.ts'
-import { faultCode } from '../../db/pool/faults.ts'
+import { isUnknownTimeZone } from '../../db/pool/faults.ts'
 import {
   deleteQuota as removeQuota,
   findQuota,
@@ -141,11 +141,11 @@ async function apply({ db, status }: ChangeDeps, actor: Actor, wishes: QuotaWish
   return answers
 }
 
-/** A zone that the service knows and this Postgres does not is the caller's to change. */
+/** Answers a time zone that Node knows and this Postgres does not: only the caller can choose another. */
 function refuseZone(pointer: string): (error: unknown) => never {
   return (error) => {
-    const unknownZone = faultCode(error) === '22023' && /time zone/.test(String(error))
-    throw unknownZone ? invalidRequest([{ pointer, message: 'is not a time zone that the database knows' }]) : error
+    if (!isUnknownTimeZone(error)) throw error
+    throw invalidRequest([{ pointer, message: 'is not a time zone that the database knows' }])
   }
 }
 

@@ -1,14 +1,13 @@
-import type { Check } from '../../db/reservations/check-spend.ts'
-import type { ReserveItem } from '../../db/reservations/reserve-spend.ts'
 import type { ReserveBody } from '../../schemas/reservations.ts'
 import { inSpan } from '../../telemetry/spans.ts'
 import { decisionJson, largestAllowed, usdJson } from '../answers.ts'
 import { tenantOf, type Principal } from '../keys/principal.ts'
+import type { Queues } from '../queues.ts'
 import { violationAnswers } from './refusal.ts'
 import { estimateReservation, type EstimateDeps } from './reserve-estimate.ts'
-import { itemOf, warningsOf, type Answered } from './reserve.ts'
+import { reserveItem, warningsOf, type Answered } from './reserve.ts'
 
-export type CheckDeps = EstimateDeps & { look: (item: ReserveItem) => Promise<Check> }
+export type CheckDeps = EstimateDeps & { queues: Pick<Queues, 'check'> }
 
 /**
  * Tells what a reservation would be answered at this moment. Holds nothing, and promises nothing.
@@ -18,14 +17,14 @@ export type CheckDeps = EstimateDeps & { look: (item: ReserveItem) => Promise<Ch
 export async function check(deps: CheckDeps, principal: Principal, body: ReserveBody): Promise<Answered> {
   const tenantId = tenantOf(principal, body.tenant_id)
   const estimate = await estimateReservation(deps, principal, tenantId, body)
-  const item = itemOf(deps.clock, principal, tenantId, body, estimate, null)
+  const item = reserveItem(deps.clock, principal, tenantId, body, estimate, null)
   const { provider, model, tier, region, amount_usd: requestedUsd } = item
   const about = { tenantId, provider, requestModel: model, tier, region, requestedUsd }
   return inSpan(`${item.resource_type}.quota.check`, about, async () => {
-    const looked = await deps.look(item)
-    const { outcome, quotas, largestAllowedUsd } = looked
+    const checked = await deps.queues.check(item)
+    const { outcome, quotas, largestAllowedUsd } = checked
     const granted = 'granted' in outcome ? outcome : null
-    const warnings = warningsOf(principal, looked, granted?.warned ?? [])
+    const warnings = warningsOf(principal, checked, granted?.warned ?? [])
     const units = granted?.units ?? null
     return {
       body: decisionJson(
@@ -36,7 +35,7 @@ export async function check(deps: CheckDeps, principal: Principal, body: Reserve
           largest_allowed_usd: largestAllowed(principal, largestAllowedUsd, quotas),
           price_id: estimate.priceId,
           caps: units === null ? null : { [item.caps_name!]: units },
-          violations: 'refused' in outcome ? violationAnswers(principal, outcome.refused, looked) : [],
+          violations: 'refused' in outcome ? violationAnswers(principal, outcome.refused, checked) : [],
         },
         quotas,
         [...warnings, ...estimate.warnings],

@@ -1,8 +1,7 @@
 import stringify from 'safe-stable-stringify'
 import type { Enforcement } from '../../config.ts'
 import type { Balance } from '../../db/quotas/balances.ts'
-import type { CommitItem, Settlement } from '../../db/reservations/commit-spend.ts'
-import type { ReservationSubject } from '../../db/reservations/reservations.ts'
+import type { CommitItem } from '../../db/reservations/commit-spend.ts'
 import { readInstant } from '../../domain/instant.ts'
 import { decimal, usdText } from '../../domain/money.ts'
 import { UsageError, type UsageSource } from '../../domain/usage/index.ts'
@@ -15,14 +14,13 @@ import { decisionJson, quotaWarning, usdJson, type Warning } from '../answers.ts
 import { measureOf, type Measure, type Measured } from '../costs/measure.ts'
 import type { PriceDeps } from '../prices/price-lookup.ts'
 import type { Principal } from '../keys/principal.ts'
+import type { Queues } from '../queues.ts'
 import { requestHash, understoodFields, understoodMeasure } from './request-hash.ts'
 import type { EmitUnread } from '../costs/unread-fields.ts'
 import { bookedWarnings } from '../costs/usage-warnings.ts'
 
 export type CommitDeps = PriceDeps & {
-  settle: (item: CommitItem) => Promise<Settlement>
-  /** What the reservation of that id is about; undefined where there is none. */
-  findSubject: (id: string) => Promise<ReservationSubject | undefined>
+  queues: Pick<Queues, 'commit' | 'findSubject'>
   emitUnread: EmitUnread
   enforcement: Enforcement
 }
@@ -95,13 +93,13 @@ async function measureOrReserved(body: CommitBody, source: () => Promise<UsageSo
 
 /** Who answered: the body says it, or the reservation. @throws not_found; invalidRequest where neither names a model. */
 async function sourceOf(
-  { findSubject }: CommitDeps,
+  { queues }: CommitDeps,
   principal: Principal,
   id: string,
   body: CommitBody,
 ): Promise<UsageSource> {
   if (body.provider !== undefined && body.model !== undefined) return { provider: body.provider, model: body.model }
-  const subject = await findSubject(id)
+  const subject = await queues.findSubject(id)
   if (subject === undefined || (principal.tenantId !== null && subject.tenant_id !== principal.tenantId))
     throw notFound(id)
   if (subject.resource_type === 'e2b') throw invalidRequest([unfit('tokens', body)])
@@ -151,7 +149,7 @@ async function settleItem(
   span: WorkSpan,
 ): Promise<string> {
   const id = item.reservation_id
-  const settlement = await deps.settle(item)
+  const settlement = await deps.queues.commit(item)
   const { outcome } = settlement
   if ('unknown' in outcome) throw notFound(id)
   if ('conflict' in outcome) {

@@ -1,5 +1,3 @@
-import type { Db } from '../../db/pool/connection.ts'
-import type { ExtendItem, Extension } from '../../db/reservations/extend-reservations.ts'
 import { findReservation } from '../../db/reservations/reservations.ts'
 import { decimal } from '../../domain/money.ts'
 import { invalidRequest, Problem } from '../../errors.ts'
@@ -9,11 +7,12 @@ import { decisionJson, quotaWarning } from '../answers.ts'
 import { estimateTotal, measureOf } from './extend-estimate.ts'
 import type { PriceDeps } from '../prices/price-lookup.ts'
 import type { Principal } from '../keys/principal.ts'
+import type { Queues } from '../queues.ts'
 import { reservationAnswer } from './read-reservation.ts'
 import { quotaExceeded } from './refusal.ts'
 import type { Answered } from './reserve.ts'
 
-export type ExtendDeps = PriceDeps & { db: Db; prolong: (item: ExtendItem) => Promise<Extension> }
+export type ExtendDeps = PriceDeps & { queues: Pick<Queues, 'extend'> }
 
 /**
  * Holds a reservation for longer, or for a larger total, or both; nothing is ever lowered, so a repeat changes nothing.
@@ -33,7 +32,7 @@ export async function extend(deps: ExtendDeps, principal: Principal, id: string,
   const requestedUsd = total?.amount_usd ?? stored.reserved_usd
   const about = { tenantId, provider, requestModel, tier, region, requestedUsd, reservationId: stored.reservation_id }
   return inSpan(`${stored.resource_type}.quota.check`, about, async () => {
-    const extension = await deps.prolong({
+    const extension = await deps.queues.extend({
       reservation_id: stored.reservation_id,
       tenant_id: principal.tenantId,
       total,

@@ -1,14 +1,14 @@
-import type { Release, ReleaseItem } from '../../db/reservations/release-spend.ts'
 import { Problem } from '../../errors.ts'
 import type { ReleaseBody } from '../../schemas/reservations.ts'
 import { usdJson } from '../answers.ts'
 import type { Principal } from '../keys/principal.ts'
+import type { Queues } from '../queues.ts'
 
-export type ReleaseDeps = { giveBack: (item: ReleaseItem) => Promise<Release> }
+export type ReleaseDeps = { queues: Pick<Queues, 'release'> }
 
-/** Gives an unused hold back. Again answers the same; an expired one stays expired. @throws not_found, reservation_committed. */
+/** Releases an unused hold. A repeat answers the same; an expired hold stays expired. @throws not_found; reservation_committed. */
 export async function release(deps: ReleaseDeps, principal: Principal, id: string, body: ReleaseBody): Promise<object> {
-  const outcome = await deps.giveBack({
+  const outcome = await deps.queues.release({
     reservation_id: id.toLowerCase(),
     tenant_id: principal.tenantId,
     reason: body.reason ?? null,

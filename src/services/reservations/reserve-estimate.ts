@@ -1,4 +1,3 @@
-import type { MissingPrice } from '../../db/alerts/events.ts'
 import { E2B_STANDARD_TIER } from '../../domain/e2b.ts'
 import { estimateLlm } from '../../domain/estimate.ts'
 import { decimal, isZero, usdText, type Usd } from '../../domain/money.ts'
@@ -11,6 +10,7 @@ import { inSpan } from '../../telemetry/spans.ts'
 import { amountOf } from '../amount.ts'
 import { DEFAULT_REGION, findPrice, priceSandboxRun, type PriceDeps, type SandboxSize } from '../prices/price-lookup.ts'
 import type { Principal } from '../keys/principal.ts'
+import type { Queues } from '../queues.ts'
 import { tierWarnings } from '../costs/usage-warnings.ts'
 
 /** What a reservation asks for, in money, and what it is about, for the record. */
@@ -39,7 +39,7 @@ export type ReserveEstimate = {
   }
 }
 
-export type EstimateDeps = PriceDeps & { tellMissingPrice: (missing: MissingPrice) => Promise<unknown> }
+export type EstimateDeps = PriceDeps & { queues: Pick<Queues, 'emitMissingPrice'> }
 
 const ZERO = decimal(0)
 
@@ -97,7 +97,7 @@ async function estimateModelCall(
     // Refused, so no decision writes the event.
     if (error instanceof Problem && error.code === 'price_not_found') {
       const { provider = null, model } = llm
-      await deps.tellMissingPrice({ principal: principal.id, tenantId, provider, model })
+      await deps.queues.emitMissingPrice({ principal: principal.id, tenantId, provider, model })
     }
     throw error
   })

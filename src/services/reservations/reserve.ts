@@ -1,6 +1,6 @@
 import { balanceWith, type Balance } from '../../db/quotas/balances.ts'
 import type { DatabaseClock } from '../../db/pool/clock.ts'
-import type { BalanceThen, Decision, ReserveItem } from '../../db/reservations/reserve-spend.ts'
+import type { BalanceThen, ReserveItem } from '../../db/reservations/reserve-spend.ts'
 import type { StoredReservation } from '../../db/reservations/reservation.ts'
 import { usdText } from '../../domain/money.ts'
 import { Problem } from '../../errors.ts'
@@ -9,13 +9,12 @@ import { inSpan, type WorkSpan } from '../../telemetry/spans.ts'
 import { decisionJson, quotaWarning, timeText, usdJson, type QuotaWarning } from '../answers.ts'
 import { tenantOf, type Principal } from '../keys/principal.ts'
 import { tightestFields } from './rate-limit-fields.ts'
+import type { Queues } from '../queues.ts'
 import { quotaExceeded } from './refusal.ts'
 import { requestHash, understoodAttribution, understoodPlace } from './request-hash.ts'
 import { estimateReservation, type EstimateDeps, type ReserveEstimate } from './reserve-estimate.ts'
 
-export type ReserveDeps = EstimateDeps & {
-  decide: (item: ReserveItem) => Promise<Decision>
-}
+export type ReserveDeps = EstimateDeps & { queues: Pick<Queues, 'reserve'> }
 
 /** The body is JSON text. */
 export type Answered = { body: string; headers: Record<string, string> }
@@ -28,6 +27,8 @@ const E2B_TTL_BEYOND_SECONDS = 60
  * Holds the estimate in every quota that applies, or in none of them.
  *
  * Safe to retry with the same idempotency key: the first outcome is answered again. Amounts in USD, exact decimals.
+ *
+ * @param isGone whether the caller has gone: a request that was not sent to Postgres by then is not decided.
  * @throws quota_exceeded with every violated quota; price_not_found; idempotency_mismatch; invalidRequest; forbidden.
  */
 export async function reserve(
@@ -35,23 +36,27 @@ export async function reserve(
   principal: Principal,
   body: ReserveBody,
   idempotencyKey: string | null,
+  isGone: () => boolean,
 ): Promise<Reserved> {
   const tenantId = tenantOf(principal, body.tenant_id)
   const estimate = await estimateReservation(deps, principal, tenantId, body)
-  const item = itemOf(deps.clock, principal, tenantId, body, estimate, idempotencyKey)
+  const item = reserveItem(deps.clock, principal, tenantId, body, estimate, idempotencyKey)
   const { provider, model, tier, region, amount_usd: requestedUsd } = item
   const about = { tenantId, provider, requestModel: model, tier, region, requestedUsd }
-  return inSpan(`${item.resource_type}.quota.check`, about, (span) => decideItem(deps, principal, estimate, item, span))
+  return inSpan(`${item.resource_type}.quota.check`, about, (span) =>
+    decide(deps, principal, estimate, item, isGone, span),
+  )
 }
 
-async function decideItem(
+async function decide(
   deps: ReserveDeps,
   principal: Principal,
   estimate: ReserveEstimate,
   item: ReserveItem,
+  isGone: () => boolean,
   span: WorkSpan,
 ): Promise<Reserved> {
-  const decision = await deps.decide(item)
+  const decision = await deps.queues.reserve(item, isGone)
   const { outcome } = decision
   if ('mismatch' in outcome) {
     throw new Problem(
@@ -100,7 +105,7 @@ async function decideItem(
 }
 
 /** What a body asks for, as reserve_spend() takes it. */
-export function itemOf(
+export function reserveItem(
   clock: DatabaseClock,
   principal: Principal,
   tenantId: string,

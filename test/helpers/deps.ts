@@ -4,24 +4,25 @@ import type { SharedCache } from '../../src/cache/shared.ts'
 import { openClock } from '../../src/db/pool/clock.ts'
 import type { Db } from '../../src/db/pool/connection.ts'
 import { openTargets } from '../../src/delivery/targets.ts'
-import { createServices, type ServiceDeps, type Services } from '../../src/services/index.ts'
+import { openDeps, type Deps, type OpenedDeps } from '../../src/services/deps.ts'
 
-/** The use cases in this process, with the settings of a start without any. */
-export async function openServices(
+/** What use cases work with, in this process and with the settings of a start without any. */
+export async function openTestDeps(
   db: Db,
   shared: SharedCache,
-  settings: Pick<ServiceDeps, 'priceFeed'> = {},
-): Promise<Services> {
-  return createServices({
+  settings: Pick<OpenedDeps, 'priceFeed'> = {},
+): Promise<Deps> {
+  return openDeps({
     db,
-    keptDb: db,
+    settlementDb: db,
+    maintenanceDb: db,
     clock: await openClock(db),
     prices: openPriceCache(db, shared),
     shared,
     status: openStatusCache(shared),
     enforcement: 'enforce',
     tokens: null,
-    retention: { db, archiveDir: '/nowhere', retentionDays: 90, archiveYears: 7, reservationDays: 30, eventDays: 90 },
+    retention: { archiveDir: '/nowhere', retentionDays: 90, archiveYears: 7, reservationDays: 30, eventDays: 90 },
     targets: openTargets(undefined),
     hasMail: false,
     ...settings,

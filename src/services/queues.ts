@@ -1,0 +1,137 @@
+import type { StatusCache } from '../cache/quota-status.ts'
+import type { Enforcement } from '../config.ts'
+import { emitUnreadUsage, tellMissingPrices, type MissingPrice, type UnreadField } from '../db/alerts/events.ts'
+import type { DatabaseClock } from '../db/pool/clock.ts'
+import type { Db } from '../db/pool/connection.ts'
+import { groupCommit, type Decide, type GroupCommitOptions } from '../db/pool/group-commit.ts'
+import { checkSpend } from '../db/reservations/check-spend.ts'
+import { commitSpend, type CommitItem } from '../db/reservations/commit-spend.ts'
+import { extendReservations, type ExtendItem } from '../db/reservations/extend-reservations.ts'
+import { releaseSpend, type ReleaseItem } from '../db/reservations/release-spend.ts'
+import { findSubjects } from '../db/reservations/reservations.ts'
+import { reserveSpend, type ReserveItem } from '../db/reservations/reserve-spend.ts'
+import { inBatch, joinBatch } from '../telemetry/spans.ts'
+import { releaseLost, STATEMENT_ENDED_MS } from './reservations/release-abandoned.ts'
+
+export type QueueDeps = {
+  db: Db
+  /** Connections that reservations and reads never take, so that spent money is booked and holds are released. */
+  settlementDb: Db
+  clock: DatabaseClock
+  status: StatusCache
+  enforcement: Enforcement
+}
+
+export type Queues = ReturnType<typeof openQueues>
+
+/** Postgres decides extensions one after the other, and some lock balances: a larger batch would lock them for too long. */
+const EXTENSIONS_MAX = 50
+
+/** Settling may wait longer than reserving: its money is spent, and its hold takes room from others until it is settled. */
+const SETTLEMENT_QUEUE_MS = 1_500
+
+/** Longest wait for the provider and model of a reservation. The rest of the deadline is left for the commit itself. */
+const SUBJECT_WAIT_MS = 600
+
+/** Longest time that a booked commit waits for its usage.unread event. */
+const EMIT_WAIT_MS = 200
+
+/** One queue for each kind of decision: requests of one kind that wait at the same moment share a transaction. */
+export function openQueues({ db, settlementDb, clock, status, enforcement }: QueueDeps) {
+  const isSilent = enforcement === 'off'
+
+  const release = tracedQueue({
+    run: async (items: ReleaseItem[]) => {
+      const releases = await releaseSpend(settlementDb, items, isSilent)
+      status.dropTouched(releases.flatMap((release) => ('settled' in release ? [release.settled] : [])))
+      return releases
+    },
+    keyOf: ({ reservation_id: id }) => id,
+    queueMsMax: SETTLEMENT_QUEUE_MS,
+  })
+
+  // After a refusal the next one is likely, so reserve_spend() then reads the balances before it writes anything.
+  let lastRefused = false
+  const reserve = tracedQueue({
+    run: async (items: ReserveItem[]) => {
+      const decisions = await reserveSpend(db, items, enforcement, lastRefused)
+      lastRefused = decisions.some(({ outcome }) => 'refused' in outcome)
+      clock.observe(decisions[0]!.now)
+      status.dropTouched(items)
+      return decisions
+    },
+    keyOf: ({ principal, tenant_id: tenantId, idempotency_key: key }) =>
+      key === null ? null : `${principal}\u0000${tenantId}\u0000${key}`,
+    lockOf: ({ tenant_id: tenantId }) => tenantId,
+    isCrowded: ({ crowded }) => crowded,
+    // A caller with a key will retry and find this hold. Without a key nobody can claim it, so release it.
+    onLate: (item, { outcome }) => {
+      if (item.idempotency_key !== null || !('granted' in outcome || 'replayed' in outcome)) return
+      void releaseLost(release, item.reservation_id, 0)
+    },
+    onLost: (item) => {
+      if (item.idempotency_key === null) void releaseLost(release, item.reservation_id, STATEMENT_ENDED_MS)
+    },
+  })
+
+  const check = tracedQueue({
+    run: (items: ReserveItem[]) => checkSpend(db, items, enforcement),
+    keyOf: () => null,
+  })
+
+  const extend = tracedQueue({
+    run: async (items: ExtendItem[]) => {
+      const extensions = await extendReservations(db, items, enforcement)
+      for (const extension of extensions) if ('now' in extension) clock.observe(extension.now)
+      status.dropTouched(extensions.flatMap((extension) => ('extended' in extension ? [extension.extended] : [])))
+      return extensions
+    },
+    keyOf: ({ reservation_id: id }) => id,
+    itemsMax: EXTENSIONS_MAX,
+  })
+
+  const commit = tracedQueue({
+    run: async (items: CommitItem[]) => {
+      const settlements = await commitSpend(settlementDb, items, isSilent)
+      clock.observe(settlements[0]!.now)
+      status.dropTouched(settlements.flatMap(({ outcome }) => ('committed' in outcome ? [outcome.committed] : [])))
+      return settlements
+    },
+    keyOf: ({ reservation_id: id }) => id,
+    isCrowded: ({ crowded }) => crowded,
+    queueMsMax: SETTLEMENT_QUEUE_MS,
+  })
+
+  /** Finds the provider and model of a reservation by its id: they decide how the usage of its commit is read. */
+  const findSubject = groupCommit({
+    run: (ids: string[]) => findSubjects(settlementDb, ids),
+    keyOf: () => null,
+    waitMsMax: SUBJECT_WAIT_MS,
+  })
+
+  // In a flood of names without a price, their events take one connection from reservations, not all of them.
+  const emitMissingPrice = groupCommit({
+    run: async (missing: MissingPrice[]) => {
+      await tellMissingPrices(db, missing)
+      return missing
+    },
+    keyOf: () => null,
+  })
+
+  const emitUnreadField = groupCommit({
+    run: async (fields: UnreadField[]) => {
+      await emitUnreadUsage(db, fields)
+      return fields
+    },
+    keyOf: () => null,
+    waitMsMax: EMIT_WAIT_MS,
+  })
+
+  return { reserve, check, extend, commit, release, findSubject, emitMissingPrice, emitUnreadField }
+}
+
+/** A queue whose batches are traced: each item in the span of its own request, the statement in one of them. */
+function tracedQueue<Item extends object, Answer>(options: GroupCommitOptions<Item, Answer>): Decide<Item, Answer> {
+  const queue = groupCommit({ ...options, run: (items) => inBatch(items, () => options.run(items)) })
+  return (item, isGone) => queue(joinBatch(item), isGone)
+}
