@@ -31,7 +31,7 @@ export function listJobs(services: Services, log: JobLog): Job[] {
       name: 'price-sync',
       cron: '17 4 * * *',
       catchUpMs: 24 * HOUR_MS,
-      run: () => syncPrices(services, log),
+      run: () => runPriceSync(services, log),
     },
     {
       name: 'cost-watch',
@@ -66,7 +66,7 @@ export function listJobs(services: Services, log: JobLog): Job[] {
   ]
 }
 
-async function syncPrices(services: Services, log: JobLog): Promise<void> {
+async function runPriceSync(services: Services, log: JobLog): Promise<void> {
   const {
     added,
     unchanged,

@@ -4,7 +4,7 @@ import type { FastifyError, FastifyInstance, FastifyReply, FastifyRequest } from
 import {
   faultReason,
   maybeChanged,
-  toProblem as databaseProblem,
+  databaseProblem,
   unchanged,
   undecided,
   unread,

@@ -1,6 +1,7 @@
 import { Readable } from 'node:stream'
 import { createGzip } from 'node:zlib'
 import { Type } from 'typebox'
+import { isObject } from '../../domain/is-object.ts'
 import type { App } from '../app-type.ts'
 import type { Services } from '../../services/index.ts'
 import type { RecordPosition } from '../../db/costs/cost-records.ts'
@@ -100,8 +101,6 @@ export function costRoutes(app: App, services: Services): void {
     },
   )
 }
-
-const isObject = (value: unknown): value is Record<string, unknown> => typeof value === 'object' && value !== null
 
 function isRecordPosition(value: unknown): value is RecordPosition {
   return isObject(value) && isMicros(value['recordedMicros']) && isUuid(value['recordId'])

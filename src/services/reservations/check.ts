@@ -6,7 +6,7 @@ import { decisionJson, largestAllowed, usdJson } from '../answers.ts'
 import { tenantOf, type Principal } from '../keys/principal.ts'
 import { violationAnswers } from './refusal.ts'
 import { estimateReservation, type EstimateDeps } from './reserve-estimate.ts'
-import { itemOf, warningsOf, type Answered } from './reserve.ts'
+import { reserveItem, quotaWarningsOf, type Answered } from './reserve.ts'
 
 export type CheckDeps = EstimateDeps & { look: (item: ReserveItem) => Promise<Check> }
 
@@ -18,14 +18,14 @@ export type CheckDeps = EstimateDeps & { look: (item: ReserveItem) => Promise<Ch
 export async function check(deps: CheckDeps, principal: Principal, body: ReserveBody): Promise<Answered> {
   const tenantId = tenantOf(principal, body.tenant_id)
   const estimate = await estimateReservation(deps, principal, tenantId, body)
-  const item = itemOf(deps.clock, principal, tenantId, body, estimate, null)
+  const item = reserveItem(deps.clock, principal, tenantId, body, estimate, null)
   const { provider, model, tier, region, amount_usd: requestedUsd } = item
   const about = { tenantId, provider, requestModel: model, tier, region, requestedUsd }
   return inSpan(`${item.resource_type}.quota.check`, about, async () => {
     const looked = await deps.look(item)
     const { outcome, quotas, largestAllowedUsd } = looked
     const granted = 'granted' in outcome ? outcome : null
-    const warnings = warningsOf(principal, looked, granted?.warned ?? [])
+    const warnings = quotaWarningsOf(principal, looked, granted?.warned ?? [])
     const units = granted?.units ?? null
     return {
       body: decisionJson(

@@ -38,7 +38,7 @@ export async function reserve(
 ): Promise<Reserved> {
   const tenantId = tenantOf(principal, body.tenant_id)
   const estimate = await estimateReservation(deps, principal, tenantId, body)
-  const item = itemOf(deps.clock, principal, tenantId, body, estimate, idempotencyKey)
+  const item = reserveItem(deps.clock, principal, tenantId, body, estimate, idempotencyKey)
   const { provider, model, tier, region, amount_usd: requestedUsd } = item
   const about = { tenantId, provider, requestModel: model, tier, region, requestedUsd }
   return inSpan(`${item.resource_type}.quota.check`, about, (span) => decideItem(deps, principal, estimate, item, span))
@@ -72,7 +72,7 @@ async function decideItem(
     }
   }
   span.set({ reservationId: item.reservation_id })
-  const warnings = warningsOf(principal, decision, outcome.warned ?? [])
+  const warnings = quotaWarningsOf(principal, decision, outcome.warned ?? [])
   const ttlSeconds =
     outcome.units !== null && item.ttl_beyond_units !== undefined
       ? outcome.units + item.ttl_beyond_units
@@ -100,7 +100,7 @@ async function decideItem(
 }
 
 /** What a body asks for, as reserve_spend() takes it. */
-export function itemOf(
+export function reserveItem(
   clock: DatabaseClock,
   principal: Principal,
   tenantId: string,
@@ -134,11 +134,11 @@ export function itemOf(
   }
   // With the tenant, also where the body leaves it to the principal.
   const words = { ...body, tenant_id: tenantId }
-  return Object.assign(item, { request_hash: requestHash(understood(body, item), words) })
+  return Object.assign(item, { request_hash: requestHash(understoodReserve(body, item), words) })
 }
 
 /** What a request for a reservation says, in one spelling: see requestHash(). */
-function understood(body: ReserveBody, item: Omit<ReserveItem, 'request_hash'>): object {
+function understoodReserve(body: ReserveBody, item: Omit<ReserveItem, 'request_hash'>): object {
   const { llm, e2b } = body
   const isCapped = body.allow_caps === true
   return {
@@ -184,7 +184,11 @@ function storedAnswer(stored: StoredReservation) {
   }
 }
 
-export function warningsOf(principal: Principal, { all }: { all: Balance[] }, warned: BalanceThen[]): QuotaWarning[] {
+export function quotaWarningsOf(
+  principal: Principal,
+  { all }: { all: Balance[] },
+  warned: BalanceThen[],
+): QuotaWarning[] {
   return warned.map(([place, spentUsd, reservedUsd]) =>
     quotaWarning(principal, balanceWith(all[place]!, spentUsd, reservedUsd)),
   )
