@@ -28,9 +28,9 @@ export type StatusCache = {
 }
 
 export function openStatusCache(shared: SharedCache): StatusCache {
-  const nameOf = ({ tenantId, userId }: StatusScope) => JSON.stringify([tenantId, userId])
-  const keyOf = (scope: StatusScope) => `purser:quota-status:${nameOf(scope)}`
-  const versionKeyOf = (scope: StatusScope) => `purser:quota-status-version:${nameOf(scope)}`
+  const scopeName = ({ tenantId, userId }: StatusScope) => JSON.stringify([tenantId, userId])
+  const keyOf = (scope: StatusScope) => `purser:quota-status:${scopeName(scope)}`
+  const versionKeyOf = (scope: StatusScope) => `purser:quota-status-version:${scopeName(scope)}`
   return {
     get: async (scope) => {
       const [entry, version] = await Promise.all([shared.get(keyOf(scope)), shared.get(versionKeyOf(scope))])

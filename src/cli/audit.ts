@@ -23,9 +23,9 @@ ${DATABASE_HELP}
 Exit code: 0 done and sound, 1 failed or broken, 2 wrong arguments.
 `
 
-process.exitCode = await runCommand(help, parseCommand)
+process.exitCode = await runCommand(help, parseAudit)
 
-function parseCommand(args: string[]): Command {
+function parseAudit(args: string[]): Command {
   const { values, positionals } = parseArgs({
     args,
     allowPositionals: true,
@@ -49,7 +49,7 @@ function parseCommand(args: string[]): Command {
     case 'verify': {
       const [stray] = Object.keys(filter)
       if (stray !== undefined) throw new Error(`--${stray} goes with export`)
-      return (db) => verify(db, json)
+      return (db) => verifyChain(db, json)
     }
     case 'export':
       return (db) => writeEntries(db, filter, json)
@@ -58,7 +58,7 @@ function parseCommand(args: string[]): Command {
   }
 }
 
-async function verify(db: Db, json: boolean): Promise<number> {
+async function verifyChain(db: Db, json: boolean): Promise<number> {
   const verdict = await verifyAudit(db)
   process.stdout.write(`${json ? JSON.stringify(verdict, null, 2) : verdictText(verdict)}\n`)
   return verdict.broken.length === 0 ? 0 : 1

@@ -55,9 +55,9 @@ const RFC_3339 = /^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(?:\.[0-
 /** Who has the database has everything in it. */
 const OPERATOR = { id: 'cli', role: 'admin', tenantId: null } as const
 
-process.exitCode = await runCommand(help, parseCommand, { statementMs: RETENTION_STATEMENT_MS })
+process.exitCode = await runCommand(help, parseCosts, { statementMs: RETENTION_STATEMENT_MS })
 
-function parseCommand(args: string[]): Command {
+function parseCosts(args: string[]): Command {
   const { values, positionals } = parseArgs({
     args,
     allowPositionals: true,

@@ -45,7 +45,7 @@ async function main(): Promise<number> {
       broken = await check(databaseUrl)
     })
     const healthy = broken.length === 0
-    process.stdout.write(values.json ? `${JSON.stringify({ healthy, broken }, null, 2)}\n` : describe(broken))
+    process.stdout.write(values.json ? `${JSON.stringify({ healthy, broken }, null, 2)}\n` : describeBroken(broken))
     return healthy ? 0 : 1
   } catch (error) {
     process.stderr.write(`${(error as Error).message}\n`)
@@ -67,7 +67,7 @@ async function check(databaseUrl: string): Promise<BrokenInvariant[]> {
 }
 
 /** For people: what is broken, by invariant, and what to do about it. */
-function describe(broken: BrokenInvariant[]): string {
+function describeBroken(broken: BrokenInvariant[]): string {
   if (broken.length === 0) return 'The books are healthy: every invariant holds.\n'
   const invariants = [...new Set(broken.map(({ invariant }) => invariant))]
   const parts = invariants.map((invariant) => {

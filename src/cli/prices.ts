@@ -5,7 +5,7 @@ import { connect } from '../db/pool/connection.ts'
 import { reachDatabase } from '../db/pool/reach.ts'
 import { DATABASE_HELP, withDatabaseUrl } from './database-url.ts'
 import type { Db } from '../db/pool/connection.ts'
-import { rangeOf, rerateRecords } from './rerate-prices.ts'
+import { rerateRange, rerateRecords } from './rerate-prices.ts'
 import { syncPrices, verifyPrices, type SyncOutcome, type Verification } from '../prices/sync.ts'
 import { announcePrices } from '../services/prices/announce-prices.ts'
 import { disagreementAnswer, syncAnswer } from '../services/prices/price-sync.ts'
@@ -73,7 +73,7 @@ async function main(): Promise<number> {
   let values: Options
   let command: string | undefined
   try {
-    ;({ values, command } = parseCommand(process.argv.slice(2)))
+    ;({ values, command } = parsePrices(process.argv.slice(2)))
   } catch (error) {
     process.stderr.write(`${(error as Error).message}\n\n${help}`)
     return 2
@@ -101,12 +101,12 @@ async function main(): Promise<number> {
 }
 
 function run(db: Db, command: string | undefined, values: Options): Promise<number> {
-  if (command === 'verify') return verify(db, values)
-  if (command === 'rerate') return rerateRecords(db, values, rangeOf(values))
+  if (command === 'verify') return comparePrices(db, values)
+  if (command === 'rerate') return rerateRecords(db, values, rerateRange(values))
   return sync(db, values, command === 'diff')
 }
 
-function parseCommand(args: string[]): { values: Options; command: string | undefined } {
+function parsePrices(args: string[]): { values: Options; command: string | undefined } {
   const { values, positionals } = parseArgs({
     args,
     allowPositionals: true,
@@ -131,7 +131,7 @@ function parseCommand(args: string[]): { values: Options; command: string | unde
       if (commands !== undefined && !commands.includes(command))
         throw new Error(`--${name} goes with ${commands.join(' and ')}`)
     }
-    if (command === 'rerate') rangeOf(values)
+    if (command === 'rerate') rerateRange(values)
   }
   return { values, command }
 }
@@ -150,18 +150,20 @@ async function sync(db: Db, values: Options, dryRun: boolean): Promise<number> {
     const told = await announcePrices(redisUrl)
     tell(told ? 'running instances are told' : 'Redis is out of reach: running instances find out within a minute')
   }
-  print(values.json ? JSON.stringify({ dry_run: dryRun, ...syncAnswer(outcome) }, null, 2) : describe(outcome, dryRun))
+  print(
+    values.json ? JSON.stringify({ dry_run: dryRun, ...syncAnswer(outcome) }, null, 2) : describePrice(outcome, dryRun),
+  )
   return 0
 }
 
-async function verify(db: Db, values: Options): Promise<number> {
+async function comparePrices(db: Db, values: Options): Promise<number> {
   const found = await verifyPrices(db, values.second)
   const json = { ...found, disagreements: found.disagreements.map(disagreementAnswer) }
   print(values.json ? JSON.stringify(json, null, 2) : describeVerification(found))
   return found.disagreements.length === 0 ? 0 : 1
 }
 
-function describe(outcome: SyncOutcome, dryRun: boolean): string {
+function describePrice(outcome: SyncOutcome, dryRun: boolean): string {
   const figure = (usd: string | null) => usd ?? 'none'
   const lines = [
     `${dryRun ? 'Would add' : 'Added'} ${outcome.added.length} versions and ${outcome.aliases} aliases; ${outcome.unchanged} versions are unchanged.`,

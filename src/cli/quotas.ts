@@ -30,9 +30,9 @@ ${DATABASE_HELP}
 Exit code: 0 done, 1 failed (nothing was changed), 2 wrong arguments.
 `
 
-process.exitCode = await runCommand(help, parseCommand)
+process.exitCode = await runCommand(help, parseQuotas)
 
-function parseCommand(args: string[]): Command {
+function parseQuotas(args: string[]): Command {
   const { values, positionals } = parseArgs({
     args,
     allowPositionals: true,

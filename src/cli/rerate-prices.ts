@@ -12,7 +12,7 @@ export type RerateValues = { from?: string; to?: string; model?: string; apply?:
 type Range = { from: string; to: string }
 
 /** The times that a run is about. @throws Error that says what is wrong with them. */
-export function rangeOf({ from, to }: RerateValues): Range {
+export function rerateRange({ from, to }: RerateValues): Range {
   if (from === undefined || to === undefined) throw new Error('rerate needs --from and --to')
   const range = { from: instantOf('--from', from), to: instantOf('--to', to) }
   if (epochMicros(range.from) >= epochMicros(range.to)) throw new Error('--from must be before --to')
@@ -70,7 +70,7 @@ function jsonPrinter(): Printer {
 
 function textPrinter(): Printer {
   return {
-    line: (line) => process.stdout.write(`${describe(JSON.parse(JSON.stringify(line), asWritten) as Line)}\n`),
+    line: (line) => process.stdout.write(`${describeLine(JSON.parse(JSON.stringify(line), asWritten) as Line)}\n`),
     end: ({ difference_usd: differenceUsd, ...counts }, apply) => {
       const { looked, changes, corrected, overtaken, unpriced, undecided, unreadable } = counts
       const lines = [
@@ -107,7 +107,7 @@ function asWritten(_key: string, value: unknown, { source }: { source?: string }
   return typeof value === 'number' ? source : value
 }
 
-function describe({ cost_record_id: id, tenant_id: tenantId, ...line }: Line): string {
+function describeLine({ cost_record_id: id, tenant_id: tenantId, ...line }: Line): string {
   const what = line.model === undefined ? `sandbox ${line.tier}` : `${line.provider} ${line.model}`
   const why = line.estimate_reason === null ? '' : WHY[line.estimate_reason]
   const unread =

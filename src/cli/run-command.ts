@@ -28,13 +28,13 @@ export async function runCommand(
       }
     })
   } catch (error) {
-    process.stderr.write(`${textOf(error)}\n`)
+    process.stderr.write(`${errorText(error)}\n`)
     return 1
   }
 }
 
 /** An error for people: each place of a bad file on a line of its own. */
-function textOf(error: unknown): string {
+function errorText(error: unknown): string {
   const errors = (error as { members?: { errors?: { pointer: string; message: string }[] } }).members?.errors
   if (errors !== undefined)
     return errors.map(({ pointer, message }) => `${pointer || 'the file'} ${message}`).join('\n')

@@ -39,8 +39,8 @@ export function openMailer(smtpUrl: string, from: string): Mailer {
       // Machines do not answer it.
       headers: { 'auto-submitted': 'auto-generated' },
       text: [subject, '', advice, '', ...facts.map(([name, value]) => `${name}: ${value}`), ''].join('\n'),
-      html: `<h3>${escape(subject)}</h3><p>${escape(advice)}</p><table>${facts
-        .map(([name, value]) => `<tr><td>${escape(name)}</td><td>${escape(value)}</td></tr>`)
+      html: `<h3>${escapeHtml(subject)}</h3><p>${escapeHtml(advice)}</p><table>${facts
+        .map(([name, value]) => `<tr><td>${escapeHtml(name)}</td><td>${escapeHtml(value)}</td></tr>`)
         .join('')}</table>`,
     })
     let timer: NodeJS.Timeout | undefined
@@ -59,6 +59,6 @@ export function openMailer(smtpUrl: string, from: string): Mailer {
   }
 }
 
-function escape(text: string): string {
+function escapeHtml(text: string): string {
   return text.replaceAll('&', '&amp;').replaceAll('<', '&lt;').replaceAll('>', '&gt;').replaceAll('"', '&quot;')
 }

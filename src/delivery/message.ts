@@ -9,6 +9,6 @@ export type Message = {
 }
 
 /** A value of `data` for people. */
-export function textOf(value: unknown): string {
+export function valueText(value: unknown): string {
   return typeof value === 'string' ? value : JSON.stringify(value ?? null)
 }

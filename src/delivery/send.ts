@@ -42,7 +42,7 @@ export function openSender({
   mailer: Mailer | null
   waitMs?: number
 }): Send {
-  const attempt = async (order: Order): Promise<Outcome> => {
+  const sendOnce = async (order: Order): Promise<Outcome> => {
     if (order.kind === 'email') {
       if (mailer === null) return failure('no mail server is set: PURSER_SMTP_URL and PURSER_MAIL_FROM')
       const { refused } = await mailer(order.message, order.recipients!)
@@ -68,9 +68,9 @@ export function openSender({
   }
   return async (order) => {
     try {
-      return await attempt(order)
+      return await sendOnce(order)
     } catch (error) {
-      return failure(reasonOf(error, waitMs), smtpStatus(error))
+      return failure(sendFaultText(error, waitMs), smtpStatus(error))
     }
   }
 }
@@ -96,7 +96,7 @@ function smtpStatus(error: unknown): number | null {
 }
 
 /** A name with several addresses fails with one error for each. */
-function reasonOf(error: unknown, waitMs: number): string {
+function sendFaultText(error: unknown, waitMs: number): string {
   if (error instanceof Error && ['AbortError', 'TimeoutError'].includes(error.name))
     return `no answer within ${waitMs / 1_000} s`
   const errors: unknown[] = error instanceof AggregateError ? error.errors : [error]

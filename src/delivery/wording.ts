@@ -1,4 +1,4 @@
-import { textOf, type Message } from './message.ts'
+import { valueText, type Message } from './message.ts'
 
 /** A message for people: what happened, what to do, and the facts, each by its name. */
 export type Wording = { subject: string; advice: string; facts: [string, string][] }
@@ -81,9 +81,9 @@ const WORDS: Record<string, { subject: Phrase; advice: string }> = {
 
 export function wordingOf({ type, timestamp, data }: Message): Wording {
   const { subject, advice } = WORDS[type] ?? { subject: () => type, advice: '' }
-  const whole = `Purser: ${subject((name) => textOf(data[name] ?? '?'))}`
+  const whole = `Purser: ${subject((name) => valueText(data[name] ?? '?'))}`
   const facts = Object.entries({ type, timestamp, ...data }).flatMap(([name, value]): [string, string][] =>
-    value === null ? [] : [[name, textOf(value)]],
+    value === null ? [] : [[name, valueText(value)]],
   )
   return { subject: whole.slice(0, SUBJECT_CHARACTERS_MAX), advice, facts }
 }

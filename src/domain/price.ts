@@ -107,11 +107,11 @@ function ratedTokens(price: ModelPrice, usage: Usage): RatedTokens[] {
   const byLength = Map.groupBy(steps, (step) => isLong(price, step.input_tokens ?? 0))
   return byLength
     .values()
-    .map((alike) => ({ rates: ratesFor(price, alike[0]!.input_tokens ?? 0), tokens: tokensOf(alike) }))
+    .map((alike) => ({ rates: ratesFor(price, alike[0]!.input_tokens ?? 0), tokens: sumBuckets(alike) }))
     .toArray()
 }
 
-function tokensOf(steps: UsageStep[]): Map<Bucket, number> {
+function sumBuckets(steps: UsageStep[]): Map<Bucket, number> {
   const tokens = new Map<Bucket, number>()
   for (const [bucket, quantity] of steps.flatMap(bucketsOf)) tokens.set(bucket, (tokens.get(bucket) ?? 0) + quantity)
   return tokens

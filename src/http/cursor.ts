@@ -29,11 +29,6 @@ export function isText(value: unknown): value is string {
   return typeof value === 'string' && !value.includes('\0')
 }
 
-/** That it is a JSON object, or a list. */
-export function isObject(value: unknown): value is Record<string, unknown> {
-  return typeof value === 'object' && value !== null
-}
-
 /** An opaque cursor: where the next page begins. */
 export function makeCursor(after: unknown): string {
   return Buffer.from(JSON.stringify(after)).toString('base64url')

@@ -39,7 +39,7 @@ export function listJobs(deps: Deps, log: JobLog): Job[] {
       name: 'price-sync',
       cron: '17 4 * * *',
       catchUpMs: 24 * HOUR_MS,
-      run: () => syncPrices(deps, log),
+      run: () => runPriceSync(deps, log),
     },
     {
       name: 'cost-watch',
@@ -79,7 +79,7 @@ export function listJobs(deps: Deps, log: JobLog): Job[] {
   ]
 }
 
-async function syncPrices(deps: Deps, log: JobLog): Promise<void> {
+async function runPriceSync(deps: Deps, log: JobLog): Promise<void> {
   const { added, unchanged, disagreements, held_back: heldBack, sources, dataAt, stale } = await keepPricesCurrent(deps)
   const unread = sources.filter(({ status }) => status === 'unread')
   log.info({ added: added.length, unchanged, data_at: dataAt }, 'prices are in step with their sources')

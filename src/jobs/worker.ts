@@ -48,7 +48,7 @@ export function prepareJobs(queue: JobQueue, jobs: Job[], log: WorkerLog): { sta
       try {
         if (gone !== undefined) await queue.unlock([gone.id])
         gone = undefined
-        life = await begin(queue, jobs, log)
+        life = await startWorkers(queue, jobs, log)
         if (signal.aborted) return await life.stop()
         await life.ended
         gone = life.workers
@@ -72,7 +72,7 @@ export function prepareJobs(queue: JobQueue, jobs: Job[], log: WorkerLog): { sta
   }
 }
 
-async function begin(queue: JobQueue, jobs: Job[], log: WorkerLog): Promise<Life> {
+async function startWorkers(queue: JobQueue, jobs: Job[], log: WorkerLog): Promise<Life> {
   const events: WorkerEvents = new EventEmitter()
   let workers: WorkerPool | undefined
   events.once('pool:create', ({ workerPool }) => {
@@ -95,11 +95,11 @@ async function begin(queue: JobQueue, jobs: Job[], log: WorkerLog): Promise<Life
     // Not for their speed: without a batch nobody handles the failure to report a job's end, and it ends the process.
     preset: { worker: { completeJobBatchDelay: 0, failJobBatchDelay: 0 } },
   })
-  return { workers: workers!, ended: runner.promise, stop: () => stop(runner, workers!, released) }
+  return { workers: workers!, ended: runner.promise, stop: () => stopWorkers(runner, workers!, released) }
 }
 
 /** Lets the jobs that are running end, or gives them back. The timetable is not waited for: it may be asleep. */
-async function stop(runner: Runner, workers: WorkerPool, released: Promise<unknown>): Promise<void> {
+async function stopWorkers(runner: Runner, workers: WorkerPool, released: Promise<unknown>): Promise<void> {
   // It rejects where the runner is ending by itself.
   runner.stop().catch(() => {})
   if (await within(FINISH_MS, released)) return

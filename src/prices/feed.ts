@@ -1,3 +1,4 @@
+import { isObject } from '../domain/is-object.ts'
 import type { PackageModel, PackageProvider, Skipped } from './package.ts'
 import { SourceError } from './source-text.ts'
 
@@ -13,7 +14,7 @@ export function readFeed(json: unknown): { providers: PackageProvider[]; broken:
   const providers = new Map<string, PackageProvider>()
   for (const provider of json as unknown[]) {
     if (!isObject(provider) || !isName(provider['id']) || !Array.isArray(provider['models'])) {
-      broken.push({ provider: nameOf(provider), model: '', reason: 'is not a provider with an id and models' })
+      broken.push({ provider: idOf(provider), model: '', reason: 'is not a provider with an id and models' })
       continue
     }
     const { id } = provider
@@ -23,9 +24,9 @@ export function readFeed(json: unknown): { providers: PackageProvider[]; broken:
     }
     const models = new Map<string, PackageModel>()
     for (const model of provider['models'] as unknown[]) {
-      const problem = problemOf(model) ?? (models.has(nameOf(model)) ? 'is listed twice' : null)
-      if (problem === null) models.set(nameOf(model), model as PackageModel)
-      else broken.push({ provider: id, model: nameOf(model), reason: problem })
+      const problem = problemOf(model) ?? (models.has(idOf(model)) ? 'is listed twice' : null)
+      if (problem === null) models.set(idOf(model), model as PackageModel)
+      else broken.push({ provider: id, model: idOf(model), reason: problem })
     }
     providers.set(id, { id, models: [...models.values()] })
   }
@@ -79,6 +80,4 @@ function isDay(text: string): boolean {
 }
 
 const isName = (value: unknown): value is string => typeof value === 'string' && value.length > 0 && value.length <= 200
-const isObject = (value: unknown): value is Record<string, unknown> =>
-  typeof value === 'object' && value !== null && !Array.isArray(value)
-const nameOf = (value: unknown) => (isObject(value) && isName(value['id']) ? value['id'] : '')
+const idOf = (value: unknown) => (isObject(value) && isName(value['id']) ? value['id'] : '')

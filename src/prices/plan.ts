@@ -62,12 +62,12 @@ export function planChanges(
   at: Date,
 ): Plan {
   const plan: Plan = { publish: [], added: [], unchanged: 0, aliases: 0, disagreements: [], held_back: [] }
-  const known = Map.groupBy(current.versions, nameOf)
+  const known = Map.groupBy(current.versions, modelName)
   const meant = aliasesOf(wanted, current.aliases)
-  const models = new Set([...wanted, ...current.versions].map(nameOf))
-  const seconds = Map.groupBy(second, (price) => meantModel(nameOf(price), models, meant))
+  const models = new Set([...wanted, ...current.versions].map(modelName))
+  const seconds = Map.groupBy(second, (price) => meantModel(modelName(price), models, meant))
   const disputed = new Set<string>()
-  for (const [name, cards] of Map.groupBy(wanted, nameOf)) {
+  for (const [name, cards] of Map.groupBy(wanted, modelName)) {
     const isDisputed = planModel(plan, cards, known.get(name) ?? [], seconds.get(name) ?? [], disputed, at)
     if (isDisputed) disputed.add(name)
   }
@@ -124,8 +124,8 @@ function planModel(
       continue
     }
     if (isRunning && contradictions.length > 0) continue
-    if (isRunning && copied !== undefined && disputed.has(nameOf(copied))) {
-      holdBack(`is a copy of ${nameOf(copied)}, on which the sources disagree`)
+    if (isRunning && copied !== undefined && disputed.has(modelName(copied))) {
+      holdBack(`is a copy of ${modelName(copied)}, on which the sources disagree`)
       continue
     }
     const { provider, model, source } = card
@@ -142,9 +142,9 @@ function planModel(
 function planAliases(plan: Plan, wanted: readonly PriceVersion[], current: CurrentPrices): void {
   const key = (provider: string, name: string) => `${provider} ${name}`
   const meant = new Map(current.aliases.map((alias) => [key(alias.provider, alias.alias), alias]))
-  const models = new Set([...current.versions, ...plan.publish].map(nameOf))
-  const published = Map.groupBy(plan.publish.keys(), (index) => nameOf(plan.publish[index]!))
-  const there = new Map(current.versions.map((version) => [nameOf(version), version] as const).toReversed())
+  const models = new Set([...current.versions, ...plan.publish].map(modelName))
+  const published = Map.groupBy(plan.publish.keys(), (index) => modelName(plan.publish[index]!))
+  const there = new Map(current.versions.map((version) => [modelName(version), version] as const).toReversed())
   for (const { provider, model, source, aliases = [] } of wanted) {
     const fresh = aliases.filter((alias) => {
       const now = meant.get(key(provider, alias))
@@ -164,14 +164,16 @@ function planAliases(plan: Plan, wanted: readonly PriceVersion[], current: Curre
 
 /** What aliases mean, by provider and name. The wanted ones win, but not over an administrator's. */
 function aliasesOf(wanted: readonly PriceVersion[], current: readonly CurrentAlias[]): Map<string, string> {
-  const entry = ({ provider, alias, model }: Omit<CurrentAlias, 'by_admin'>): [string, string] => [
-    nameOf({ provider, model: alias }),
-    nameOf({ provider, model }),
+  const aliasEntry = ({ provider, alias, model }: Omit<CurrentAlias, 'by_admin'>): [string, string] => [
+    modelName({ provider, model: alias }),
+    modelName({ provider, model }),
   ]
   return new Map([
-    ...current.map(entry),
-    ...wanted.flatMap(({ provider, model, aliases = [] }) => aliases.map((alias) => entry({ provider, alias, model }))),
-    ...current.filter(({ by_admin }) => by_admin).map(entry),
+    ...current.map(aliasEntry),
+    ...wanted.flatMap(({ provider, model, aliases = [] }) =>
+      aliases.map((alias) => aliasEntry({ provider, alias, model })),
+    ),
+    ...current.filter(({ by_admin }) => by_admin).map(aliasEntry),
   ])
 }
 
@@ -186,7 +188,7 @@ export function compareAll(
   second: readonly SecondPrice[],
   at: Date,
 ): { compared: number; disagreements: Disagreement[]; missing: { provider: string; model: string }[] } {
-  const known = Map.groupBy(current.versions, nameOf)
+  const known = Map.groupBy(current.versions, modelName)
   const models = new Set(known.keys())
   const aliases = aliasesOf([], current.aliases)
   const providers = new Set(current.versions.map(({ provider }) => provider))
@@ -194,7 +196,7 @@ export function compareAll(
   const missing: { provider: string; model: string }[] = []
   let compared = 0
   for (const price of second.filter(({ provider }) => providers.has(provider))) {
-    const card = inForceAt(known.get(meantModel(nameOf(price), models, aliases)) ?? [], at)
+    const card = inForceAt(known.get(meantModel(modelName(price), models, aliases)) ?? [], at)
     if (card === undefined) missing.push({ provider: price.provider, model: price.model })
     else {
       compared += 1
@@ -283,6 +285,6 @@ function absurdity(changes: readonly RateChange[]): string | null {
   return null
 }
 
-function nameOf({ provider, model }: { provider: string; model: string }): string {
+function modelName({ provider, model }: { provider: string; model: string }): string {
   return `${provider} ${model}`
 }

@@ -1,3 +1,4 @@
+import { isObject } from '../domain/is-object.ts'
 import { decimal, usdText } from '../domain/money.ts'
 import type { Bucket, Rates } from '../domain/price.ts'
 import { SourceError } from './source-text.ts'
@@ -89,15 +90,15 @@ function readModelsDev(json: Record<string, unknown>): SecondSource {
       prices.push({
         provider: OTHER_NAMES[provider] ?? provider,
         model,
-        usd_per_mtok: costOf(cost),
-        long_context: isObject(long) ? { input_tokens_over: LONG_TOKENS, usd_per_mtok: costOf(long) } : null,
+        usd_per_mtok: ratesOfCost(cost),
+        long_context: isObject(long) ? { input_tokens_over: LONG_TOKENS, usd_per_mtok: ratesOfCost(long) } : null,
       })
     }
   }
   return { asOf: null, pricesAt: () => prices }
 }
 
-function costOf(cost: Record<string, unknown>): Rates {
+function ratesOfCost(cost: Record<string, unknown>): Rates {
   return ratesOf(
     Object.fromEntries(
       Object.entries(COST_BUCKETS).flatMap(([name, bucket]) =>
@@ -118,5 +119,3 @@ function ratesOf(value: unknown): Rates {
 
 const dayOf = (value: unknown) => new Date(typeof value === 'string' ? `${value}T00:00:00Z` : NaN)
 const objects = (value: unknown) => (Array.isArray(value) ? value.filter(isObject) : [])
-const isObject = (value: unknown): value is Record<string, unknown> =>
-  typeof value === 'object' && value !== null && !Array.isArray(value)

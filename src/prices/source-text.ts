@@ -18,7 +18,7 @@ export class SourceError extends Error {
 export async function readJson(location: string): Promise<unknown> {
   const text = await (/^https?:/i.test(location) ? fetchText(location) : readText(location)).catch((cause: unknown) => {
     if (cause instanceof SourceError) throw cause
-    throw new SourceError(`${location} cannot be read: ${reasonOf(cause)}`, { cause })
+    throw new SourceError(`${location} cannot be read: ${readFaultText(cause)}`, { cause })
   })
   try {
     return JSON.parse(text) as unknown
@@ -28,7 +28,7 @@ export async function readJson(location: string): Promise<unknown> {
 }
 
 /** The time of what stands at a location: a file's last change; what a URL answers is of now. @throws Error for no file. */
-export async function timeOf(location: string): Promise<Date> {
+export async function changedAt(location: string): Promise<Date> {
   return /^https?:/i.test(location) ? new Date() : (await stat(pathOf(location))).mtime
 }
 
@@ -53,7 +53,7 @@ async function fetchText(url: string): Promise<string> {
   return Buffer.concat(chunks).toString('utf8')
 }
 
-function reasonOf(error: unknown): string {
+function readFaultText(error: unknown): string {
   const { message, cause } = error as Error
   return cause instanceof Error ? `${message} (${cause.message})` : message
 }

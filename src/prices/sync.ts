@@ -8,7 +8,7 @@ import { layOver, readOverlay } from './overlay.ts'
 import { packageFeedUrl, packageRelease, readPackage, versionsOf, type PriceVersion, type Skipped } from './package.ts'
 import { compareAll, planChanges, type Plan } from './plan.ts'
 import { readSecondSource, type SecondSource } from './second-source.ts'
-import { readJson, SourceError, timeOf } from './source-text.ts'
+import { readJson, SourceError, changedAt } from './source-text.ts'
 
 const OWN_FACTS = fileURLToPath(new URL('./facts-2026-11.json', import.meta.url))
 /** What PURSER_PRICE_FEED and --feed say for no feed at all. */
@@ -67,7 +67,7 @@ export async function syncPrices(db: Db, options: SyncOptions): Promise<SyncOutc
     if (feedAt !== null) await noteFeed(transaction, feedAt)
     if (publish.length > 0) {
       await publishModelPrices(transaction, publish)
-      await writeAudit(transaction, { action: 'price.sync', subject: 'prices', before: null, after: auditForm(plan) })
+      await writeAudit(transaction, { action: 'price.sync', subject: 'prices', before: null, after: auditedPlan(plan) })
     }
     return plan
   }
@@ -85,7 +85,7 @@ function newest(times: (Date | string | null)[]): Date {
 const AUDITED_MAX = 100
 
 /** The first versions by their names; the prices themselves are kept, version by version. */
-function auditForm({ added, aliases }: Omit<Plan, 'publish'>): object {
+function auditedPlan({ added, aliases }: Omit<Plan, 'publish'>): object {
   const names = added.map(({ provider, model, effective_date: from }) => `${provider}/${model} from ${from}`)
   return { added: names.length, aliases, versions: names.slice(0, AUDITED_MAX) }
 }
@@ -126,7 +126,7 @@ async function readWanted(
       providers = withFeed(own, fed)
       skipped.push(...broken)
       source = 'genai-prices feed'
-      feedAt = await timeOf(url)
+      feedAt = await changedAt(url)
       note({ name: 'feed', status: 'read', detail: url })
     } catch (error) {
       if (needsFeed || !(error instanceof SourceError)) throw error

@@ -67,7 +67,7 @@ export const costLines = sql`(
   from copilot_internal.e2b_cost_records)`
 
 /** What a filter says of the lines `r`, as one condition. */
-export function matches(filter: RecordFilter): RawBuilder<boolean> {
+export function recordMatches(filter: RecordFilter): RawBuilder<boolean> {
   const conditions = [sql`true`]
   const equals = (column: string, value: string | boolean | undefined) => {
     if (value !== undefined) conditions.push(sql`${sql.ref(`r.${column}`)} = ${value}`)
@@ -129,7 +129,7 @@ export function listRecords(
              r.late, r.overrun, r.estimated, r.corrects, r.estimate_reason, r.unreadable_usage::text as unreadable_usage
       from (
         select r.* from ${costLines} r
-        where ${matches(filter)} and ${behind}
+        where ${recordMatches(filter)} and ${behind}
         order by r.recorded_at desc, r.cost_record_id desc
         limit ${rowsMax}) r
       order by r.recorded_at desc, r.cost_record_id desc`.execute(transaction)

@@ -2,7 +2,7 @@ import { sql, type RawBuilder } from 'kysely'
 import type { Dimension } from '../../domain/grouping.ts'
 import { coarsestGrain, isWholeQuarter, type RollupGrain } from '../../domain/rollup-grain.ts'
 import type { Db } from '../pool/connection.ts'
-import { costLines, instant, matches, microseconds, type RecordFilter } from './cost-records.ts'
+import { costLines, instant, recordMatches, microseconds, type RecordFilter } from './cost-records.ts'
 
 /** What is asked of the books; times in microseconds since 1970-01-01T00:00:00Z. */
 export type CostQuestion = {
@@ -151,7 +151,7 @@ function segmentsOf(
     : sql`select s.*, ${previous} from copilot_internal.cost_segments(${from}, ${to}, ${coarsest}) s`
 }
 
-const atAnyTime = (filter: RecordFilter) => matches({ ...filter, fromMicros: undefined, toMicros: undefined })
+const atAnyTime = (filter: RecordFilter) => recordMatches({ ...filter, fromMicros: undefined, toMicros: undefined })
 
 /**
  * What is summed up, as one relation: rollups, lines that are not rolled up yet, and records at the edges, each in the

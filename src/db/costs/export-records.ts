@@ -1,6 +1,6 @@
 import { sql } from 'kysely'
 import { readOf, readReport, type Db } from '../pool/connection.ts'
-import { costLines, matches, readMissing, type RecordFilter } from './cost-records.ts'
+import { costLines, recordMatches, readMissing, type RecordFilter } from './cost-records.ts'
 import type { ExportRow } from '../../domain/export-row.ts'
 
 /** A place in an export, behind a record. */
@@ -35,7 +35,7 @@ export function readExportRows(
              trim_scale(r.seconds)::text as seconds
       from (
         select r.* from ${costLines} r
-        where ${matches(filter)} and ${behind}
+        where ${recordMatches(filter)} and ${behind}
         order by r.occurred_at, r.cost_record_id
         limit ${rowsMax}) r
       order by r.occurred_at, r.cost_record_id`.execute(transaction)

@@ -63,15 +63,15 @@ export function listAudit(
   rowsMax: number,
 ): Promise<StoredAudit[]> {
   const before = sql<boolean>`(${beforeId}::bigint is null or a.audit_id < ${beforeId})`
-  return readEntries(db, filter, before, sql`desc`, rowsMax)
+  return readAuditEntries(db, filter, before, sql`desc`, rowsMax)
 }
 
 /** Entries after `afterId`, at most `rowsMax`, the oldest first. */
 export function readAuditAfter(db: Db, filter: AuditFilter, afterId: number, rowsMax: number): Promise<StoredAudit[]> {
-  return readEntries(db, filter, sql<boolean>`a.audit_id > ${afterId}`, sql`asc`, rowsMax)
+  return readAuditEntries(db, filter, sql<boolean>`a.audit_id > ${afterId}`, sql`asc`, rowsMax)
 }
 
-async function readEntries(
+async function readAuditEntries(
   db: Db,
   filter: AuditFilter,
   place: RawBuilder<boolean>,

@@ -102,8 +102,8 @@ export async function listObjects(db: Kysely<unknown>): Promise<SchemaObject[]> 
 export async function listForeignObjects(db: Kysely<unknown>): Promise<SchemaObject[]> {
   const objects = await listObjects(db)
   if (!(await hasBookkeeping(db))) return objects
-  const ours = new Set((await readRecordedObjects(db)).map(textOf))
-  return objects.filter((object) => !ours.has(textOf(object)))
+  const ours = new Set((await readRecordedObjects(db)).map(objectText))
+  return objects.filter((object) => !ours.has(objectText(object)))
 }
 
 /**
@@ -115,11 +115,11 @@ export async function recordObjects(
   foreign: SchemaObject[],
   madeByFunctionFiles: SchemaObject[],
 ): Promise<void> {
-  const notOurs = new Set(foreign.map(textOf))
-  const fromFile = new Set(madeByFunctionFiles.map(textOf))
+  const notOurs = new Set(foreign.map(objectText))
+  const fromFile = new Set(madeByFunctionFiles.map(objectText))
   const ours = (await listObjects(db))
-    .filter((object) => !notOurs.has(textOf(object)))
-    .map((object) => ({ ...object, from_function_file: fromFile.has(textOf(object)) }))
+    .filter((object) => !notOurs.has(objectText(object)))
+    .map((object) => ({ ...object, from_function_file: fromFile.has(objectText(object)) }))
   await sql`delete from ${sql.table(`${schemaName}.schema_objects`)}`.execute(db)
   await sql`
     insert into ${sql.table(`${schemaName}.schema_objects`)} (kind, identity, from_function_file)
@@ -143,12 +143,13 @@ export async function removeBookkeeping(db: Kysely<unknown>): Promise<void> {
     await sql`drop table ${sql.table(`${schemaName}.${table}`)}`.execute(db)
   }
   const left = await listObjects(db)
-  if (left.length > 0) throw new Error(`After the last down migration there is still: ${left.map(textOf).join(', ')}`)
+  if (left.length > 0)
+    throw new Error(`After the last down migration there is still: ${left.map(objectText).join(', ')}`)
   await sql.raw(`drop schema if exists ${partitionsSchemaName}; drop schema ${schemaName}`).execute(db)
 }
 
 /** "table copilot_internal.cost_quotas" */
-export function textOf({ kind, identity }: SchemaObject): string {
+export function objectText({ kind, identity }: SchemaObject): string {
   return `${kind} ${identity}`
 }
 

@@ -20,7 +20,7 @@ import {
   recordObjects,
   removeBookkeeping,
   schemaName,
-  textOf,
+  objectText,
 } from './migration-bookkeeping.ts'
 import { describeSqlError } from './migration-error.ts'
 import { migrationsFolder, readMigrationFiles, type MigrationFiles, type NumberedMigration } from './migration-files.ts'
@@ -91,7 +91,7 @@ export async function migrateUp(
   const files = readMigrationFiles(options.folder ?? migrationsFolder)
   await runLocked(target, async (trx) => {
     const foreign = await listForeignObjects(trx)
-    if (foreign.length > 0) throw new ForeignObjectsError(foreign.map(textOf))
+    if (foreign.length > 0) throw new ForeignObjectsError(foreign.map(objectText))
     if (await isAnothersSchema(trx)) return refuseUnlessUpToDate(trx, files, log)
     await ensureBookkeeping(trx)
     await refuseNewerDatabase(trx, files)
@@ -135,7 +135,7 @@ export async function migrateDown(
     const applied = (await migrator.getMigrations()).filter(({ executedAt }) => executedAt).map(({ name }) => name)
     const keep = namesToKeep(applied, downTo)
     const foreign = await listForeignObjects(trx)
-    if (keep.length === 0 && foreign.length > 0) throw new ForeignObjectsError(foreign.map(textOf))
+    if (keep.length === 0 && foreign.length > 0) throw new ForeignObjectsError(foreign.map(objectText))
     if (keep.length === applied.length && keep.length > 0) return log('nothing to do')
     const functions = await readFunctionsFromFiles(trx)
     await dropFunctionsFromFiles(trx, functions)
@@ -160,7 +160,7 @@ export async function migrationStatus(
     const changedFunctionFiles = (await hasBookkeeping(db))
       ? await listChangedFunctionFiles(db, files.functions)
       : files.functions.map(({ file }) => file)
-    return { migrations, changedFunctionFiles, foreignObjects: (await listForeignObjects(db)).map(textOf) }
+    return { migrations, changedFunctionFiles, foreignObjects: (await listForeignObjects(db)).map(objectText) }
   })
 }
 

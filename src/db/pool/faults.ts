@@ -53,7 +53,7 @@ export function isUnknownTimeZone(error: unknown): boolean {
 }
 
 /** The problem to answer for an error of the database: 503 where the same request can work later, else the error itself. */
-export function toProblem(error: unknown): unknown {
+export function databaseProblem(error: unknown): unknown {
   if (error instanceof Problem) return error
   if (isConnectionFault(error)) return unanswered('The database is out of reach', error)
   const reason = faultReason(error)

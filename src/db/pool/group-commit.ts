@@ -5,7 +5,7 @@ import {
   isItemFault,
   isLockTimeout,
   isRetryable,
-  toProblem,
+  databaseProblem,
   unanswered,
   undecided,
 } from './faults.ts'
@@ -137,7 +137,7 @@ export function groupCommit<Item, Answer>(options: GroupCommitOptions<Item, Answ
       await settle(entries.slice(0, middle), () => {}, { ...sent, tries: FIRST.tries })
       return settle(entries.slice(middle), makeRoom, { ...sent, tries: FIRST.tries })
     }
-    const problem = sent.lost ? unanswered('The database did not answer', error) : toProblem(error)
+    const problem = sent.lost ? unanswered('The database did not answer', error) : databaseProblem(error)
     for (const entry of entries) {
       refuse(entry, problem)
       if (sent.lost) onLost?.(entry.item)

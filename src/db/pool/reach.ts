@@ -15,7 +15,7 @@ export async function reachDatabase(databaseUrl: string): Promise<void> {
     await client.connect()
   } catch (cause) {
     const place = `${client.host}:${client.port}, database ${client.database}`
-    throw new Error(`Postgres cannot be used at ${place}: ${reasonOf(cause)}`, { cause })
+    throw new Error(`Postgres cannot be used at ${place}: ${connectFaultText(cause)}`, { cause })
   } finally {
     await client.end().catch(() => {})
   }
@@ -31,7 +31,7 @@ function openClient(databaseUrl: string): pg.Client {
 }
 
 /** A name with several addresses fails with one error for each. */
-function reasonOf(error: unknown): string {
+function connectFaultText(error: unknown): string {
   const errors: unknown[] = error instanceof AggregateError ? error.errors : [error]
   return errors.map((one) => (one instanceof Error ? one.message : String(one))).join('; ')
 }

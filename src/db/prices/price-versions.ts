@@ -116,7 +116,7 @@ export async function listModelVersions(
     from copilot_internal.model_pricing m
     cross join clock
     cross join lateral (${statusOf('m')}) as s(status)
-    where m.superseded_at is null and ${isWanted('m', filter)}
+    where m.superseded_at is null and ${versionMatches('m', filter)}
       and (${provider}::text is null or m.provider = ${provider})
       and (${model}::text is null or m.model = ${model} or exists (
         select from copilot_internal.model_aliases a
@@ -147,7 +147,7 @@ export async function listE2bVersions(
     from copilot_internal.e2b_pricing e
     cross join clock
     cross join lateral (${statusOf('e')}) as s(status)
-    where e.superseded_at is null and ${isWanted('e', filter)}
+    where e.superseded_at is null and ${versionMatches('e', filter)}
       and (${tier}::text is null or e.tier = ${tier})
       and (${region}::text is null or e.region = ${region})
       and (${afterId}::bigint is null or (e.tier, e.region, e.effective_date) > (
@@ -164,7 +164,7 @@ function statusOf(table: string): RawBuilder<unknown> {
       when ${version}.expires_at <= clock.now then 'past' else 'current' end`
 }
 
-function isWanted(
+function versionMatches(
   table: string,
   { priceId = null, at = null, status = null }: { [K in keyof VersionFilter]: VersionFilter[K] | null },
 ) {

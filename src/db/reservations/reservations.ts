@@ -98,7 +98,7 @@ export async function listReservations(
           where ${behind} and (${end?.id ?? null}::uuid is null or r.reservation_id >= ${end?.id ?? null})
           order by r.reservation_id desc
           limit ${rowsRead}) r
-        where ${matches(filter)}
+        where ${reservationMatches(filter)}
         order by r.reservation_id desc
         limit ${rowsMax})`)}
       order by (p.reservation).reservation_id desc`.execute(transaction)
@@ -142,7 +142,7 @@ async function readLookedUntil(db: Db, behind: RawBuilder<unknown>, lookedThroug
   return rows[0]?.id ?? null
 }
 
-function matches(filter: ReservationFilter): RawBuilder<unknown> {
+function reservationMatches(filter: ReservationFilter): RawBuilder<unknown> {
   const conditions = [sql`true`]
   for (const [column, value] of Object.entries(filter.equal)) {
     if (value !== undefined) conditions.push(sql`${sql.ref(`r.${column}`)} = ${value}`)

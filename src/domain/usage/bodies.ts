@@ -1,4 +1,5 @@
-import { entry, has, ignore, isObject, peek, type Node } from './reading/node.ts'
+import { isObject } from '../is-object.ts'
+import { entry, has, ignore, peek, type Node } from './reading/node.ts'
 import type { UsageSource } from './source.ts'
 
 /** An object that may be a usage, and the body around it. `note`: what to say of it where it is read. */

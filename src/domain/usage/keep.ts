@@ -1,4 +1,4 @@
-import { isObject } from './reading/node.ts'
+import { isObject } from '../is-object.ts'
 
 /** The largest object that is kept, as JSON text. A larger one is dropped whole. */
 const KEPT_BYTES_MAX = 16_384

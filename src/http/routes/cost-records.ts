@@ -1,3 +1,4 @@
+import { isObject } from '../../domain/is-object.ts'
 import type { App } from '../app-type.ts'
 import type { Deps } from '../../services/deps.ts'
 import type { RecordPosition } from '../../db/costs/cost-records.ts'
@@ -9,7 +10,7 @@ import { CostRecord, CostRecordsQuery } from '../../schemas/costs.ts'
 import { CorrectAnswer, CorrectBody, RecordParams, RecordsAnswer, RecordsBody } from '../../schemas/records.ts'
 import { actorOf } from '../actor.ts'
 import { ADMINS, CALLERS, READERS } from '../plugins/auth.ts'
-import { isMicros, isObject, isUuid, pageAnswer, readCursor } from '../cursor.ts'
+import { isMicros, isUuid, pageAnswer, readCursor } from '../cursor.ts'
 import { answers } from '../problem-responses.ts'
 
 export function costRecordRoutes(app: App, deps: Deps): void {

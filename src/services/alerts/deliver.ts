@@ -48,7 +48,7 @@ export function openDeliverer({ db, send }: { db: Db; send: Send }): Deliverer {
       url: claim.url,
       recipients: claim.recipients,
       secrets: claim.secrets,
-      message: messageOf(claim),
+      message: deliveryMessage(claim),
       at: claim.started_at,
     })
     ended.push({
@@ -86,7 +86,7 @@ export function openDeliverer({ db, send }: { db: Db; send: Send }): Deliverer {
 }
 
 /** What is told, the same in every attempt. */
-function messageOf({ delivery_id: deliveryId, endpoint_id: endpointId, event, started_at: at }: Claim): Message {
+function deliveryMessage({ delivery_id: deliveryId, endpoint_id: endpointId, event, started_at: at }: Claim): Message {
   if (event === null) {
     return { id: deliveryId, type: 'endpoint.test', timestamp: timeText(at), data: { endpoint_id: endpointId } }
   }

@@ -43,7 +43,7 @@ export async function createEndpoint(deps: EndpointDeps, actor: Actor, body: End
     scope: body.scope ?? null,
     enabled: body.enabled ?? true,
   }
-  check(deps, body.kind, settings)
+  checkTarget(deps, body.kind, settings)
   const id = deps.clock.newId()
   const secret = body.kind === 'webhook' ? makeSecret() : null
   const made = await change(deps.db, actor, async (transaction) => {
@@ -69,7 +69,7 @@ export async function patchEndpoint(
   return change(deps.db, actor, async (transaction) => {
     const before = await locked(transaction, id)
     const settings = { ...before, ...patch, ...(to === undefined ? {} : { recipients: to }) }
-    check(deps, before.kind, settings)
+    checkTarget(deps, before.kind, settings)
     const after = await updateEndpoint(transaction, id, settings)
     await audit(transaction, 'update', id, before, after)
     return endpointAnswer(after)
@@ -135,7 +135,11 @@ async function locked(transaction: Db, id: string): Promise<StoredEndpoint> {
 }
 
 /** That the target is what the kind sends to, and one that may be sent to. */
-function check({ targets, hasMail }: EndpointDeps, kind: EndpointKind, { url, recipients }: EndpointSettings): void {
+function checkTarget(
+  { targets, hasMail }: EndpointDeps,
+  kind: EndpointKind,
+  { url, recipients }: EndpointSettings,
+): void {
   const errors: FieldError[] = []
   if (kind === 'email') {
     if (recipients === null) errors.push({ pointer: '/to', message: 'is required for kind email' })
@@ -177,13 +181,13 @@ async function audit(
   await writeAudit(transaction, {
     action: `webhook_endpoint.${action}`,
     subject: `webhook_endpoint:${id}`,
-    before: before === null ? null : auditForm(before),
-    after: after === null ? null : auditForm(after),
+    before: before === null ? null : auditedEndpoint(before),
+    after: after === null ? null : auditedEndpoint(after),
   })
 }
 
 /** The path of a Slack hook is its secret, and a query often holds one: neither goes into the log. */
-function auditForm(stored: StoredEndpoint): object {
+function auditedEndpoint(stored: StoredEndpoint): object {
   const answer = endpointAnswer(stored)
   if (stored.url === null) return answer
   const { origin, pathname } = new URL(stored.url)

@@ -79,7 +79,7 @@ export async function readArchive(
   let costUsd = '0'
   let load: string[] = []
   async function hand(): Promise<void> {
-    costUsd = exactSum([costUsd, ...load.map(costOf)])
+    costUsd = exactSum([costUsd, ...load.map(recordCostText)])
     records += load.length
     await take(load)
     load = []
@@ -108,7 +108,7 @@ async function* linesOf(file: string): AsyncGenerator<string> {
 }
 
 /** The cost of a record by its decimal text. */
-function costOf(row: string): string {
+function recordCostText(row: string): string {
   const record = JSON.parse(row, (_key, value: unknown, { source }) =>
     typeof value === 'number' ? source : value,
   ) as { total_cost_usd: string }

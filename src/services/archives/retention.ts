@@ -180,7 +180,7 @@ async function archivePartition({ db, archiveDir }: Retention, partition: string
   const expected = (await findArchive(db, partition))!
   const file = join(archiveDir, `${partition}.jsonl.gz`)
   const found = await writeArchive(file, rowsOf(db, expected), ROWS_MAX, (content) =>
-    verify(partition, expected, content),
+    checkArchiveContent(partition, expected, content),
   )
   await writeManifest(file, { partition, ...found })
   while ((await deleteArchivedKeys(db, expected, SETTLED_ROWS_MAX)) > 0);
@@ -217,7 +217,7 @@ async function* rowsOf(db: Db, archive: Archive): AsyncGenerator<string> {
   }
 }
 
-function verify(partition: string, expected: Omit<Content, 'content_sha256'>, found: Content): void {
+function checkArchiveContent(partition: string, expected: Omit<Content, 'content_sha256'>, found: Content): void {
   if (found.records !== expected.records || found.cost_usd !== expected.cost_usd) {
     throw new Error(
       `The file of ${partition} has ${found.records} records and ${found.cost_usd} USD instead of ${expected.records} and ${expected.cost_usd}`,
@@ -247,7 +247,7 @@ export async function restorePartition(
   const found = await readArchive(file, ROWS_MAX, async () => {})
   if (found.content_sha256 !== archive.content_sha256)
     throw new Error(`${file} is not the file that was archived: its hash differs`)
-  verify(partition, archive, found)
+  checkArchiveContent(partition, archive, found)
   await prepareRestore(db, partition)
   await readArchive(file, ROWS_MAX, (rows) => loadArchivedRows(db, partition, rows))
   const records = await onceFree(() => finishRestore(db, partition, keepDays))

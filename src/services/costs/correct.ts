@@ -51,11 +51,11 @@ export async function correct(
     model: body.model ?? null,
     reason: body.reason,
   }
-  const outcome = await send(deps, actor, correction)
-  if ('unknown' in outcome) throw notFound(id)
+  const outcome = await sendCorrection(deps, actor, correction)
+  if ('unknown' in outcome) throw noRecord(id)
   if ('successor' in outcome) throw alreadyCorrected(id, outcome.successor)
   if ('undated' in outcome) throw undated(body)
-  if ('unpriced' in outcome) throw await unpriced(deps, line, correction)
+  if ('unpriced' in outcome) throw await lineNotPriced(deps, line, correction)
   deps.status.dropTouched([line])
   const data = outcome.lines.map(recordAnswer)
   const [, successor] = outcome.lines
@@ -85,11 +85,11 @@ async function measureFor(deps: CorrectDeps, lineOf: () => Promise<RecordJson>, 
 
 async function findLine({ db }: CorrectDeps, principal: Principal, id: string): Promise<RecordJson> {
   const line = await findRecord(db, id)
-  if (line === null || (principal.tenantId !== null && line.tenant_id !== principal.tenantId)) throw notFound(id)
+  if (line === null || (principal.tenantId !== null && line.tenant_id !== principal.tenantId)) throw noRecord(id)
   return line
 }
 
-function send({ db, enforcement }: CorrectDeps, actor: Actor, correction: Correction): Promise<Corrected> {
+function sendCorrection({ db, enforcement }: CorrectDeps, actor: Actor, correction: Correction): Promise<Corrected> {
   const silent = enforcement === 'off'
   return changeAtOnce(db, actor, (connection) => correctRecord(connection, actor, correction, silent), sendAgain)
 }
@@ -126,7 +126,7 @@ async function providerOf(deps: CorrectDeps, line: RecordJson, model: string | u
   return providers.length === 1 ? providers[0]! : line.provider
 }
 
-function notFound(id: string): Problem {
+function noRecord(id: string): Problem {
   return new Problem('not_found', `There is no cost record ${id}`)
 }
 
@@ -145,7 +145,7 @@ function undated(body: CorrectBody): Problem {
   return invalidRequest([{ pointer, message }])
 }
 
-async function unpriced(deps: CorrectDeps, line: RecordJson, correction: Correction): Promise<Problem> {
+async function lineNotPriced(deps: CorrectDeps, line: RecordJson, correction: Correction): Promise<Problem> {
   if (line.resource_type === 'e2b') return sandboxNotPriced(deps, line.tier ?? '', DEFAULT_REGION, line.occurred_at)
   const { provider, model } = correction
   return modelNotPriced(deps, provider ?? line.provider, model ?? line.model!, line.occurred_at)

@@ -39,7 +39,7 @@ export async function readCosts(
   const groupsMax = dimensions.length === 0 ? 0 : (top ?? limit)
   try {
     return await readReport(db, filter.tenantId ?? null, async (transaction) => {
-      const range = await rangeOf(filter, after, () => readClockMicros(transaction))
+      const range = await costRange(filter, after, () => readClockMicros(transaction))
       const { total, groups, missing } = await sumCosts(transaction, {
         ...range,
         filter,
@@ -63,8 +63,8 @@ export async function readCosts(
       )
       return {
         answer: {
-          from: timeOf(range.fromMicros),
-          to: timeOf(range.toMicros),
+          from: timeTextOfMicros(range.fromMicros),
+          to: timeTextOfMicros(range.toMicros),
           time_zone: timeZone,
           total: sums(total),
           groups: page.data,
@@ -92,7 +92,7 @@ function readGrouping(text: string): Dimension[] {
 export type Range = { fromMicros: bigint; toMicros: bigint }
 
 /** The range asked for, or the first page's; where its end is open, up to now, and its begin, 30 days before the end. */
-export async function rangeOf(
+export async function costRange(
   filter: Partial<Record<keyof Range, bigint | undefined>>,
   after: CostsPosition | null,
   readClock: () => Promise<bigint>,
@@ -109,7 +109,7 @@ function justAfter(micros: bigint): bigint {
   return (micros / MICROS_PER_MS + 1n) * MICROS_PER_MS
 }
 
-function timeOf(micros: bigint): string {
+function timeTextOfMicros(micros: bigint): string {
   return timeText(new Date(Number(micros / MICROS_PER_MS)))
 }
 

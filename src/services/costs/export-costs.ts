@@ -8,7 +8,7 @@ import { FOCUS } from '../../exports/focus.ts'
 import { JSON_LINES } from '../../exports/jsonl.ts'
 import type { CostFilter } from '../../schemas/costs.ts'
 import { archivedProblem } from '../archives/archived.ts'
-import { rangeOf } from './costs.ts'
+import { costRange } from './costs.ts'
 import type { Principal } from '../keys/principal.ts'
 import { recordFilter } from './record-filter.ts'
 
@@ -37,7 +37,7 @@ export async function exportCosts(
 ): Promise<CostExport> {
   const form = EXPORT_FORMS[format]
   const filter = recordFilter(principal, query)
-  const span = { ...filter, ...(await rangeOf(filter, null, () => readClockMicros(db))) }
+  const span = { ...filter, ...(await costRange(filter, null, () => readClockMicros(db))) }
   const start = cursor === undefined ? null : await findExportPosition(db, cursor, filter.tenantId)
   if (cursor !== undefined && start === null) {
     throw invalidRequest([{ pointer: 'cursor', message: 'is not the cost_record_id of a record that is here' }])

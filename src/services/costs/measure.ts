@@ -42,7 +42,7 @@ export async function measureOf(
   if (body.cost_usd !== undefined) return { measure: costMeasure(body.cost_usd, `/${costName}`) }
   if (body.provider_usage !== undefined) return tokenMeasure(readProviderUsage(body.provider_usage, await source()))
   const { seconds, ...tokens } = body.usage!
-  if (seconds === undefined) return tokenMeasure(tokensOf(tokens, '/usage'))
+  if (seconds === undefined) return tokenMeasure(checkedTokens(tokens, '/usage'))
   if (Object.keys(tokens).length > 0) {
     throw invalidRequest([
       { pointer: '/usage/seconds', message: 'does not go with tokens: a sandbox has seconds only' },
@@ -64,7 +64,7 @@ export function secondsMeasure(seconds: number): Measure {
 }
 
 /** Tokens in normal form. @throws invalidRequest at the place that is wrong. */
-export function tokensOf(usage: Omit<UsageBody, 'seconds'>, pointer: string): Reading {
+export function checkedTokens(usage: Omit<UsageBody, 'seconds'>, pointer: string): Reading {
   return orInvalid(() => new Reading(checkUsage(usage)), pointer)
 }
 

@@ -14,7 +14,7 @@ import {
   providerTokens,
   secondsMeasure,
   tokenMeasure,
-  tokensOf,
+  checkedTokens,
   type Measure,
   type Measured,
 } from './measure.ts'
@@ -49,7 +49,7 @@ export async function record(deps: RecordDeps, principal: Principal, body: Recor
   const errors: FieldError[] = []
   for (const [index, one] of body.records.entries()) {
     try {
-      const { item, reading } = await itemOf(deps, principal, one, `/records/${index}`)
+      const { item, reading } = await recordItem(deps, principal, one, `/records/${index}`)
       items.push(item)
       readings.push(reading)
     } catch (error) {
@@ -58,13 +58,13 @@ export async function record(deps: RecordDeps, principal: Principal, body: Recor
     }
   }
   if (errors.length > 0) throw invalidRequest(errors)
-  const recording = await book(deps, principal, items)
+  const recording = await bookRecords(deps, principal, items)
   if ('day_usd' in recording) throw aboveCeiling(principal.recordDayMaxUsd!, recording)
   if ('faults' in recording) throw await refusal(deps, principal, body, items, recording.faults)
   deps.status.dropTouched(items)
   const warnings = await Promise.all(
     recording.records.map(({ cost_usd }, index) =>
-      warningsOf(deps, principal, items[index]!, readings[index], cost_usd),
+      recordWarnings(deps, principal, items[index]!, readings[index], cost_usd),
     ),
   )
   return {
@@ -77,7 +77,7 @@ export async function record(deps: RecordDeps, principal: Principal, body: Recor
   }
 }
 
-async function warningsOf(
+async function recordWarnings(
   deps: RecordDeps,
   principal: Principal,
   item: RecordItem,
@@ -92,7 +92,7 @@ async function warningsOf(
   })
 }
 
-async function book(deps: RecordDeps, principal: Principal, items: RecordItem[]) {
+async function bookRecords(deps: RecordDeps, principal: Principal, items: RecordItem[]) {
   const options = {
     retentionDays: deps.retention.retentionDays,
     imports: principal.role === 'admin',
@@ -104,7 +104,7 @@ async function book(deps: RecordDeps, principal: Principal, items: RecordItem[])
   return recording
 }
 
-async function itemOf(
+async function recordItem(
   deps: RecordDeps,
   principal: Principal,
   body: RecordBody,
@@ -113,9 +113,9 @@ async function itemOf(
   // Made here, before the list is sent: sent again after a lost connection, it is the same record.
   const id = deps.clock.newId()
   const tenantId = tenantOf(principal, body.tenant_id, `${pointer}/tenant_id`)
-  checkSubject(body, pointer)
-  const call = body.llm && (await callOf(deps, body.llm, `${pointer}/llm`))
-  const { measure, reading } = measureOf(body, call?.provider ?? null, pointer)
+  checkRecordSubject(body, pointer)
+  const call = body.llm && (await modelCallOf(deps, body.llm, `${pointer}/llm`))
+  const { measure, reading } = measureOfRecord(body, call?.provider ?? null, pointer)
   const item = {
     cost_record_id: id,
     resource_type: body.resource_type,
@@ -133,11 +133,11 @@ async function itemOf(
   }
   // With the tenant, as a reservation's.
   const words = { ...body, tenant_id: tenantId }
-  return { item: { ...item, request_hash: requestHash(understood(body, item, measure), words) }, reading }
+  return { item: { ...item, request_hash: requestHash(understoodRecord(body, item, measure), words) }, reading }
 }
 
 /** What a record says, in one spelling: see requestHash(). */
-function understood({ llm, e2b }: RecordBody, item: Omit<RecordItem, 'request_hash'>, measure: Measure): object {
+function understoodRecord({ llm, e2b }: RecordBody, item: Omit<RecordItem, 'request_hash'>, measure: Measure): object {
   return {
     ...understoodAttribution(item),
     occurred_at: item.occurred_at,
@@ -147,13 +147,13 @@ function understood({ llm, e2b }: RecordBody, item: Omit<RecordItem, 'request_ha
   }
 }
 
-function checkSubject({ resource_type: own, llm, e2b }: RecordBody, pointer: string): void {
+function checkRecordSubject({ resource_type: own, llm, e2b }: RecordBody, pointer: string): void {
   if (own === 'llm' && e2b !== undefined) throw misfit(`${pointer}/e2b`, own)
   if (own === 'e2b' && llm !== undefined) throw misfit(`${pointer}/llm`, own)
 }
 
 /** @param provider whose usage it is; null where nobody has the model, so that there is no price for it either. */
-function measureOf(
+function measureOfRecord(
   { resource_type: own, llm, e2b, cost_usd: costUsd }: RecordBody,
   provider: string | null,
   pointer: string,
@@ -189,10 +189,10 @@ function ownTokens(
   pointer: string,
 ): Measured {
   if (seconds !== undefined) throw invalidRequest([{ pointer: `${pointer}/seconds`, message: 'is for sandboxes' }])
-  return tokenMeasure(tokensOf(tokens, pointer))
+  return tokenMeasure(checkedTokens(tokens, pointer))
 }
 
-async function callOf(deps: RecordDeps, llm: NonNullable<RecordBody['llm']>, pointer: string) {
+async function modelCallOf(deps: RecordDeps, llm: NonNullable<RecordBody['llm']>, pointer: string) {
   return {
     provider: llm.provider ?? (await findProvider(deps, llm.model, pointer)),
     model: llm.model,
@@ -237,7 +237,7 @@ async function refusal(
     const detail = 'An idempotency_key was used with another record before. Nothing was recorded.'
     return new Problem('idempotency_mismatch', detail, { members: { errors: mismatches } })
   }
-  return unpriced(
+  return recordsNotPriced(
     deps,
     principal,
     body,
@@ -246,7 +246,7 @@ async function refusal(
   )
 }
 
-async function unpriced(
+async function recordsNotPriced(
   deps: RecordDeps,
   principal: Principal,
   { records }: RecordsBody,

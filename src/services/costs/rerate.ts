@@ -77,7 +77,7 @@ export async function rerate(
       const page = await readRatedPage(db, resourceType, request, { recordedUntil, after, rowsMax: PAGE_ROWS })
       const read = await readAgain(db, page.unread)
       for (const line of [...page.lines, ...read.lines]) {
-        const booked = request.apply ? await book(db, clock, actor, line) : null
+        const booked = request.apply ? await bookCorrection(db, clock, actor, line) : null
         if (booked === 'overtaken') totals.overtaken += 1
         else {
           totals.changes += 1
@@ -120,7 +120,7 @@ async function readAgain(
 }
 
 /** Corrects a line by its own usage. Overtaken: somebody else has corrected it, or taken its price away, since. */
-async function book(
+async function bookCorrection(
   db: Db,
   clock: DatabaseClock,
   actor: RerateDeps['actor'],

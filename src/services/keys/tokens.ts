@@ -119,7 +119,7 @@ function principalOf(payload: JWTPayload, settings: TokenSettings): Principal | 
   const formats = formatsOf({ allowEmailIds })
   // As ids of requests are: from 1 to 200 printable characters.
   const isId = (value: unknown, format: 'id' | 'tenant-id'): value is string =>
-    isText(value) && ID_CHARACTERS.test(value) && formats[format]!(value)
+    isString(value) && ID_CHARACTERS.test(value) && formats[format]!(value)
   // A claim of another type names nobody. Taken as text, two different objects would be one principal; left out, a tenant
   // would become "bound to no tenant".
   const sub: unknown = payload.sub
@@ -127,7 +127,7 @@ function principalOf(payload: JWTPayload, settings: TokenSettings): Principal | 
   const tenantId = valuesOf(payload, tenantClaims)[0] ?? null
   if (tenantId !== null && !isId(tenantId, 'tenant-id')) return null
   const roles = valuesOf(payload, roleClaims)
-  if (!roles.every(isText)) return null
+  if (!roles.every(isString)) return null
   const named = roles.find((value) => ROLES.includes(value))
   if (named === undefined && tenantId === null) return null
   const role = (named ?? 'viewer') as Role
@@ -148,5 +148,5 @@ function valuesOf(payload: JWTPayload, paths: string[]): unknown[] {
     .filter((value) => value !== undefined && value !== null)
 }
 
-const isText = (value: unknown): value is string => typeof value === 'string'
+const isString = (value: unknown): value is string => typeof value === 'string'
 const isRecord = (value: unknown): value is Record<string, unknown> => typeof value === 'object' && value !== null

@@ -7,7 +7,7 @@ import { invalidRequest } from '../../errors.ts'
 import type { EstimateBody } from '../../schemas/estimates.ts'
 import type { UsageWarning } from '../../schemas/usage.ts'
 import { timeText, usdJson } from '../answers.ts'
-import { providerTokens, tokensOf } from '../costs/measure.ts'
+import { providerTokens, checkedTokens } from '../costs/measure.ts'
 import { findPrice, priceSandboxRun, type PriceDeps } from './price-lookup.ts'
 import { inputTokensOf, sandboxSize } from '../reservations/reserve-estimate.ts'
 import { tierWarnings, usageWarnings } from '../costs/usage-warnings.ts'
@@ -67,7 +67,7 @@ function readingOf(llm: NonNullable<EstimateBody['llm']>, provider: string): Rea
     return providerTokens(llm.provider_usage!, { provider, model: llm.model }, '/llm/provider_usage')
   const { seconds, ...tokens } = llm.usage
   if (seconds !== undefined) throw invalidRequest([{ pointer: '/llm/usage/seconds', message: 'is for sandboxes' }])
-  return tokensOf(tokens, '/llm/usage')
+  return checkedTokens(tokens, '/llm/usage')
 }
 
 function callAnswer(

@@ -67,7 +67,7 @@ export async function publishModelPrice(
   const wanted = {
     ...version,
     ...datesOf(body),
-    source: sourceOf(body.source),
+    source: adminSource(body.source),
     usd_per_mtok: texts(body.usd_per_mtok, '/usd_per_mtok'),
     usd_per_unit: texts(body.usd_per_unit ?? {}, '/usd_per_unit'),
     modifiers: texts(body.modifiers ?? {}, '/modifiers'),
@@ -106,7 +106,7 @@ export async function publishE2bPrice({ db, prices }: PricingDeps, actor: Actor,
     ...dates,
     region,
     ...(vcpu === undefined ? {} : { vcpu: usdText(amountOf(vcpu, '/vcpu')) }),
-    source: sourceOf(body.source),
+    source: adminSource(body.source),
     usd_per_vcpu_second: usdText(amountOf(body.usd_per_vcpu_second, '/usd_per_vcpu_second')),
     usd_per_gib_second: usdText(amountOf(body.usd_per_gib_second, '/usd_per_gib_second')),
   }
@@ -144,7 +144,7 @@ function datesOf(body: { effective_date?: SpelledInstant; expires_at?: SpelledIn
 }
 
 /** Who says so: an admin, and where from, if told. No package, feed or overlay supersedes what has this source. */
-function sourceOf(told: string | undefined): string {
+function adminSource(told: string | undefined): string {
   if (told === undefined || told === 'admin') return 'admin'
   return told.startsWith('admin: ') ? told : `admin: ${told}`
 }

@@ -98,7 +98,7 @@ export async function readQuota({ db }: { db: Db }, principal: Principal, quotaI
 /** A quota that the principal may see: one that is bound to a tenant sees that tenant's. @throws not_found */
 export async function visibleQuota(db: Db, principal: Principal, quotaId: number): Promise<StoredQuota> {
   const quota = await findQuota(db, quotaId, principal.tenantId)
-  if (quota === null) throw notFound(quotaId)
+  if (quota === null) throw noQuota(quotaId)
   return quota
 }
 
@@ -109,7 +109,7 @@ export async function patchQuota(deps: ChangeDeps, actor: Actor, quotaId: number
   const quota = await changeAtOnce(slowConnections(deps.db), actor, (connection) =>
     changeQuota(connection, quotaId, { ...changes, booked }, actor),
   ).catch(refuseZone('/time_zone'))
-  if (quota === null) throw notFound(quotaId)
+  if (quota === null) throw noQuota(quotaId)
   await deps.status.forget([quota])
   return quotaBody(quota)
 }
@@ -117,7 +117,7 @@ export async function patchQuota(deps: ChangeDeps, actor: Actor, quotaId: number
 /** Deletes a quota; its open holds settle in the closed balance. @throws not_found; unavailable. */
 export async function deleteQuota(deps: ChangeDeps, actor: Actor, quotaId: number): Promise<void> {
   const quota = await changeAtOnce(deps.db, actor, (connection) => removeQuota(connection, quotaId, actor))
-  if (quota === null) throw notFound(quotaId)
+  if (quota === null) throw noQuota(quotaId)
   await deps.status.forget([quota])
 }
 
@@ -149,7 +149,7 @@ function refuseZone(pointer: string): (error: unknown) => never {
   }
 }
 
-function notFound(quotaId: number): Problem {
+function noQuota(quotaId: number): Problem {
   return new Problem('not_found', `There is no quota ${quotaId}`)
 }
 

@@ -5,7 +5,7 @@ import { tenantOf, type Principal } from '../keys/principal.ts'
 import type { Queues } from '../queues.ts'
 import { violationAnswers } from './refusal.ts'
 import { estimateReservation, type EstimateDeps } from './reserve-estimate.ts'
-import { reserveItem, warningsOf, type Answered } from './reserve.ts'
+import { reserveItem, quotaWarningsOf, type Answered } from './reserve.ts'
 
 export type CheckDeps = EstimateDeps & { queues: Pick<Queues, 'check'> }
 
@@ -24,7 +24,7 @@ export async function check(deps: CheckDeps, principal: Principal, body: Reserve
     const checked = await deps.queues.check(item)
     const { outcome, quotas, largestAllowedUsd } = checked
     const granted = 'granted' in outcome ? outcome : null
-    const warnings = warningsOf(principal, checked, granted?.warned ?? [])
+    const warnings = quotaWarningsOf(principal, checked, granted?.warned ?? [])
     const units = granted?.units ?? null
     return {
       body: decisionJson(

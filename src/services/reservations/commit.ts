@@ -34,14 +34,14 @@ export type CommitDeps = PriceDeps & {
  */
 export async function commit(deps: CommitDeps, principal: Principal, id: string, body: CommitBody): Promise<string> {
   const reservationId = id.toLowerCase()
-  const source = () => sourceOf(deps, principal, reservationId, body)
+  const source = () => usageSourceOf(deps, principal, reservationId, body)
   const measured = await measureOrReserved(body, source)
   const { measure } = measured
-  const call = body.call && callOf(body.call)
+  const call = body.call && callFields(body.call)
   const item: CommitItem = {
     reservation_id: reservationId,
     tenant_id: principal.tenantId,
-    commit_hash: requestHash(understood(body, measure, call), body),
+    commit_hash: requestHash(understoodCommit(body, measure, call), body),
     // Made here, before the batch is sent, so that a batch sent again books the same line.
     cost_record_id: deps.clock.newId(),
     reversal_id: deps.clock.newId(),
@@ -92,7 +92,7 @@ async function measureOrReserved(body: CommitBody, source: () => Promise<UsageSo
 }
 
 /** Who answered: the body says it, or the reservation. @throws not_found; invalidRequest where neither names a model. */
-async function sourceOf(
+async function usageSourceOf(
   { queues }: CommitDeps,
   principal: Principal,
   id: string,
@@ -101,7 +101,7 @@ async function sourceOf(
   if (body.provider !== undefined && body.model !== undefined) return { provider: body.provider, model: body.model }
   const subject = await queues.findSubject(id)
   if (subject === undefined || (principal.tenantId !== null && subject.tenant_id !== principal.tenantId))
-    throw notFound(id)
+    throw noReservation(id)
   if (subject.resource_type === 'e2b') throw invalidRequest([unfit('tokens', body)])
   const provider = body.provider ?? subject.provider
   const model = body.model ?? subject.model
@@ -109,11 +109,11 @@ async function sourceOf(
   return { provider, model }
 }
 
-function notFound(id: string): Problem {
+function noReservation(id: string): Problem {
   return new Problem('not_found', `There is no reservation ${id}`)
 }
 
-function callOf({
+function callFields({
   started_at: startedAt,
   ended_at: endedAt,
   ...rest
@@ -126,7 +126,7 @@ function callOf({
 }
 
 /** What a commit says, in one spelling: see requestHash(). */
-function understood(body: CommitBody, measure: Measure | Reserved, call: CommitItem['call']): object {
+function understoodCommit(body: CommitBody, measure: Measure | Reserved, call: CommitItem['call']): object {
   return {
     ...(measure.measure === 'reserved'
       ? { usage_unknown: body.usage_unknown, unread: stringify(body.provider_usage) }
@@ -151,7 +151,7 @@ async function settleItem(
   const id = item.reservation_id
   const settlement = await deps.queues.commit(item)
   const { outcome } = settlement
-  if ('unknown' in outcome) throw notFound(id)
+  if ('unknown' in outcome) throw noReservation(id)
   if ('conflict' in outcome) {
     throw new Problem(
       'reservation_committed',

@@ -14,7 +14,7 @@ type Measure = keyof Estimate
 const MEASURES: readonly Measure[] = ['max_output_tokens', 'max_seconds', 'estimated_cost_usd']
 
 /** Which total is given. @throws invalidRequest unless exactly one is. */
-export function measureOf(estimate: Estimate): Measure {
+export function givenTotal(estimate: Estimate): Measure {
   const [given, another] = MEASURES.filter((name) => estimate[name] !== undefined)
   if (given === undefined || another !== undefined) {
     const message = `is required: exactly one of ${MEASURES.join(', ')}`
@@ -30,7 +30,7 @@ export function measureOf(estimate: Estimate): Measure {
  * @throws invalidRequest where the reservation was not estimated that way; price_not_found.
  */
 export async function estimateTotal(deps: PriceDeps, stored: StoredReservation, estimate: Estimate): Promise<Total> {
-  const given = measureOf(estimate)
+  const given = givenTotal(estimate)
   const own = measureOfReservation(stored)
   if (given !== own) {
     const message = `does not fit: this reservation was estimated otherwise, so give ${own}`

@@ -4,7 +4,7 @@ import { invalidRequest, Problem } from '../../errors.ts'
 import type { ExtendBody } from '../../schemas/reservations.ts'
 import { inSpan } from '../../telemetry/spans.ts'
 import { decisionJson, quotaWarning } from '../answers.ts'
-import { estimateTotal, measureOf } from './extend-estimate.ts'
+import { estimateTotal, givenTotal } from './extend-estimate.ts'
 import type { PriceDeps } from '../prices/price-lookup.ts'
 import type { Principal } from '../keys/principal.ts'
 import type { Queues } from '../queues.ts'
@@ -24,7 +24,7 @@ export async function extend(deps: ExtendDeps, principal: Principal, id: string,
   if (body.ttl_seconds === undefined && body.estimate === undefined) {
     throw invalidRequest([{ pointer: '/ttl_seconds', message: 'is required, or estimate, or both' }])
   }
-  if (body.estimate !== undefined) measureOf(body.estimate)
+  if (body.estimate !== undefined) givenTotal(body.estimate)
   const stored = await findReservation(deps.db, id, principal.tenantId)
   if (stored === null) throw new Problem('not_found', `There is no reservation ${id}`)
   const total = body.estimate === undefined ? null : await estimateTotal(deps, stored, body.estimate)

@@ -50,7 +50,7 @@ export async function estimateReservation(
   tenantId: string,
   body: ReserveBody,
 ): Promise<ReserveEstimate> {
-  checkSubject(body)
+  checkReserveSubject(body)
   if (body.estimated_cost_usd !== undefined) {
     const amountUsd = amountOf(body.estimated_cost_usd, '/estimated_cost_usd')
     return {
@@ -70,7 +70,7 @@ export async function estimateReservation(
   return inSpan('e2b.cost.estimate', about, () => estimateSandbox(deps, e2b))
 }
 
-function checkSubject(body: ReserveBody): void {
+function checkReserveSubject(body: ReserveBody): void {
   const errors: FieldError[] = []
   const own = body.resource_type
   const other = own === 'llm' ? 'e2b' : 'llm'

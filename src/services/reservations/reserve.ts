@@ -77,7 +77,7 @@ async function decide(
     }
   }
   span.set({ reservationId: item.reservation_id })
-  const warnings = warningsOf(principal, decision, outcome.warned ?? [])
+  const warnings = quotaWarningsOf(principal, decision, outcome.warned ?? [])
   const ttlSeconds =
     outcome.units !== null && item.ttl_beyond_units !== undefined
       ? outcome.units + item.ttl_beyond_units
@@ -139,11 +139,11 @@ export function reserveItem(
   }
   // With the tenant, also where the body leaves it to the principal.
   const words = { ...body, tenant_id: tenantId }
-  return Object.assign(item, { request_hash: requestHash(understood(body, item), words) })
+  return Object.assign(item, { request_hash: requestHash(understoodReserve(body, item), words) })
 }
 
 /** What a request for a reservation says, in one spelling: see requestHash(). */
-function understood(body: ReserveBody, item: Omit<ReserveItem, 'request_hash'>): object {
+function understoodReserve(body: ReserveBody, item: Omit<ReserveItem, 'request_hash'>): object {
   const { llm, e2b } = body
   const isCapped = body.allow_caps === true
   return {
@@ -189,7 +189,11 @@ function storedAnswer(stored: StoredReservation) {
   }
 }
 
-export function warningsOf(principal: Principal, { all }: { all: Balance[] }, warned: BalanceThen[]): QuotaWarning[] {
+export function quotaWarningsOf(
+  principal: Principal,
+  { all }: { all: Balance[] },
+  warned: BalanceThen[],
+): QuotaWarning[] {
   return warned.map(([place, spentUsd, reservedUsd]) =>
     quotaWarning(principal, balanceWith(all[place]!, spentUsd, reservedUsd)),
   )

@@ -15,10 +15,10 @@ export const agentSdk: Form = {
   name: "the Claude Agent SDK's modelUsage",
   hasShape: (node) => has(node, 'inputTokens') && has(node, 'cacheCreationInputTokens', 'costUSD', 'webSearchRequests'),
   isSentBy: speaksMessagesApi,
-  read,
+  read: readModelUsage,
 }
 
-function read(node: Node, _source: UsageSource): Reading {
+function readModelUsage(node: Node, _source: UsageSource): Reading {
   const reading = new Reading()
   const reads = quantity(node, 'cacheReadInputTokens')
   const writes = reading.addCacheWrites(quantity(node, 'cacheCreationInputTokens'), {

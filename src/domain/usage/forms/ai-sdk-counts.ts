@@ -1,5 +1,6 @@
 import { isClaude, isGoogles, isGrok, type UsageSource } from '../source.ts'
-import { child, has, isObject, quantity, requiredQuantity, type Node, type Quantity } from '../reading/node.ts'
+import { isObject } from '../../is-object.ts'
+import { child, has, quantity, requiredQuantity, type Node, type Quantity } from '../reading/node.ts'
 import { Reading, type TokenCounts } from '../reading/reading.ts'
 
 /**

@@ -1,6 +1,6 @@
 import { USAGE_QUANTITIES, type UsageStep } from '../normal-form.ts'
 import type { Reading } from '../reading/reading.ts'
-import { stepOf } from '../reading/steps.ts'
+import { usageStep } from '../reading/steps.ts'
 
 /** Most expensive first. An unknown tier is priced as standard with a warning, so it ranks just above that. */
 const TIERS = ['ultrafast', 'fast', 'priority', 'unknown', 'standard', 'flex', 'batch']
@@ -27,7 +27,7 @@ export function addStep(sum: Reading, { usage, notes, pointers, reportedUsd }: R
     isFirst || reported === undefined || reportedUsd === undefined
       ? reported && reportedUsd
       : { ...reported, count: reported.count + reportedUsd.count }
-  requests.push(...(usage.steps ?? [stepOf(usage)]))
+  requests.push(...(usage.steps ?? [usageStep(usage)]))
 }
 
 function addTier(sum: Reading, tier: string, pointer: string, isFirst: boolean): void {

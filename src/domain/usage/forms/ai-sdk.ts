@@ -1,9 +1,10 @@
 import { isDeepStrictEqual } from 'node:util'
+import { isObject } from '../../is-object.ts'
 import { UsageError, type UsageStep } from '../normal-form.ts'
 import { isDeepResearch, type UsageSource } from '../source.ts'
 import { readCounts } from './ai-sdk-counts.ts'
 import { addStep } from './ai-sdk-steps.ts'
-import { readLifetimes, readServed } from './bedrock.ts'
+import { readLifetimes, readTierAndLatency } from './bedrock.ts'
 import { noteSearchContext } from '../reading/extras.ts'
 import { anyone, type Form, type ReadInner } from './form.ts'
 import {
@@ -11,7 +12,6 @@ import {
   children,
   has,
   ignore,
-  isObject,
   peek,
   quantity,
   unreadOf,
@@ -38,7 +38,7 @@ export const aiSdk: Form = {
   read: (node, source, body, inner) => {
     if (body === undefined) return readOne(node, source, body, inner)
     const isTotal = node.pointer === `${body.pointer}/totalUsage` || stepsOf(body).length > 0 || has(body, 'finalStep')
-    return isTotal ? readTotal(node, source, body, inner) : readOne(node, source, body, inner)
+    return isTotal ? readTotalOfSteps(node, source, body, inner) : readOne(node, source, body, inner)
   },
 }
 
@@ -52,7 +52,7 @@ function stepsOf(body: Node): Node[] {
   return children(body, 'steps').filter((step) => peek(step, 'usage') !== undefined)
 }
 
-function readTotal(node: Node, source: UsageSource, body: Node, inner: ReadInner): Reading {
+function readTotalOfSteps(node: Node, source: UsageSource, body: Node, inner: ReadInner): Reading {
   // The usage and the metadata beside the total are the last step's; version 7 calls the total `usage`.
   ignore(body, 'usage')
   const steps = stepsOf(body)
@@ -164,13 +164,13 @@ function readMetadata(reading: Reading, metadata: Node | undefined, source: Usag
     const served = peek(metadata, provider)
     reading.servedBy(word(served, 'serviceTier'), `${served?.pointer}/serviceTier`)
   }
-  readServed(reading, peek(metadata, 'bedrock'))
+  readTierAndLatency(reading, peek(metadata, 'bedrock'))
   if (reading.usage.cache_write_1h_tokens === undefined)
     reading.add('cache_write_1h_tokens', readLifetimes(reading, bedrocksUsage(metadata)).ttl1h)
-  readPerplexity(reading, metadata, source)
+  readPerplexityMetadata(reading, metadata, source)
 }
 
-function readPerplexity(reading: Reading, metadata: Node | undefined, source: UsageSource): void {
+function readPerplexityMetadata(reading: Reading, metadata: Node | undefined, source: UsageSource): void {
   noteSearchContext(reading, source, `${metadata?.pointer ?? ''}/perplexity`)
   if (!isDeepResearch(source) || reading.usage.web_searches !== undefined) return
   const research = peek(peek(metadata, 'perplexity'), 'usage')

@@ -4,7 +4,7 @@ import { readExtras } from '../reading/extras.ts'
 import { speaksMessagesApi, type Form } from './form.ts'
 import { child, children, has, quantity, requiredQuantity, word, type Node, type Quantity } from '../reading/node.ts'
 import { Reading, sumOf } from '../reading/reading.ts'
-import { isSumOf, spreadReasoning, stepOf } from '../reading/steps.ts'
+import { isSumOf, spreadReasoning, usageStep } from '../reading/steps.ts'
 import { tierOf } from '../reading/tier.ts'
 
 /**
@@ -23,7 +23,7 @@ export const anthropic: Form = {
     !has(node, 'input_tokens_details', 'cached_input_tokens') &&
     (has(node, ...OWN_FIELDS) || (isClaude(source) && has(node, 'output_tokens_details'))),
   isSentBy: speaksMessagesApi,
-  read,
+  read: readMessage,
 }
 
 const OWN_FIELDS = [
@@ -37,20 +37,20 @@ const OWN_FIELDS = [
   'fallback_credit',
 ]
 
-function read(node: Node, source: UsageSource, body: Node | undefined): Reading {
+function readMessage(node: Node, source: UsageSource, body: Node | undefined): Reading {
   const reading = new Reading()
-  addTokens(reading, node, source, body)
+  addMessageTokens(reading, node, source, body)
   const thinking = quantity(child(node, 'output_tokens_details'), 'thinking_tokens')
   readIterations(reading, node, source, thinking?.count ?? 0)
   reading.add('reasoning_tokens', thinking)
-  readTotal(reading, node)
+  checkTotalTokens(reading, node)
   readExtras(reading, node, source)
   // Fast mode is a price of its own, whatever the tier is called.
   if (word(node, 'speed') !== 'fast') reading.servedBy(...tierOf(node, body))
   return reading.finish()
 }
 
-function addTokens(reading: Reading, node: Node, source: UsageSource, body: Node | undefined): void {
+function addMessageTokens(reading: Reading, node: Node, source: UsageSource, body: Node | undefined): void {
   const reads = quantity(node, 'cache_read_input_tokens')
   const total = quantity(node, 'cache_creation_input_tokens')
   const isDelta = word(body, 'type') === 'message_delta'
@@ -93,15 +93,15 @@ function typeInside(node: Node): string {
 function readIterations(reading: Reading, node: Node, source: UsageSource, thinking: number): void {
   const inside: UsageStep[] = []
   const compactions: { one: Reading; step: UsageStep; pointer: string }[] = []
-  const totals = stepOf(reading.usage)
+  const totals = usageStep(reading.usage)
   const insideType = typeInside(node)
   for (const iteration of children(node, 'iterations')) {
     const type = word(iteration, 'type')
     if (type !== ON_TOP && type !== insideType) continue
     const one = new Reading()
-    addTokens(one, iteration, source, undefined)
+    addMessageTokens(one, iteration, source, undefined)
     one.finish()
-    const step = stepOf(one.usage)
+    const step = usageStep(one.usage)
     if (type === ON_TOP) compactions.push({ one, step, pointer: iteration.pointer })
     else inside.push(step)
   }
@@ -128,7 +128,7 @@ function readIterations(reading: Reading, node: Node, source: UsageSource, think
   reading.splitInto(steps)
 }
 
-function readTotal(reading: Reading, node: Node): void {
+function checkTotalTokens(reading: Reading, node: Node): void {
   const { input_tokens: input = 0, output_tokens: output = 0 } = reading.usage
   const { cache_read_tokens: reads = 0, cache_write_tokens: writes = 0 } = reading.usage
   reading.checkTotal(quantity(node, 'total_tokens'), input + output, input - reads - writes + output)

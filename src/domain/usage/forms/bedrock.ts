@@ -17,7 +17,7 @@ export const bedrock: Form = {
     !has(node, 'cacheCreationInputTokens', 'costUSD') &&
     (has(node, ...OWN_FIELDS) || (provider === 'aws' && !has(node, ...SDK_FIELDS) && !isSdkResult(body))),
   isSentBy: ({ provider }: UsageSource) => provider === 'aws',
-  read,
+  read: readConverse,
 }
 
 const OWN_FIELDS = [
@@ -35,7 +35,7 @@ function isSdkResult(body: Node | undefined): boolean {
   return body !== undefined && has(body, 'providerMetadata', 'steps', 'totalUsage')
 }
 
-function read(node: Node, _source: UsageSource, body: Node | undefined): Reading {
+function readConverse(node: Node, _source: UsageSource, body: Node | undefined): Reading {
   const reading = new Reading()
   const input = requiredQuantity(node, 'inputTokens')
   const output = quantity(node, 'outputTokens')
@@ -52,7 +52,7 @@ function read(node: Node, _source: UsageSource, body: Node | undefined): Reading
   const cached = (reads?.count ?? 0) + (writes?.count ?? 0)
   reading.checkTotal(quantity(node, 'totalTokens'), withoutCache + cached, withoutCache)
 
-  readServed(reading, body)
+  readTierAndLatency(reading, body)
   return reading.finish()
 }
 
@@ -75,7 +75,7 @@ export function readLifetimes(
 }
 
 /** The tier that served, and whether its latency was optimized, which has prices of its own. */
-export function readServed(reading: Reading, place: Node | undefined): void {
+export function readTierAndLatency(reading: Reading, place: Node | undefined): void {
   if (place === undefined) return
   const tier = peek(place, 'serviceTier')
   reading.servedBy(word(tier, 'type') ?? word(place, 'serviceTier'), `${place.pointer}/serviceTier`)

@@ -19,10 +19,10 @@ export const geminiInteractions: Form = {
   name: "Gemini's interactions",
   hasShape: (node) => has(node, 'total_input_tokens', 'total_output_tokens'),
   isSentBy: ({ provider }: UsageSource) => provider === 'google',
-  read,
+  read: readInteraction,
 }
 
-function read(node: Node, source: UsageSource, body: Node | undefined): Reading {
+function readInteraction(node: Node, source: UsageSource, body: Node | undefined): Reading {
   const reading = new Reading()
   const input = quantity(node, 'total_input_tokens')
   const tools = quantity(node, 'total_tool_use_tokens')

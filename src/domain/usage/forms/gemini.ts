@@ -19,12 +19,12 @@ export const gemini: Form = {
   name: "Gemini's usageMetadata",
   hasShape: (node) => has(node, ...COUNTS) || has(inCamelCase(node), ...COUNTS),
   isSentBy: ({ provider }: UsageSource) => provider === 'google',
-  read: (node, source, body) => read(has(node, ...COUNTS) ? node : inCamelCase(node), source, body),
+  read: (node, source, body) => readGemini(has(node, ...COUNTS) ? node : inCamelCase(node), source, body),
 }
 
 const COUNTS = ['prompt_token_count', 'candidates_token_count', 'total_token_count', 'response_token_count']
 
-function read(node: Node, source: UsageSource, body: Node | undefined): Reading {
+function readGemini(node: Node, source: UsageSource, body: Node | undefined): Reading {
   const reading = new Reading()
   const prompt = quantity(node, 'prompt_token_count')
   const tools = quantity(node, 'tool_use_prompt_token_count')

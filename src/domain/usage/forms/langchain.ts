@@ -17,7 +17,7 @@ export const langChain: Form = {
   name: "LangChain's usage_metadata",
   hasShape: (node) => has(node, 'input_tokens') && isLangChains(node),
   isSentBy: anyone,
-  read,
+  read: readLangChain,
 }
 
 /** OpenAI's realtime API has details of the same name, with other names in them. */
@@ -29,7 +29,7 @@ function isLangChains(node: Node): boolean {
   return details.length > 0 && names.every((name) => !/_tokens(_details)?$/.test(name) || name.startsWith('ephemeral_'))
 }
 
-function read(node: Node, source: UsageSource, body: Node | undefined): Reading {
+function readLangChain(node: Node, source: UsageSource, body: Node | undefined): Reading {
   const reading = new Reading()
   const inside = child(node, 'input_token_details')
   const generated = child(node, 'output_token_details')

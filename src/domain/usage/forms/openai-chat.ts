@@ -22,12 +22,12 @@ export const openAiChat: Form = {
   hasShape: (node, { provider }) =>
     has(node, 'prompt_tokens') || (WRITES_CAMEL.has(provider) && has(node, 'promptTokens')),
   isSentBy: anyone,
-  read: (node, source, body) => read(has(node, 'prompt_tokens') ? node : inCamelCase(node), source, body),
+  read: (node, source, body) => readChat(has(node, 'prompt_tokens') ? node : inCamelCase(node), source, body),
 }
 
 const WRITES_CAMEL: ReadonlySet<string> = new Set(['mistral', 'openrouter'])
 
-function read(node: Node, source: UsageSource, body: Node | undefined): Reading {
+function readChat(node: Node, source: UsageSource, body: Node | undefined): Reading {
   const reading = new Reading()
   const prompt = child(node, 'prompt_tokens_details') ?? child(node, 'prompt_token_details')
   const completion = child(node, 'completion_tokens_details') ?? child(node, 'completion_token_details')

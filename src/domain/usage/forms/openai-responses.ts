@@ -14,7 +14,7 @@ import {
 } from '../reading/node.ts'
 import { readDetails } from '../reading/openai-details.ts'
 import { Reading } from '../reading/reading.ts'
-import { isSumOf, stepOf } from '../reading/steps.ts'
+import { isSumOf, usageStep } from '../reading/steps.ts'
 import { tierOf } from '../reading/tier.ts'
 
 /**
@@ -32,14 +32,14 @@ export const openAiResponses: Form = {
   hasShape: (node) =>
     has(node, 'input_tokens') && (has(node, ...CODEX) || (has(node, ...DETAILS) && !has(node, ...ANTHROPICS))),
   isSentBy: speaksResponsesApi,
-  read,
+  read: readResponse,
 }
 
 const DETAILS = ['input_tokens_details', 'input_token_details', 'output_tokens_details', 'output_token_details']
 const CODEX = ['cached_input_tokens', 'reasoning_output_tokens']
 const ANTHROPICS = ['cache_creation_input_tokens', 'cache_read_input_tokens', 'cache_creation', 'inference_geo']
 
-function read(node: Node, source: UsageSource, body: Node | undefined): Reading {
+function readResponse(node: Node, source: UsageSource, body: Node | undefined): Reading {
   const reading = new Reading()
   const inside = child(node, 'input_tokens_details') ?? child(node, 'input_token_details')
   const generated = child(node, 'output_tokens_details') ?? child(node, 'output_token_details')
@@ -60,7 +60,7 @@ function read(node: Node, source: UsageSource, body: Node | undefined): Reading 
   // Codex's event has the last request, and beside it what the session has used so far.
   ignore(body, 'total_token_usage')
   reading.isAggregate = has(node, ...CODEX) && !node.pointer.endsWith('/last_token_usage')
-  readEntries(reading, node, source)
+  readRequestEntries(reading, node, source)
   readExtras(reading, node, source)
   readTools(reading, body, source)
   reading.servedBy(...tierOf(node, body))
@@ -68,10 +68,12 @@ function read(node: Node, source: UsageSource, body: Node | undefined): Reading 
 }
 
 /** The Agents SDK of Python keeps each request of a run apart. */
-function readEntries(reading: Reading, node: Node, source: UsageSource): void {
-  const entries = children(node, 'request_usage_entries').map((entry) => stepOf(read(entry, source, undefined).usage))
+function readRequestEntries(reading: Reading, node: Node, source: UsageSource): void {
+  const entries = children(node, 'request_usage_entries').map((entry) =>
+    usageStep(readResponse(entry, source, undefined).usage),
+  )
   if (entries.length === 0) return
-  if (isSumOf(entries, stepOf(reading.usage))) reading.splitInto(entries)
+  if (isSumOf(entries, usageStep(reading.usage))) reading.splitInto(entries)
   else reading.noteDifference(`${node.pointer}/request_usage_entries`, 'do not add up to the totals')
 }
 

@@ -16,7 +16,7 @@ export const plain: Form = {
   name: 'our own normal form',
   hasShape: (node) => has(node, 'input_tokens') && Object.keys(node.value).every((name) => !FOREIGN.test(name)),
   isSentBy: anyone,
-  read,
+  read: readPlain,
 }
 
 /** Names by which other forms are known; a new field that none of them knows is no reason to refuse. */
@@ -25,7 +25,7 @@ const FOREIGN =
 
 const OWN = USAGE_QUANTITIES.filter((name) => name !== 'input_tokens' && name !== 'output_tokens')
 
-function read(node: Node, source: UsageSource, body: Node | undefined): Reading {
+function readPlain(node: Node, source: UsageSource, body: Node | undefined): Reading {
   const reading = new Reading()
   const input = requiredQuantity(node, 'input_tokens')
   const output = quantity(node, 'output_tokens')

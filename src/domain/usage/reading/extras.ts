@@ -11,7 +11,7 @@ export function readExtras(reading: Reading, node: Node, source: UsageSource): v
   // OpenAI's Agents SDK counts the requests of a run.
   const requests = said(quantity(node, 'requests'))
   if (reading.usage.steps === undefined) reading.add('requests', requests)
-  readServed(reading, node)
+  readSpeedAndRegion(reading, node)
   readSaidCost(reading, node)
   // Groq: durations in seconds.
   ignore(node, 'queue_time', 'prompt_time', 'completion_time', 'total_time', 'dram_cached_tokens')
@@ -24,7 +24,7 @@ export function readExtras(reading: Reading, node: Node, source: UsageSource): v
 }
 
 /** LiteLLM passes on what Anthropic says of speed and region. */
-function readServed(reading: Reading, node: Node): void {
+function readSpeedAndRegion(reading: Reading, node: Node): void {
   if (word(node, 'speed') === 'fast') reading.servedBy('fast', pointerOf(node, 'speed'))
   reading.servedIn(word(node, 'inference_geo'), pointerOf(node, 'inference_geo'))
 }

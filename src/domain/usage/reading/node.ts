@@ -1,3 +1,4 @@
+import { isObject } from '../../is-object.ts'
 import { pointerStep } from '../../json-pointer.ts'
 import { checkQuantity, UsageError } from '../normal-form.ts'
 
@@ -33,13 +34,13 @@ export function inCamelCase(node: Node): Node {
 }
 
 export function has(node: Node, ...names: string[]): boolean {
-  return names.some((name) => node.value[keyOf(node, name)] !== undefined)
+  return names.some((name) => node.value[nameIn(node, name)] !== undefined)
 }
 
 /** The object under a name; undefined where there is none, or null. @throws UsageError where something else stands. */
 export function child(node: Node | undefined, name: string): Node | undefined {
   if (node === undefined) return undefined
-  const value = node.value[keyOf(node, name)]
+  const value = node.value[nameIn(node, name)]
   if (value === undefined || value === null) return undefined
   if (!isObject(value)) throw new UsageError(pointerOf(node, name), 'must be an object')
   return { ...node, value, pointer: pointerOf(node, name) }
@@ -47,13 +48,13 @@ export function child(node: Node | undefined, name: string): Node | undefined {
 
 /** The object under a name; undefined where something else stands. */
 export function peek(node: Node | undefined, name: string): Node | undefined {
-  const value = node?.value[keyOf(node, name)]
+  const value = node?.value[nameIn(node, name)]
   return isObject(value) ? { ...node!, value, pointer: pointerOf(node!, name) } : undefined
 }
 
 /** The objects of a list under a name; empty where there is none, or null. @throws UsageError where something else stands. */
 export function children(node: Node | undefined, name: string): Node[] {
-  const list = node?.value[keyOf(node, name)]
+  const list = node?.value[nameIn(node, name)]
   if (node === undefined || list === undefined || list === null) return []
   const pointer = pointerOf(node, name)
   if (!Array.isArray(list)) throw new UsageError(pointer, 'must be an array')
@@ -65,7 +66,7 @@ export function children(node: Node | undefined, name: string): Node[] {
 
 /** The quantity under a name; undefined where there is none, or null. @throws UsageError for what is not a quantity. */
 export function quantity(node: Node | undefined, name: string): Quantity | undefined {
-  const value = node?.value[keyOf(node, name)]
+  const value = node?.value[nameIn(node, name)]
   if (node === undefined || value === undefined || value === null) return undefined
   const pointer = pointerOf(node, name)
   ignore(node, name)
@@ -81,18 +82,18 @@ export function requiredQuantity(node: Node, name: string): Quantity {
 
 /** Whether `true` stands under a name. */
 export function flag(node: Node, name: string): boolean {
-  return node.value[keyOf(node, name)] === true
+  return node.value[nameIn(node, name)] === true
 }
 
 /** The word under a name; undefined where there is none, or something else than a text. */
 export function word(node: Node | undefined, name: string): string | undefined {
-  const value = node?.value[keyOf(node, name)]
+  const value = node?.value[nameIn(node, name)]
   return typeof value === 'string' && value !== '' ? value : undefined
 }
 
 /** A number that is no quantity of tokens: an amount of money, a duration. Undefined where there is none. */
 export function figure(node: Node | undefined, name: string): Quantity | undefined {
-  const value = node?.value[keyOf(node, name)]
+  const value = node?.value[nameIn(node, name)]
   if (node === undefined || typeof value !== 'number') return undefined
   ignore(node, name)
   return { count: value, pointer: pointerOf(node, name) }
@@ -103,7 +104,7 @@ export function ignore(node: Node | undefined, ...names: string[]): void {
   if (node === undefined) return
   let known = node.accounted.get(node.value)
   if (known === undefined) node.accounted.set(node.value, (known = new Set()))
-  for (const name of names) known.add(keyOf(node, name))
+  for (const name of names) known.add(nameIn(node, name))
 }
 
 /** Pointers to the numbers of an object that no reader accounted for, in order; a text that is a number counts as one. */
@@ -116,8 +117,8 @@ export function unreadOf({ value, pointer, accounted }: Node): string[] {
       if (known?.has(name) === true) continue
       const part = (inner as Record<string, unknown>)[name]
       if (typeof part === 'number' || (typeof part === 'string' && NUMBER.test(part))) {
-        unread.push(`${at}/${stepOf(name)}`)
-      } else if (typeof part === 'object' && part !== null) walk(part, `${at}/${stepOf(name)}`)
+        unread.push(`${at}/${boundedStep(name)}`)
+      } else if (typeof part === 'object' && part !== null) walk(part, `${at}/${boundedStep(name)}`)
     }
   }
   walk(value, pointer)
@@ -127,25 +128,21 @@ export function unreadOf({ value, pointer, accounted }: Node): string[] {
 /** An object that stands under a name of the caller's choosing; undefined where something else stands. */
 export function entry(node: Node, name: string): Node | undefined {
   const value = Object.hasOwn(node.value, name) ? node.value[name] : undefined
-  return isObject(value) ? { ...node, value, pointer: `${node.pointer}/${stepOf(name)}` } : undefined
+  return isObject(value) ? { ...node, value, pointer: `${node.pointer}/${boundedStep(name)}` } : undefined
 }
 
-function stepOf(name: string): string {
+function boundedStep(name: string): string {
   return pointerStep(name.length > STEP_LENGTH_MAX ? `${name.slice(0, STEP_LENGTH_MAX)}…` : name)
 }
 
 const NUMBER = /^-?\d+(\.\d+)?$/
 
-export function isObject(value: unknown): value is Record<string, unknown> {
-  return typeof value === 'object' && value !== null && !Array.isArray(value)
-}
-
 /** The pointer to what stands under a name. */
 export function pointerOf(node: Node, name: string): string {
-  return `${node.pointer}/${keyOf(node, name)}`
+  return `${node.pointer}/${nameIn(node, name)}`
 }
 
-function keyOf(node: Node, name: string): string {
+function nameIn(node: Node, name: string): string {
   return node.isCamel ? camelCase(name) : name
 }
 

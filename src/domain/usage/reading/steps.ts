@@ -1,7 +1,7 @@
 import { STEP_QUANTITIES, type Usage, type UsageStep } from '../normal-form.ts'
 
 /** A usage as one of several requests: its tokens. */
-export function stepOf(usage: Usage): UsageStep {
+export function usageStep(usage: Usage): UsageStep {
   const step: UsageStep = {}
   for (const name of STEP_QUANTITIES) if (usage[name]) step[name] = usage[name]
   return step
