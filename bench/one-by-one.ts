@@ -21,7 +21,7 @@ const deps = {
   db,
   prices,
   clock: await openClock(db),
-  tellMissingPrice: async () => {},
+  emitMissingPrice: async () => {},
   decide: async (item: ReserveItem) => (await reserveSpend(db, [item], 'enforce', false))[0]!,
 }
 const principal = { id: 'bench', role: 'service' as const, tenantId: null }

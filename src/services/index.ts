@@ -9,7 +9,7 @@ import type { DatabaseClock } from '../db/pool/clock.ts'
 import { checkSpend } from '../db/reservations/check-spend.ts'
 import { commitSpend, type CommitItem } from '../db/reservations/commit-spend.ts'
 import type { Db } from '../db/pool/connection.ts'
-import { tellMissingPrices, emitUnreadUsage, type MissingPrice, type UnreadField } from '../db/alerts/events.ts'
+import { emitMissingPrices, emitUnreadUsage, type MissingPrice, type UnreadField } from '../db/alerts/events.ts'
 import { extendReservations, type ExtendItem } from '../db/reservations/extend-reservations.ts'
 import { groupCommit } from '../db/pool/group-commit.ts'
 import { keepRetention, type Retention } from './archives/retention.ts'
@@ -97,9 +97,9 @@ const PARTITIONS_AHEAD_MONTHS = 3
 export function createServices(given: ServiceDeps) {
   const { db, keptDb, clock, status, enforcement } = given
   // Names without a price that come at once are told together: a flood of them takes one connection from reservations.
-  const tellMissingPrice = groupCommit({
+  const emitMissingPrice = groupCommit({
     run: async (missing: MissingPrice[]) => {
-      await tellMissingPrices(db, missing)
+      await emitMissingPrices(db, missing)
       return missing
     },
     keyOf: () => null,
@@ -114,7 +114,7 @@ export function createServices(given: ServiceDeps) {
       waitMsMax: EMIT_WAIT_MS,
     }),
   )
-  const deps = { ...given, tellMissingPrice, emitUnread }
+  const deps = { ...given, emitMissingPrice, emitUnread }
   const silent = enforcement === 'off'
   const holders = openHoldersCache(db)
   const readToken = deps.tokens === null ? null : tokenReader(deps.tokens)
@@ -132,7 +132,7 @@ export function createServices(given: ServiceDeps) {
     keyOf: ({ principal, tenant_id: tenantId, idempotency_key: key }) =>
       key === null ? null : `${principal}\u0000${tenantId}\u0000${key}`,
     lockOf: ({ tenant_id: tenantId }) => tenantId,
-    isCrowded: ({ crowded }) => crowded,
+    isCrowded: ({ contended }) => contended,
     // With a key its caller will ask for it again; without one nobody ever does. A repeat without a key is of its own first try.
     onLate: (item, { outcome }) => {
       if (item.idempotency_key !== null || !('granted' in outcome || 'replayed' in outcome)) return
@@ -150,7 +150,7 @@ export function createServices(given: ServiceDeps) {
       return settlements
     },
     keyOf: ({ reservation_id: id }) => id,
-    isCrowded: ({ crowded }) => crowded,
+    isCrowded: ({ contended }) => contended,
     queueMsMax: SETTLING_QUEUE_MS,
   })
   // The reservation's provider and model decide how its usage is read. Commits that come at once share one query.

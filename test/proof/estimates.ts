@@ -42,8 +42,8 @@ export class Estimates {
 
   constructor(db: Db) {
     const shared = openSharedCache(undefined, '', () => {})
-    const tellMissingPrice = () => Promise.resolve()
-    this.#deps = { db, clock: this.#clock, prices: openPriceCache(db, shared), tellMissingPrice }
+    const emitMissingPrice = () => Promise.resolve()
+    this.#deps = { db, clock: this.#clock, prices: openPriceCache(db, shared), emitMissingPrice }
   }
 
   /** After prices were published. */

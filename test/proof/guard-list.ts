@@ -120,9 +120,9 @@ export const GUARDS: Guard[] = [
     tests: [LOCKS],
   },
   {
-    name: 'quiet moment',
+    name: 'cutoff of the sum ahead',
     why: 'costs in flight while a new quota is summed are never counted in it',
-    ...inFunction('quiet_moment', 'perform pg_advisory_xact_lock(copilot_internal.quota_lock());'),
+    ...inFunction('booking_cutoff', 'perform pg_advisory_xact_lock(copilot_internal.quota_lock());'),
     tests: [LOCKS],
   },
   {

@@ -475,8 +475,8 @@ t.test('events go once they are told, but for those that keep something from bei
   t.same(await broken(), [])
 })
 
-t.test('told events are found without comparing each with every delivery', async (t) => {
-  const { rows: functions } = await pool.query(`select prosrc from pg_proc where proname = 'told_events'`)
+t.test('deletable events are found without comparing each with every delivery', async (t) => {
+  const { rows: functions } = await pool.query(`select prosrc from pg_proc where proname = 'deletable_events'`)
   const text = `explain ${functions[0].prosrc.replaceAll('p_before', 'now()').replaceAll('p_now', 'now()')}`
   const plan = await pool.query({ text, rowMode: 'array' })
   t.notMatch(plan.rows.join('\n'), 'SubPlan')

@@ -6,7 +6,7 @@
 -- created_at for the model that answered, sandboxes second by second (rule 9); without a price the reserved amount is booked
 -- and marked estimated (rule 10). With the measure reserved it is booked so in any case: the usage is not known, or could not be read
 -- and stands in unreadable_usage, which a model call's line keeps.
--- Answers { now, crowded, balances, outcomes }: crowded as is_crowded() tells; balances as change_balances() answers them; outcomes[i] is one of
+-- Answers { now, crowded, balances, outcomes }: crowded as is_contended() tells; balances as change_balances() answers them; outcomes[i] is one of
 --   { "committed": the reservation, "quota_period_ids" } | { "conflict": status } | { "unknown": true }
 --   | { "unfit": "tokens" | "seconds" | "model" }: the measure doesn't fit the resource type, or no model is known, or not whose.
 -- p_silent: the service counts only, so no quota tells an event. Bound: 500 items a call.
@@ -27,7 +27,7 @@ set enable_material = off
 as $$
 declare
   v_now timestamptz;
-  v_crowded boolean;
+  v_contended boolean;
   v_items copilot_internal.commit_item[];
   v_ids uuid[];
   v_done copilot_internal.settlement[];
@@ -42,7 +42,7 @@ begin
     raise exception 'a batch has 1 to 500 items' using errcode = 'program_limit_exceeded';
   end if;
   perform pg_advisory_xact_lock_shared(copilot_internal.quota_lock());
-  v_crowded := copilot_internal.is_crowded(8102116101116);
+  v_contended := copilot_internal.is_contended(8102116101116);
   v_now := copilot_internal.clock_now();
   perform copilot_internal.ensure_cost_partitions(v_now);
 
@@ -194,7 +194,7 @@ begin
     cross join lateral (select r.reserved_usd from copilot_internal.reservations r where r.reservation_id = d.reservation_id offset 0) r
     where d.late or d.estimated or d.cost_usd > r.reserved_usd
   ) then
-    perform copilot_internal.tell_commits(v_done, v_now);
+    perform copilot_internal.emit_commit_events(v_done, v_now);
   end if;
 
   -- The answers are read from what stands now, so that a repeat answers what the first commit answered.
@@ -211,7 +211,7 @@ begin
     )
     select json_build_object(
       'now', v_now,
-      'crowded', v_crowded,
+      'contended', v_contended,
       'balances', v_balances,
       'outcomes', json_agg(case
           when a.reservation_id is null then json_build_object('unknown', true)

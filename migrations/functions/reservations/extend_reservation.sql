@@ -106,14 +106,14 @@ begin
     end;
   end loop;
   -- Last, so that nothing is waited for while an event's key is held. A warned quota is exceeded as well.
-  perform copilot_internal.tell_quotas(told.ids, true, v_now)
+  perform copilot_internal.emit_quota_events(noted.ids, true, v_now)
     from (
       select array_agg((a.answer -> 'ids' ->> (v.value ->> 0)::integer)::bigint) as ids
       from unnest(v_answers) a(answer)
       cross join lateral json_array_elements(
         case json_typeof(a.answer -> 'warned') when 'array' then a.answer -> 'warned' else a.answer -> 'refused' -> 'violations' end) v
-    ) told
-    where told.ids is not null and v_service > 0;
+    ) noted
+    where noted.ids is not null and v_service > 0;
   return array_to_json(v_answers);
 end $$;
 comment on function copilot_internal.extend_reservation(json, text) is 'Holds reservations for longer or for a larger total, in the running periods; answers per item.';

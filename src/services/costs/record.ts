@@ -28,7 +28,7 @@ import type { EmitUnread } from './unread-fields.ts'
 import { bookedWarnings } from './usage-warnings.ts'
 
 export type RecordDeps = PriceDeps & {
-  tellMissingPrice: (missing: MissingPrice) => Promise<unknown>
+  emitMissingPrice: (missing: MissingPrice) => Promise<unknown>
   emitUnread: EmitUnread
   status: StatusCache
   enforcement: Enforcement
@@ -271,7 +271,7 @@ async function unpriced(
   if (first.resource_type === 'e2b') return sandboxNotPriced(deps, first.tier!, first.region!, at, errors)
   // Refused, so no booking writes the event.
   const { tenant_id: tenantId, provider = null, model } = first
-  await deps.tellMissingPrice({ principal: principal.id, tenantId, provider, model: model! })
+  await deps.emitMissingPrice({ principal: principal.id, tenantId, provider, model: model! })
   const usage = records[indexes[0]!]!.llm?.provider_usage
   return modelNotPriced(deps, provider, model!, at, { errors, usage })
 }

@@ -39,7 +39,7 @@ export type ReserveEstimate = {
   }
 }
 
-export type EstimateDeps = PriceDeps & { tellMissingPrice: (missing: MissingPrice) => Promise<unknown> }
+export type EstimateDeps = PriceDeps & { emitMissingPrice: (missing: MissingPrice) => Promise<unknown> }
 
 const ZERO = decimal(0)
 
@@ -97,7 +97,7 @@ async function estimateModelCall(
     // Refused, so no decision writes the event.
     if (error instanceof Problem && error.code === 'price_not_found') {
       const { provider = null, model } = llm
-      await deps.tellMissingPrice({ principal: principal.id, tenantId, provider, model })
+      await deps.emitMissingPrice({ principal: principal.id, tenantId, provider, model })
     }
     throw error
   })

@@ -82,7 +82,7 @@ begin
       using errcode = 'foreign_key_violation';
   end if;
   if v_due is not null and not p_silent then
-    perform copilot_internal.tell_quotas(v_due, false, p_now);
+    perform copilot_internal.emit_quota_events(v_due, false, p_now);
   end if;
 end $$;
 comment on function copilot_internal.change_balances(bigint[], numeric[], numeric[], text, timestamptz, boolean, boolean) is 'Adds to balances in id order, under a pinned plan; answers how they stand.';

@@ -1,6 +1,6 @@
--- quota_wishes: quotas as set_quotas() takes them, in the order given and with their defaults, beside what each is by now (old; null
+-- quota_inputs: quotas as set_quotas() takes them, in the order given and with their defaults, beside what each is by now (old; null
 -- where there is none); `opens`: whether setting it opens a balance, because it is new, was deleted, or its periods begin otherwise.
-create or replace function copilot_internal.quota_wishes(p_quotas json)
+create or replace function copilot_internal.quota_inputs(p_quotas json)
 returns table (
   n bigint, resource_type copilot_internal.resource_type, scope text, tenant_id text, user_id text, period text, limit_usd numeric,
   enforcement text, thresholds numeric[], time_zone text, week_starts_on smallint, billing_day smallint, raise_limit_usd numeric,
@@ -31,4 +31,4 @@ as $$
   ) o on true
   order by w.ordinality
 $$;
-comment on function copilot_internal.quota_wishes(json) is 'Quotas to be set, beside what they are by now.';
+comment on function copilot_internal.quota_inputs(json) is 'Quotas to be set, beside what they are by now.';

@@ -1,9 +1,9 @@
--- tell_quotas: writes the events that are due for balances: quota.warning for each threshold that spent has reached, and
+-- emit_quota_events: writes the events that are due for balances: quota.warning for each threshold that spent has reached, and
 -- quota.exceeded where spent has reached the limit, or p_refused (a decision found no room). Each once per balance, threshold and
 -- arming; a raise counts as a limit of its own. Quotas that are off are silent.
 -- Where nothing was refused the caller holds the rows' locks (2), and next_event_usd is worked out anew.
 -- Locks: (3), the events in key order, in one statement.
-create or replace function copilot_internal.tell_quotas(p_ids bigint[], p_refused boolean, p_now timestamptz)
+create or replace function copilot_internal.emit_quota_events(p_ids bigint[], p_refused boolean, p_now timestamptz)
 returns void
 language plpgsql volatile
 set search_path = pg_catalog, pg_temp
@@ -49,4 +49,4 @@ begin
       where p.quota_period_id = any (p_ids);
   end if;
 end $$;
-comment on function copilot_internal.tell_quotas(bigint[], boolean, timestamptz) is 'Writes the warnings and exceeded events that are due for balances.';
+comment on function copilot_internal.emit_quota_events(bigint[], boolean, timestamptz) is 'Writes the warnings and exceeded events that are due for balances.';
