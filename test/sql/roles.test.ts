@@ -7,7 +7,7 @@ import { fillTenants } from '../helpers/money/two-tenants.ts'
 const database = await createDatabase(t)
 const ids = await fillTenants(t, database, ['acme', 'other'])
 // Sums of what there is, and lines that are not rolled up yet.
-await database.pool.query('select copilot_internal.roll_up_costs()')
+await database.pool.query('select copilot_internal.roll_up_tail(50000, 0)')
 await insertCostLines(
   database.pool,
   ['acme', 'other'].map((tenant) => ({ tenant_id: tenant, cost_usd: '1', occurred_at: new Date().toISOString() })),
