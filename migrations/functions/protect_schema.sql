@@ -27,10 +27,10 @@ declare
     'cost_quota_status', 'model_pricing', 'model_aliases', 'e2b_pricing', 'price_edition', 'cost_tail', 'cost_rollups', 'rolled_costs'];
   v_called constant text[] := array[
     'clock_now', 'period_bounds', 'billing_date', 'local_midnight', 'quota_json', 'reservation_json', 'cost_record_json',
-    'get_quota_status', 'get_current_model_pricing', 'find_model_price', 'find_model_card', 'resolve_model', 'price_llm_usage', 'price_e2b_usage',
+    'get_quota_status', 'get_current_model_pricing', 'find_model_price', 'find_model_card', 'resolve_model', 'price_llm_usage', 'price_e2b_usage', 'priced_tier',
     'calculate_llm_cost', 'calculate_e2b_cost', 'cost_segments', 'nearest_cost_grain', 'cost_grain_floor', 'archived_between'];
   v_object record;
-  v_wish record;
+  v_wanted record;
   v_has text[];
   v_role text;
 begin
@@ -67,7 +67,7 @@ begin
   end loop;
 
   -- Tables and views: exactly these rights.
-  for v_wish in
+  for v_wanted in
     select c.oid::regclass as name, w.role, w.rights,
            (select coalesce(array_agg(a.privilege_type order by a.privilege_type), '{}')
             from aclexplode(c.relacl) a where a.grantee = w.role::regrole) as has
@@ -86,14 +86,14 @@ begin
     where c.relnamespace = 'copilot_internal'::regnamespace and c.relkind in ('r', 'p', 'v')
     order by c.oid, w.role
   loop
-    continue when v_wish.rights = v_wish.has;
-    execute format('revoke all on %s from %I', v_wish.name, v_wish.role);
-    if v_wish.rights <> '{}' then
-      execute format('grant %s on %s to %I', array_to_string(v_wish.rights, ', '), v_wish.name, v_wish.role);
+    continue when v_wanted.rights = v_wanted.has;
+    execute format('revoke all on %s from %I', v_wanted.name, v_wanted.role);
+    if v_wanted.rights <> '{}' then
+      execute format('grant %s on %s to %I', array_to_string(v_wanted.rights, ', '), v_wanted.name, v_wanted.role);
     end if;
   end loop;
   -- Single columns. Of a key what changes in its life: never its role or tenant.
-  for v_wish in
+  for v_wanted in
     select k.tab, k.col
     from (values
       ('api_keys', 'prefix'), ('api_keys', 'last_used_at'), ('api_keys', 'revoked_at'), ('api_keys', 'configured_at'),
@@ -105,7 +105,7 @@ begin
     where 'purser_service' = any (v_roles)
       and not exists (select from aclexplode(a.attacl) x where x.grantee = to_regrole('purser_service'))
   loop
-    execute format('grant update (%I) on copilot_internal.%I to purser_service', v_wish.col, v_wish.tab);
+    execute format('grant update (%I) on copilot_internal.%I to purser_service', v_wanted.col, v_wanted.tab);
   end loop;
 
   for v_object in

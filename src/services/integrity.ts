@@ -1,6 +1,6 @@
 import { checkIntegrity, type BrokenInvariant } from '../db/costs/check-integrity.ts'
 import type { Db } from '../db/pool/connection.ts'
-import { tellBrokenIntegrity } from '../db/alerts/events.ts'
+import { emitBrokenIntegrity } from '../db/alerts/events.ts'
 import { Problem } from '../errors.ts'
 import type { Principal } from './keys/principal.ts'
 
@@ -25,7 +25,7 @@ export function remedyOf(invariant: string): string {
 /** Checks the books, and tells of it where they are broken: integrity.broken, once a day. Answers how many rows break them. */
 export async function watchIntegrity({ db }: { db: Db }): Promise<number> {
   const broken = await checkIntegrity(db)
-  if (broken.length > 0) await tellBrokenIntegrity(db, broken)
+  if (broken.length > 0) await emitBrokenIntegrity(db, broken)
   return broken.length
 }
 

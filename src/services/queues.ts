@@ -1,6 +1,6 @@
 import type { StatusCache } from '../cache/quota-status.ts'
 import type { Enforcement } from '../config.ts'
-import { emitUnreadUsage, tellMissingPrices, type MissingPrice, type UnreadField } from '../db/alerts/events.ts'
+import { emitUnreadUsage, emitMissingPrices, type MissingPrice, type UnreadField } from '../db/alerts/events.ts'
 import type { DatabaseClock } from '../db/pool/clock.ts'
 import type { Db } from '../db/pool/connection.ts'
 import { groupCommit, type Decide, type GroupCommitOptions } from '../db/pool/group-commit.ts'
@@ -63,7 +63,7 @@ export function openQueues({ db, settlementDb, clock, status, enforcement }: Que
     keyOf: ({ principal, tenant_id: tenantId, idempotency_key: key }) =>
       key === null ? null : `${principal}\u0000${tenantId}\u0000${key}`,
     lockOf: ({ tenant_id: tenantId }) => tenantId,
-    isCrowded: ({ crowded }) => crowded,
+    isCrowded: ({ contended }) => contended,
     // A caller with a key will retry and find this hold. Without a key nobody can claim it, so release it.
     onLate: (item, { outcome }) => {
       if (item.idempotency_key !== null || !('granted' in outcome || 'replayed' in outcome)) return
@@ -98,7 +98,7 @@ export function openQueues({ db, settlementDb, clock, status, enforcement }: Que
       return settlements
     },
     keyOf: ({ reservation_id: id }) => id,
-    isCrowded: ({ crowded }) => crowded,
+    isCrowded: ({ contended }) => contended,
     queueMsMax: SETTLEMENT_QUEUE_MS,
   })
 
@@ -112,7 +112,7 @@ export function openQueues({ db, settlementDb, clock, status, enforcement }: Que
   // In a flood of names without a price, their events take one connection from reservations, not all of them.
   const emitMissingPrice = groupCommit({
     run: async (missing: MissingPrice[]) => {
-      await tellMissingPrices(db, missing)
+      await emitMissingPrices(db, missing)
       return missing
     },
     keyOf: () => null,

@@ -1,5 +1,5 @@
 import t from 'tap'
-import { tellMissingPrices, emitUnreadUsage } from '../../src/db/alerts/events.ts'
+import { emitMissingPrices, emitUnreadUsage } from '../../src/db/alerts/events.ts'
 import { migrateUp } from '../../src/db/migrate/migrations.ts'
 import { createEmptyDatabase } from '../helpers/database.ts'
 import { downBefore } from '../helpers/down-before.ts'
@@ -20,7 +20,7 @@ t.test(
     await session.commit({ ...commit, unreadable_usage: { reasons: [], provider_usage: {} } })
     await emitUnreadUsage(session.db, [{ principal: 'p', provider: 'acme', field: '/usage/tokens' }])
     const missing = (model: string) => ({ principal: 'p', tenantId: 'acme', provider: 'acme', model })
-    await tellMissingPrices(session.db, [missing('m')])
+    await emitMissingPrices(session.db, [missing('m')])
     const endpoint = (types: string) =>
       pool.query(`insert into copilot_internal.webhook_endpoints (endpoint_id, kind, url, types, enabled, created_at, updated_at)
       values (gen_random_uuid(), 'slack', 'https://hooks.example.com', '${types}', true, now(), now())`)
@@ -48,7 +48,7 @@ t.test(
     )
 
     await migrateUp(pool, silent)
-    await tellMissingPrices(session.db, [missing('m'), missing('another')])
+    await emitMissingPrices(session.db, [missing('m'), missing('another')])
     t.same((await pool.query('select type, names::integer from copilot_internal.name_counts')).rows, [
       { type: 'price.missing', names: 2 },
     ])

@@ -77,8 +77,7 @@ export const GUARDS: Guard[] = [
   {
     name: 'pinned plan',
     why: 'a hash join locks balances in no order',
-    ...inFunction('change_balances', 'set enable_hashjoin = off\nset enable_mergejoin = off\n'),
-    alsoIn: ['reserve', 'commit', 'release', 'record'].map((verb) => functionFile(`${verb}_spend`)),
+    ...inFunction('pin_plans', " || array['enable_hashjoin=off', 'enable_mergejoin=off']"),
     tests: [PLANS],
   },
   {
@@ -120,9 +119,9 @@ export const GUARDS: Guard[] = [
     tests: [LOCKS],
   },
   {
-    name: 'quiet moment',
+    name: 'cutoff of the sum ahead',
     why: 'costs in flight while a new quota is summed are never counted in it',
-    ...inFunction('quiet_moment', 'perform pg_advisory_xact_lock(copilot_internal.quota_lock());'),
+    ...inFunction('booking_cutoff', 'perform pg_advisory_xact_lock(copilot_internal.quota_lock());'),
     tests: [LOCKS],
   },
   {
@@ -357,7 +356,10 @@ export const GUARDS: Guard[] = [
   {
     name: 'period of a late cost',
     why: 'a late commit counts in a period that does not contain it',
-    ...inFunction('late_period_ids', 'p.starts_at <= p_booked_at and ', ''),
+    ...inFunction(
+      'periods_at',
+      '    and p.starts_at operator(pg_catalog.<=) p_at and p.ends_at operator(pg_catalog.>) p_at\n',
+    ),
     tests: [BALANCES],
   },
   {

@@ -32,7 +32,7 @@ const aLine: fc.Arbitrary<CostLine> = fc
 const lines = fc.sample(aLine, { seed, numRuns: 400 })
 await insertCostLines(pool, lines)
 // Half of them are rolled up, the others not yet.
-await pool.query('select copilot_internal.roll_up_costs(200)')
+await pool.query('select copilot_internal.roll_up_tail(200, 0)')
 
 const day = `(occurred_at at time zone 'UTC')::date`
 const E2B = `count(*), coalesce(sum(execution_time_seconds), 0), sum(total_cost_usd) from copilot_internal.e2b_cost_records`

@@ -569,18 +569,18 @@ t.test('a sweep makes the partitions of a month before it locks a balance, as wh
 
 t.test('a decision tells whether others are under way, waits for none, and leaves nothing behind', async (t) => {
   const [first, second] = [openSession(t, database.url), openSession(t, database.url)]
-  const isCrowded = async ({ pool }: Session) =>
-    (await pool.query<{ crowded: boolean }>('select copilot_internal.is_crowded(8102116101115) as crowded')).rows[0]!
-      .crowded
-  t.equal(await isCrowded(first), false)
+  const isContended = async ({ pool }: Session) =>
+    (await pool.query<{ contended: boolean }>('select copilot_internal.is_contended(8102116101115) as contended'))
+      .rows[0]!.contended
+  t.equal(await isContended(first), false)
   await second.pool.query('begin')
-  t.equal(await isCrowded(second), false)
-  t.equal(await isCrowded(first), true)
+  t.equal(await isContended(second), false)
+  t.equal(await isContended(first), true)
   await first.pool.query('begin')
-  t.equal(await isCrowded(first), true)
-  t.equal(await isCrowded(second), true, 'both are part of the crowd')
+  t.equal(await isContended(first), true)
+  t.equal(await isContended(second), true, 'both decide at this moment')
   await second.pool.query('rollback')
-  t.equal(await isCrowded(first), false)
+  t.equal(await isContended(first), false)
   await first.pool.query('rollback')
 
   // Of nothing, for which no balance is locked.
@@ -588,7 +588,7 @@ t.test('a decision tells whether others are under way, waits for none, and leave
   await second.pool.query('begin')
   const decisions = [...(await second.reserve(hold('t-1', '0'))), ...(await first.reserve(hold('t-2', '0')))]
   t.same(
-    [...alone, ...decisions].map(({ crowded }) => crowded),
+    [...alone, ...decisions].map(({ contended }) => contended),
     [false, false, false, true],
   )
   await second.pool.query('commit')

@@ -39,7 +39,8 @@ const question = (
 })
 
 const rollUp = async (linesMax: number) =>
-  (await pool.query<{ lines: number }>('select copilot_internal.roll_up_costs($1) as lines', [linesMax])).rows[0]!.lines
+  (await pool.query<{ lines: number }>('select lines from copilot_internal.roll_up_tail($1, 0)', [linesMax])).rows[0]!
+    .lines
 
 const healthy = async () => (await pool.query('select * from copilot_internal.rollup_integrity()')).rows
 
@@ -198,7 +199,7 @@ t.test('a crash in the middle of a roll-up loses and doubles nothing', async (t)
   client.on('error', () => {})
   await client.connect()
   await client.query('begin')
-  await client.query('select copilot_internal.roll_up_costs()')
+  await client.query('select copilot_internal.roll_up_tail(50000, 0)')
   t.equal(await rollUp(10), 0, 'while one rolls up, another finds nothing to do')
   const ask = () => inOneSnapshot(question('tenant,model', '2026-11-02T00:00:00Z', '2026-11-03T00:00:00Z'))
   t.match((await ask()).groups.get('["crash",null]'), { cost_usd: '3' })

@@ -16,17 +16,10 @@ returns table (quota json, made boolean)
 language plpgsql volatile security definer
 set search_path = pg_catalog, pg_temp
 set lock_timeout = '1500ms'
--- As in reserve_spend(): look-ups by index, also in a table that nobody has analysed yet.
-set plan_cache_mode = force_generic_plan
-set enable_hashjoin = off
-set enable_mergejoin = off
-set enable_seqscan = off
-set enable_bitmapscan = off
-set enable_material = off
 as $$
 declare
   v_now timestamptz;
-  v_wish record;
+  v_input record;
   v_old copilot_internal.cost_quotas;
   v_new copilot_internal.cost_quotas;
   -- Whether the thresholds are to be told anew.
@@ -36,23 +29,23 @@ declare
 begin
   perform pg_advisory_xact_lock(copilot_internal.quota_lock());
   v_now := copilot_internal.clock_now();
-  for v_wish in
-    select * from copilot_internal.quota_wishes(p_quotas)
+  for v_input in
+    select * from copilot_internal.quota_inputs(p_quotas)
   loop
-    v_old := v_wish.old;
+    v_old := v_input.old;
     continue when p_from_default and (
       v_old.quota_id is not null and (not v_old.from_default or v_old.deleted_at is not null)
       -- The default has been changed since: whoever did that gives them the new one.
       or not exists (
         select from copilot_internal.quota_defaults d
-        where (d.resource_type, d.scope, d.period) = (v_wish.resource_type, v_wish.scope, v_wish.period)
-          and d.deleted_at is null and (d.limit_usd, d.enforcement) = (v_wish.limit_usd, v_wish.enforcement)));
+        where (d.resource_type, d.scope, d.period) = (v_input.resource_type, v_input.scope, v_input.period)
+          and d.deleted_at is null and (d.limit_usd, d.enforcement) = (v_input.limit_usd, v_input.enforcement)));
 
     insert into copilot_internal.cost_quotas as q (
       resource_type, scope, tenant_id, user_id, period, limit_usd, enforcement, thresholds, time_zone, week_starts_on, billing_day,
       raise_limit_usd, raise_until, from_default, created_at, updated_at)
-    values (v_wish.resource_type, v_wish.scope, v_wish.tenant_id, v_wish.user_id, v_wish.period, v_wish.limit_usd, v_wish.enforcement,
-      v_wish.thresholds, v_wish.time_zone, v_wish.week_starts_on, v_wish.billing_day, v_wish.raise_limit_usd, v_wish.raise_until,
+    values (v_input.resource_type, v_input.scope, v_input.tenant_id, v_input.user_id, v_input.period, v_input.limit_usd, v_input.enforcement,
+      v_input.thresholds, v_input.time_zone, v_input.week_starts_on, v_input.billing_day, v_input.raise_limit_usd, v_input.raise_until,
       p_from_default, v_now, v_now)
     on conflict (resource_type, coalesce(tenant_id, ''), coalesce(user_id, ''), period) do update
       set limit_usd = excluded.limit_usd, enforcement = excluded.enforcement, thresholds = excluded.thresholds,
@@ -64,18 +57,18 @@ begin
     v_rearms := (v_old.limit_usd, v_old.thresholds, v_old.raise_limit_usd, v_old.raise_until)
       is distinct from (v_new.limit_usd, v_new.thresholds, v_new.raise_limit_usd, v_new.raise_until);
 
-    if v_wish.opens then
+    if v_input.opens then
       update copilot_internal.quota_periods p set closed_at = v_now
         from copilot_internal.period_bounds(v_new.period, v_new.time_zone, v_new.week_starts_on, v_new.billing_day, v_now) b
         where p.quota_id = v_new.quota_id and p.closed_at is null
           -- A period that has ended may have begun with the new one: a day in which one zone's clocks went back is longer.
           and (p.ends_at > v_now or p.starts_at = b.starts_at);
-      perform copilot_internal.open_balance(v_new, v_now, v_wish.booked);
+      perform copilot_internal.open_balance(v_new, v_now, v_input.booked);
     else
       update copilot_internal.quota_periods p
         set limit_usd = v_new.limit_usd, raise_limit_usd = v_new.raise_limit_usd, raise_until = v_new.raise_until, enforcement = v_new.enforcement,
             over_cause = case
-              when p.spent + p.reserved > case when v_new.raise_until > v_now then v_new.raise_limit_usd else v_new.limit_usd end
+              when p.spent + p.reserved > copilot_internal.running_limit(v_new.limit_usd, v_new.raise_limit_usd, v_new.raise_until, v_now)
               then coalesce(p.over_cause, case when v_new.enforcement <> p.enforcement then 'enforcement' else 'limit' end) end,
             arming = p.arming + v_rearms::integer
         where p.quota_id = v_new.quota_id and p.closed_at is null and p.ends_at > v_now;
@@ -94,7 +87,7 @@ begin
     return next;
   end loop;
   -- What is spent already may be at a threshold of the new limit.
-  perform copilot_internal.tell_quotas(array_agg(p.quota_period_id), false, v_now)
+  perform copilot_internal.emit_quota_events(array_agg(p.quota_period_id), false, v_now)
     from (select distinct c.quota_id from unnest(v_changed) c(quota_id)) c
     cross join lateral (
       select p.quota_period_id from copilot_internal.quota_periods p

@@ -7,7 +7,7 @@
 -- reserve_item, so that an instance of an earlier release can still call this while the others are upgraded.
 -- p_enforcement: the service's; the weaker of it and the quota's applies. p_look_first: read the balances before anything is
 -- written, so that a refusal costs no write: worth its while where refusals are likely.
--- Answers { now, crowded, ids, first, last, balances, outcomes }: crowded as is_crowded() tells; balances as change_balances() answers them; those of scope s are
+-- Answers { now, crowded, ids, first, last, balances, outcomes }: crowded as is_contended() tells; balances as change_balances() answers them; those of scope s are
 -- ids[first[s]] to ids[last[s]], from 1. outcomes is null where each item is granted as asked; else outcomes[i] is one of
 --   { "granted": amount, "units": those granted where it is less than asked, "warned": [[balance, spent, reserved], ...] }
 --   { "refused": { "largest_allowed_usd", "violations": [[balance, spent, reserved], ...] } }
@@ -28,18 +28,10 @@ language plpgsql volatile security definer
 set search_path = pg_catalog, pg_temp
 -- Leaves time for the other items, whose locks are free.
 set lock_timeout = '1000ms'
--- Plans must not hang on statistics: nested loops over index look-ups only, also on an empty or un-analysed table. A hash
--- join in the update would lock balances in no order, and two batches would deadlock.
-set plan_cache_mode = force_generic_plan
-set enable_hashjoin = off
-set enable_mergejoin = off
-set enable_seqscan = off
-set enable_bitmapscan = off
-set enable_material = off
 as $$
 declare
   v_now timestamptz;
-  v_crowded boolean;
+  v_contended boolean;
   v_service integer := array_position(array['off', 'warn', 'enforce'], p_enforcement) - 1;
   v_periods record;
   v_balances record;
@@ -67,7 +59,7 @@ begin
     raise exception 'a batch has 1 to 500 items, each with an amount and three scopes' using errcode = 'invalid_parameter_value';
   end if;
   perform pg_advisory_xact_lock_shared(copilot_internal.quota_lock());
-  v_crowded := copilot_internal.is_crowded(8102116101115);
+  v_contended := copilot_internal.is_contended(8102116101115);
   v_now := copilot_internal.clock_now();
   select * into v_periods from copilot_internal.scope_periods(p_types, p_tenants, p_users, v_now);
 
@@ -165,14 +157,14 @@ begin
 
   if v_notes is not null then
     -- Last, so that nothing is waited for while an event's key is held. A warned quota is exceeded as well.
-    perform copilot_internal.tell_quotas(told.ids, true, v_now)
+    perform copilot_internal.emit_quota_events(noted.ids, true, v_now)
       from (
         select array_agg(v_periods.ids[(v.value ->> 0)::integer + 1]) as ids
         from (select distinct u.note from unnest(v_notes) u(note) where u.note is not null) n
         cross join lateral (select n.note::json as note) j
         cross join lateral json_array_elements(case json_typeof(j.note) when 'array' then j.note else j.note -> 'violations' end) v
-      ) told
-      where told.ids is not null;
+      ) noted
+      where noted.ids is not null;
   end if;
 
   if v_notes is not null or v_units is not null or cardinality(v_inserted) < cardinality(p_amounts) then
@@ -183,7 +175,7 @@ begin
     end if;
   end if;
   return json_build_object(
-    'now', v_now, 'crowded', v_crowded, 'ids', v_periods.ids, 'first', v_periods.first, 'last', v_periods.last, 'balances', v_change.balances,
+    'now', v_now, 'contended', v_contended, 'ids', v_periods.ids, 'first', v_periods.first, 'last', v_periods.last, 'balances', v_change.balances,
     'outcomes', v_outcomes);
 end $$;
 comment on function copilot_internal.reserve_spend(copilot_internal.resource_type[], text[], text[], numeric[], integer[], copilot_internal.reserve_item[], text, boolean, text[], boolean[]) is 'Holds amounts in every quota that applies, all or none per item; answers per item.';

@@ -46,28 +46,28 @@ export function listEvents(db: Db, filter: EventFilter, after: string | null, ro
  * @param hour its start. @param afterTenantId what the step before answered; null at first.
  * @returns the tenant that the next step begins after; null where this was the last.
  */
-export async function tellAnomalies(
+export async function emitCostAnomalies(
   db: Db,
   hour: Date,
   afterTenantId: string | null,
   tenantsMax: number,
 ): Promise<string | null> {
   const { rows } = await sql<{ last: string | null }>`
-    select copilot_internal.tell_anomalies(${hour}, ${afterTenantId}, ${tenantsMax}) as last`.execute(db)
+    select copilot_internal.emit_cost_anomalies(${hour}, ${afterTenantId}, ${tenantsMax}) as last`.execute(db)
   return rows[0]!.last
 }
 
 /** Writes integrity.broken, once a day of UTC. @param broken not empty. */
-export async function tellBrokenIntegrity(db: Db, broken: BrokenInvariant[]): Promise<void> {
-  await sql`select copilot_internal.tell_broken_integrity(${JSON.stringify(broken)}::text::jsonb)`.execute(db)
+export async function emitBrokenIntegrity(db: Db, broken: BrokenInvariant[]): Promise<void> {
+  await sql`select copilot_internal.emit_broken_integrity(${JSON.stringify(broken)}::text::jsonb)`.execute(db)
 }
 
 /** A model without a price, and who asked for it. */
 export type MissingPrice = { principal: string; tenantId: string; provider: string | null; model: string }
 
 /** Writes price.missing for models that were refused: once a tenant, model and day of UTC, 50 of them a principal and day. */
-export async function tellMissingPrices(db: Db, missing: MissingPrice[]): Promise<void> {
-  await sql`select copilot_internal.tell_missing_prices(
+export async function emitMissingPrices(db: Db, missing: MissingPrice[]): Promise<void> {
+  await sql`select copilot_internal.emit_missing_prices(
     ${missing.map(({ principal }) => principal)}::text[], ${missing.map(({ tenantId }) => tenantId)}::text[],
     ${missing.map(({ provider }) => provider)}::text[], ${missing.map(({ model }) => model)}::text[])`.execute(db)
 }
@@ -83,8 +83,8 @@ export async function emitUnreadUsage(db: Db, unread: UnreadField[]): Promise<vo
 }
 
 /** Writes price.stale where price data of that time is older than `daysMax` days; once a day of UTC. Answers whether it is. */
-export async function tellStalePrices(db: Db, dataAt: Date, daysMax: number): Promise<boolean> {
+export async function emitStalePrices(db: Db, dataAt: Date, daysMax: number): Promise<boolean> {
   const { rows } = await sql<{ stale: boolean }>`
-    select copilot_internal.tell_stale_prices(${dataAt}, ${daysMax}) as stale`.execute(db)
+    select copilot_internal.emit_stale_prices(${dataAt}, ${daysMax}) as stale`.execute(db)
   return rows[0]!.stale
 }

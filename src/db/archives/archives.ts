@@ -211,17 +211,17 @@ export async function retireScopes(db: Db, days: number, scopes: ScopeKey[]): Pr
 }
 
 /** Deletes events that were told so long ago, with their deliveries, at most so many; answers how many. */
-export async function deleteToldEvents(db: Db, days: number, rowsMax: number): Promise<number> {
+export async function deleteOldEvents(db: Db, days: number, rowsMax: number): Promise<number> {
   const { rows } = await sql<{ deleted: number }>`
-    select copilot_internal.delete_told_events(
+    select copilot_internal.delete_old_events(
       copilot_internal.clock_now() - make_interval(days => ${days}), ${rowsMax}) as deleted`.execute(db)
   return rows[0]!.deleted
 }
 
-/** How many events delete_told_events() would delete. */
-export async function countToldEvents(db: Db, days: number): Promise<number> {
-  const { rows } = await sql<{ told: string }>`
-    select count(*) as told from copilot_internal.clock_now() now
-    cross join lateral copilot_internal.told_events(now - make_interval(days => ${days}), now)`.execute(db)
-  return Number(rows[0]!.told)
+/** How many events delete_old_events() would delete. */
+export async function countDeletableEvents(db: Db, days: number): Promise<number> {
+  const { rows } = await sql<{ deletable: string }>`
+    select count(*) as deletable from copilot_internal.clock_now() now
+    cross join lateral copilot_internal.deletable_events(now - make_interval(days => ${days}), now)`.execute(db)
+  return Number(rows[0]!.deletable)
 }

@@ -48,7 +48,7 @@ const SUMS_AT_ONCE = 100
  */
 export async function sumAhead<Wish extends QuotaWish>(db: Db, quotas: Wish[]): Promise<Wish[]> {
   const moment = await sql<{ at: string | null }>`
-    select copilot_internal.quiet_moment(${JSON.stringify(quotas)}::json)::text as at`.execute(db)
+    select copilot_internal.booking_cutoff(${JSON.stringify(quotas)}::json)::text as at`.execute(db)
   const { at } = moment.rows[0]!
   if (at === null) return quotas
   return readReport(db, null, async (reading) => {

@@ -40,8 +40,8 @@ type Outcome =
   | { unknown: true }
   | { unfit: 'tokens' | 'seconds' | 'model' }
 
-/** What came of one item; crowded: whether other instances decided meanwhile. */
-export type Settlement = { outcome: Outcome; quotas: Balance[]; now: Date; crowded: boolean }
+/** What came of one item; contended: whether other instances decided meanwhile. */
+export type Settlement = { outcome: Outcome; quotas: Balance[]; now: Date; contended: boolean }
 
 /**
  * What JSON can say and jsonb cannot hold: U+0000, and one half of a surrogate pair, which JSON.stringify() always escapes.
@@ -62,7 +62,7 @@ export async function commitSpend(db: Db, items: CommitItem[], silent = false): 
     ? text.replace(ESCAPES, (escape) => (escape === '\\\\' ? escape : '\\ufffd'))
     : text
   const { rows } = await sql<{
-    answer: { now: string; crowded: boolean; balances: BalanceColumns; outcomes: Outcome[] }
+    answer: { now: string; contended: boolean; balances: BalanceColumns; outcomes: Outcome[] }
   }>`
     select copilot_internal.commit_spend(${storable}::json, ${silent}) as answer`.execute(db)
   const { answer } = rows[0]!
@@ -71,7 +71,7 @@ export async function commitSpend(db: Db, items: CommitItem[], silent = false): 
   return answer.outcomes.map((outcome) => ({
     outcome,
     now,
-    crowded: answer.crowded,
+    contended: answer.contended,
     quotas: 'committed' in outcome ? outcome.quota_period_ids.flatMap((id) => balances.get(id) ?? []) : [],
   }))
 }

@@ -78,11 +78,11 @@ export type Refusal = { largest_allowed_usd: string; violations: BalanceThen[] }
 type Outcome = Granted | { refused: Refusal } | { replayed: StoredReservation } | { mismatch: true }
 
 /** What was decided about one item, whether other instances decided meanwhile, and the balances that apply to it as they stand after the batch. */
-export type Decision = { outcome: Outcome; now: Date; crowded: boolean; quotas: Balance[]; all: Balance[] }
+export type Decision = { outcome: Outcome; now: Date; contended: boolean; quotas: Balance[]; all: Balance[] }
 
 type Answer = Places & {
   now: string
-  crowded: boolean
+  contended: boolean
   ids: number[]
   balances: BalanceColumns
   /** Null where each item is granted as asked. */
@@ -116,7 +116,7 @@ export async function reserveSpend(
   return items.map((item, i) => ({
     outcome: answer.outcomes === null ? { granted: item.amount_usd, units: null, warned: null } : answer.outcomes[i]!,
     now,
-    crowded: answer.crowded,
+    contended: answer.contended,
     all,
     quotas: quotas[i]!,
   }))

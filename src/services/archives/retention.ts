@@ -6,10 +6,10 @@ import {
   closePartition,
   countPartition,
   countSettled,
-  countToldEvents,
+  countDeletableEvents,
   deleteArchivedKeys,
   deleteSettled,
-  deleteToldEvents,
+  deleteOldEvents,
   dropPartition,
   findArchive,
   finishRestore,
@@ -83,7 +83,7 @@ export async function planRetention(retention: Retention): Promise<RetentionRepo
     archived,
     deleted_files: outdated.map(({ partition }) => partition),
     deleted_settled: await countSettled(db, retention.reservationDays),
-    deleted_events: await countToldEvents(db, retention.eventDays),
+    deleted_events: await countDeletableEvents(db, retention.eventDays),
     retired_scopes: retiredScopes,
     failed: [],
   }
@@ -128,7 +128,7 @@ export async function keepRetention(retention: Retention, signal: AbortSignal): 
   })
   await attempt('events', async () => {
     for (let deleted = 1; deleted > 0 && !signal.aborted;) {
-      deleted = await deleteToldEvents(retention.db, retention.eventDays, ROWS_MAX)
+      deleted = await deleteOldEvents(retention.db, retention.eventDays, ROWS_MAX)
       report.deleted_events += deleted
     }
   })

@@ -1,6 +1,6 @@
 import { readClock } from '../../db/pool/clock.ts'
 import type { Db } from '../../db/pool/connection.ts'
-import { tellAnomalies } from '../../db/alerts/events.ts'
+import { emitCostAnomalies } from '../../db/alerts/events.ts'
 
 const HOUR_MS = 3_600_000
 /** The last hours that have ended, each looked at again: a run may have been missed, and costs come late. */
@@ -19,7 +19,7 @@ export async function watchCosts({ db }: { db: Db }): Promise<void> {
     const hour = new Date(running - n * HOUR_MS)
     let after: string | null = null
     do {
-      after = await tellAnomalies(db, hour, after, TENANTS_MAX)
+      after = await emitCostAnomalies(db, hour, after, TENANTS_MAX)
     } while (after !== null)
   }
 }

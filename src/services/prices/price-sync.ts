@@ -1,7 +1,7 @@
 import type { PriceCache } from '../../cache/prices.ts'
 import type { Actor } from '../../db/keys/audit.ts'
 import type { Db } from '../../db/pool/connection.ts'
-import { tellStalePrices } from '../../db/alerts/events.ts'
+import { emitStalePrices } from '../../db/alerts/events.ts'
 import { syncPrices as sync, type SyncOutcome } from '../../prices/sync.ts'
 import type { SyncBody } from '../../schemas/pricing.ts'
 import { timeText, usdJson } from '../answers.ts'
@@ -34,7 +34,7 @@ export async function syncPrices(deps: PriceSyncDeps, actor: Actor, body: SyncBo
  */
 export async function keepPricesCurrent(deps: PriceSyncDeps): Promise<SyncOutcome & { stale: boolean }> {
   const outcome = await runSync(deps, BY_THE_CLOCK, false)
-  return { ...outcome, stale: await tellStalePrices(deps.db, outcome.dataAt, STALE_DAYS) }
+  return { ...outcome, stale: await emitStalePrices(deps.db, outcome.dataAt, STALE_DAYS) }
 }
 
 async function runSync({ db, prices, priceFeed }: PriceSyncDeps, actor: Actor, dryRun: boolean): Promise<SyncOutcome> {

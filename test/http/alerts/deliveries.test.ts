@@ -75,7 +75,7 @@ let models = 0
 /** Events of no tenant, each of its own model and principal. */
 async function tell(count: number, of: TestDatabase = database): Promise<void> {
   await of.pool.query(
-    `select copilot_internal.tell_missing_prices(
+    `select copilot_internal.emit_missing_prices(
        array_agg('principal-' || n), array_agg(null::text), array_agg('openai'::text), array_agg('model-' || n))
      from generate_series($1::integer, $2) n`,
     [models + 1, (models += count)],

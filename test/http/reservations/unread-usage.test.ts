@@ -1,6 +1,6 @@
 import t, { type Test } from 'tap'
 import type { CommitItem, UnreadableUsage } from '../../../src/db/reservations/commit-spend.ts'
-import { tellMissingPrices, emitUnreadUsage } from '../../../src/db/alerts/events.ts'
+import { emitMissingPrices, emitUnreadUsage } from '../../../src/db/alerts/events.ts'
 import { publishModelPrices } from '../../../src/db/prices/price-versions.ts'
 import { setEnvironmentDefaults } from '../../../src/db/quotas/quota-defaults.ts'
 import { balancesOf } from '../../helpers/money/books.ts'
@@ -270,7 +270,7 @@ guarantee(
       ['/modelUsage/*/costUSD', '/usage/*/tokens'],
       'another principal is heard',
     )
-    await tellMissingPrices(db, [{ principal, tenantId: 'inventor', provider: 'inventing', model: 'm' }])
+    await emitMissingPrices(db, [{ principal, tenantId: 'inventor', provider: 'inventing', model: 'm' }])
     t.equal((await told('price.missing', ofInventor)).length, 1, 'and so is another type')
   },
 )

@@ -1,18 +1,14 @@
--- tell_anomalies: the event cost.anomaly of tenants that spent far more in an hour than in the same hours of the 14 days
+-- emit_cost_anomalies: the event cost.anomaly of tenants that spent far more in an hour than in the same hours of the 14 days
 -- before; once a tenant and hour, with its evidence.
 --
 -- Far more: at least 5 USD, three times the median of those hours and half as much again as the highest of them. Hours before
 -- the tenant's first cost are not among them, and with fewer than seven nothing is said. Both resource types together.
 -- p_hour: an hour of UTC that has ended; its start. p_after: null, or the tenant that the step before ended with.
 -- Bound: p_tenants_max tenants a call, in the order of their ids; answers the last one, null where there are no more.
-create or replace function copilot_internal.tell_anomalies(p_hour timestamptz, p_after text, p_tenants_max integer)
+create or replace function copilot_internal.emit_cost_anomalies(p_hour timestamptz, p_after text, p_tenants_max integer)
 returns text
 language plpgsql volatile security definer
 set search_path = pg_catalog, pg_temp
--- Look-ups by tenant and time, whatever the statistics say.
-set enable_hashjoin = off
-set enable_mergejoin = off
-set enable_seqscan = off
 as $$
 declare
   v_now timestamptz := copilot_internal.clock_now();
@@ -72,4 +68,4 @@ begin
 
   return v_tenants[p_tenants_max];
 end $$;
-comment on function copilot_internal.tell_anomalies(timestamptz, text, integer) is 'Writes cost.anomaly for tenants that spent far more in an hour than in the same hours before.';
+comment on function copilot_internal.emit_cost_anomalies(timestamptz, text, integer) is 'Writes cost.anomaly for tenants that spent far more in an hour than in the same hours before.';

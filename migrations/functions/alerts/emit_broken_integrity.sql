@@ -1,6 +1,6 @@
--- tell_broken_integrity: the event integrity.broken, once a day of UTC, with the first rows that check_integrity() found.
+-- emit_broken_integrity: the event integrity.broken, once a day of UTC, with the first rows that check_integrity() found.
 -- p_broken: [{ invariant, subject, detail }], not empty.
-create or replace function copilot_internal.tell_broken_integrity(p_broken jsonb)
+create or replace function copilot_internal.emit_broken_integrity(p_broken jsonb)
 returns void
 language plpgsql volatile security definer
 set search_path = pg_catalog, pg_temp
@@ -20,4 +20,4 @@ begin
         where b.place <= 20)))
   on conflict do nothing;
 end $$;
-comment on function copilot_internal.tell_broken_integrity(jsonb) is 'Writes integrity.broken, once a day.';
+comment on function copilot_internal.emit_broken_integrity(jsonb) is 'Writes integrity.broken, once a day.';

@@ -1,5 +1,5 @@
--- told_events: the events of before p_before that nothing needs any more, as delete_told_events() says.
-create or replace function copilot_internal.told_events(p_before timestamptz, p_now timestamptz)
+-- deletable_events: the events of before p_before that nothing needs any more, as delete_old_events() says.
+create or replace function copilot_internal.deletable_events(p_before timestamptz, p_now timestamptz)
 returns table (event_id uuid)
 language sql stable
 set search_path = pg_catalog, pg_temp
@@ -17,4 +17,4 @@ as $$
       select from copilot_internal.webhook_deliveries d
       where d.delivery_id = case e.type when 'delivery.failed' then split_part(e.once_key, ':', 1)::uuid end)
 $$;
-comment on function copilot_internal.told_events(timestamptz, timestamptz) is 'The events of before a moment that nothing needs any more.';
+comment on function copilot_internal.deletable_events(timestamptz, timestamptz) is 'The events of before a moment that nothing needs any more.';

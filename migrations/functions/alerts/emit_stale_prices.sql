@@ -1,6 +1,6 @@
--- tell_stale_prices: the event price.stale where the newest price data is older than p_days_max days; once a day of UTC and
+-- emit_stale_prices: the event price.stale where the newest price data is older than p_days_max days; once a day of UTC and
 -- edition of the data. Answers whether the data is stale.
-create or replace function copilot_internal.tell_stale_prices(p_data_at timestamptz, p_days_max integer)
+create or replace function copilot_internal.emit_stale_prices(p_data_at timestamptz, p_days_max integer)
 returns boolean
 language plpgsql volatile security definer
 set search_path = pg_catalog, pg_temp
@@ -18,4 +18,4 @@ begin
   on conflict do nothing;
   return true;
 end $$;
-comment on function copilot_internal.tell_stale_prices(timestamptz, integer) is 'Writes price.stale for old price data, once a day.';
+comment on function copilot_internal.emit_stale_prices(timestamptz, integer) is 'Writes price.stale for old price data, once a day.';

@@ -1,9 +1,9 @@
--- tell_quotas: writes the events that are due for balances: quota.warning for each threshold that spent has reached, and
+-- emit_quota_events: writes the events that are due for balances: quota.warning for each threshold that spent has reached, and
 -- quota.exceeded where spent has reached the limit, or p_refused (a decision found no room). Each once per balance, threshold and
 -- arming; a raise counts as a limit of its own. Quotas that are off are silent.
 -- Where nothing was refused the caller holds the rows' locks (2), and next_event_usd is worked out anew.
 -- Locks: (3), the events in key order, in one statement.
-create or replace function copilot_internal.tell_quotas(p_ids bigint[], p_refused boolean, p_now timestamptz)
+create or replace function copilot_internal.emit_quota_events(p_ids bigint[], p_refused boolean, p_now timestamptz)
 returns void
 language plpgsql volatile
 set search_path = pg_catalog, pg_temp
@@ -22,7 +22,7 @@ begin
   cross join lateral (select p.* from copilot_internal.quota_periods p where p.quota_period_id = u.id offset 0) p
   cross join lateral (select q.thresholds from copilot_internal.cost_quotas q where q.quota_id = p.quota_id offset 0) q
   cross join lateral (
-    select case when p.raise_until > p_now then p.raise_limit_usd else p.limit_usd end as limit_usd,
+    select copilot_internal.running_limit(p.limit_usd, p.raise_limit_usd, p.raise_until, p_now) as limit_usd,
            p.quota_period_id || ':' || p.arming || case when p.raise_until > p_now then ':raised' else '' end as armed) l
   cross join lateral (
     select 'quota.warning' as type, l.armed || ':' || trim_scale(t.threshold) as once_key, t.threshold, null as cause
@@ -42,11 +42,11 @@ begin
       set next_event_usd = coalesce((
         select min(t.threshold * l.limit_usd)
         from copilot_internal.cost_quotas q, unnest(q.thresholds || 1::numeric) t(threshold),
-             lateral (select case when p.raise_until > p_now then p.raise_limit_usd else p.limit_usd end as limit_usd) l
+             lateral (select copilot_internal.running_limit(p.limit_usd, p.raise_limit_usd, p.raise_until, p_now) as limit_usd) l
         where q.quota_id = p.quota_id
           -- Nothing is told while nothing is spent, so a limit of 0 is due with the first cost.
           and (t.threshold * l.limit_usd > p.spent or p.spent = 0)), 'infinity')
       where p.quota_period_id = any (p_ids);
   end if;
 end $$;
-comment on function copilot_internal.tell_quotas(bigint[], boolean, timestamptz) is 'Writes the warnings and exceeded events that are due for balances.';
+comment on function copilot_internal.emit_quota_events(bigint[], boolean, timestamptz) is 'Writes the warnings and exceeded events that are due for balances.';
