@@ -44,7 +44,12 @@ const parts: Part[] = [
     commands: () => [[process.execPath, 'src/cli/openapi.ts', '--check']],
     needs: ['src/cli/openapi.ts', 'openapi.yaml'],
   },
-  { name: 'lint', checks: 'promises, types, the arrows between the layers', commands: () => [['oxlint']] },
+  { name: 'lint', checks: 'promises and types', commands: () => [['oxlint']] },
+  {
+    name: 'layers',
+    checks: 'the arrows between the layers of src',
+    commands: () => [['depcruise', '--config', '.dependency-cruiser.mjs', 'src']],
+  },
   {
     name: 'migrations',
     checks: 'locks and traps in migrations/*.sql',
