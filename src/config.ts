@@ -155,3 +155,32 @@ function isNetwork(text: string): boolean {
     bits === undefined || (/^\d{1,3}$/.test(bits) && Number(bits) >= 1 && Number(bits) <= (family === 4 ? 32 : 128))
   )
 }
+
+/** The values that no log may show. */
+export function secretsOf(config: Config): (string | undefined)[] {
+  const passwordOf = (url: string | undefined) =>
+    URL.canParse(url ?? '') ? decodeURIComponent(new URL(url!).password) : undefined
+  return [
+    config.PURSER_ADMIN_KEY,
+    config.PURSER_JWT_SECRET,
+    passwordOf(config.DATABASE_URL),
+    ...(config.REDIS_URL ?? '').split(',').map((url) => passwordOf(url.trim())),
+    passwordOf(config.PURSER_SMTP_URL),
+  ]
+}
+
+/** How tokens are checked; null where neither a secret nor a key set is given. */
+export function tokenSettings(config: Config) {
+  const { PURSER_JWT_SECRET: secret, PURSER_JWT_JWKS_URL: jwksUrl } = config
+  if (secret === undefined && jwksUrl === undefined) return null
+  const paths = (text: string) => text.split(',').map((path) => path.trim())
+  return {
+    secret,
+    jwksUrl,
+    issuer: config.PURSER_JWT_ISSUER,
+    audience: config.PURSER_JWT_AUDIENCE,
+    tenantClaims: paths(config.PURSER_JWT_TENANT_CLAIM),
+    roleClaims: paths(config.PURSER_JWT_ROLE_CLAIM),
+    allowEmailIds: config.PURSER_ALLOW_EMAIL_IDS === '1',
+  }
+}

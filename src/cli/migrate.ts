@@ -21,7 +21,7 @@ Exit code: 0 done, 1 failed (the database is as it was), 2 wrong arguments.
 process.exitCode = await main()
 
 async function main(): Promise<number> {
-  let run: (databaseUrl: string) => Promise<void>
+  let run: (databaseUrl: string) => Promise<unknown>
   try {
     run = parseCommand(process.argv.slice(2))
   } catch (error) {
@@ -37,7 +37,7 @@ async function main(): Promise<number> {
   }
 }
 
-function parseCommand(args: string[]): (databaseUrl: string) => Promise<void> {
+function parseCommand(args: string[]): (databaseUrl: string) => Promise<unknown> {
   const { values, positionals } = parseArgs({
     args,
     allowPositionals: true,
