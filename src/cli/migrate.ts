@@ -7,7 +7,7 @@ const help = `Usage: npm run migrate -- <command> [options]
 Commands
   up       bring the database to this release
   down     go back one migration
-  status   tell what is applied, what is pending and what does not belong there
+  status   show what is applied, what is pending and which objects are not Purser's
 
 Options
   --all    down: go back all the way; nothing of Purser is left in the database
