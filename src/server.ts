@@ -65,7 +65,7 @@ async function start(): Promise<void> {
     await opened.disposeAsync().catch((error: unknown) => log.error({ err: error }, 'stopping'))
     process.exit(0)
   }
-  for (const signal of ['SIGTERM', 'SIGINT'] as const) process.on(signal, () => (stopped ??= stop(signal)))
+  for (const signal of ['SIGTERM', 'SIGINT'] as const) process.on(signal, () => void (stopped ??= stop(signal)))
 
   try {
     log.info({ step: 'purser' }, `version ${version} on Node ${process.versions.node}`)

@@ -5,6 +5,7 @@ import { prettyFactory, type PrettyOptions } from 'pino-pretty'
 type Fields = {
   level: number
   time: number
+  msg?: string
   /** The step of the start that a line reports. */
   step?: string
   req?: { method: string; url: string }
@@ -24,15 +25,15 @@ const WARN = pino.levels.values['warn']!
  */
 export const formatForTerminal = prettyFactory({
   // pino-pretty leaves out terminal control characters in fields, but not in what this function returns.
-  messageFormat: (log, messageKey, _level, { colors }) =>
-    formatMessage(log as Fields, stripVTControlCharacters(String(log[messageKey] ?? '')), colors),
+  messageFormat: (log, _messageKey, _levelLabel, { colors }) => formatMessage(log as Fields, colors),
   customColors: 'message:reset',
   ignore: 'pid,hostname,level,time,step,migrations,reqId,req,res,responseTime',
   singleLine: true,
 })
 
-function formatMessage(fields: Fields, message: string, colors: Colors): string {
+function formatMessage(fields: Fields, colors: Colors): string {
   const { level, step, req } = fields
+  const message = stripVTControlCharacters(fields.msg ?? '')
   if (step !== undefined) return formatStep(step, message, colors)
   // This line is Fastify's, so it has no step.
   const [, address] = /^Server listening at (\S+)$/.exec(message) ?? []

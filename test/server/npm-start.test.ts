@@ -21,7 +21,7 @@ interface Started {
   child: ChildProcess
   port: number
   postgresPid: number
-  output(): string
+  output: () => string
   /** The exit code or the signal, once the process has ended. */
   ended: Promise<number | NodeJS.Signals>
 }
