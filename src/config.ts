@@ -13,7 +13,7 @@ export const ConfigSchema = Type.Object({
   DATABASE_URL: Type.Optional(Type.String({ pattern: '^postgres(ql)?://' })),
   PURSER_DATA_DIR: Type.Optional(Type.String({ minLength: 1 })),
   REDIS_URL: Type.Optional(Type.String({ pattern: '^rediss?://[^,]+(, *rediss?://[^,]+)*$' })),
-  // What an Authorization header can hold.
+  // Only characters that an Authorization header can hold.
   PURSER_ADMIN_KEY: Type.Optional(Type.String({ minLength: 24, maxLength: 512, pattern: '^[!-~]*$' })),
   PURSER_ENFORCEMENT: Type.Union([Type.Literal('enforce'), Type.Literal('warn'), Type.Literal('off')], {
     default: 'enforce',
@@ -26,11 +26,11 @@ export const ConfigSchema = Type.Object({
   PURSER_JWT_SECRET: Type.Optional(Type.String({ minLength: 32 })),
   PURSER_JWT_TENANT_CLAIM: Type.String({ minLength: 1, default: 'tenant_id,app_metadata.tenant_id' }),
   PURSER_JWT_ROLE_CLAIM: Type.String({ minLength: 1, default: 'app_metadata.role,role' }),
-  // No running period but a total one may reach into what is archived.
+  // At least 35 days, so that every open period, except a total one, lies within the days that are kept.
   PURSER_RETENTION_DAYS: Type.Integer({ minimum: 35, maximum: 36_500, default: 90 }),
   PURSER_ARCHIVE_YEARS: Type.Integer({ minimum: 1, maximum: 100, default: 7 }),
   PURSER_ARCHIVE_DIR: Type.Optional(Type.String({ minLength: 1 })),
-  // Idempotency keys live 7 days.
+  // Not below 7: an idempotency key is remembered for 7 days.
   PURSER_RESERVATION_DAYS: Type.Integer({ minimum: 7, maximum: 36_500, default: 30 }),
   PURSER_EVENT_DAYS: Type.Integer({ minimum: 7, maximum: 36_500, default: 90 }),
   PURSER_ALLOW_EMAIL_IDS: Type.Union([Type.Literal('0'), Type.Literal('1')], { default: '0' }),
@@ -43,7 +43,7 @@ export const ConfigSchema = Type.Object({
   ),
   PURSER_WEBHOOK_PRIVATE_TARGETS: Type.Optional(Type.String({ minLength: 1 })),
   PURSER_PRICE_FEED: Type.Optional(Type.String({ minLength: 1 })),
-  // Names no metric yet; a deployment that sets it must start.
+  // Not used yet, but a deployment that sets it must start.
   PURSER_METRIC_PREFIX: Type.String({ pattern: '^[a-z][a-z0-9_]*$', default: 'regintel' }),
   PURSER_TRUSTED_PROXIES: Type.Optional(Type.String({ minLength: 1 })),
   LOG_LEVEL: Type.Union(
@@ -55,13 +55,13 @@ export const ConfigSchema = Type.Object({
 export type Config = Static<typeof ConfigSchema>
 export type Enforcement = Config['PURSER_ENFORCEMENT']
 
-/** Names and values that stop the start, one line each. */
+/** Wrong settings, one line each. The service does not start with them. */
 export class ConfigError extends Error {
   override readonly name = 'ConfigError'
 }
 
 /**
- * Reads the settings from an environment. A name with `_FILE` behind it reads the value from that file.
+ * Reads the settings from an environment. A name that ends in `_FILE` gives the file that holds the value.
  *
  * @throws ConfigError with a line for each unknown `PURSER_*` name and each bad value.
  */
@@ -112,9 +112,9 @@ export function readConfig(environment: Record<string, string | undefined>): Con
 }
 
 /**
- * One setting as it is written: from the environment, or from the file that the name with `_FILE` behind it names.
+ * Reads one setting as text: from the environment, or from the file that `<name>_FILE` names.
  *
- * @throws ConfigError where both are set, or the file cannot be read.
+ * @throws ConfigError when both are set, or the file cannot be read.
  */
 export function readSetting(environment: Record<string, string | undefined>, name: string): string | undefined {
   const file = environment[`${name}_FILE`]
@@ -127,12 +127,12 @@ export function readSetting(environment: Record<string, string | undefined>, nam
   }
 }
 
-/** A whole number by its digits; anything else as it is, for a complaint: 1.5, 0x5a and true are slips. */
+/** Turns digits into a number. Anything else stays as it is and fails validation: 1.5, 0x5a and true are mistakes. */
 function wholeNumber(text: unknown): unknown {
   return typeof text === 'string' && /^-?\d{1,15}$/.test(text) ? Number(text) : text
 }
 
-/** What is wrong with a value, never the value itself: it may be a secret. */
+/** What is wrong with a value. Never shows the value, which may be a secret. */
 function complaint(schema: TSchema, value: unknown): string | null {
   const [error] = Value.Errors(schema, value)
   if (error === undefined) return null
@@ -140,7 +140,7 @@ function complaint(schema: TSchema, value: unknown): string | null {
   return choices === null ? error.message : `must be one of ${choices.map((choice) => choice.const).join(', ')}`
 }
 
-/** Settings that list networks, and the names of networks that each may hold: those that Fastify knows. */
+/** Settings that hold a list of networks, each with the network names that it accepts. The names are Fastify's. */
 const NETWORK_LISTS: [name: string, names: string[]][] = [
   ['PURSER_TRUSTED_PROXIES', ['loopback', 'linklocal', 'uniquelocal']],
   ['PURSER_WEBHOOK_PRIVATE_TARGETS', []],
@@ -154,4 +154,33 @@ function isNetwork(text: string): boolean {
   return (
     bits === undefined || (/^\d{1,3}$/.test(bits) && Number(bits) >= 1 && Number(bits) <= (family === 4 ? 32 : 128))
   )
+}
+
+/** The values that no log may show. */
+export function secretsOf(config: Config): (string | undefined)[] {
+  const passwordOf = (url: string | undefined) =>
+    URL.canParse(url ?? '') ? decodeURIComponent(new URL(url!).password) : undefined
+  return [
+    config.PURSER_ADMIN_KEY,
+    config.PURSER_JWT_SECRET,
+    passwordOf(config.DATABASE_URL),
+    ...(config.REDIS_URL ?? '').split(',').map((url) => passwordOf(url.trim())),
+    passwordOf(config.PURSER_SMTP_URL),
+  ]
+}
+
+/** How tokens are checked; null when neither a secret nor a key set is set. */
+export function tokenSettings(config: Config) {
+  const { PURSER_JWT_SECRET: secret, PURSER_JWT_JWKS_URL: jwksUrl } = config
+  if (secret === undefined && jwksUrl === undefined) return null
+  const paths = (text: string) => text.split(',').map((path) => path.trim())
+  return {
+    secret,
+    jwksUrl,
+    issuer: config.PURSER_JWT_ISSUER,
+    audience: config.PURSER_JWT_AUDIENCE,
+    tenantClaims: paths(config.PURSER_JWT_TENANT_CLAIM),
+    roleClaims: paths(config.PURSER_JWT_ROLE_CLAIM),
+    allowEmailIds: config.PURSER_ALLOW_EMAIL_IDS === '1',
+  }
 }

@@ -12,7 +12,7 @@ export async function withDatabaseUrl<Result>(run: (databaseUrl: string) => Prom
   const postgres = await startEmbeddedPostgres({
     dataDir: readSetting(process.env, 'PURSER_DATA_DIR') ?? defaultDataDir(),
   })
-  // The server has a process group of its own. With it gone the run fails, rolled back.
+  // Ctrl-C does not reach the server, which has its own process group. Once it stops, the command fails and is rolled back.
   const stop = () => void postgres.stop()
   process.once('SIGINT', stop).once('SIGTERM', stop)
   try {

@@ -7,7 +7,7 @@ const help = `Usage: npm run migrate -- <command> [options]
 Commands
   up       bring the database to this release
   down     go back one migration
-  status   tell what is applied, what is pending and what does not belong there
+  status   show what is applied, what is pending and which objects are not Purser's
 
 Options
   --all    down: go back all the way; nothing of Purser is left in the database
@@ -21,7 +21,7 @@ Exit code: 0 done, 1 failed (the database is as it was), 2 wrong arguments.
 process.exitCode = await main()
 
 async function main(): Promise<number> {
-  let run: (databaseUrl: string) => Promise<void>
+  let run: (databaseUrl: string) => Promise<unknown>
   try {
     run = parseCommand(process.argv.slice(2))
   } catch (error) {
@@ -37,7 +37,7 @@ async function main(): Promise<number> {
   }
 }
 
-function parseCommand(args: string[]): (databaseUrl: string) => Promise<void> {
+function parseCommand(args: string[]): (databaseUrl: string) => Promise<unknown> {
   const { values, positionals } = parseArgs({
     args,
     allowPositionals: true,

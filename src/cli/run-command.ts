@@ -2,10 +2,14 @@ import { connect, type Db } from '../db/pool/connection.ts'
 import { faultReason } from '../db/pool/faults.ts'
 import { withDatabaseUrl } from './database-url.ts'
 
-/** Does what was asked for, and answers the exit code. */
+/** Runs a command and returns its exit code. */
 export type Command = (db: Db) => Promise<number>
 
-/** Runs the command that the arguments name on the database, over one connection. Exit code: the command's own, 1 where it fails, 2 for wrong arguments. */
+/**
+ * Runs the command in the arguments on the database, over one connection.
+ *
+ * @returns the exit code: the command's own, 1 when it fails, 2 for wrong arguments.
+ */
 export async function runCommand(
   help: string,
   parse: (args: string[]) => Command,
@@ -33,7 +37,7 @@ export async function runCommand(
   }
 }
 
-/** An error for people: each place of a bad file on a line of its own. */
+/** An error as text for people: one line for each wrong place in a file. */
 function errorText(error: unknown): string {
   const errors = (error as { members?: { errors?: { pointer: string; message: string }[] } }).members?.errors
   if (errors !== undefined)

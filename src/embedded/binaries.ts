@@ -8,8 +8,8 @@ import { firstClosedFolder } from './server-user.ts'
 /**
  * The folder with `bin/postgres` and `bin/initdb`, usable by the server's user.
  *
- * This is the installed package itself, or a copy (once per version, beside the default data folder)
- * where the server's user cannot enter the checkout.
+ * This is the installed package itself. When the server's user cannot enter the checkout, it is a copy, made once per
+ * version beside the default data folder.
  * @throws Error when no binaries are installed for this system.
  */
 export function locateBinaries(): string {
@@ -40,7 +40,7 @@ function installedPackage(): { native: string; version: string } {
   return { native: join(root, 'native'), version }
 }
 
-/** Makes the links between libraries that the package's install script makes, where it did not run (`--ignore-scripts`). */
+/** Makes the links between libraries, as the package's install script does, for installs with `--ignore-scripts`. */
 export function makeLinks(native: string): void {
   const list = JSON.parse(readFileSync(join(native, 'pg-symlinks.json'), 'utf8')) as {
     source: string
@@ -60,15 +60,15 @@ export function makeLinks(native: string): void {
 }
 
 /**
- * Copies the binaries to `destination`, open to every user, unless they stand there; two processes may do so at once.
+ * Copies the binaries to `destination`, readable by every user, unless they are there. Two processes may do so at once.
  * @throws Error when the server's user cannot enter the destination's folder either.
  */
 export function copyOnce(native: string, destination: string): string {
   if (existsSync(destination)) return destination
   mkdirSync(dirname(destination), { recursive: true, mode: 0o755 })
   const closed = firstClosedFolder(dirname(destination))
-  if (closed) throw new Error(`The Postgres binaries have no place to stand: the server's user cannot enter ${closed}`)
-  // Copied under another name and renamed, so that a copy cut short is never taken for a whole one.
+  if (closed) throw new Error(`There is no place for the Postgres binaries: the server's user cannot enter ${closed}`)
+  // Copied under another name and renamed, so that an interrupted copy is never used.
   const draft = `${destination}.${randomUUID()}`
   // Under a strict umask the server's user could not read the copy.
   const umask = process.umask(0o022)

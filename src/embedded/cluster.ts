@@ -14,21 +14,21 @@ import { join } from 'node:path'
 import { promisify } from 'node:util'
 import { serverUser } from './server-user.ts'
 
-/** The superuser of the embedded server; its password stands in the data folder. */
+/** The superuser of the embedded server. Its password is in the data folder. */
 export const superuser = 'purser'
 
 const unfinishedPrefix = 'postgres.unfinished-'
 
-/** The environment of the server's programs: nothing of ours, and one that says the same everywhere. */
+/** The environment of the server's programs: none of our variables, and the same on every machine. */
 export const serverEnvironment = { LC_ALL: 'C', TZ: 'UTC' }
 
 /**
  * Makes the database cluster in `dataDir/postgres` unless there is one, and reads its password.
  *
- * Safe to interrupt at any point: the cluster is made under another name and renamed when whole.
+ * Safe to interrupt at any point: the cluster is made under another name and renamed when complete.
  * UTF-8, the same sort order on every system, passwords only (scram-sha-256).
  * @returns the cluster's folder and the superuser's password.
- * @throws Error with what `initdb` said; or when a cluster stands there without its password.
+ * @throws Error with the output of `initdb`; Error when there is a cluster but no password.
  */
 export async function ensureCluster(
   dataDir: string,

@@ -5,10 +5,10 @@ import { firstClosedFolder } from './server-user.ts'
 const systemDataDir = '/var/lib/purser'
 
 /**
- * The folder that keeps the embedded Postgres and its data where none is named: outside the checkout,
- * `$XDG_DATA_HOME/purser` or `~/.local/share/purser`.
+ * The default folder of the embedded Postgres and its data, outside the checkout: `$XDG_DATA_HOME/purser` or
+ * `~/.local/share/purser`.
  *
- * For root it is `/var/lib/purser` where the server's user could not enter the home.
+ * For root it is `/var/lib/purser` when the server's user cannot enter root's home.
  */
 export function defaultDataDir(): string {
   const perUser = join(process.env['XDG_DATA_HOME'] || join(homedir(), '.local', 'share'), 'purser')

@@ -1,7 +1,7 @@
 import { once } from 'node:events'
 import { createServer, type AddressInfo } from 'node:net'
 
-/** A TCP port on 127.0.0.1 that was free a moment ago; somebody else may still take it first. */
+/** A TCP port on 127.0.0.1 that was free a moment ago; another program may still take it first. */
 export async function findFreePort(): Promise<number> {
   const server = createServer().listen(0, '127.0.0.1')
   await once(server, 'listening')

@@ -25,7 +25,7 @@ export async function stopOrphan(cluster: string, log: (line: string) => void): 
   log(`stopping the Postgres that an earlier process left running (pid ${pid})`)
   process.kill(pid, 'SIGINT')
   if (await isGone(cluster, pid, fastShutdownMs)) return
-  // Immediate shutdown: recovery at the next start makes up for it, as after a power cut.
+  // Immediate shutdown: the next start recovers from it, as after a power cut.
   process.kill(pid, 'SIGQUIT')
   if (await isGone(cluster, pid, immediateShutdownMs)) return
   throw new Error(`The Postgres that an earlier process left running (pid ${pid}) does not stop`)

@@ -16,7 +16,7 @@ const portAttemptsMax = 3
 export interface EmbeddedPostgresOptions {
   /** The folder that keeps the database; made when missing. */
   dataDir: string
-  /** Settings of postgresql.conf over ours; the product gives none that weaken durability. */
+  /** Settings of postgresql.conf that replace ours. The service passes none that weaken durability. */
   settings?: Record<string, string>
   /** Receives each line that the server writes. */
   log?: (line: string) => void
@@ -25,17 +25,17 @@ export interface EmbeddedPostgresOptions {
 export interface EmbeddedPostgres {
   databaseUrl: string
   pid: number
-  /** Stops the server and gives the data folder free; may be called twice. */
+  /** Stops the server and unlocks the data folder. May be called twice. */
   stop(): Promise<void>
 }
 
 /**
- * Starts the Postgres that comes along, on 127.0.0.1 at a free port, with the database `purser`.
+ * Starts the embedded Postgres on 127.0.0.1 at a free port, with the database `purser`.
  *
  * Every commit is on disk before it is answered (fsync and synchronous_commit on). A server that a killed
  * owner left behind on the same folder is stopped first. As root the server runs as uid 65534.
  * @throws Error when another live process owns the folder; when no binaries are installed for this system;
- * when the server's user cannot enter the folder; with the server's last words when it does not start.
+ * when the server's user cannot enter the folder; with the last lines of the server's output when it does not start.
  */
 export async function startEmbeddedPostgres(options: EmbeddedPostgresOptions): Promise<EmbeddedPostgres> {
   const log = options.log ?? (() => {})
@@ -64,7 +64,7 @@ export async function startEmbeddedPostgres(options: EmbeddedPostgresOptions): P
   }
 }
 
-/** Answers the real path: the server's command line names it, and has to read the same at the next start. */
+/** Returns the real path: the server's command line holds it, and the next start must find the same text there. */
 function prepareDataDir(dataDir: string): string {
   mkdirSync(dataDir, { recursive: true, mode: isRoot() ? 0o755 : 0o700 })
   const folder = realpathSync(dataDir)

@@ -5,7 +5,7 @@ import { readFileSync } from 'node:fs'
 export interface ProcessDescription {
   /** When it started, in a form that is only good for comparing. */
   startedAt: string
-  /** Its command line; the arguments are parted by a NUL (Linux) or a space (others). */
+  /** Its command line; a NUL (Linux) or a space (others) separates the arguments. */
   commandLine: string
 }
 

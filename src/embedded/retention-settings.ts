@@ -2,7 +2,7 @@ import { join } from 'node:path'
 import type { Config } from '../config.ts'
 import { defaultDataDir } from './data-dir.ts'
 
-/** What is kept how long, and where archives are: beside the data of the embedded Postgres, unless a folder is named. */
+/** How long each kind of data is kept, and the folder of archives: beside the embedded Postgres, unless one is set. */
 export function retentionSettings(config: Config) {
   return {
     archiveDir: config.PURSER_ARCHIVE_DIR ?? join(config.PURSER_DATA_DIR ?? defaultDataDir(), 'archive'),

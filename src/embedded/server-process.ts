@@ -29,8 +29,8 @@ export async function startServerProcess(options: {
 }): Promise<ServerProcess> {
   const { binaries, cluster, settings, log } = options
   const flags = Object.entries(settings).flatMap(([name, value]) => ['-c', `${name}=${value}`])
-  // In a process group of its own: Ctrl-C in a terminal reaches the whole group of Node,
-  // and the server has to outlive our own orderly close.
+  // In its own process group: Ctrl-C in a terminal reaches the whole group of Node, and the server must run until our
+  // own close is done.
   const child = spawn(join(binaries, 'bin', 'postgres'), ['-D', cluster, ...flags], {
     detached: true,
     stdio: ['ignore', 'ignore', 'pipe'],
@@ -62,7 +62,7 @@ async function waitUntilReady(child: ChildProcess, log: (line: string) => void):
     }, readyWithinMs)
     child.once('error', (error) => fail(`did not start: ${error.message}`))
     child.once('close', (code, signal) => fail(`ended with ${signal ?? `code ${code}`}`))
-    // Read to the end also after the start: a full pipe would stop the server.
+    // Reading goes on after the start: a full pipe would block the server.
     createInterface({ input: child.stderr! }).on('line', (line) => {
       log(line)
       tail.push(line)

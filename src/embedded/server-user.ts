@@ -4,12 +4,12 @@ import { dirname, resolve } from 'node:path'
 /** Postgres refuses to run as root; this is `nobody` on Linux, and needs no entry in the user list. */
 const unprivilegedId = 65534
 
-/** Whether this process is root, so that the server has to run as somebody else. */
+/** Whether this process is root, so that the server has to run as another user. */
 export function isRoot(): boolean {
   return process.getuid?.() === 0
 }
 
-/** The uid and gid that the server's processes are started with; empty when they may stay ours. */
+/** The uid and gid that the server's processes are started with; empty unless this process is root. */
 export function serverUser(): { uid?: number; gid?: number } {
   return isRoot() ? { uid: unprivilegedId, gid: unprivilegedId } : {}
 }
@@ -17,7 +17,7 @@ export function serverUser(): { uid?: number; gid?: number } {
 /**
  * The first folder on the way to `path` that the server's user cannot enter, or undefined.
  *
- * Folders that do not exist yet are taken as enterable: we make them so.
+ * Folders that do not exist yet count as open: we create them that way.
  */
 export function firstClosedFolder(path: string): string | undefined {
   if (!isRoot()) return undefined

@@ -1,5 +1,5 @@
-// All names that leave with spans, in this one place: those that dashboards of the first system know, and OpenTelemetry's
-// for generative AI (status Development, so they may change).
+// Every name that a span carries: names that the first system's dashboards use, and OpenTelemetry's names for generative AI
+// (status Development, so they may change).
 
 export type SpanName =
   | 'llm.quota.check'
@@ -8,12 +8,12 @@ export type SpanName =
   | 'e2b.cost.estimate'
   | 'e2b.cost.calculate'
 
-/** Attributes by what the service calls them; those that end in Usd are given as decimal text and leave as numbers. */
+/** The attribute for each name that the service uses. A name that ends in Usd takes decimal text and exports a number. */
 export const ATTRIBUTES = {
   provider: 'gen_ai.provider.name',
   requestModel: 'gen_ai.request.model',
   responseModel: 'gen_ai.response.model',
-  // The whole prompt and all that was generated: cached and reasoning tokens are parts of them.
+  // The whole prompt and the whole output, with cached and reasoning tokens.
   inputTokens: 'gen_ai.usage.input_tokens',
   outputTokens: 'gen_ai.usage.output_tokens',
   tier: 'tier',
@@ -21,7 +21,7 @@ export const ATTRIBUTES = {
   tenantId: 'regintel.tenant.id',
   reservationId: 'regintel.reservation.id',
   replayed: 'regintel.replayed',
-  /** What was asked for; only a cost that was booked is `regintel.cost.usd`, so that sums count no money twice. */
+  /** The requested amount. Only a booked cost is `regintel.cost.usd`, so that a sum counts no money twice. */
   requestedUsd: 'regintel.requested.usd',
   costUsd: 'regintel.cost.usd',
   batchItems: 'regintel.batch.items',
@@ -36,7 +36,7 @@ export const ERROR_ATTRIBUTES = {
   recoverable: 'error.recoverable',
 } as const
 
-/** What a span's error.stage says. */
+/** The value of error.stage for each span. */
 export const STAGE_OF: Record<SpanName, 'quota_check' | 'calculate'> = {
   'llm.quota.check': 'quota_check',
   'llm.cost.calculate': 'calculate',

@@ -3,24 +3,24 @@ import { databaseProblem } from '../db/pool/faults.ts'
 import { ERRORS, Problem } from '../errors.ts'
 import { ATTRIBUTES, ERROR_ATTRIBUTES, STAGE_OF, type Attributes, type SpanName } from './names.ts'
 
-/** What the work of a span tells about it as it goes. */
+/** What the work inside a span may change about it. */
 export type WorkSpan = { set(attributes: Attributes): void; rename(name: SpanName): void }
 
 type Tracing = { api: typeof Api; tracer: Api.Tracer }
 
-// Only types are imported: until the API is handed over nothing of OpenTelemetry is loaded, and a span is a comparison.
+// Only types are imported. Before useTracing() nothing of OpenTelemetry is loaded, and a span costs one comparison.
 let tracing: Tracing | null = null
 const NO_SPAN: WorkSpan = { set() {}, rename() {} }
 
-/** In whose context an item came that waits for a batch. */
+/** For each item that waits for a batch, the context of its request. */
 const contexts = new WeakMap<object, Api.Context>()
 
-/** From here on there are spans. */
+/** Turns spans on. */
 export function useTracing(api: typeof Api, version: string): void {
   tracing = { api, tracer: api.trace.getTracer('purser', version) }
 }
 
-/** Does the work in a span of its own. An error marks the span and is thrown on. Free where nothing is traced. */
+/** Runs the work in a new span. An error marks the span and is thrown again. Costs nothing without tracing. */
 export function inSpan<Result>(
   name: SpanName,
   attributes: Attributes,
@@ -28,10 +28,10 @@ export function inSpan<Result>(
 ): Promise<Result> {
   if (tracing === null) return work(NO_SPAN)
   const { api, tracer } = tracing
-  return tracer.startActiveSpan(name, { attributes: written(attributes) }, async (span) => {
+  return tracer.startActiveSpan(name, { attributes: toApiAttributes(attributes) }, async (span) => {
     try {
       return await work({
-        set: (more) => span.setAttributes(written(more)),
+        set: (more) => span.setAttributes(toApiAttributes(more)),
         rename: (better) => span.updateName(better),
       })
     } catch (error) {
@@ -50,15 +50,15 @@ export function inSpan<Result>(
   })
 }
 
-/** Remembers whose an item is that is going to wait for a batch. Free where nothing is traced. */
+/** Remembers which request an item belongs to, before it waits for a batch. Costs nothing without tracing. */
 export function joinBatch<Item extends object>(item: Item): Item {
   if (tracing !== null) contexts.set(item, tracing.api.context.active())
   return item
 }
 
 /**
- * Does the work of a batch, one statement for many requests, in the span of the first item that is recorded. The spans of
- * the others link to that one: each request keeps its own trace, and leads to the statement. Free where nothing is traced.
+ * Runs a batch, one statement for many requests, in the span of the first item that is recorded. The spans of the other
+ * items link to that span, so each request keeps its own trace and leads to the statement. Costs nothing without tracing.
  */
 export function inBatch<Answer>(items: object[], work: () => Promise<Answer>): Promise<Answer> {
   if (tracing === null) return work()
@@ -71,11 +71,11 @@ export function inBatch<Answer>(items: object[], work: () => Promise<Answer>): P
   const [first, ...others] = recorded
   first?.span.setAttribute(ATTRIBUTES.batchItems, items.length)
   for (const { span } of others) span.addLink({ context: first!.span.spanContext() })
-  // Never the context that is active here: it is that of the request which woke the queue, answered long ago perhaps.
+  // Not the active context: it belongs to the request that woke the queue, which may have been answered long ago.
   return context.with(first?.own ?? ROOT_CONTEXT, work)
 }
 
-function written(attributes: Attributes): Api.Attributes {
+function toApiAttributes(attributes: Attributes): Api.Attributes {
   const all: Api.Attributes = {}
   for (const [name, value] of Object.entries(attributes)) {
     if (value === null || value === undefined) continue
@@ -84,7 +84,7 @@ function written(attributes: Attributes): Api.Attributes {
   return all
 }
 
-/** The error types of the first system: what the caller got wrong is validation, what we did is api_error. */
+/** The first system's error types: the caller's mistake is validation, our fault is api_error. */
 function errorType(code: keyof typeof ERRORS): 'quota_exceeded' | 'validation' | 'api_error' {
   if (code === 'quota_exceeded') return code
   return ERRORS[code].status < 500 ? 'validation' : 'api_error'

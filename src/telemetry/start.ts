@@ -1,5 +1,5 @@
 // Loaded before the service: node --import ./src/telemetry/start.ts src/server.ts
-// Where the standard OTEL_* variables name no exporter, nothing of OpenTelemetry is loaded.
+// Without an exporter in the standard OTEL_* variables, nothing of OpenTelemetry is loaded.
 import type { Span } from '@opentelemetry/api'
 import type { FastifyRequest } from 'fastify'
 import type { IncomingMessage } from 'node:http'
@@ -10,16 +10,16 @@ import { stopWith } from './stop.ts'
 
 type Signal = 'TRACES' | 'METRICS'
 
-/** Asked for every few seconds by whoever watches over the service; their traces would tell nothing. */
+/** Monitoring requests these every few seconds. Traces of them are of no use. */
 const PROBES = /^\/(?:healthz|readyz|metrics)(?:\?|$)/
 
-/** The modules that are instrumented; all others stay as they are. */
+/** The modules to instrument. All others are left alone. */
 const INSTRUMENTED = ['http', 'https', 'fastify', 'pg', 'pg-pool']
 
 const { env } = process
 if (!/^true$/i.test(env['OTEL_SDK_DISABLED'] ?? '') && (isWanted('TRACES') || isWanted('METRICS'))) await start()
 
-/** A signal is exported where its exporter is named, or where an endpoint is and the exporter is not `none`. */
+/** A signal is exported when its exporter is set, to anything but `none`, or when only an endpoint is set. */
 function isWanted(signal: Signal): boolean {
   const exporter = env[`OTEL_${signal}_EXPORTER`]
   if (exporter) return exporter !== 'none'
@@ -37,8 +37,8 @@ async function start(): Promise<void> {
     import('@opentelemetry/instrumentation-fastify'),
     import('@opentelemetry/instrumentation-pg'),
   ])
-  // Without it the instrumentation does not see what is imported, and the spans are missing in silence.
-  // oxlint-disable-next-line typescript/no-deprecated -- OpenTelemetry's hook is made for this way in, not for registerHooks()
+  // Without this hook the instrumentation does not see imports, and spans are missing without an error.
+  // oxlint-disable-next-line typescript/no-deprecated -- OpenTelemetry's hook works with register(), not with registerHooks()
   register('@opentelemetry/instrumentation/hook.mjs', import.meta.url, { data: { include: INSTRUMENTED } })
 
   setDefaults(version)
@@ -51,7 +51,7 @@ async function start(): Promise<void> {
       new HttpInstrumentation({ ignoreIncomingRequestHook: ({ url }: IncomingMessage) => PROBES.test(url ?? '') }),
       // oxlint-disable-next-line typescript/no-deprecated -- deprecated in favour of a plugin, which the app would have to name
       new fastify.FastifyInstrumentation({ requestHook: nameRoute }),
-      // Statements of nobody's request, as those of the sweeper each second, make no traces.
+      // Statements outside a request, such as the sweeper's every second, make no traces.
       new PgInstrumentation({ requireParentSpan: true, ignoreConnectSpans: true }),
     ],
   })
@@ -60,15 +60,15 @@ async function start(): Promise<void> {
   if (isWanted('TRACES')) useTracing(api, version)
 }
 
-/** The handlers have no names of their own; their operations have. */
+/** Names a handler's span by its operation: the handlers are anonymous functions. */
 function nameRoute(span: Span, { request }: { request: FastifyRequest }): void {
   const { schema, url } = request.routeOptions
   span.updateName(`request handler - ${schema?.operationId ?? url ?? 'none'}`)
 }
 
-/** What the environment does not say. */
+/** Fills in what the environment leaves out. */
 function setDefaults(version: string): void {
-  // Names that come later win, and OTEL_SERVICE_NAME wins over all of them.
+  // A later entry wins over an earlier one, and OTEL_SERVICE_NAME over both.
   env['OTEL_RESOURCE_ATTRIBUTES'] = [
     'service.name=purser',
     `service.version=${version}`,
@@ -76,6 +76,6 @@ function setDefaults(version: string): void {
   ]
     .filter(Boolean)
     .join(',')
-  // A collector that cannot be reached shows on standard error.
+  // Reports a collector that cannot be reached, on standard error.
   env['OTEL_LOG_LEVEL'] ||= 'error'
 }

@@ -1,14 +1,14 @@
-/** An unreachable collector holds the end of the process up for no longer than this. */
+/** An unreachable collector delays the end of the process by this much at most. */
 const FLUSH_MS_MAX = 3_000
 
 let shutDown: (() => Promise<void>) | null = null
 
-/** What is to be done at the end. */
+/** Sets what stopTelemetry() runs. */
 export function stopWith(work: () => Promise<void>): void {
   shutDown = work
 }
 
-/** Sends the telemetry that has not been sent; what a collector does not take in time is lost. Never throws. */
+/** Sends the telemetry that is still waiting. What the collector does not take in time is lost. Never throws. */
 export async function stopTelemetry(): Promise<void> {
   if (shutDown === null) return
   let timer: NodeJS.Timeout | undefined

@@ -6,6 +6,7 @@ import { fileURLToPath } from 'node:url'
 import { Ajv } from 'ajv'
 import t from 'tap'
 import { parse } from 'yaml'
+import { startArguments } from '../helpers/servers/start-arguments.ts'
 
 const root = join(import.meta.dirname, '..', '..')
 const read = (path: string) => readFileSync(join(root, path), 'utf8')
@@ -107,7 +108,7 @@ t.test('each service waits for what it needs, has a health check, and can write 
 t.test('the image starts as `npm start` does, and not as root', async (t) => {
   const lines = dockerfile.split('\n')
   const command = lines.find((line) => line.startsWith('CMD '))?.slice('CMD '.length) ?? '[]'
-  t.equal((JSON.parse(command) as string[]).join(' '), packageJson.scripts['start'])
+  t.same(JSON.parse(command), ['node', ...startArguments])
   t.match(lines.filter((line) => line.startsWith('USER ')).at(-1), /^USER [1-9]\d*:[1-9]\d*$/)
   t.ok(lines.includes('STOPSIGNAL SIGTERM'))
 })

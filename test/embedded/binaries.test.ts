@@ -31,7 +31,7 @@ t.test('the binaries run as the server’s user', async (t) => {
   t.match(runAsServer(locateBinaries()), /^postgres \(PostgreSQL\) 18\./)
 })
 
-t.test('the links between libraries are made where the install script did not run', async (t) => {
+t.test('the links between libraries are made when the install script did not run', async (t) => {
   const folder = copyOnce(locateBinaries(), join(makeOpenFolder(t), 'copy'))
   const before = listLinks(folder)
   t.not(before.length, 0)
@@ -43,7 +43,7 @@ t.test('the links between libraries are made where the install script did not ru
   t.match(runAsServer(folder), /PostgreSQL/)
 })
 
-t.test('a copy can be used by the server’s user under any umask, and is made once', async (t) => {
+t.test('a copy works for the server’s user under any umask, and is made once', async (t) => {
   const parent = makeOpenFolder(t)
   const umask = process.umask(0o077)
   t.teardown(() => process.umask(umask))
@@ -54,7 +54,7 @@ t.test('a copy can be used by the server’s user under any umask, and is made o
   t.same(readdirSync(parent), ['copy'], 'no draft is left')
 })
 
-t.test('a place that the server’s user cannot enter is refused; others are used as they are', async (t) => {
+t.test('a folder that the server’s user cannot enter is refused', async (t) => {
   const parent = makeDataDir(t)
   if (isRoot()) t.throws(() => copyOnce(locateBinaries(), join(parent, 'copy')), { message: `cannot enter ${parent}` })
   else t.match(runAsServer(copyOnce(locateBinaries(), join(parent, 'copy'))), /PostgreSQL/)

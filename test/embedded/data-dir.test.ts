@@ -14,7 +14,7 @@ function withDataHome(t: { teardown: (fn: () => void) => void }, folder: string)
   process.env['XDG_DATA_HOME'] = folder
 }
 
-t.test('the data stands in the user’s data folder', async (t) => {
+t.test('the data is in the user’s data folder', async (t) => {
   const home = makeDataDir(t)
   chmodSync(home, 0o755)
   withDataHome(t, home)

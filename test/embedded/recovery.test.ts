@@ -27,7 +27,7 @@ async function startOwner(dataDir: string): Promise<Owner> {
   return { process: child, lines, ...(JSON.parse(line) as { databaseUrl: string; pid: number }) }
 }
 
-t.test('after kill -9 of its owner, the next start takes over with all that was committed', async (t) => {
+t.test('after kill -9 of its owner, the next start takes over with everything that was committed', async (t) => {
   const dataDir = makeDataDir(t)
   const owner = await startOwner(dataDir)
   await queryOnce(owner.databaseUrl, `create table kept as select 'yes' as answer`)
@@ -59,7 +59,7 @@ t.test('Ctrl-C reaches the owner and not the server, which answers until the own
   t.equal(describeProcess(owner.pid), undefined)
 })
 
-t.test('a first start that was cut short is made up for', async (t) => {
+t.test('a start after an interrupted first start makes the cluster anew', async (t) => {
   const dataDir = makeDataDir(t)
   const unfinished = join(dataDir, 'postgres.unfinished-abcdef')
   mkdirSync(unfinished)
@@ -71,7 +71,7 @@ t.test('a first start that was cut short is made up for', async (t) => {
   t.same(readdirSync(dataDir).sort(), ['owner.json', 'password', 'postgres'])
 })
 
-t.test('a cluster without the database is completed', async (t) => {
+t.test('a cluster without the database gets one', async (t) => {
   const dataDir = makeDataDir(t)
   const first = await startEmbeddedPostgres({ dataDir })
   const maintenance = new URL(first.databaseUrl)
@@ -100,7 +100,7 @@ t.test('a pid file that names another program neither ends it nor prevents the s
   await once(other, 'exit')
 })
 
-t.test('the claim of a dead process whose pid went to another one is not honoured', async (t) => {
+t.test('the lock of a dead process is ignored, also when another process has its pid', async (t) => {
   const dataDir = makeDataDir(t)
   writeFileSync(join(dataDir, 'owner.json'), JSON.stringify({ pid: process.pid, startedAt: 'long ago' }))
   const postgres = await startEmbeddedPostgres({ dataDir })

@@ -5,7 +5,7 @@ import { startEmbeddedPostgres } from '../../src/embedded/postgres.ts'
 import { describeProcess } from '../../src/embedded/process-table.ts'
 import { makeDataDir, queryOnce } from '../helpers/servers/embedded.ts'
 
-t.test('what is committed is there again after a restart', async (t) => {
+t.test('a restart keeps what was committed', async (t) => {
   const dataDir = makeDataDir(t)
   const first = await startEmbeddedPostgres({ dataDir })
   await queryOnce(first.databaseUrl, `create table kept as select 'yes' as answer`)
@@ -49,13 +49,13 @@ t.test('only the password opens it, and only the owner can read the password', a
   )
 })
 
-t.test('a setting of the caller stands over ours', async (t) => {
+t.test('a setting of the caller replaces ours', async (t) => {
   const postgres = await startEmbeddedPostgres({ dataDir: makeDataDir(t), settings: { work_mem: '7MB' } })
   t.teardown(() => postgres.stop())
   t.same(await queryOnce(postgres.databaseUrl, 'show work_mem'), { work_mem: '7MB' })
 })
 
-t.test('stop leaves no process and no claim on the folder', async (t) => {
+t.test('stop leaves no process and no lock on the folder', async (t) => {
   const dataDir = makeDataDir(t)
   const postgres = await startEmbeddedPostgres({ dataDir })
   t.ok(describeProcess(postgres.pid))
@@ -73,7 +73,7 @@ t.test('a second owner is refused while the first one lives, and the first one g
   t.same(await queryOnce(postgres.databaseUrl, 'select 1 as one'), { one: 1 })
 })
 
-t.test('a server that cannot start tells its last words and gives the folder free', async (t) => {
+t.test('a server that cannot start reports its output and unlocks the folder', async (t) => {
   const dataDir = makeDataDir(t)
   await t.rejects(startEmbeddedPostgres({ dataDir, settings: { work_mem: 'plenty' } }), {
     message: /invalid value for parameter "work_mem"/,

@@ -29,7 +29,7 @@ const listed = [
   'view copilot_internal.left_view',
 ]
 
-async function refusal(run: Promise<void>): Promise<string[]> {
+async function refusal(run: Promise<unknown>): Promise<string[]> {
   try {
     await run
     return []

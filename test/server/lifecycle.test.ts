@@ -24,14 +24,14 @@ async function start(t: Test, settings: Record<string, string>): Promise<Service
   return service
 }
 
-/** A start that is to fail: how the process ended, and all that it printed. */
-async function startInVain(settings: Record<string, string>) {
+/** A start that must fail: how the process ended, and everything it printed. */
+async function startAndFail(settings: Record<string, string>) {
   const child = spawn(process.execPath, startArguments, {
     cwd: root,
     env: { PATH: process.env['PATH'], TMPDIR: process.env['TMPDIR'], LOG_LEVEL: 'warn', PORT: '0', ...settings },
     stdio: ['ignore', 'pipe', 'pipe'],
   })
-  // One that starts after all is not waited for: it ends with 0.
+  // Should it start after all, it is stopped and ends with 0.
   child.stdout.once('data', () => child.kill('SIGTERM'))
   const [output, errors] = await Promise.all([text(child.stdout), text(child.stderr), once(child, 'close')])
   return { code: child.exitCode, output, errors: errors.split('\n').filter((line) => line !== '') }
@@ -78,7 +78,7 @@ t.test('a first start needs nothing but a folder, and its greeting leads to a fi
 
   const { pid } = embeddedOf(dataDir)
   t.equal(await first.stop(), 0)
-  t.equal(describeProcess(pid), undefined, 'its Postgres has gone with it')
+  t.equal(describeProcess(pid), undefined, 'its Postgres has stopped with it')
 
   const second = await start(t, { PURSER_DATA_DIR: dataDir })
   t.notMatch(second.output(), /psr_|Admin key/, 'the key is not shown again')
@@ -92,7 +92,7 @@ function versionOf(): string {
   return (JSON.parse(readFileSync(join(root, 'package.json'), 'utf8')) as { version: string }).version
 }
 
-t.test('SIGTERM answers what is in flight, then ends with 0 and takes the embedded Postgres along', async (t) => {
+t.test('SIGTERM answers the requests in flight, stops the embedded Postgres, and ends with 0', async (t) => {
   const dataDir = makeDataDir(t)
   const service = await start(t, { PURSER_DATA_DIR: dataDir, PURSER_ADMIN_KEY: ADMIN_KEY, LOG_LEVEL: 'info' })
   t.equal((await service.call('POST', '/v1/reservations', HOLD)).status, 201)
@@ -128,7 +128,7 @@ t.test('after kill -9 the next start recovers by itself, with everything that wa
   t.equal(await killed.stop('SIGKILL'), 'SIGKILL')
 
   const service = await start(t, settings)
-  t.equal(describeProcess(orphan), undefined, 'the Postgres of the killed process was put away')
+  t.equal(describeProcess(orphan), undefined, 'the Postgres of the killed process was stopped')
   t.match(await service.call('GET', path), { status: 200, json: { status: 'committed', cost_usd: 0.75 } })
   for (const { json } of held.slice(1)) {
     const read = await service.call('GET', `/v1/reservations/${json.reservation_id}`)
@@ -140,21 +140,21 @@ t.test('after kill -9 the next start recovers by itself, with everything that wa
   t.match(late, { status: 200, json: { released_usd: 1 } })
 })
 
-t.test('a data folder in use is refused in one line, and its owner goes on', async (t) => {
+t.test('a data folder in use is refused in one line, and its owner goes on working', async (t) => {
   const dataDir = makeDataDir(t)
   const owner = await start(t, { PURSER_DATA_DIR: dataDir, PURSER_ADMIN_KEY: ADMIN_KEY })
-  const { code, output, errors } = await startInVain({ PURSER_DATA_DIR: dataDir })
+  const { code, output, errors } = await startAndFail({ PURSER_DATA_DIR: dataDir })
   t.match({ code, output }, { code: 1, output: '' })
   t.equal(errors.length, 1)
   t.match(errors[0], new RegExp(`^The data folder \\S+ is in use by the running process ${owner.pid} `))
   t.equal((await owner.call('POST', '/v1/reservations', HOLD)).status, 201)
 })
 
-t.test('a port in use is told in one line', async (t) => {
+t.test('a port in use is reported in one line', async (t) => {
   const { url } = await createEmptyDatabase(t)
   const owner = await start(t, { DATABASE_URL: url })
   const { port } = new URL(owner.url)
-  const { code, output, errors } = await startInVain({ DATABASE_URL: url, PORT: port })
+  const { code, output, errors } = await startAndFail({ DATABASE_URL: url, PORT: port })
   t.match({ code, output }, { code: 1, output: '' })
   t.same(errors, [`listen EADDRINUSE: address already in use 127.0.0.1:${port}`])
 })
@@ -172,13 +172,13 @@ t.test('two services that start at once on a fresh database both come up', async
   t.match(read, { status: 200, json: { status: 'reserved' } })
 })
 
-t.test('a schema with objects of somebody else is left alone, and they are listed', async (t) => {
+t.test('a schema with objects of another system is left alone, and the objects are listed', async (t) => {
   const { url, pool } = await createEmptyDatabase(t)
   await pool.query(`
     create schema copilot_internal;
     create table copilot_internal.not_ours as select 'kept' as word;
     create view copilot_internal.nor_this as select word from copilot_internal.not_ours`)
-  const { code, output, errors } = await startInVain({ DATABASE_URL: url })
+  const { code, output, errors } = await startAndFail({ DATABASE_URL: url })
   t.match({ code, output }, { code: 1, output: '' })
   t.match(errors[0], /^Nothing was changed: /)
   t.same(errors.slice(1).sort(), ['  table copilot_internal.not_ours', '  view copilot_internal.nor_this'])
@@ -189,7 +189,7 @@ t.test('a schema with objects of somebody else is left alone, and they are liste
 })
 
 t.test('unknown names and bad values stop the start, one line each and never the value of a secret', async (t) => {
-  const { code, output, errors } = await startInVain({
+  const { code, output, errors } = await startAndFail({
     PURSER_NONSENSE: '1',
     PURSER_ADMIN_KEY: 'sesame',
     PORT: '99999',
@@ -219,12 +219,12 @@ t.test('unknown names and bad values stop the start, one line each and never the
   t.ok(errors.includes('PURSER_ENFORCEMENT must be one of enforce, warn, off'))
   t.notMatch(errors.join('\n'), 'sesame')
 
-  const unspeakable = await startInVain({ PURSER_ADMIN_KEY: 'no header holds a sesame with blanks' })
+  const unspeakable = await startAndFail({ PURSER_ADMIN_KEY: 'no header holds a sesame with blanks' })
   t.match(unspeakable, { code: 1, output: '', errors: [/^PURSER_ADMIN_KEY must match/] })
   t.notMatch(unspeakable.errors.join('\n'), 'sesame')
 })
 
-t.test('settings are read from files, and one that stands twice is refused', async (t) => {
+t.test('settings are read from files, and a setting that is given twice is refused', async (t) => {
   const { url } = await createEmptyDatabase(t)
   const folder = makeDataDir(t)
   const [urlFile, keyFile] = [join(folder, 'url'), join(folder, 'key')]
@@ -233,34 +233,37 @@ t.test('settings are read from files, and one that stands twice is refused', asy
   const service = await start(t, { DATABASE_URL_FILE: urlFile, PURSER_ADMIN_KEY_FILE: keyFile })
   t.equal((await service.call('POST', '/v1/reservations', HOLD)).status, 201)
 
-  const twice = await startInVain({ DATABASE_URL_FILE: urlFile, DATABASE_URL: url })
+  const twice = await startAndFail({ DATABASE_URL_FILE: urlFile, DATABASE_URL: url })
   t.match(twice, { code: 1, output: '', errors: [/^DATABASE_URL_FILE and DATABASE_URL are both set/] })
   t.equal(twice.errors.length, 1)
 })
 
-t.test('a Postgres that cannot be used is named by its place in one line, without the password', async (t) => {
-  const { url, name } = await createEmptyDatabase(t)
-  const { hostname, port } = new URL(url)
-  const withChange = (changes: Partial<Pick<URL, 'port' | 'hostname' | 'password' | 'pathname'>>) =>
-    Object.assign(new URL(url), { password: 'sesame', ...changes }).href
-  const closed = String(await findFreePort())
-  const own = decodeURIComponent(new URL(url).password)
-  const cases = [
-    [withChange({ port: closed }), `${hostname}:${closed}, database ${name}: connect ECONNREFUSED`],
-    [withChange({ hostname: 'nowhere.invalid' }), `nowhere.invalid:${port}, database ${name}: getaddrinfo`],
-    [withChange({}), `${hostname}:${port}, database ${name}: password authentication failed`],
-    [
-      withChange({ password: own, pathname: '/missing' }),
-      `${hostname}:${port}, database missing: database "missing" does not`,
-    ],
-    [withChange({}).replace(`:${port}/`, ':sesame/'), 'DATABASE_URL is not a URL of Postgres'],
-  ] as const
-  for (const [databaseUrl, reason] of cases) {
-    const { code, output, errors } = await startInVain({ DATABASE_URL: databaseUrl })
-    t.match({ code, output }, { code: 1, output: '' })
-    t.equal(errors.length, 1)
-    t.match(errors[0], reason)
-    t.notMatch(errors[0], 'sesame')
-    if (own !== '') t.notMatch(errors[0], own)
-  }
-})
+t.test(
+  'a Postgres that cannot be used is reported in one line with its address and without the password',
+  async (t) => {
+    const { url, name } = await createEmptyDatabase(t)
+    const { hostname, port } = new URL(url)
+    const withChange = (changes: Partial<Pick<URL, 'port' | 'hostname' | 'password' | 'pathname'>>) =>
+      Object.assign(new URL(url), { password: 'sesame', ...changes }).href
+    const closed = String(await findFreePort())
+    const own = decodeURIComponent(new URL(url).password)
+    const cases = [
+      [withChange({ port: closed }), `${hostname}:${closed}, database ${name}: connect ECONNREFUSED`],
+      [withChange({ hostname: 'nowhere.invalid' }), `nowhere.invalid:${port}, database ${name}: getaddrinfo`],
+      [withChange({}), `${hostname}:${port}, database ${name}: password authentication failed`],
+      [
+        withChange({ password: own, pathname: '/missing' }),
+        `${hostname}:${port}, database missing: database "missing" does not`,
+      ],
+      [withChange({}).replace(`:${port}/`, ':sesame/'), 'DATABASE_URL is not a URL of Postgres'],
+    ] as const
+    for (const [databaseUrl, reason] of cases) {
+      const { code, output, errors } = await startAndFail({ DATABASE_URL: databaseUrl })
+      t.match({ code, output }, { code: 1, output: '' })
+      t.equal(errors.length, 1)
+      t.match(errors[0], reason)
+      t.notMatch(errors[0], 'sesame')
+      if (own !== '') t.notMatch(errors[0], own)
+    }
+  },
+)

@@ -6,7 +6,7 @@ import { startService } from '../helpers/servers/service.ts'
 const database = await createDatabase(t)
 const { pool } = database
 
-/** Makes a function note, when the service calls it, how long its statement may take; it does nothing else then. */
+/** Replaces a function by one that only notes, when the service calls it, how long its statement may take. */
 async function spyOn(name: string, signature: string, nothing: string): Promise<void> {
   await pool.query(`
     create or replace function copilot_internal.${signature}
@@ -18,31 +18,28 @@ async function spyOn(name: string, signature: string, nothing: string): Promise<
     end $$`)
 }
 
-t.test(
-  'what reads much by the clock runs where a statement may take minutes, also in the process that the jobs run in',
-  async (t) => {
-    await pool.query('create table public.calls (name text, statement_ms integer)')
-    await spyOn(
-      'roll-up',
-      'roll_up_tail(p_lines_max integer, p_from_block bigint, out lines integer, out block bigint)',
-      'lines := 0; block := 0;',
-    )
-    await spyOn('retention', 'delete_settled(p_before timestamptz, p_rows_max integer) returns integer', 'return 0;')
-    await spyOn(
-      'integrity-watch',
-      'check_integrity() returns table (invariant text, subject text, detail text)',
-      'return;',
-    )
-    await startService(t, database.url)
-    for (const name of ['roll-up', 'retention', 'integrity-watch']) {
-      // The queue's own way to have a job done now instead of by the clock.
-      await pool.query('select copilot_jobs.add_job($1)', [name])
-      let calls: { statement_ms: number }[] = []
-      while (calls.length === 0) {
-        const { rows } = await pool.query('select statement_ms from public.calls where name = $1', [name])
-        calls = rows
-      }
-      for (const { statement_ms: statementMs } of calls) t.equal(statementMs, RETENTION_STATEMENT_MS, name)
+t.test('jobs that read much may run a statement for minutes, in the service’s own process', async (t) => {
+  await pool.query('create table public.calls (name text, statement_ms integer)')
+  await spyOn(
+    'roll-up',
+    'roll_up_tail(p_lines_max integer, p_from_block bigint, out lines integer, out block bigint)',
+    'lines := 0; block := 0;',
+  )
+  await spyOn('retention', 'delete_settled(p_before timestamptz, p_rows_max integer) returns integer', 'return 0;')
+  await spyOn(
+    'integrity-watch',
+    'check_integrity() returns table (invariant text, subject text, detail text)',
+    'return;',
+  )
+  await startService(t, database.url)
+  for (const name of ['roll-up', 'retention', 'integrity-watch']) {
+    // Asks the queue to run the job now.
+    await pool.query('select copilot_jobs.add_job($1)', [name])
+    let calls: { statement_ms: number }[] = []
+    while (calls.length === 0) {
+      const { rows } = await pool.query('select statement_ms from public.calls where name = $1', [name])
+      calls = rows
     }
-  },
-)
+    for (const { statement_ms: statementMs } of calls) t.equal(statementMs, RETENTION_STATEMENT_MS, name)
+  }
+})

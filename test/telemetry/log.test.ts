@@ -1,5 +1,52 @@
+import { stripVTControlCharacters } from 'node:util'
 import t from 'tap'
-import { withoutForms } from '../../src/telemetry/log.ts'
+import { openLog, withoutForms } from '../../src/telemetry/log.ts'
+
+/** A log for people, and the lines that it has written. */
+async function openTerminalLog(level: string, secrets: string[] = []) {
+  let output = ''
+  const log = await openLog(level, secrets, { write: (text) => (output += text) })
+  return { log, lines: () => stripVTControlCharacters(output).split('\n').slice(0, -1) }
+}
+
+const TIME = /^\d\d:\d\d:\d\d {3}/
+
+t.test(
+  'a terminal gets a line for people: a step of the start, a request, or the time and what happened',
+  async (t) => {
+    const { log, lines } = await openTerminalLog('info')
+    log.info({ step: 'schema', migrations: ['0001_prices'] }, 'applied 1 migrations')
+    log.info('Server listening at http://127.0.0.1:8080')
+    log.info({ req: { method: 'GET', url: '/v1/costs' }, res: { statusCode: 200 }, responseTime: 3.456 }, 'request')
+    log.info({ req: { method: 'GET', url: '/v1/costs' } }, 'request whose caller has gone')
+    log.warn({ job: 'roll-up' }, 'slow')
+    log.debug('below the level')
+    const [schema, listening, ...others] = lines()
+    t.equal(schema, 'schema     applied 1 migrations')
+    t.equal(listening, 'listening  http://127.0.0.1:8080')
+    for (const line of others) t.match(line, TIME)
+    t.same(
+      others.map((line) => line.replace(TIME, '')),
+      ['GET /v1/costs 200 in 3.5 ms', 'GET /v1/costs (request whose caller has gone)', 'warn slow {"job":"roll-up"}'],
+    )
+  },
+)
+
+t.test('a terminal shows the stack of an error, and no control characters of a caller', async (t) => {
+  const { log, lines } = await openTerminalLog('info')
+  log.error({ err: new Error('out of paper') }, 'printing \u001b[2Jfailed')
+  const [first, ...stack] = lines()
+  t.match(first, /error printing failed *$/)
+  t.match(stack.join('\n'), /out of paper[^]+log\.test\.ts/)
+})
+
+t.test('a terminal shows no secret either', async (t) => {
+  const { log, lines } = await openTerminalLog('info', ['open sesame "now"'])
+  log.info({ step: 'database' }, 'postgres://me:pass@host/db, open sesame "now"')
+  log.error({ err: new Error('psr_0123456789 open sesame "now"') }, 'failed')
+  t.equal(lines()[0], 'database   postgres://me:[redacted]@host/db, [redacted]')
+  t.notMatch(lines().join('\n'), /sesame|psr_0/)
+})
 
 t.test('what has the form of a secret is taken out of a line, and nothing else', async (t) => {
   const token = 'eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiJ1In0.c2lnbmF0dXJl'

@@ -50,6 +50,20 @@ export interface MigrationStatus {
   foreignObjects: string[]
 }
 
+/** What a run brought; all of it empty where the database was up to date. */
+export interface MigrationOutcome {
+  /** The names of the migrations that were applied. */
+  migrations: string[]
+  /** How many functions were applied: every one, when any of their files changed. */
+  functions: number
+  /** The revision that the job queue was brought to. */
+  jobQueueRevision: number | null
+  /** What could not be protected, in words. */
+  unprotected: string[]
+}
+
+const NOTHING_DONE: MigrationOutcome = { migrations: [], functions: 0, jobQueueRevision: null, unprotected: [] }
+
 /** Objects in our schemas that these migrations did not make. */
 export class ForeignObjectsError extends Error {
   readonly objects: string[]
@@ -82,23 +96,27 @@ export class ForeignObjectsError extends Error {
  * - A function whose result changes is dropped (`drop function if exists`) by a numbered migration.
  * - A down file drops functions with `if exists`: those that only function files made are gone before it runs.
  * @param log receives one line per migration.
+ * @returns what it brought.
  * @throws ForeignObjectsError, with nothing changed; Error that names the file that failed.
  */
 export async function migrateUp(
   target: MigrationTarget,
   log: (line: string) => void,
   options: MigrationOptions = {},
-): Promise<void> {
+): Promise<MigrationOutcome> {
   const files = readMigrationFiles(options.folder ?? migrationsFolder)
-  await runLocked(target, async (trx) => {
+  return runLocked(target, async (trx) => {
     const foreign = await listForeignObjects(trx)
     if (foreign.length > 0) throw new ForeignObjectsError(foreign.map(objectText))
-    if (await isAnothersSchema(trx)) return refuseUnlessUpToDate(trx, files, log)
+    if (await isAnothersSchema(trx)) {
+      await refuseUnlessUpToDate(trx, files, log)
+      return NOTHING_DONE
+    }
     await ensureBookkeeping(trx)
     await refuseNewerDatabase(trx, files)
     const migrator = openMigrator(trx, files, log)
-    const steps = throwIfFailed(await migrator.migrateToLatest())
-    if (steps > 0) await describeMigratorTables(trx)
+    const migrations = throwIfFailed(await migrator.migrateToLatest())
+    if (migrations.length > 0) await describeMigratorTables(trx)
     let functions = await readFunctionsFromFiles(trx)
     const changed = await listChangedFunctionFiles(trx, files.functions)
     if (changed.length > 0) {
@@ -109,9 +127,15 @@ export async function migrateUp(
     const revision = await migrateJobQueue(trx, log)
     if (revision !== null) log(`the job queue is at its revision ${revision}`)
     if (await isMade(trx, 'pin_plans()')) await sql`select copilot_internal.pin_plans()`.execute(trx)
-    await protectSchema(trx, log)
-    if (steps > 0 || changed.length > 0 || revision !== null) await recordObjects(trx, [], functions)
+    const unprotected = await protectSchema(trx, log)
+    if (migrations.length > 0 || changed.length > 0 || revision !== null) await recordObjects(trx, [], functions)
     else log('nothing to do')
+    return {
+      migrations,
+      functions: changed.length > 0 ? files.functions.length : 0,
+      jobQueueRevision: revision,
+      unprotected,
+    }
   })
 }
 
@@ -180,7 +204,7 @@ async function withDatabase<T>(target: MigrationTarget, work: (db: Kysely<unknow
 }
 
 /** One run at a time per database; read committed, so that the one who waited sees what the other did. */
-function runLocked(target: MigrationTarget, work: (trx: Transaction<unknown>) => Promise<void>): Promise<void> {
+function runLocked<T>(target: MigrationTarget, work: (trx: Transaction<unknown>) => Promise<T>): Promise<T> {
   return withDatabase(target, (db) =>
     db
       .transaction()
@@ -188,7 +212,7 @@ function runLocked(target: MigrationTarget, work: (trx: Transaction<unknown>) =>
       .execute(async (trx) => {
         await sql`select set_config('lock_timeout', ${String(runnerLockTimeoutMs)}, true)`.execute(trx)
         await sql`select pg_advisory_xact_lock(${runnerLockId})`.execute(trx)
-        await work(trx)
+        return work(trx)
       }),
   )
 }
@@ -224,10 +248,10 @@ function toMigration({ name, up, down }: NumberedMigration, log: (line: string) 
   return { up: run('up', up), down: run('down', down) }
 }
 
-/** Answers how many migrations ran. */
-function throwIfFailed({ error, results }: MigrationResultSet): number {
+/** Answers the names of the migrations that ran. */
+function throwIfFailed({ error, results }: MigrationResultSet): string[] {
   if (error !== undefined) throw error instanceof Error ? error : new Error('The migration failed', { cause: error })
-  return results?.length ?? 0
+  return (results ?? []).map(({ migrationName }) => migrationName)
 }
 
 /** Whether a function of ours is there: the files of a test, or of an early release, need not make it. */
@@ -237,12 +261,14 @@ async function isMade(db: Kysely<unknown>, signature: string): Promise<boolean> 
   return rows[0]!.found
 }
 
-/** Rights and row-level security on all that stands there now; told only where something could not be protected. */
-async function protectSchema(db: Kysely<unknown>, log: (line: string) => void): Promise<void> {
-  if (!(await isMade(db, 'protect_schema()'))) return
+/** Sets rights and row-level security on every object there is now. Answers and logs what could not be protected. */
+async function protectSchema(db: Kysely<unknown>, log: (line: string) => void): Promise<string[]> {
+  if (!(await isMade(db, 'protect_schema()'))) return []
   await sql`select set_config('lock_timeout', ${String(tableLockTimeoutMs)}, true)`.execute(db)
   const missing = await sql<{ line: string }>`select line from copilot_internal.protect_schema() line`.execute(db)
-  for (const { line } of missing.rows) log(`not protected: ${line}`)
+  const lines = missing.rows.map(({ line }) => line)
+  for (const line of lines) log(`not protected: ${line}`)
+  return lines
 }
 
 /** Whether the schema is there and this login has not its owner's rights, as a service with a login of its own. */

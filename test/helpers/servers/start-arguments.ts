@@ -5,5 +5,5 @@ const { scripts } = JSON.parse(readFileSync(join(import.meta.dirname, '..', '..'
   scripts: { start: string }
 }
 
-/** What `npm start` gives to node, so that tests and benches start the very same. */
-export const startArguments = scripts.start.split(' ').slice(1)
+/** The arguments of node in `npm start`, so that tests and benches start the same service. */
+export const startArguments = scripts.start.replace(/^exec node /, '').split(' ')
