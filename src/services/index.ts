@@ -132,7 +132,7 @@ export function createServices(given: ServiceDeps) {
     keyOf: ({ principal, tenant_id: tenantId, idempotency_key: key }) =>
       key === null ? null : `${principal}\u0000${tenantId}\u0000${key}`,
     lockOf: ({ tenant_id: tenantId }) => tenantId,
-    isCrowded: ({ crowded }) => crowded,
+    isContended: ({ crowded }) => crowded,
     // With a key its caller will ask for it again; without one nobody ever does. A repeat without a key is of its own first try.
     onLate: (item, { outcome }) => {
       if (item.idempotency_key !== null || !('granted' in outcome || 'replayed' in outcome)) return
@@ -150,7 +150,7 @@ export function createServices(given: ServiceDeps) {
       return settlements
     },
     keyOf: ({ reservation_id: id }) => id,
-    isCrowded: ({ crowded }) => crowded,
+    isContended: ({ crowded }) => crowded,
     queueMsMax: SETTLING_QUEUE_MS,
   })
   // The reservation's provider and model decide how its usage is read. Commits that come at once share one query.

@@ -322,7 +322,7 @@ const CROWDED_MS = 1_000
 
 t.test('where others decide too, the next batch waits until those who were answered are back', async (t) => {
   const clock = stopTheClock(t)
-  const queue = openQueue({ isCrowded: (answer) => answer.startsWith('a') })
+  const queue = openQueue({ isContended: (answer) => answer.startsWith('a') })
   const first = ['a', 'b'].map((item) => queue.decide(item).then(() => queue.decide(`${item} again`)))
   const out = await queue.next()
   const waiting = queue.decide('c')
@@ -342,7 +342,7 @@ t.test('where others decide too, the next batch waits until those who were answe
 
 t.test('where others decide too, a batch that is full already waits for nobody', async (t) => {
   const clock = stopTheClock(t)
-  const queue = openQueue({ isCrowded: () => true, itemsMax: 1 })
+  const queue = openQueue({ isContended: () => true, itemsMax: 1 })
   const first = queue.decide('a').then(() => [...queue.seen])
   const out = await queue.next()
   const waiting = queue.decide('b')
@@ -355,7 +355,7 @@ t.test('where others decide too, a batch that is full already waits for nobody',
 
 t.test('where others decide too, who waits goes without those who do not come back', async (t) => {
   const clock = stopTheClock(t)
-  const queue = openQueue({ isCrowded: () => true })
+  const queue = openQueue({ isContended: () => true })
   const gone = ['a', 'b'].map(queue.decide)
   const out = await queue.next()
   const waiting = queue.decide('c')
