@@ -1,5 +1,5 @@
 import type * as Api from '@opentelemetry/api'
-import { toProblem } from '../db/pool/faults.ts'
+import { databaseProblem } from '../db/pool/faults.ts'
 import { ERRORS, Problem } from '../errors.ts'
 import { ATTRIBUTES, ERROR_ATTRIBUTES, STAGE_OF, type Attributes, type SpanName } from './names.ts'
 
@@ -35,7 +35,7 @@ export function inSpan<Result>(
         rename: (better) => span.updateName(better),
       })
     } catch (error) {
-      const problem = toProblem(error)
+      const problem = databaseProblem(error)
       const code = problem instanceof Problem ? problem.code : 'internal'
       span.setStatus({ code: api.SpanStatusCode.ERROR, message: code })
       span.setAttributes({

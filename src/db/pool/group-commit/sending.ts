@@ -1,5 +1,5 @@
 import type { GroupCommitOptions } from '../group-commit.ts'
-import { isConnectionFault, isItemFault, isLockTimeout, isRetryable, toProblem, unanswered } from '../faults.ts'
+import { isConnectionFault, isItemFault, isLockTimeout, isRetryable, databaseProblem, unanswered } from '../faults.ts'
 import { refuse, type Entry, type FreeSlot } from './queue.ts'
 
 /** What sending needs of the options. */
@@ -82,7 +82,7 @@ async function resendOrFail<Item, Answer>(
     await runBatch(options, entries.slice(0, middle), keepSlot, half)
     return runBatch(options, entries.slice(middle), freeSlot, half)
   }
-  const problem = answerLost ? unanswered('The database did not answer', error) : toProblem(error)
+  const problem = answerLost ? unanswered('The database did not answer', error) : databaseProblem(error)
   for (const entry of entries) {
     refuse(entry, problem)
     if (answerLost) options.onLost?.(entry.item)
