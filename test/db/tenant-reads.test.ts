@@ -101,7 +101,7 @@ t.test('a tenant’s name is only a value: it cannot become a role, a setting or
   }
 })
 
-t.test('a transaction that became the reader cannot see another tenant’s rows by setting that tenant', async (t) => {
+t.test('a transaction that became the reader sees only the rows of its tenant, whatever it asks for', async (t) => {
   await db.transaction().execute(async (transaction) => {
     await becomeReader(transaction, 'acme')
     t.same(await countAll(transaction), ['acme'])
@@ -133,7 +133,7 @@ t.test('each read for one tenant finds only that tenant’s rows, by any id', as
   t.same(
     Object.keys(await readHolders(db, { tenantId: 'acme', userId: '' }, all)),
     Object.keys(await readHolders(db, { tenantId: '', userId: '' }, all)),
-    'of a tenant its own holds in the platform',
+    'in the periods of the platform a tenant finds only its own holds',
   )
 })
 
