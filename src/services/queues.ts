@@ -63,7 +63,7 @@ export function openQueues({ db, settlementDb, clock, status, enforcement }: Que
     keyOf: ({ principal, tenant_id: tenantId, idempotency_key: key }) =>
       key === null ? null : `${principal}\u0000${tenantId}\u0000${key}`,
     lockOf: ({ tenant_id: tenantId }) => tenantId,
-    isCrowded: ({ contended }) => contended,
+    isContended: ({ contended }) => contended,
     // A caller with a key will retry and find this hold. Without a key nobody can claim it, so release it.
     onLate: (item, { outcome }) => {
       if (item.idempotency_key !== null || !('granted' in outcome || 'replayed' in outcome)) return
@@ -98,7 +98,7 @@ export function openQueues({ db, settlementDb, clock, status, enforcement }: Que
       return settlements
     },
     keyOf: ({ reservation_id: id }) => id,
-    isCrowded: ({ contended }) => contended,
+    isContended: ({ contended }) => contended,
     queueMsMax: SETTLEMENT_QUEUE_MS,
   })
 

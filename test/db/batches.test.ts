@@ -14,7 +14,7 @@ const database = await createDatabase(t)
 const db = connect(database.url)
 t.teardown(() => db.destroy())
 
-/** Sizes of the batches that Postgres was sent. */
+/** The sizes of the batches that were sent to Postgres. */
 const sizes: number[] = []
 const decide = groupCommit({
   run: (items: ReserveItem[]) => {
@@ -41,7 +41,7 @@ const prolong = groupCommit({
 
 await setEnvironmentDefaults(db, [{ scope: 'tenant', resource_type: 'llm', period: 'day', limit_usd: '50' }])
 
-/** Keeps the balances of a tenant locked while the work is done. */
+/** Locks the balances of a tenant while `work` runs. */
 async function whileLocked(tenantId: string, work: () => Promise<void>): Promise<void> {
   const client = await database.pool.connect()
   try {
@@ -54,30 +54,34 @@ async function whileLocked(tenantId: string, work: () => Promise<void>): Promise
   }
 }
 
-t.test('in a batch of many tenants a lock on one of them fails its items alone, and says so', async (t) => {
-  const tenants = Array.from({ length: 12 }, (_, n) => `t-${n}`)
-  await Promise.all(tenants.map((tenant) => decide(hold(tenant, '1'))))
-  const items = tenants.flatMap((tenant) => [hold(tenant, '1'), hold(tenant, '2')])
-  await whileLocked('t-5', async () => {
-    sizes.length = 0
-    const outcomes = await Promise.allSettled(items.map((item) => decide(item)))
-    t.equal(sizes[0], 24, 'all of them are in one batch at first')
-    for (const [n, outcome] of outcomes.entries()) {
-      const tenant = items[n]!.tenant_id
-      if (tenant !== 't-5') t.match(outcome, { status: 'fulfilled', value: { outcome: { granted: /^[12]$/ } } }, tenant)
-      else t.match(outcome, { status: 'rejected', reason: { code: 'unavailable', headers: { 'retry-after': '1' } } })
-    }
-  })
-  // The last try may have been let in as the lock went.
-  await Promise.all(items.slice(10, 12).map((item) => decide(item)))
-  const { rows } = await database.pool.query(
-    `select count(*)::integer as holds from copilot_internal.reservations where tenant_id = 't-5'`,
-  )
-  t.same(rows, [{ holds: 3 }], 'sent again each is held once')
-  await assertHealthy(t, database.pool)
-})
+t.test(
+  'in a batch of many tenants, a lock on one tenant fails only the items of that tenant, as unavailable',
+  async (t) => {
+    const tenants = Array.from({ length: 12 }, (_, n) => `t-${n}`)
+    await Promise.all(tenants.map((tenant) => decide(hold(tenant, '1'))))
+    const items = tenants.flatMap((tenant) => [hold(tenant, '1'), hold(tenant, '2')])
+    await whileLocked('t-5', async () => {
+      sizes.length = 0
+      const outcomes = await Promise.allSettled(items.map((item) => decide(item)))
+      t.equal(sizes[0], 24, 'all of them are in one batch at first')
+      for (const [n, outcome] of outcomes.entries()) {
+        const tenant = items[n]!.tenant_id
+        if (tenant !== 't-5')
+          t.match(outcome, { status: 'fulfilled', value: { outcome: { granted: /^[12]$/ } } }, tenant)
+        else t.match(outcome, { status: 'rejected', reason: { code: 'unavailable', headers: { 'retry-after': '1' } } })
+      }
+    })
+    // The last try may have got the lock when it was released.
+    await Promise.all(items.slice(10, 12).map((item) => decide(item)))
+    const { rows } = await database.pool.query(
+      `select count(*)::integer as holds from copilot_internal.reservations where tenant_id = 't-5'`,
+    )
+    t.same(rows, [{ holds: 3 }], 'after a repeat each is held once')
+    await assertHealthy(t, database.pool)
+  },
+)
 
-t.test('a commit whose balance is locked fails alone, and books once when it is sent again', async (t) => {
+t.test('a commit whose balance is locked fails alone, and is booked once when it is sent again', async (t) => {
   const items = Array.from({ length: 8 }, (_, n) => hold(`c-${n}`, '1'))
   await Promise.all(items.map((item) => decide(item)))
   const bookings = items.map(({ reservation_id: id }) => booking(id, '0.5'))
@@ -98,30 +102,33 @@ t.test('a commit whose balance is locked fails alone, and books once when it is 
   await assertHealthy(t, database.pool)
 })
 
-t.test('an item that Postgres does not take fails alone in a batch of others, some of them refused', async (t) => {
-  const good = Array.from({ length: 6 }, (_, n) => hold(`p-${n}`, '1'))
-  const refused = [hold('p-0', '60'), hold('p-1', '60')]
-  const poisonous = hold('p-2', '1', { on_expiry: 'never' as 'release' })
-  sizes.length = 0
-  const outcomes = await Promise.allSettled([...good, poisonous, ...refused].map((item) => decide(item)))
-  t.equal(sizes[0], 9)
-  for (const outcome of outcomes.slice(0, 6)) t.match(outcome, { value: { outcome: { granted: '1' } } })
-  t.match(outcomes[6], { status: 'rejected', reason: { code: /^2[23]/ } })
-  for (const outcome of outcomes.slice(7)) t.match(outcome, { value: { outcome: { refused: {} } } })
-  const { rows } = await database.pool.query(
-    `select count(*)::integer as holds from copilot_internal.reservations where tenant_id like 'p-%'`,
-  )
-  t.same(rows, [{ holds: 6 }])
-  await assertHealthy(t, database.pool)
-})
+t.test(
+  'an item that Postgres does not accept fails alone, in a batch where others are granted or refused',
+  async (t) => {
+    const good = Array.from({ length: 6 }, (_, n) => hold(`p-${n}`, '1'))
+    const refused = [hold('p-0', '60'), hold('p-1', '60')]
+    const poisonous = hold('p-2', '1', { on_expiry: 'never' as 'release' })
+    sizes.length = 0
+    const outcomes = await Promise.allSettled([...good, poisonous, ...refused].map((item) => decide(item)))
+    t.equal(sizes[0], 9)
+    for (const outcome of outcomes.slice(0, 6)) t.match(outcome, { value: { outcome: { granted: '1' } } })
+    t.match(outcomes[6], { status: 'rejected', reason: { code: /^2[23]/ } })
+    for (const outcome of outcomes.slice(7)) t.match(outcome, { value: { outcome: { refused: {} } } })
+    const { rows } = await database.pool.query(
+      `select count(*)::integer as holds from copilot_internal.reservations where tenant_id like 'p-%'`,
+    )
+    t.same(rows, [{ holds: 6 }])
+    await assertHealthy(t, database.pool)
+  },
+)
 
-t.test('what an item would have taken does not refuse the next where it is refused in the end', async (t) => {
+t.test('an item that is refused in the end takes no room from the items after it', async (t) => {
   const [other, batch] = [openSession(t, database.url), openSession(t, database.url)]
   await reserveSpend(db, [hold('looked', '1')], 'enforce')
   const { rows } = await batch.pool.query<{ pid: number }>('select pg_backend_pid() as pid')
   await other.pool.query('begin')
   t.match(await other.reserve(hold('looked', '10')), [{ outcome: { granted: '10' } }])
-  // Both fit where the batch looks, but not together; the first does not fit any more once the balance is free.
+  // When the batch reads the balance, each of the first two fits, but not both. Once the balance is free, the first fits no more.
   const deciding = batch.reserve(hold('looked', '45'), hold('looked', '8'), hold('looked', '60'))
   for (;;) {
     const { rows: waits } = await database.pool.query('select where cardinality(pg_blocking_pids($1)) > 0', [
@@ -138,7 +145,7 @@ t.test('what an item would have taken does not refuse the next where it is refus
   await assertHealthy(t, database.pool)
 })
 
-t.test('the checks of a batch each ask for themselves, of their own tenant', async (t) => {
+t.test('each check in a batch is answered by itself, for its own tenant', async (t) => {
   await decide(hold('check-1', '20', { user_id: 'u' }))
   const items = [
     hold('check-1', '30'),
@@ -173,7 +180,7 @@ t.test('the checks of a batch each ask for themselves, of their own tenant', asy
   t.same(rows, [{ n: 0 }])
 })
 
-t.test('the extensions of a batch have their own answers, and a longer time alone waits for no balance', async (t) => {
+t.test('each extension in a batch has its own answer, and one of the time alone waits for no balance', async (t) => {
   const holds = [
     ['extend-1', '10'],
     ['extend-1', '20'],

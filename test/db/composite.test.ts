@@ -7,13 +7,13 @@ const { pool } = await createDatabase(t)
 const seed = Number(process.env['PURSER_TEST_SEED'] ?? Date.now() % 2 ** 31)
 t.comment(`property tests with seed ${seed}; PURSER_TEST_SEED repeats them`)
 
-// Postgres takes no NUL; all else comes back, whatever it means in a composite or an array.
+// Postgres accepts no NUL. Everything else must come back, whatever it means in a composite or an array.
 const text = fc.oneof(
   fc.string({ unit: 'binary' }).filter((value) => !value.includes('\0')),
   fc.string({ unit: fc.constantFrom('"', '\\', '(', ')', ',', '{', '}', ' ', "'", 'x') }),
   fc.constantFrom('', 'NULL', 'null', '\\N', '()', '""'),
 )
-// Names as the contract has them. (V8 13.6 reads an escaped name wrong where an object before had the name "\\".)
+// Names as the contract allows them. (V8 13.6 misreads an escaped name after an object with the name "\\".)
 const name = fc.stringMatching(/^[a-z][a-z0-9_]{0,62}$/)
 const item = fc.record({
   tenant_id: fc.option(text),
@@ -21,7 +21,7 @@ const item = fc.record({
   labels: fc.option(fc.dictionary(name, text)),
 })
 
-t.test('Postgres reads back what an array of composites was made of', async (t) => {
+t.test('Postgres reads an array of composites back as the rows it was made from', async (t) => {
   await fc.assert(
     fc.asyncProperty(fc.array(item, { minLength: 1, maxLength: 5 }), async (items) => {
       await pool.query(
@@ -36,7 +36,7 @@ t.test('Postgres reads back what an array of composites was made of', async (t) 
   )
 })
 
-t.test('Postgres reads back what an array was made of', async (t) => {
+t.test('Postgres reads an array back as the values it was made from', async (t) => {
   await fc.assert(
     fc.asyncProperty(fc.array(fc.option(text), { maxLength: 5 }), async (values) => {
       const { rows } = await pool.query('select $1::text[] as values', [arrayText(values)])

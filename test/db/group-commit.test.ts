@@ -4,7 +4,7 @@ import { groupCommit, type GroupCommitOptions } from '../../src/db/pool/group-co
 
 type Batch = { items: string[]; answer: (fault?: Error) => void }
 
-/** A queue of texts, each its own key up to a '#', whose batches wait until the test answers them. */
+/** A queue of texts. The key of a text is its part before a '#'. Each batch waits until the test answers it. */
 function openQueue(options: Partial<GroupCommitOptions<string, string>> = {}) {
   const seen: string[][] = []
   const gone = new Set<string>()
@@ -25,7 +25,7 @@ function openQueue(options: Partial<GroupCommitOptions<string, string>> = {}) {
   })
   return {
     decide: (item: string) => decide(item, () => gone.has(item)),
-    /** Those whose callers have gone. */
+    /** The items whose callers have gone. */
     gone,
     /** Every batch that was sent, in order. */
     seen,
@@ -50,7 +50,7 @@ t.test('simultaneous arrivals share a batch, and each gets its own answer', asyn
   t.same(await answers, ['a!', 'b!', 'c!'])
 })
 
-t.test('what arrives while a batch is out leaves together when it returns', async (t) => {
+t.test('items that arrive while a batch is in flight are sent together when it returns', async (t) => {
   const queue = openQueue()
   const first = queue.decide('a')
   const out = await queue.next()
@@ -63,7 +63,7 @@ t.test('what arrives while a batch is out leaves together when it returns', asyn
   t.same([await first, ...(await later)], ['a!', 'b!', 'c!', 'd!'])
 })
 
-t.test('where many wait, a batch is half of them and of those who are answered', async (t) => {
+t.test('when many wait, a batch takes half of those that wait and of those that are answered', async (t) => {
   const queue = openQueue()
   const first = queue.decide('first')
   const out = await queue.next()
@@ -84,7 +84,7 @@ t.test('where many wait, a batch is half of them and of those who are answered',
   await Promise.all([first, later])
 })
 
-t.test('the next batch is sent before the answers of the last are made', async (t) => {
+t.test('the next batch is sent before the callers of the last one are answered', async (t) => {
   const queue = openQueue()
   const sentAtAnswer = queue.decide('a').then(() => [...queue.seen])
   const out = await queue.next()
@@ -95,14 +95,14 @@ t.test('the next batch is sent before the answers of the last are made', async (
   t.equal(await later, 'b!')
 })
 
-t.test('at most batchesMax batches are out at once', async (t) => {
+t.test('at most batchesMax batches are in flight at once', async (t) => {
   const queue = openQueue({ batchesMax: 2, itemsMax: 1 })
   const answers = Promise.all(['a', 'b', 'c'].map(queue.decide))
   const [first, second] = [await queue.next(), await queue.next()]
   t.same(queue.seen, [['a'], ['b']])
   second.answer()
   const third = await queue.next()
-  t.same(third.items, ['c'], 'one leaves as soon as any returns')
+  t.same(third.items, ['c'], 'the next is sent as soon as any batch returns')
   first.answer()
   third.answer()
   t.same(await answers, ['a!', 'b!', 'c!'])
@@ -124,7 +124,7 @@ t.test('equal keys never share a batch, and keep their order', async (t) => {
   t.same(await answers, ['a#1!', 'b#1!', 'a#2!', 'a#3!', 'b#2!'])
 })
 
-t.test('items without a key share a batch, however alike', async (t) => {
+t.test('items without a key share a batch, even if they are equal', async (t) => {
   const queue = openQueue({ keyOf: () => null })
   const answers = Promise.all(['a', 'a', 'a'].map(queue.decide))
   const batch = await queue.next()
@@ -134,7 +134,7 @@ t.test('items without a key share a batch, however alike', async (t) => {
 })
 
 t.test(
-  'a fault of one item is its own: the batch is halved until it stands alone, and its neighbours succeed',
+  'an item that causes an error fails alone: its batch is halved until it stands alone, and the others succeed',
   async (t) => {
     const sizes: number[] = []
     const decide = groupCommit<number, number>({
@@ -154,7 +154,7 @@ t.test(
   },
 )
 
-t.test('a lock that one item did not get in time fails that item alone, as unavailable', async (t) => {
+t.test('an item that does not get its lock in time fails alone, as unavailable', async (t) => {
   const decide = groupCommit<string, string>({
     run: (items) => (items.includes('locked') ? Promise.reject(LOCK_TIMEOUT) : Promise.resolve(items)),
     keyOf: String,
@@ -168,7 +168,7 @@ t.test('a lock that one item did not get in time fails that item alone, as unava
 })
 
 for (const [name, error] of Object.entries({ 'a deadlock': DEADLOCK, 'a lost connection': RESET })) {
-  t.test(`after ${name} the same items are sent once more`, async (t) => {
+  t.test(`after ${name}, the same items are sent once more`, async (t) => {
     const queue = openQueue()
     const answers = Promise.all(['a', 'b'].map(queue.decide))
     const first = await queue.next()
@@ -182,7 +182,7 @@ for (const [name, error] of Object.entries({ 'a deadlock': DEADLOCK, 'a lost con
     t.same([...(await answers), await later], ['a!', 'b!', 'c!'])
   })
 
-  t.test(`after ${name} twice all of its items are unavailable, and the queue goes on`, async (t) => {
+  t.test(`after ${name} twice, all items of the batch fail as unavailable, and the queue goes on`, async (t) => {
     const queue = openQueue()
     const outcomes = Promise.allSettled(['a', 'b'].map(queue.decide))
     ;(await queue.next()).answer(error)
@@ -195,24 +195,27 @@ for (const [name, error] of Object.entries({ 'a deadlock': DEADLOCK, 'a lost con
   })
 }
 
-/** What the caller of an item reads whose answer was lost. */
+/** What a caller gets when the answer to its item was lost. */
 const NOT_KNOWN = { status: 'rejected', reason: { code: 'unavailable', message: /whether this was done is not known/ } }
 
-t.test('items whose answers were lost are told of, once each, and so are their callers', async (t) => {
-  const lost: string[] = []
-  const queue = openQueue({ onLost: (item) => void lost.push(item) })
-  const outcomes = Promise.allSettled(['a', 'b'].map(queue.decide))
-  ;(await queue.next()).answer(RESET)
-  t.same(lost, [], 'they are sent once more first')
-  ;(await queue.next()).answer(LOCK_TIMEOUT)
-  // The first try may have been done all the same.
-  ;(await queue.next()).answer(LOCK_TIMEOUT)
-  ;(await queue.next()).answer()
-  t.match(await outcomes, [NOT_KNOWN, { status: 'fulfilled', value: 'b!' }])
-  t.same(lost, ['a'])
-})
+t.test(
+  'onLost gets each item whose answer was lost once, and its caller learns that the outcome is not known',
+  async (t) => {
+    const lost: string[] = []
+    const queue = openQueue({ onLost: (item) => void lost.push(item) })
+    const outcomes = Promise.allSettled(['a', 'b'].map(queue.decide))
+    ;(await queue.next()).answer(RESET)
+    t.same(lost, [], 'first they are sent once more')
+    ;(await queue.next()).answer(LOCK_TIMEOUT)
+    // Postgres may have done the first try although its answer was lost.
+    ;(await queue.next()).answer(LOCK_TIMEOUT)
+    ;(await queue.next()).answer()
+    t.match(await outcomes, [NOT_KNOWN, { status: 'fulfilled', value: 'b!' }])
+    t.same(lost, ['a'])
+  },
+)
 
-t.test('of items whose callers were told before their answers were lost is told as well', async (t) => {
+t.test('onLost also gets items that were refused before their answers were lost', async (t) => {
   const lost: string[] = []
   const late: string[] = []
   const queue = openQueue({
@@ -230,7 +233,7 @@ t.test('of items whose callers were told before their answers were lost is told 
   t.same([lost, late], [['a', 'b'], []])
 })
 
-t.test('what Postgres has undone is not told of as lost', async (t) => {
+t.test('onLost does not get items that Postgres has rolled back', async (t) => {
   const lost: string[] = []
   const queue = openQueue({ onLost: (item) => void lost.push(item) })
   const outcomes = Promise.allSettled([queue.decide('a')])
@@ -240,7 +243,7 @@ t.test('what Postgres has undone is not told of as lost', async (t) => {
   t.same(lost, [])
 })
 
-t.test('more of one key than a batch has are refused, and others are taken', async (t) => {
+t.test('more than itemsMax items of one key are refused, and other keys are still accepted', async (t) => {
   const queue = openQueue({ itemsMax: 3 })
   const first = queue.decide('a#0')
   const out = await queue.next()
@@ -254,7 +257,7 @@ t.test('more of one key than a batch has are refused, and others are taken', asy
   t.same(await Promise.all([first, ...repeats, other, again]), ['a#0!', 'a#1!', 'a#2!', 'a#3!', 'b!', 'a#5!'])
 })
 
-t.test('an error that no repeat can mend is everyone’s at once, as it is', async (t) => {
+t.test('an error that no repeat can cure reaches all callers of the batch at once, unchanged', async (t) => {
   const queue = openQueue()
   const outcomes = Promise.allSettled(['a', 'b'].map(queue.decide))
   const bug = new Error('no such function')
@@ -266,7 +269,7 @@ t.test('an error that no repeat can mend is everyone’s at once, as it is', asy
   t.equal(queue.seen.length, 1)
 })
 
-t.test('beyond waitingMax an arrival is refused at once as overloaded, and those that wait are decided', async (t) => {
+t.test('beyond waitingMax an item is refused at once as overloaded, and those that wait are decided', async (t) => {
   const queue = openQueue({ waitingMax: 2 })
   const out = queue.decide('out')
   const first = await queue.next()
@@ -279,14 +282,14 @@ t.test('beyond waitingMax an arrival is refused at once as overloaded, and those
   t.same(await Promise.all([out, ...waiting]), ['out!', 'a!', 'b!'])
 })
 
-/** A clock of the test's own in place of the process's, until `t` is done. */
+/** Replaces the process's clock by one that the test sets, until `t` ends. */
 function stopTheClock(t: Test) {
   const clock = { ms: 1_000 }
   t.intercept(performance, 'now', { value: () => clock.ms })
   return clock
 }
 
-t.test('who would wait longer than queueMsMax, by how long batches last, is refused at once', async (t) => {
+t.test('an item that would wait longer than queueMsMax, judged by the last batches, is refused at once', async (t) => {
   const clock = stopTheClock(t)
   const queue = openQueue({ itemsMax: 2, queueMsMax: 250 })
   const decided: Promise<string>[] = []
@@ -301,9 +304,9 @@ t.test('who would wait longer than queueMsMax, by how long batches last, is refu
   await goesOut(900, 'b')
   decided.push(queue.decide('c'))
   const out = await queue.next()
-  // One batch took long, which tells nothing yet: the one before it took 100 ms.
+  // One slow batch does not count yet: the one before it took 100 ms.
   decided.push(...['d', 'e', 'f', 'g'].map(queue.decide))
-  await t.rejects(queue.decide('h'), OVERLOADED, 'three batches would come before its own is back')
+  await t.rejects(queue.decide('h'), OVERLOADED, 'three batches have to return before it is sent')
   clock.ms += 100
   out.answer()
   const next = await queue.next()
@@ -317,59 +320,62 @@ t.test('who would wait longer than queueMsMax, by how long batches last, is refu
   t.same(await Promise.all(decided), ['a!', 'b!', 'c!', 'd!', 'e!', 'f!', 'g!', 'i!'])
 })
 
-/** Longer than twice what a batch waits for more. */
-const CROWDED_MS = 1_000
+/** Longer than twice the time that a batch lingers. */
+const PAST_LINGER_MS = 1_000
 
-t.test('where others decide too, the next batch waits until those who were answered are back', async (t) => {
+t.test('under contention the next batch lingers until the answered callers are back', async (t) => {
   const clock = stopTheClock(t)
-  const queue = openQueue({ isCrowded: (answer) => answer.startsWith('a') })
+  const queue = openQueue({ isContended: (answer) => answer.startsWith('a') })
   const first = ['a', 'b'].map((item) => queue.decide(item).then(() => queue.decide(`${item} again`)))
   const out = await queue.next()
   const waiting = queue.decide('c')
-  clock.ms += CROWDED_MS
+  clock.ms += PAST_LINGER_MS
   out.answer()
   const next = await queue.next()
-  // Else the batches below never come.
+  // Otherwise the batches below never come.
   if (!t.same(next.items, ['c', 'a again', 'b again'])) return
   const last = queue.decide('d')
-  clock.ms += CROWDED_MS
+  clock.ms += PAST_LINGER_MS
   next.answer()
   const alone = await queue.next()
-  t.same(alone.items, ['d'], 'nobody else decided: it is not waited for')
+  t.same(alone.items, ['d'], 'no contention: the batch does not linger')
   alone.answer()
   t.same(await Promise.all([...first, waiting, last]), ['a again!', 'b again!', 'c!', 'd!'])
 })
 
-t.test('where others decide too, a batch that is full already waits for nobody', async (t) => {
+t.test('under contention a batch that is full already does not linger', async (t) => {
   const clock = stopTheClock(t)
-  const queue = openQueue({ isCrowded: () => true, itemsMax: 1 })
+  const queue = openQueue({ isContended: () => true, itemsMax: 1 })
   const first = queue.decide('a').then(() => [...queue.seen])
   const out = await queue.next()
   const waiting = queue.decide('b')
-  clock.ms += CROWDED_MS
+  clock.ms += PAST_LINGER_MS
   out.answer()
-  t.same(await first, [['a'], ['b']], 'it was sent before the answer was made')
+  t.same(await first, [['a'], ['b']], 'it was sent before the caller was answered')
   ;(await queue.next()).answer()
   t.equal(await waiting, 'b!')
 })
 
-t.test('where others decide too, who waits goes without those who do not come back', async (t) => {
-  const clock = stopTheClock(t)
-  const queue = openQueue({ isCrowded: () => true })
-  const gone = ['a', 'b'].map(queue.decide)
-  const out = await queue.next()
-  const waiting = queue.decide('c')
-  clock.ms += CROWDED_MS
-  out.answer()
-  await Promise.all(gone)
-  const later = queue.decide('d')
-  const next = await queue.next()
-  t.same(next.items, ['c', 'd'])
-  next.answer()
-  t.same(await Promise.all([waiting, later]), ['c!', 'd!'])
-})
+t.test(
+  'under contention the next batch is sent in the end even if the answered callers do not come back',
+  async (t) => {
+    const clock = stopTheClock(t)
+    const queue = openQueue({ isContended: () => true })
+    const gone = ['a', 'b'].map(queue.decide)
+    const out = await queue.next()
+    const waiting = queue.decide('c')
+    clock.ms += PAST_LINGER_MS
+    out.answer()
+    await Promise.all(gone)
+    const later = queue.decide('d')
+    const next = await queue.next()
+    t.same(next.items, ['c', 'd'])
+    next.answer()
+    t.same(await Promise.all([waiting, later]), ['c!', 'd!'])
+  },
+)
 
-t.test('beside a batch that is stuck an arrival is refused, and taken again as soon as it has returned', async (t) => {
+t.test('while a batch is stuck an item is refused; once it has returned, items are accepted again', async (t) => {
   const clock = stopTheClock(t)
   const queue = openQueue({ queueMsMax: 250 })
   const stuck = queue.decide('stuck')
@@ -386,7 +392,7 @@ t.test('beside a batch that is stuck an arrival is refused, and taken again as s
   t.same([await after, await beside], ['b!', 'c!'])
 })
 
-t.test('a batch that is stuck longer than anybody waits does not hold up the next one', async (t) => {
+t.test('a batch that is stuck longer than waitMsMax does not hold up the next one', async (t) => {
   const late: string[] = []
   const queue = openQueue({ waitMsMax: 0, onLate: (item, answer) => void late.push(`${item} ${answer}`) })
   const stuck = queue.decide('stuck')
@@ -401,13 +407,13 @@ t.test('a batch that is stuck longer than anybody waits does not hold up the nex
   const last = openAnswer(queue.decide('c'))
   ;(await queue.next()).answer()
   await last
-  t.ok(late.includes('stuck stuck!'), 'its answer is for whoever cleans up')
+  t.ok(late.includes('stuck stuck!'), 'its answer goes to onLate')
 })
 
-/** Whatever becomes of it. */
+/** Resolves with the answer or the error, as text. */
 const openAnswer = (answer: Promise<string>) => answer.then(String, String)
 
-t.test('one whose caller has gone before it was sent is not decided; one that was sent is', async (t) => {
+t.test('an item whose caller leaves before it is sent is not decided; one that was sent already is', async (t) => {
   const queue = openQueue()
   const sent = queue.decide('sent')
   const out = await queue.next()
@@ -430,5 +436,5 @@ t.test('one whose caller has gone before it was sent is not decided; one that wa
   last.answer()
   t.equal(await none, 'd!')
   await t.rejects(alone)
-  t.same(queue.seen, [['sent'], ['b'], ['d']], 'a batch of nobody is not sent')
+  t.same(queue.seen, [['sent'], ['b'], ['d']], 'an empty batch is not sent')
 })

@@ -1,6 +1,6 @@
 import { sql } from 'kysely'
 import t from 'tap'
-import { becomeReader, connect, readOf, readReport, type Db } from '../../src/db/pool/connection.ts'
+import { becomeReader, connect, readForTenant, readReport, type Db } from '../../src/db/pool/connection.ts'
 import { listRecords } from '../../src/db/costs/cost-records.ts'
 import { listEvents } from '../../src/db/alerts/events.ts'
 import { readHolders, readScopeStatus } from '../../src/db/quotas/quota-status.ts'
@@ -13,7 +13,7 @@ import { fillTenants } from '../helpers/money/two-tenants.ts'
 const database = await createDatabase(t)
 const ids = await fillTenants(t, database, ['acme', 'other'])
 const { roles, unprotected } = await findRoles(database.url)
-// One connection each for reads and reports, so that whatever stays on it is met by the next one.
+// One connection for reads and one for reports, so that the next read meets whatever stayed on the connection.
 const db = connect(database.url, { roles, connectionsMax: 1 })
 t.teardown(() => db.destroy())
 
@@ -31,14 +31,14 @@ const countAll = async (of: Db): Promise<string[]> => {
   return rows.map(({ tenant_id: tenant }) => tenant)
 }
 
-t.test('a login of the owner takes on both roles, and nothing is left unprotected', async (t) => {
+t.test('the login of the owner can take on both roles, and nothing is left unprotected', async (t) => {
   t.same({ roles, unprotected }, { roles: { service: true, reader: true }, unprotected: [] })
   t.match(await state(db), { role: 'purser_service', tenant: null })
   t.match(await readReport(db, null, state), { role: 'purser_service', tenant: null })
 })
 
-t.test('the reads of a tenant run as the reader, for that tenant, for that transaction', async (t) => {
-  for (const read of [readOf, readReport]) {
+t.test('reads for a tenant run as the reader role, for that tenant and one transaction only', async (t) => {
+  for (const read of [readForTenant, readReport]) {
     t.match(await read(db, 'acme', state), { role: 'purser_reader', tenant: 'acme' })
     t.same(await read(db, 'acme', countAll), ['acme'], 'whatever the statement asks for')
     t.same(await read(db, 'nobody', countAll), [])
@@ -46,7 +46,7 @@ t.test('the reads of a tenant run as the reader, for that tenant, for that trans
   }
 })
 
-t.test('no report is compiled, whatever the server would do', async (t) => {
+t.test('reports run without JIT, even if the server would use it', async (t) => {
   const compiles = async (of: Db) => (await sql<{ jit: string }>`show jit`.execute(of)).rows[0]!.jit
   await database.pool.query(`alter database ${database.name} set jit = on`)
   const fresh = connect(database.url, { roles })
@@ -56,56 +56,59 @@ t.test('no report is compiled, whatever the server would do', async (t) => {
   t.equal(await readReport(fresh, 'acme', compiles), 'off')
 })
 
-t.test('nothing of it stays on a pooled connection: after an answer, an error, an end of the statement', async (t) => {
-  for (const read of [readOf, readReport]) {
-    const before = await read(db, null, state)
-    const after = async (what: string) => t.same(await read(db, null, state), before, `${read.name} ${what}`)
-    await read(db, 'acme', countAll)
-    await after('after an answer')
-    await t.rejects(
-      read(db, 'acme', (reading) => sql`select 1 / 0`.execute(reading)),
-      { code: '22012' },
-    )
-    await after('after an error of a statement')
-    await t.rejects(
-      read(db, 'acme', async () => {
-        throw new Error('of ours')
-      }),
-      { message: 'of ours' },
-    )
-    await after('after an error of ours')
-    await t.rejects(
-      read(db, 'acme', async (reading) => {
-        await sql`set local statement_timeout = 1`.execute(reading)
-        await sql`select pg_sleep(5)`.execute(reading)
-      }),
-      { code: '57014' },
-    )
-    await after('after a statement that was ended')
-    await t.rejects(
-      read(db, 'acme', (reading) => sql`insert into copilot_internal.scopes default values`.execute(reading)),
-      { code: /42501|25006/ },
-      'it cannot write',
-    )
-    await after('after a write that was refused')
-  }
-})
+t.test(
+  'role and tenant do not stay on a pooled connection: after an answer, an error, a statement timeout',
+  async (t) => {
+    for (const read of [readForTenant, readReport]) {
+      const before = await read(db, null, state)
+      const after = async (what: string) => t.same(await read(db, null, state), before, `${read.name} ${what}`)
+      await read(db, 'acme', countAll)
+      await after('after an answer')
+      await t.rejects(
+        read(db, 'acme', (reading) => sql`select 1 / 0`.execute(reading)),
+        { code: '22012' },
+      )
+      await after('after an error of a statement')
+      await t.rejects(
+        read(db, 'acme', async () => {
+          throw new Error('of ours')
+        }),
+        { message: 'of ours' },
+      )
+      await after('after an error of ours')
+      await t.rejects(
+        read(db, 'acme', async (reading) => {
+          await sql`set local statement_timeout = 1`.execute(reading)
+          await sql`select pg_sleep(5)`.execute(reading)
+        }),
+        { code: '57014' },
+      )
+      await after('after a statement that was ended')
+      await t.rejects(
+        read(db, 'acme', (reading) => sql`insert into copilot_internal.scopes default values`.execute(reading)),
+        { code: /42501|25006/ },
+        'it cannot write',
+      )
+      await after('after a write that was refused')
+    }
+  },
+)
 
-t.test('a name is a value: it cannot become a role, a setting or a statement', async (t) => {
+t.test('a tenant’s name is only a value: it cannot become a role, a setting or a statement', async (t) => {
   for (const name of [`acme'; reset role --`, `' or true --`, 'acme", "other', '%', 'ACME', ' acme']) {
-    t.same(await readOf(db, name, countAll), [], name)
-    t.equal((await readOf(db, name, state)).role, 'purser_reader')
+    t.same(await readForTenant(db, name, countAll), [], name)
+    t.equal((await readForTenant(db, name, state)).role, 'purser_reader')
   }
 })
 
-t.test('a transaction that became the reader cannot see more by asking again for another tenant’s rows', async (t) => {
+t.test('a transaction that became the reader sees only the rows of its tenant, whatever it asks for', async (t) => {
   await db.transaction().execute(async (transaction) => {
     await becomeReader(transaction, 'acme')
     t.same(await countAll(transaction), ['acme'])
   })
 })
 
-t.test('each read of one tenant finds its own and not another’s, by any id', async (t) => {
+t.test('each read for one tenant finds only that tenant’s rows, by any id', async (t) => {
   t.match(await findReservation(db, ids.acme.reservationId, 'acme'), { tenant_id: 'acme' })
   t.equal(await findReservation(db, ids.other.reservationId, 'acme'), null)
   t.match(await findQuota(db, ids.acme.quotaId, 'acme'), { tenant_id: 'acme' })
@@ -130,11 +133,11 @@ t.test('each read of one tenant finds its own and not another’s, by any id', a
   t.same(
     Object.keys(await readHolders(db, { tenantId: 'acme', userId: '' }, all)),
     Object.keys(await readHolders(db, { tenantId: '', userId: '' }, all)),
-    'of a tenant its own holds in the platform',
+    'in the periods of the platform a tenant finds only its own holds',
   )
 })
 
-t.test('a page of one tenant looks through so many reservations of all, as any other page', async (t) => {
+t.test('a page for one tenant reads no more reservations than any other page', async (t) => {
   const walk = async (tenant: string, max: number) => {
     const found: string[] = []
     for (let after: string | null = null, pages = 1; ; pages += 1) {
@@ -154,7 +157,7 @@ t.test('a page of one tenant looks through so many reservations of all, as any o
   }
 })
 
-t.test('a look at the quotas of one tenant reads no other tenant’s', async (t) => {
+t.test('reading the quotas of one tenant reads no rows of other tenants', async (t) => {
   const many = await createDatabase(t)
   await many.pool.query(`
     insert into copilot_internal.cost_quotas (resource_type, scope, tenant_id, user_id, period, limit_usd, created_at, updated_at)

@@ -13,7 +13,7 @@ interface Outcome {
 
 const program = join(import.meta.dirname, '..', '..', 'src', 'cli', 'migrate.ts')
 
-/** Runs the command as a process of its own. */
+/** Runs the command in its own process. */
 function migrate(args: string[], env: Record<string, string>): Promise<Outcome> {
   const { DATABASE_URL: _, ...rest } = process.env
   return new Promise((resolve) => {
@@ -37,7 +37,7 @@ t.test('two processes may migrate the same database at once', async (t) => {
   t.not((await describeCatalog(pool)).length, 0)
 })
 
-t.test('up, status and down tell what they did', async (t) => {
+t.test('up, status and down print what they did', async (t) => {
   const { url, pool } = await createEmptyDatabase(t)
   const env = { DATABASE_URL: url }
   t.match(await migrate(['status'], env), { code: 0, stdout: /^pending {19}0001_/ })
@@ -52,13 +52,13 @@ t.test('up, status and down tell what they did', async (t) => {
   t.same(await describeCatalog(pool), [])
 })
 
-t.test('without DATABASE_URL it migrates the database that the data folder keeps', async (t) => {
+t.test('without DATABASE_URL it migrates the database in the data folder', async (t) => {
   const env = { PURSER_DATA_DIR: makeDataDir(t) }
   t.match(await migrate(['up'], env), { code: 0, stdout: /^up 0001_/ })
   t.match(await migrate(['up'], env), { code: 0, stdout: 'nothing to do\n' })
 })
 
-t.test('a failure says why and exits with 1', async (t) => {
+t.test('a failure prints its reason and exits with 1', async (t) => {
   const { url, pool } = await createEmptyDatabase(t)
   await pool.query('create schema copilot_internal; create table copilot_internal.left_table ()')
   t.match(await migrate(['up'], { DATABASE_URL: url }), {

@@ -57,7 +57,7 @@ t.test('up on a migrated database with objects that were added by hand lists the
   t.same(await describeCatalog(pool), before)
 })
 
-t.test('a full down never takes objects of others with it', async (t) => {
+t.test('a full down never drops objects of others', async (t) => {
   const { pool } = await createEmptyDatabase(t)
   await migrateUp(pool, silent)
   await pool.query('create table copilot_internal.left_table (id int)')
@@ -66,13 +66,13 @@ t.test('a full down never takes objects of others with it', async (t) => {
   t.same(await describeCatalog(pool), before)
 })
 
-t.test('empty schemas that an administrator made in advance are used', async (t) => {
+t.test('empty schemas that an administrator created in advance are used', async (t) => {
   const { pool } = await createEmptyDatabase(t)
   await pool.query('create schema copilot_internal; create schema copilot_partitions')
   await t.resolves(migrateUp(pool, silent))
 })
 
-t.test('partitions that come and go are not foreign', async (t) => {
+t.test('partitions that jobs create and drop are not foreign', async (t) => {
   const { pool } = await createEmptyDatabase(t)
   await migrateUp(pool, silent)
   await pool.query(`
@@ -83,7 +83,7 @@ t.test('partitions that come and go are not foreign', async (t) => {
   t.same((await migrationStatus(pool)).foreignObjects, [])
 })
 
-t.test('objects beside those of the job queue are foreign too, and the queue itself is not', async (t) => {
+t.test('the job queue is not foreign, but other objects in its schema are', async (t) => {
   const { pool } = await createEmptyDatabase(t)
   await migrateUp(pool, silent)
   t.same((await migrationStatus(pool)).foreignObjects, [])
@@ -93,7 +93,7 @@ t.test('objects beside those of the job queue are foreign too, and the queue its
   t.ok(await describeCatalog(pool).then((lines) => lines.some((line) => line.includes('_private_jobs'))))
 })
 
-t.test('a role that may make no schema migrates into those that an administrator made for it', async (t) => {
+t.test('a role without the right to create schemas migrates into schemas created for it', async (t) => {
   const { pool, url, name } = await createEmptyDatabase(t)
   const role = `${name}_role`
   await pool.query(`

@@ -45,7 +45,7 @@ t.test('a changed function is applied again; unchanged ones are not touched', as
   t.same((await migrationStatus(pool, files)).changedFunctionFiles, [])
 })
 
-t.test('a function keeps its record in any folder, and two files of one name are refused', async (t) => {
+t.test('a function file may move to another folder, and two files of one name are refused', async (t) => {
   const { pool } = await createEmptyDatabase(t)
   const files = makeMigrationFolder(t, { ...oneMigration, 'functions/greet.sql': returning('greet', `'hello'`) })
   await migrateUp(pool, silent, files)
@@ -57,7 +57,7 @@ t.test('a function keeps its record in any folder, and two files of one name are
   await t.rejects(migrateUp(pool, silent, files), { message: /greet\.sql have the same name/ })
 })
 
-t.test('functions may name one another in any order', async (t) => {
+t.test('functions may call one another in any order', async (t) => {
   const { pool } = await createEmptyDatabase(t)
   const files = makeMigrationFolder(t, {
     ...oneMigration,
@@ -68,7 +68,7 @@ t.test('functions may name one another in any order', async (t) => {
   t.equal(await call(pool, 'a_caller'), 'answer')
 })
 
-t.test('a body that names what does not exist, or does not parse, is found at once', async (t) => {
+t.test('a body that calls a missing function or does not parse is refused at once', async (t) => {
   const { pool } = await createEmptyDatabase(t)
   const files = makeMigrationFolder(t, {
     ...oneMigration,
@@ -86,7 +86,7 @@ t.test('a body that names what does not exist, or does not parse, is found at on
   })
 })
 
-t.test('a function whose file is gone, or whose arguments changed, does not stay behind', async (t) => {
+t.test('a function whose file is gone, or whose arguments changed, is dropped', async (t) => {
   const { pool } = await createEmptyDatabase(t)
   const files = makeMigrationFolder(t, {
     ...oneMigration,
@@ -104,14 +104,14 @@ t.test('a function whose file is gone, or whose arguments changed, does not stay
   t.same((await migrationStatus(pool, files)).foreignObjects, [])
 })
 
-t.test('down takes the functions of this release away, and leaves those of the migrations that stay', async (t) => {
+t.test('down drops the functions of this release, and keeps those of the migrations that stay applied', async (t) => {
   const { pool } = await createEmptyDatabase(t)
   const files = makeMigrationFolder(t, {
     ...oneMigration,
     '0002_lids.up.sql': 'create table copilot_internal.lids (id int)',
     '0002_lids.down.sql': 'drop table copilot_internal.lids',
     'functions/clock.sql': `create or replace function copilot_internal.clock() returns timestamptz language sql as 'select now()'`,
-    // Tracked dependencies between the functions themselves, in both directions of the alphabet.
+    // Postgres tracks these dependencies between functions; they go in both directions of the alphabet.
     'functions/a.sql': `create or replace function copilot_internal.a() returns bigint language sql as 'select count(*) from copilot_internal.lids'`,
     'functions/b.sql': `create or replace function copilot_internal.b() returns bigint begin atomic select copilot_internal.a(); end`,
     'functions/c.sql': `create or replace function copilot_internal.c() returns bigint begin atomic select copilot_internal.b(); end`,
@@ -124,7 +124,7 @@ t.test('down takes the functions of this release away, and leaves those of the m
   t.same(await listFunctions(pool), ['a', 'b', 'c', 'clock'])
 })
 
-t.test('a function on which a view depends stays until its migration is taken back', async (t) => {
+t.test('a function that a view depends on stays until its migration goes down', async (t) => {
   const { pool } = await createEmptyDatabase(t)
   const files = makeMigrationFolder(t, { ...oneMigration, 'functions/greet.sql': returning('greet', `'hello'`) })
   await migrateUp(pool, silent, files)

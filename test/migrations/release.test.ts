@@ -21,7 +21,7 @@ t.test('up, all the way down, and up again gives the same schema', async (t) => 
   t.same(await describeCatalog(pool), first)
 })
 
-t.test('each migration can be taken back and made again', async (t) => {
+t.test('each migration can go down and up again', async (t) => {
   const { pool } = await createEmptyDatabase(t)
   await migrateUp(pool, silent)
   const whole = await describeCatalog(pool)
@@ -35,7 +35,7 @@ t.test('each migration can be taken back and made again', async (t) => {
   }
 })
 
-t.test('a second up finds nothing to do, and nothing foreign', async (t) => {
+t.test('a second up finds nothing to do, and no foreign objects', async (t) => {
   const { pool } = await createEmptyDatabase(t)
   await migrateUp(pool, silent)
   const lines: string[] = []
@@ -47,7 +47,7 @@ t.test('a second up finds nothing to do, and nothing foreign', async (t) => {
   t.ok(status.migrations.every(({ appliedAt }) => appliedAt instanceof Date))
 })
 
-/** What stands in the database outside the system's own schemas. */
+/** Lists what the database holds outside the system's own schemas. */
 async function describeEverything(pool: pg.Pool): Promise<string[]> {
   const { rows } = await pool.query<{ line: string }>(`
     select 'schema ' || nspname as line from pg_namespace where nspname !~ '^pg_' and nspname <> 'information_schema'

@@ -7,7 +7,7 @@ import { makeDataDir } from '../helpers/servers/embedded.ts'
 import { startService } from '../helpers/servers/service.ts'
 
 const silent = () => {}
-// Roles are of the whole cluster, so this file has one of its own.
+// Roles belong to a whole cluster, so this file starts a cluster of its own.
 const cluster = await startEmbeddedPostgres({ dataDir: makeDataDir(t), settings: { fsync: 'off' } })
 t.teardown(() => cluster.stop())
 
@@ -23,7 +23,7 @@ async function run(url: string, ...statements: string[]): Promise<Record<string,
   }
 }
 
-/** A database, and a login that owns it. */
+/** Creates a database, and a login that owns it. */
 async function makeDatabase(name: string, rights = ''): Promise<{ asOwner: string; asSuperuser: string }> {
   await run(
     cluster.databaseUrl,
@@ -43,7 +43,7 @@ const rolesThere = async () =>
     ({ rolname }) => rolname,
   )
 
-/** A hold, its commit, and what a key that is bound to a tenant reads. */
+/** Starts a service, reserves and commits, and checks what keys of one tenant can read. Returns the log. */
 async function assertWorks(t: Test, url: string): Promise<string> {
   const service = await startService(t, url)
   const acme = await service.keyFor('service', 'acme')
@@ -66,7 +66,7 @@ async function assertWorks(t: Test, url: string): Promise<string> {
   return service.output()
 }
 
-t.test('an owner that may make no roles works without them, and the log says what is not protected', async (t) => {
+t.test('an owner that cannot create roles works without them, and the log says what is not protected', async (t) => {
   const { asOwner } = await makeDatabase('plain')
   const lines: string[] = []
   await migrateUp(asOwner, (line) => lines.push(line))
@@ -79,11 +79,11 @@ t.test('an owner that may make no roles works without them, and the log says wha
   t.same(await rolesThere(), [])
   t.match(await findRoles(asOwner), { roles: { service: false, reader: false }, unprotected: { length: 2 } })
   const output = await assertWorks(t, asOwner)
-  t.match(output, /not protected: the service works as plain, which owns the tables/)
+  t.match(output, /not protected: the service runs as plain, which owns the tables/)
   t.match(output, /not protected: plain cannot take on the role purser_reader/)
 })
 
-t.test('databases of one cluster that migrate at once share the roles, which none of them takes away', async (t) => {
+t.test('databases of one cluster that migrate at once share the roles, and no down migration drops them', async (t) => {
   const databases = [
     await makeDatabase('one', 'createrole'),
     await makeDatabase('two', 'createrole'),
@@ -96,9 +96,9 @@ t.test('databases of one cluster that migrate at once share the roles, which non
   t.match(await findRoles(databases[2]!.asSuperuser), { roles: { service: true, reader: true }, unprotected: [] })
 })
 
-t.test('an owner that is no superuser is held to the same: row-level security is forced on it', async (t) => {
+t.test('row-level security also applies to an owner that is not a superuser', async (t) => {
   const { asOwner, asSuperuser } = await makeDatabase('owner', 'createrole')
-  // Whoever made the roles has to grant them, where the owner did not make them itself.
+  // The owner did not create the roles, so their creator has to grant them.
   await run(cluster.databaseUrl, 'grant purser_service, purser_reader to owner')
   const lines: string[] = []
   await migrateUp(asOwner, (line) => lines.push(line))
@@ -111,7 +111,7 @@ t.test('an owner that is no superuser is held to the same: row-level security is
   const count = `select count(*)::integer as lines from copilot_internal.llm_cost_records`
   t.same(await run(asOwner, count), [{ lines: 1 }])
   t.same(await run(asOwner, `begin`, `set local role purser_reader`, count), [{ lines: 0 }])
-  // Partitions too, and without its policy the owner itself would see nothing.
+  // The same holds for partitions. Without its policy the owner itself would see no rows.
   const [partition] = await run(
     asSuperuser,
     `select oid::regclass::text as name from pg_class where relispartition and relname like 'llm%' and relkind = 'r'`,
@@ -122,10 +122,10 @@ t.test('an owner that is no superuser is held to the same: row-level security is
   await run(asSuperuser, 'drop policy every_row on copilot_internal.llm_cost_records')
   t.same(await run(asOwner, count), [{ lines: 0 }])
   await migrateUp(asOwner, silent)
-  t.same(await run(asOwner, count), [{ lines: 1 }], 'the next run of the migrations mends it')
+  t.same(await run(asOwner, count), [{ lines: 1 }], 'the next run of the migrations restores the policy')
 })
 
-t.test('a service with a login of its own needs no more than the roles, and owns nothing', async (t) => {
+t.test('a service with its own login needs only the two roles, and owns nothing', async (t) => {
   const { asOwner } = await makeDatabase('hardened', 'createrole')
   await run(
     cluster.databaseUrl,
@@ -141,7 +141,7 @@ t.test('a service with a login of its own needs no more than the roles, and owns
   await migrateUp(asOwner, silent)
   const lines: string[] = []
   await migrateUp(asApp, (line) => lines.push(line))
-  t.match(lines, ['nothing to do: the schema is of this release, and another login owns it'])
+  t.match(lines, ['nothing to do: the schema is up to date (and owned by another login)'])
   t.notMatch(await assertWorks(t, asApp), /not protected/)
   for (const statement of [
     'update copilot_internal.llm_cost_records set total_cost_usd = 0',
@@ -154,6 +154,6 @@ t.test('a service with a login of its own needs no more than the roles, and owns
   await run(asOwner, `delete from copilot_internal.schema_functions where file = 'reserve_spend.sql'`)
   await t.rejects(
     migrateUp(asApp, silent),
-    /As the owner run "npm run migrate -- up", which brings: reserve_spend.sql$/,
+    /Run "npm run migrate -- up" as the owner. It will apply: reserve_spend.sql$/,
   )
 })

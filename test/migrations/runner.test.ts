@@ -29,7 +29,7 @@ t.test('a failing migration leaves the database as it was, and names its file an
   t.ok((await migrationStatus(pool, files)).migrations.every(({ appliedAt }) => appliedAt))
 })
 
-t.test('a failing upgrade leaves the release before it working', async (t) => {
+t.test('a failing upgrade leaves the earlier release as it was', async (t) => {
   const { pool } = await createEmptyDatabase(t)
   const files = makeMigrationFolder(t, twoMigrations)
   await migrateUp(pool, silent, files)
@@ -58,12 +58,14 @@ t.test('a failing down leaves the database as it was', async (t) => {
   t.same(await describeCatalog(pool), before)
 })
 
-t.test('a full down that forgets something is refused whole', async (t) => {
+t.test('a full down that would leave an object behind is refused and changes nothing', async (t) => {
   const { pool } = await createEmptyDatabase(t)
   const files = makeMigrationFolder(t, { ...twoMigrations, '0001_boxes.down.sql': 'select' })
   await migrateUp(pool, silent, files)
   const before = await describeCatalog(pool)
-  await t.rejects(migrateDown(pool, silent, { all: true }, files), { message: /still: table copilot_internal\.boxes/ })
+  await t.rejects(migrateDown(pool, silent, { all: true }, files), {
+    message: /left behind: table copilot_internal\.boxes/,
+  })
   t.same(await describeCatalog(pool), before)
 })
 
@@ -90,10 +92,10 @@ t.test('down goes back one step, several, to a name, or all the way', async (t) 
   t.same(await applied(), ['0001_boxes'])
   await migrateDown(pool, silent, { all: true }, files)
   t.same(await describeCatalog(pool), [])
-  await t.resolves(migrateDown(pool, silent, { all: true }, files), 'down where nothing is does nothing')
+  await t.resolves(migrateDown(pool, silent, { all: true }, files), 'down on an empty database does nothing')
 })
 
-t.test('of many that migrate at once one works and the others find it done', async (t) => {
+t.test('when many migrate at once, one works and the others find it done', async (t) => {
   const { url } = await createEmptyDatabase(t)
   const files = makeMigrationFolder(t, twoMigrations)
   const runs = await Promise.all(
@@ -106,7 +108,7 @@ t.test('of many that migrate at once one works and the others find it done', asy
   t.equal(runs.filter((run) => run === 'worked').length, 1)
 })
 
-t.test('a database of a later release is refused by an earlier one', async (t) => {
+t.test('an earlier release refuses the database of a later release', async (t) => {
   const { pool } = await createEmptyDatabase(t)
   const files = makeMigrationFolder(t, twoMigrations)
   await migrateUp(pool, silent, files)
@@ -126,15 +128,15 @@ t.test('files that break the rules are refused before anything runs', async (t) 
   await refused({ '0002_twice.up.sql': 'select', '0002_twice.down.sql': 'select' }, /have the same number/)
   await refused(
     { '0003_own.up.sql': 'begin;\nselect;\ncommit;', '0003_own.down.sql': 'select' },
-    /0003_own\.up\.sql says "begin;"/,
+    /0003_own\.up\.sql contains "begin;"/,
   )
   await refused(
     { 'functions/other.sql': 'create or replace function copilot_internal.f() returns int return 1' },
-    /other\.sql has to make one function/,
+    /other\.sql must create one function/,
   )
   await refused(
     { 'functions/f.sql': 'create function copilot_internal.f() returns int return 1' },
-    /f\.sql has to say "create or replace"/,
+    /f\.sql must say "create or replace"/,
   )
   t.same(await describeCatalog(pool), [])
 })

@@ -196,7 +196,7 @@ export const GUARDS: Guard[] = [
   {
     name: 'one effect a batch',
     why: 'a repeat in flight shares a batch with its first',
-    file: 'src/db/pool/group-commit.ts',
+    file: 'src/db/pool/group-commit/batch-forming.ts',
     remove: 'if (batch.length >= most || (key !== null && keys.has(key))) later.push(entry)',
     put: 'if (batch.length >= most) later.push(entry)',
     tests: ['test/db/group-commit.test.ts'],

@@ -1,5 +1,5 @@
 import { sql } from 'kysely'
-import { readOf, readReport, type Db } from '../pool/connection.ts'
+import { readForTenant, readReport, type Db } from '../pool/connection.ts'
 import { costLines, recordMatches, readMissing, type RecordFilter } from './cost-records.ts'
 import type { ExportRow } from '../../domain/export-row.ts'
 
@@ -49,7 +49,7 @@ export async function findExportPosition(
   recordId: string,
   tenantId: string | undefined,
 ): Promise<ExportPosition | null> {
-  const { rows } = await readOf(db, tenantId ?? null, (transaction) =>
+  const { rows } = await readForTenant(db, tenantId ?? null, (transaction) =>
     sql<{ occurred_at: string }>`
       select r.occurred_at::text as occurred_at from ${costLines} r
       where r.cost_record_id = ${recordId}::uuid

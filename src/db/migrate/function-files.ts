@@ -5,7 +5,7 @@ import type { FunctionFile } from './migration-files.ts'
 
 const recorded = sql.table(`${schemaName}.schema_functions`)
 
-/** Names the function files whose content is not what was last applied, removed files included. */
+/** Lists the function files that differ from what was last applied, including files that were removed since. */
 export async function listChangedFunctionFiles(db: Kysely<unknown>, files: FunctionFile[]): Promise<string[]> {
   const { rows } = await sql<{ file: string; sha256: string }>`select file, sha256 from ${recorded}`.execute(db)
   const applied = new Map(rows.map((row) => [row.file, row.sha256]))
@@ -15,13 +15,14 @@ export async function listChangedFunctionFiles(db: Kysely<unknown>, files: Funct
 }
 
 /**
- * Applies every function file, in any order, and checks what they made.
+ * Applies every function file, in any order, and checks the functions.
  *
- * A function that an earlier file made and none makes any more (the file is gone, or its arguments changed) is dropped.
- * @param earlier the functions that existed only because of function files before.
- * @returns the functions that exist only because of function files now.
- * @throws Error when a file fails, when a function that a file names does not exist, when a body is not valid, or
- * when something depends on a function that has to go.
+ * A function that an earlier release's file created, and that no file creates any more, is dropped: its file is gone, or its
+ * arguments changed.
+ * @param earlier the functions that existed before only because of function files.
+ * @returns the functions that exist now only because of function files.
+ * @throws Error when a file fails, when a file does not create the function it is named after, when a body is not valid, or
+ * when something depends on a function that has to be dropped.
  */
 export async function applyFunctionFiles(
   db: Kysely<unknown>,
@@ -29,7 +30,7 @@ export async function applyFunctionFiles(
   earlier: SchemaObject[],
 ): Promise<SchemaObject[]> {
   const before = await listRoutines(db)
-  // Bodies may name functions of files that come later; they are checked together at the end.
+  // Bodies may call functions of files that come later, so all bodies are checked at the end.
   await sql`set local check_function_bodies = off`.execute(db)
   for (const file of files) {
     await sql
@@ -43,7 +44,7 @@ export async function applyFunctionFiles(
   const after = await listRoutines(db)
   const kept: SchemaObject[] = []
   for (const routine of earlier.filter(({ identity }) => after.has(identity))) {
-    // `create or replace` writes a new row version, so what kept its place was not made by any file.
+    // `create or replace` writes a new version of the row. If the version is the same, no file has created the function.
     if (before.get(routine.identity)?.version !== after.get(routine.identity)?.version) kept.push(routine)
     else await sql.raw(`drop routine ${routine.identity}`).execute(db)
   }
@@ -54,8 +55,8 @@ export async function applyFunctionFiles(
 }
 
 /**
- * Drops the functions that exist only because of function files, but for those on which something else depends
- * (a trigger, a view): these go with what depends on them, in a down file.
+ * Drops the functions that exist only because of function files. A function that something else depends on (a trigger, a view)
+ * stays: a down file drops it with what depends on it.
  */
 export async function dropFunctionsFromFiles(db: Kysely<unknown>, functions: SchemaObject[]): Promise<void> {
   let left = functions
@@ -65,7 +66,7 @@ export async function dropFunctionsFromFiles(db: Kysely<unknown>, functions: Sch
     dropped = rest.length < left.length
     left = rest
   }
-  // Whatever release comes next applies its own bodies anew.
+  // So the release that comes next applies all of its own function files.
   await sql`delete from ${recorded}`.execute(db)
 }
 
@@ -98,8 +99,10 @@ async function verifyFunctions(db: Kysely<unknown>, files: FunctionFile[]): Prom
   const names = new Set((await listObjects(db)).map(({ identity }) => identity.split('(')[0]))
   const missing = files.filter((file) => !names.has(file.functionName))
   if (missing.length > 0)
-    throw new Error(`Function files made nothing of their name: ${missing.map((file) => file.file).join(', ')}`)
-  // The language's own check of each body, which `check_function_bodies = off` put off.
+    throw new Error(
+      `These function files did not create the function they are named after: ${missing.map((file) => file.file).join(', ')}`,
+    )
+  // Runs each language's own check of the bodies, which `check_function_bodies = off` had postponed.
   await sql
     .raw(`
     do $$

@@ -3,10 +3,10 @@ import { jobSchemaName } from '../pool/job-queue.ts'
 
 /** The schema of the product's tables and functions. */
 export const schemaName = 'copilot_internal'
-/** The schema of the partitions, so that queries over the first one list tables only. */
+/** The schema of the partitions. They have their own, so that the product's schema lists whole tables only. */
 export const partitionsSchemaName = 'copilot_partitions'
 
-/** The tables of Kysely's Migrator: which numbered migrations ran, and its lock. */
+/** The tables of Kysely's Migrator: one records which numbered migrations ran, the other is its lock. */
 export const migrationTable = 'schema_migrations'
 export const migrationLockTable = 'schema_migrations_lock'
 
@@ -16,13 +16,13 @@ export interface SchemaObject {
   identity: string
 }
 
-/** Makes the product's schemas and the runner's own tables unless they exist. */
+/** Creates the product's schemas and the migration runner's own tables, unless they exist. */
 export async function ensureBookkeeping(db: Kysely<unknown>): Promise<void> {
   await sql
     .raw(`
     do $$
     begin
-      -- Even with "if not exists", making a schema asks for a right on the database that the role may not have.
+      -- Even "create schema if not exists" needs a right on the database, which the role may not have.
       if to_regnamespace('${schemaName}') is null then create schema ${schemaName}; end if;
       if to_regnamespace('${partitionsSchemaName}') is null then create schema ${partitionsSchemaName}; end if;
     end
@@ -44,7 +44,7 @@ export async function ensureBookkeeping(db: Kysely<unknown>): Promise<void> {
     .execute(db)
 }
 
-/** Says in the database what the tables are for that Kysely's Migrator made. */
+/** Adds comments to the tables that Kysely's Migrator created. */
 export async function describeMigratorTables(db: Kysely<unknown>): Promise<void> {
   const comments = {
     [migrationTable]: 'The numbered migrations that ran, and when.',
@@ -55,7 +55,7 @@ export async function describeMigratorTables(db: Kysely<unknown>): Promise<void>
   }
 }
 
-/** Whether the runner has been here: it made its tables, and their contents can be trusted. */
+/** Whether this runner has migrated the database before: then it has the runner's tables, and they can be trusted. */
 export async function hasBookkeeping(db: Kysely<unknown>): Promise<boolean> {
   const { rows } = await sql<{ found: boolean }>`
     select to_regclass(${`${schemaName}.schema_objects`}) is not null
@@ -64,8 +64,8 @@ export async function hasBookkeeping(db: Kysely<unknown>): Promise<boolean> {
 }
 
 /**
- * What stands in the schemas, in a stable order, but for what comes and goes with something else (indexes,
- * owned sequences, row types, members of an extension) and for partitions: jobs make, detach and drop those.
+ * Lists the objects in the schemas, in a stable order. Leaves out what belongs to another object (indexes, owned sequences, row
+ * types, members of an extension), and partitions, because jobs create, detach and drop those.
  */
 export async function listObjects(db: Kysely<unknown>): Promise<SchemaObject[]> {
   const { rows } = await sql<SchemaObject>`
@@ -75,7 +75,7 @@ export async function listObjects(db: Kysely<unknown>): Promise<SchemaObject[]> 
        where c.relkind in ('r', 'p', 'v', 'm', 'S', 'f')
          and not (c.relnamespace = to_regnamespace(${partitionsSchemaName}) and (
                c.relispartition
-               -- A detached partition keeps the name that begins with its table's.
+               -- A detached partition keeps its name, which begins with the name of its table.
                or exists (select from pg_class parent
                            where parent.relkind = 'p' and parent.relnamespace = to_regnamespace(${schemaName})
                              and starts_with(c.relname, parent.relname || '_'))))
@@ -98,28 +98,28 @@ export async function listObjects(db: Kysely<unknown>): Promise<SchemaObject[]> 
   return rows
 }
 
-/** What stands in the schemas and was not made by these migrations: everything, where the runner has not been. */
+/** Lists the objects in the schemas that these migrations did not create. Without bookkeeping these are all objects. */
 export async function listForeignObjects(db: Kysely<unknown>): Promise<SchemaObject[]> {
   const objects = await listObjects(db)
   if (!(await hasBookkeeping(db))) return objects
-  const ours = new Set((await readRecordedObjects(db)).map(objectText))
-  return objects.filter((object) => !ours.has(objectText(object)))
+  const ours = new Set((await readRecordedObjects(db)).map(nameObject))
+  return objects.filter((object) => !ours.has(nameObject(object)))
 }
 
 /**
- * Records what the migrations made: all that stands there now but `foreign`.
- * @param madeByFunctionFiles the functions that exist only because a function file made them.
+ * Records what the migrations created: every object in the schemas now, except `foreign`.
+ * @param madeByFunctionFiles the functions that exist only because a function file created them.
  */
 export async function recordObjects(
   db: Kysely<unknown>,
   foreign: SchemaObject[],
   madeByFunctionFiles: SchemaObject[],
 ): Promise<void> {
-  const notOurs = new Set(foreign.map(objectText))
-  const fromFile = new Set(madeByFunctionFiles.map(objectText))
+  const notOurs = new Set(foreign.map(nameObject))
+  const fromFile = new Set(madeByFunctionFiles.map(nameObject))
   const ours = (await listObjects(db))
-    .filter((object) => !notOurs.has(objectText(object)))
-    .map((object) => ({ ...object, from_function_file: fromFile.has(objectText(object)) }))
+    .filter((object) => !notOurs.has(nameObject(object)))
+    .map((object) => ({ ...object, from_function_file: fromFile.has(nameObject(object)) }))
   await sql`delete from ${sql.table(`${schemaName}.schema_objects`)}`.execute(db)
   await sql`
     insert into ${sql.table(`${schemaName}.schema_objects`)} (kind, identity, from_function_file)
@@ -128,14 +128,14 @@ export async function recordObjects(
   `.execute(db)
 }
 
-/** The functions that, when they were last recorded, existed only because a function file made them. */
+/** The functions that existed only because of a function file when the objects were last recorded. */
 export async function readFunctionsFromFiles(db: Kysely<unknown>): Promise<SchemaObject[]> {
   return (await readRecordedObjects(db)).filter((object) => object.from_function_file)
 }
 
 /**
- * Removes the runner's tables and the schemas, the job queue with them.
- * @throws Error that lists what the down files left behind; the schemas are never dropped with anything in them.
+ * Drops the runner's tables, the job queue and the schemas.
+ * @throws Error that lists what the down files left behind. A schema with an object in it is never dropped.
  */
 export async function removeBookkeeping(db: Kysely<unknown>): Promise<void> {
   await sql.raw(`drop schema if exists ${jobSchemaName} cascade`).execute(db)
@@ -143,13 +143,12 @@ export async function removeBookkeeping(db: Kysely<unknown>): Promise<void> {
     await sql`drop table ${sql.table(`${schemaName}.${table}`)}`.execute(db)
   }
   const left = await listObjects(db)
-  if (left.length > 0)
-    throw new Error(`After the last down migration there is still: ${left.map(objectText).join(', ')}`)
+  if (left.length > 0) throw new Error(`The last down migration left behind: ${left.map(nameObject).join(', ')}`)
   await sql.raw(`drop schema if exists ${partitionsSchemaName}; drop schema ${schemaName}`).execute(db)
 }
 
 /** "table copilot_internal.cost_quotas" */
-export function objectText({ kind, identity }: SchemaObject): string {
+export function nameObject({ kind, identity }: SchemaObject): string {
   return `${kind} ${identity}`
 }
 

@@ -2,10 +2,10 @@ import { createHash } from 'node:crypto'
 import { existsSync, globSync, readdirSync, readFileSync } from 'node:fs'
 import { basename, join } from 'node:path'
 
-/** The release's own migrations. */
+/** The folder of this release's migrations. */
 export const migrationsFolder = join(import.meta.dirname, '..', '..', '..', 'migrations')
 
-/** One numbered step, `NNNN_name.up.sql` and `NNNN_name.down.sql`; `up` and `down` are SQL. */
+/** One numbered migration. `up` and `down` are the SQL of `NNNN_name.up.sql` and `NNNN_name.down.sql`. */
 export interface NumberedMigration {
   name: string
   up: string
@@ -14,15 +14,15 @@ export interface NumberedMigration {
 
 /** The current body of one function: `functions/<room>/<name>.sql`. */
 export interface FunctionFile {
-  /** `<name>.sql`: the database records it so, and a file may move to another room. */
+  /** `<name>.sql`, as the database records it. Without the folder, so that a file may move to another room. */
   file: string
   sql: string
   sha256: string
-  /** The function that it makes, with its schema; overloads share the file. */
+  /** The function that it creates, with its schema. Overloads share one file. */
   functionName: string
 }
 
-/** What one release brings, numbered migrations in order. */
+/** The migrations of one release; the numbered ones in order. */
 export interface MigrationFiles {
   numbered: NumberedMigration[]
   functions: FunctionFile[]
@@ -35,9 +35,9 @@ const endsTransaction = /^\s*(begin|commit|rollback)(\s+(work|transaction))?\s*;
 
 /**
  * Reads and checks the migrations of a folder.
- * @throws Error for a name that does not fit, a missing up or down, a number used twice, a statement that
- * begins or ends a transaction, a function file that does not make (or replace) the function it is named after, and two
- * function files of one name.
+ * @throws Error for a file name that breaks the pattern, a missing up or down file, a number used twice, a statement that begins
+ * or ends a transaction, a function file that does not create (or replace) the function it is named after, and two function
+ * files of one name.
  */
 export function readMigrationFiles(folder: string): MigrationFiles {
   return { numbered: readNumbered(folder), functions: readFunctions(join(folder, 'functions')) }
@@ -73,12 +73,12 @@ function readFunctions(folder: string): FunctionFile[] {
       const sql = readSql(folder, path!)
       const made = [...sql.matchAll(makesFunction)]
       const plain = made.find(([, orReplace]) => !orReplace)
-      if (plain) throw new Error(`functions/${path} has to say "create or replace" for ${plain[2]}`)
+      if (plain) throw new Error(`functions/${path} must say "create or replace" for ${plain[2]}`)
       const names = new Set(made.map(([, , name]) => name!.toLowerCase()))
       const [functionName] = names
       if (names.size !== 1 || functionName?.split('.')[1] !== basename(file, '.sql')) {
         throw new Error(
-          `functions/${path} has to make one function, named as the file; it makes ${[...names].join(', ') || 'none'}`,
+          `functions/${path} must create one function, named like the file; it creates ${[...names].join(', ') || 'none'}`,
         )
       }
       return { file, sql, sha256: createHash('sha256').update(sql).digest('hex'), functionName }
@@ -96,6 +96,6 @@ function readSql(folder: string, file: string): string {
   if (!existsSync(path)) throw new Error(`The migration file ${file} is missing`)
   const sql = readFileSync(path, 'utf8')
   const statement = endsTransaction.exec(sql)?.[0].trim()
-  if (statement) throw new Error(`${file} says "${statement}": each file runs inside a transaction of the runner`)
+  if (statement) throw new Error(`${file} contains "${statement}", but each file runs inside the runner's transaction`)
   return sql
 }

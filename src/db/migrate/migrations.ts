@@ -20,14 +20,14 @@ import {
   recordObjects,
   removeBookkeeping,
   schemaName,
-  objectText,
+  nameObject,
 } from './migration-bookkeeping.ts'
 import { describeSqlError } from './migration-error.ts'
 import { migrationsFolder, readMigrationFiles, type MigrationFiles, type NumberedMigration } from './migration-files.ts'
 
-/** How long a run waits for another process that migrates the same database. */
+/** How long a run waits while another process migrates the same database. */
 const runnerLockTimeoutMs = 120_000
-/** How long a statement waits for a table; meanwhile it makes all later users of the table wait, so this is short. */
+/** How long a statement waits for a table. Short, because all later users of the table wait behind it. */
 const tableLockTimeoutMs = 10_000
 const runnerLockId = 4_871_305_266_174
 
@@ -35,16 +35,16 @@ const runnerLockId = 4_871_305_266_174
 export type MigrationTarget = string | pg.Pool
 
 export interface MigrationOptions {
-  /** The folder of the migrations; that of this release by default. */
+  /** The folder of the migrations. Default: this release's. */
   folder?: string
 }
 
-/** How far down: a number of steps, to a migration (which stays applied), or all. */
+/** How far down: a number of migrations, down to a named one (which stays applied), or all. */
 export type DownTarget = { steps: number } | { to: string } | { all: true }
 
 export interface MigrationStatus {
   migrations: { name: string; appliedAt: Date | null }[]
-  /** Function files whose content is not the one applied. */
+  /** Function files that differ from what was last applied. */
   changedFunctionFiles: string[]
   /** Objects in our schemas that these migrations did not make. */
   foreignObjects: string[]
@@ -77,27 +77,27 @@ export class ForeignObjectsError extends Error {
 }
 
 /**
- * Brings a database to this release: the pending numbered migrations, then, when any of their files changed,
- * the current body of every function, then the job queue, all in one transaction that a failure rolls back whole.
+ * Brings a database to this release, in one transaction: if anything fails, nothing is changed. First it applies the pending
+ * numbered migrations. Then, if any function file changed, it applies all of them. Then it updates the job queue.
  *
- * Two processes may do so at once: one works, the other waits (120 s at most) and finds nothing to do. A login that does
- * not own the schema changes nothing: it finds the database up to date, or says what the owner has to bring.
+ * Several processes may call it at once: one works, the others wait (120 s at most) and find nothing to do. A login that does
+ * not own the schema changes nothing: it finds the database up to date, or the error says what the owner has to apply.
  *
  * At the end pin_plans() sets the planner settings of functions, which applying their files has reset, and protect_schema()
- * sets rights and row-level security on all that stands there.
+ * sets rights and row-level security on everything in the schemas.
  *
- * What a migration's author keeps to:
- * - The runner makes the schemas, and removes them after the last down; a migration does neither.
- * - Each file runs within the runner's transaction and neither begins nor ends one. The values that one adds to an
- *   enum can be used once the whole run is committed.
- * - The last statement of each `.up.sql` is a `do $$ … $$` block that raises when something it should have made is missing.
- * - A numbered migration relies on no function file. A function that a table, trigger, view or index needs
- *   is made by the numbered migration itself; its later bodies may stand in a function file.
- * - A function whose result changes is dropped (`drop function if exists`) by a numbered migration.
- * - A down file drops functions with `if exists`: those that only function files made are gone before it runs.
- * @param log receives one line per migration.
+ * Rules for the author of a migration:
+ * - The runner creates the schemas, and drops them after the last down. A migration does neither.
+ * - Each file runs within the runner's transaction, and neither begins nor ends one. Values that a file adds to an enum can be
+ *   used only after the whole run is committed.
+ * - The last statement of each `.up.sql` is a `do $$ … $$` block that raises if something it should have created is missing.
+ * - A numbered migration does not rely on function files. A function that a table, trigger, view or index needs is created by the
+ *   numbered migration itself; its later bodies may be in a function file.
+ * - A function whose result type changes is dropped (`drop function if exists`) by a numbered migration.
+ * - A down file drops functions with `if exists`: the ones that only function files created are dropped before it runs.
+ * @param log receives one line for each step.
  * @returns what it brought.
- * @throws ForeignObjectsError, with nothing changed; Error that names the file that failed.
+ * @throws ForeignObjectsError, with nothing changed; Error that names the file that failed, or what the owner has to apply.
  */
 export async function migrateUp(
   target: MigrationTarget,
@@ -107,7 +107,7 @@ export async function migrateUp(
   const files = readMigrationFiles(options.folder ?? migrationsFolder)
   return runLocked(target, async (trx) => {
     const foreign = await listForeignObjects(trx)
-    if (foreign.length > 0) throw new ForeignObjectsError(foreign.map(objectText))
+    if (foreign.length > 0) throw new ForeignObjectsError(foreign.map(nameObject))
     if (await isAnothersSchema(trx)) {
       await refuseUnlessUpToDate(trx, files, log)
       return NOTHING_DONE
@@ -121,11 +121,11 @@ export async function migrateUp(
     const changed = await listChangedFunctionFiles(trx, files.functions)
     if (changed.length > 0) {
       functions = await applyFunctionFiles(trx, files.functions, functions)
-      log(`applied ${files.functions.length} functions, as ${changed.length} of their files changed`)
+      log(`applied all ${files.functions.length} functions, because ${changed.length} function files changed`)
     }
     await ensureJobSchema(trx)
     const revision = await migrateJobQueue(trx, log)
-    if (revision !== null) log(`the job queue is at its revision ${revision}`)
+    if (revision !== null) log(`updated the job queue to revision ${revision}`)
     if (await isMade(trx, 'pin_plans()')) await sql`select copilot_internal.pin_plans()`.execute(trx)
     const unprotected = await protectSchema(trx, log)
     if (migrations.length > 0 || changed.length > 0 || revision !== null) await recordObjects(trx, [], functions)
@@ -140,12 +140,12 @@ export async function migrateUp(
 }
 
 /**
- * Takes a database back, in one transaction that a failure rolls back whole.
+ * Takes a database back to an earlier release, in one transaction: if anything fails, nothing is changed.
  *
- * First all functions go that only function files made, as their bodies belong to this release; the release one goes
- * back to applies its own. After the last step nothing of ours is left, the schemas included.
- * @throws ForeignObjectsError when all is to go and something else stands in the schemas; Error that names
- * the file that failed, or an unknown migration.
+ * First it drops the functions that only function files created, because their bodies belong to this release. The earlier
+ * release applies its own. After the last down migration nothing of ours is left, not even the schemas.
+ * @throws ForeignObjectsError if everything is to go, but the schemas hold objects of others; Error that names the file that
+ * failed, or an unknown migration.
  */
 export async function migrateDown(
   target: MigrationTarget,
@@ -161,7 +161,7 @@ export async function migrateDown(
     const applied = (await migrator.getMigrations()).filter(({ executedAt }) => executedAt).map(({ name }) => name)
     const keep = namesToKeep(applied, downTo)
     const foreign = await listForeignObjects(trx)
-    if (keep.length === 0 && foreign.length > 0) throw new ForeignObjectsError(foreign.map(objectText))
+    if (keep.length === 0 && foreign.length > 0) throw new ForeignObjectsError(foreign.map(nameObject))
     if (keep.length === applied.length && keep.length > 0) return log('nothing to do')
     const functions = await readFunctionsFromFiles(trx)
     await dropFunctionsFromFiles(trx, functions)
@@ -171,7 +171,7 @@ export async function migrateDown(
   })
 }
 
-/** Tells what is applied, what is pending and what does not belong there; changes nothing. */
+/** Lists what is applied, what is pending and which objects are not ours. Changes nothing. */
 export async function migrationStatus(
   target: MigrationTarget,
   options: MigrationOptions = {},
@@ -186,13 +186,13 @@ export async function migrationStatus(
     const changedFunctionFiles = (await hasBookkeeping(db))
       ? await listChangedFunctionFiles(db, files.functions)
       : files.functions.map(({ file }) => file)
-    return { migrations, changedFunctionFiles, foreignObjects: (await listForeignObjects(db)).map(objectText) }
+    return { migrations, changedFunctionFiles, foreignObjects: (await listForeignObjects(db)).map(nameObject) }
   })
 }
 
 async function withDatabase<T>(target: MigrationTarget, work: (db: Kysely<unknown>) => Promise<T>): Promise<T> {
   const pool = typeof target === 'string' ? new pg.Pool({ connectionString: target, max: 1 }) : target
-  // Errors of idle connections show in the next query, or come while they close; unheard they would end the process.
+  // If an idle connection breaks, the next query fails. Without a listener the error would also end the process.
   const ignore = () => {}
   pool.on('error', ignore)
   try {
@@ -203,7 +203,7 @@ async function withDatabase<T>(target: MigrationTarget, work: (db: Kysely<unknow
   }
 }
 
-/** One run at a time per database; read committed, so that the one who waited sees what the other did. */
+/** One run at a time per database. Read committed, so that a run which has waited sees what the other run did. */
 function runLocked<T>(target: MigrationTarget, work: (trx: Transaction<unknown>) => Promise<T>): Promise<T> {
   return withDatabase(target, (db) =>
     db
@@ -233,7 +233,7 @@ function openMigrator(db: Kysely<unknown>, files: MigrationFiles, log: (line: st
 function toMigration({ name, up, down }: NumberedMigration, log: (line: string) => void): Migration {
   const run = (direction: 'up' | 'down', text: string) => async (db: Kysely<unknown>) => {
     const startedAt = performance.now()
-    // The Migrator gives its lock back on the same connection after a failure, which a failed transaction would refuse.
+    // After a failure the Migrator releases its lock on the same connection. A failed transaction would refuse that statement.
     await sql`savepoint migration`.execute(db)
     try {
       await sql`select set_config('lock_timeout', ${String(tableLockTimeoutMs)}, true)`.execute(db)
@@ -248,7 +248,7 @@ function toMigration({ name, up, down }: NumberedMigration, log: (line: string) 
   return { up: run('up', up), down: run('down', down) }
 }
 
-/** Answers the names of the migrations that ran. */
+/** Returns the names of the migrations that ran. */
 function throwIfFailed({ error, results }: MigrationResultSet): string[] {
   if (error !== undefined) throw error instanceof Error ? error : new Error('The migration failed', { cause: error })
   return (results ?? []).map(({ migrationName }) => migrationName)
@@ -271,7 +271,7 @@ async function protectSchema(db: Kysely<unknown>, log: (line: string) => void): 
   return lines
 }
 
-/** Whether the schema is there and this login has not its owner's rights, as a service with a login of its own. */
+/** Whether the schema exists and this login lacks its owner's rights, as the login of a service does that is not the owner. */
 async function isAnothersSchema(db: Kysely<unknown>): Promise<boolean> {
   const { rows } = await sql<{ another: boolean }>`
     select not pg_has_role(current_user, nspowner, 'usage') as another from pg_namespace where nspname = ${schemaName}`.execute(
@@ -280,7 +280,7 @@ async function isAnothersSchema(db: Kysely<unknown>): Promise<boolean> {
   return rows[0]?.another ?? false
 }
 
-/** @throws Error that names what the owner has to bring. */
+/** @throws Error that names what the owner has to apply. */
 async function refuseUnlessUpToDate(
   db: Kysely<unknown>,
   files: MigrationFiles,
@@ -292,10 +292,10 @@ async function refuseUnlessUpToDate(
   const missing = [...pending, ...(await listChangedFunctionFiles(db, files.functions))]
   if (missing.length > 0) {
     throw new Error(
-      `The database is not of this release, and this login does not own its schema. As the owner run "npm run migrate -- up", which brings: ${missing.join(', ')}`,
+      `The database is not up to date, and this login does not own its schema. Run "npm run migrate -- up" as the owner. It will apply: ${missing.join(', ')}`,
     )
   }
-  log('nothing to do: the schema is of this release, and another login owns it')
+  log('nothing to do: the schema is up to date (and owned by another login)')
 }
 
 async function refuseNewerDatabase(db: Kysely<unknown>, files: MigrationFiles): Promise<void> {
@@ -305,7 +305,7 @@ async function refuseNewerDatabase(db: Kysely<unknown>, files: MigrationFiles): 
   const unknown = rows.filter(({ name }) => !files.numbered.some((file) => file.name === name))
   if (unknown.length > 0) {
     throw new Error(
-      `The database is of another release; these of its migrations are unknown here: ${unknown.map(({ name }) => name).join(', ')}`,
+      `The database was migrated by another release. It has migrations that are unknown here: ${unknown.map(({ name }) => name).join(', ')}`,
     )
   }
 }

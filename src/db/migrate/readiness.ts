@@ -5,7 +5,7 @@ import { migrationsFolder, readMigrationFiles } from './migration-files.ts'
 
 let expected: string[] | undefined
 
-/** The numbered migrations of this release that the database does not have. */
+/** Lists the numbered migrations of this release that the database lacks. */
 export async function missingMigrations(db: Db): Promise<string[]> {
   expected ??= readMigrationFiles(migrationsFolder).numbered.map(({ name }) => name)
   const { rows } = await sql<{

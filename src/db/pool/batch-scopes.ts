@@ -2,15 +2,15 @@ import { sql, type RawBuilder } from 'kysely'
 import type { Balance } from '../quotas/balances.ts'
 import { arrayText } from './composite.ts'
 
-/** A scope of a batch: resource type, tenant, user; '' for none. */
+/** A scope in a batch: resource type, tenant, user; '' where it has no tenant or no user. */
 type ScopeKey = [resourceType: 'llm' | 'e2b', tenantId: string, userId: string]
 
 type Owned = { resource_type: 'llm' | 'e2b'; tenant_id: string; user_id: string | null }
 
-/** The distinct scopes of a batch, and which three of them, numbered from 1, 0 for none, are each item's. */
+/** The distinct scopes of a batch; and for each item the numbers of its three scopes, from 1, or 0 for no scope. */
 export type BatchScopes = { scopes: ScopeKey[]; ofItems: number[][] }
 
-/** The platform's, the tenant's and the user's scope of each item. */
+/** Finds the scopes of each item: its platform's, its tenant's and its user's. */
 export function scopesOf(items: Owned[]): BatchScopes {
   const scopes: ScopeKey[] = []
   const places = new Map<string, number>()
@@ -30,16 +30,16 @@ export function scopesOf(items: Owned[]): BatchScopes {
   return { scopes, ofItems }
 }
 
-/** Scopes as the first three arguments of a function that decides: p_types, p_tenants, p_users. */
+/** The scopes as the first three arguments of a deciding SQL function: p_types, p_tenants, p_users. */
 export function scopeArguments({ scopes }: BatchScopes): RawBuilder<unknown> {
   return sql`${arrayText(scopes.map(([type]) => type))}::copilot_internal.resource_type[],
     ${arrayText(scopes.map(([, tenant]) => tenant))}::text[], ${arrayText(scopes.map(([, , user]) => user))}::text[]`
 }
 
-/** Where the balances of each scope stand among all of an answer, from 1. */
+/** For each scope the numbers of its first and last balance in an answer, from 1. */
 export type Places = { first: number[]; last: number[] }
 
-/** The balances of each item, in the order platform, tenant, user; `all` are those of the answer. */
+/** The balances of each item, in the order platform, tenant, user. `all` are the balances of the answer. */
 export function balancesOfItems(
   { scopes, ofItems }: BatchScopes,
   { first, last }: Places,

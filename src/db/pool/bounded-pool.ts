@@ -4,23 +4,24 @@ import { Problem } from '../../errors.ts'
 import { faultCode, isConnectionFault } from './faults.ts'
 import { SERVICE_ROLE, startAs } from './roles.ts'
 
-/** How long a caller waits for a connection before the service says that it is unavailable. */
+/** How long a caller waits for a connection before it is answered `unavailable`. */
 const CONNECT_MS = 1_500
-/** How long after Postgres should have ended a statement the client gives it up, and the connection with it. */
+/** How long after the statement timeout of Postgres the client closes the connection. */
 const GRACE_MS = 100
-/** A statement that may take longer than this is asked after: is Postgres still there? */
-const ASK_MS = 1_000
-const ASK_ANSWER_MS = 700
-/** So many callers wait for a connection at most. */
+/** While a long statement runs, the client checks this often whether Postgres still answers. */
+const CHECK_EVERY_MS = 1_000
+/** How long such a check waits for Postgres. */
+const CHECK_MS = 700
+/** Most callers that wait for a connection. */
 const WAITING_MAX = 10_000
 
 /**
- * A pool in which every wait has a bound. Postgres itself ends a statement after `statementMs` (SQLSTATE 57014), so that
- * none goes on behind the back of a caller who has been told that it failed; where Postgres does not answer, because it
- * is stopped or the way to it is cut, the client gives the connection up.
+ * Opens a pool in which every wait has a bound. Postgres itself ends a statement after `statementMs` (SQLSTATE 57014), so no
+ * statement goes on after its caller was told that it failed. If Postgres does not answer, because it is stopped or the
+ * network is cut, the client closes the connection.
  *
- * A connection that broke is never lent again, and neither is one that was made before it broke: after a restart of
- * Postgres the first fault is the only one.
+ * A broken connection is never used again, and neither is one that is older than the break. So a restart of Postgres causes
+ * one error, not one for each connection.
  */
 export function openPool(
   databaseUrl: string,
@@ -36,19 +37,20 @@ export function openPool(
     application_name: 'purser',
     ...(asService ? { options: startAs(SERVICE_ROLE) } : {}),
   })
-  /** Goes up with every connection that breaks. */
-  let era = 0
-  const madeIn = new WeakMap<pg.PoolClient, number>()
-  // A connection that breaks while idle is replaced at the next use; the next statement tells if Postgres is away.
+  /** How many connections have broken so far. */
+  let breaks = 0
+  /** For each connection, the value of `breaks` when it was made. */
+  const breaksBefore = new WeakMap<pg.PoolClient, number>()
+  // A connection that breaks while idle is replaced at the next use. If Postgres is away, the next statement fails.
   pool.on('error', () => {})
   pool.on('connect', (client) => {
-    madeIn.set(client, era)
-    // One that breaks while it is lent tells its statement; without a listener of its own it would end the process.
+    breaksBefore.set(client, breaks)
+    // If it breaks while in use, its statement fails. Without this listener the error would also end the process.
     client.on('error', () => {})
   })
-  const isThere = shareAsking(databaseUrl)
+  const isPostgresUp = shareChecks(databaseUrl)
 
-  async function connect(): Promise<PostgresPoolClient> {
+  async function takeConnection(): Promise<PostgresPoolClient> {
     if (pool.waitingCount >= WAITING_MAX) {
       throw new Problem(
         'overloaded',
@@ -60,22 +62,22 @@ export function openPool(
     }
     for (let stale = 0; ; stale += 1) {
       const client = await pool.connect()
-      if (madeIn.get(client) === era || stale > connectionsMax) return bounded(client)
+      if (breaksBefore.get(client) === breaks || stale > connectionsMax) return withDeadline(client)
       client.release(true)
     }
   }
 
-  function bounded(client: pg.PoolClient): PostgresPoolClient {
+  function withDeadline(client: pg.PoolClient): PostgresPoolClient {
     let broken = false
     async function query<Row>(text: string, values: readonly unknown[]): Promise<PostgresQueryResult<Row>> {
-      // With a statement out, end() does not wait for Postgres: it destroys the socket, and the statement fails.
-      const answered = bound(statementMs, isThere, () => void client.end())
+      // While a statement runs, end() does not wait for Postgres. It destroys the socket, and the statement fails.
+      const answered = startDeadline(statementMs, isPostgresUp, () => void client.end())
       try {
         return (await client.query(text, values as unknown[])) as unknown as PostgresQueryResult<Row>
       } catch (error) {
         if (!broken && isConnectionFault(error)) {
           broken = true
-          era += 1
+          breaks += 1
         }
         throw error
       } finally {
@@ -85,45 +87,49 @@ export function openPool(
     return { query: query as PostgresPoolClient['query'], release: () => client.release(broken) }
   }
 
-  return { connect, end: () => pool.end(), options: pool.options }
+  return { connect: takeConnection, end: () => pool.end(), options: pool.options }
 }
 
-/** Calls `giveUp` once Postgres should have answered long ago, or is not there; never after the function it returns. */
-function bound(statementMs: number, isThere: () => Promise<boolean>, giveUp: () => void): () => void {
-  let done = false
-  const giveUpNow = () => {
-    if (!done) giveUp()
+/**
+ * Calls `abandon` when a statement is overdue, or when Postgres is found to be away.
+ *
+ * @returns the function to call when the statement has ended; after it `abandon` is not called.
+ */
+function startDeadline(statementMs: number, isPostgresUp: () => Promise<boolean>, abandon: () => void): () => void {
+  let ended = false
+  const abandonUnlessEnded = () => {
+    if (!ended) abandon()
   }
   // A busy process may have an answer in its socket that it has not read yet. setImmediate() lets it read that first.
-  const last = setTimeout(() => setImmediate(giveUpNow), statementMs + GRACE_MS)
-  // One that ends soon anyway is not asked after.
-  const asking = statementMs > 2 * ASK_MS ? setInterval(() => void ask(), ASK_MS) : undefined
-  async function ask(): Promise<void> {
-    if (!(await isThere())) giveUpNow()
+  const deadline = setTimeout(() => setImmediate(abandonUnlessEnded), statementMs + GRACE_MS)
+  // A short statement needs no check: its deadline comes soon.
+  const checks = statementMs > 2 * CHECK_EVERY_MS ? setInterval(() => void checkPostgres(), CHECK_EVERY_MS) : undefined
+  async function checkPostgres(): Promise<void> {
+    if (!(await isPostgresUp())) abandonUnlessEnded()
   }
   return () => {
-    done = true
-    clearTimeout(last)
-    clearInterval(asking)
+    ended = true
+    clearTimeout(deadline)
+    clearInterval(checks)
   }
 }
 
-/** Whether Postgres answers a new connection in ASK_ANSWER_MS. Who asks at the same time shares one answer. */
-function shareAsking(databaseUrl: string): () => Promise<boolean> {
-  let asked: Promise<boolean> | undefined
-  async function ask(): Promise<boolean> {
-    const client = new pg.Client({ connectionString: databaseUrl, connectionTimeoutMillis: ASK_ANSWER_MS })
+/** Checks whether Postgres answers a new connection within CHECK_MS. Checks at the same time share one connection. */
+function shareChecks(databaseUrl: string): () => Promise<boolean> {
+  let running: Promise<boolean> | undefined
+  async function tryConnecting(): Promise<boolean> {
+    const client = new pg.Client({ connectionString: databaseUrl, connectionTimeoutMillis: CHECK_MS })
     client.on('error', () => {})
     try {
       await client.connect()
       return true
     } catch (error) {
-      // One that is too busy to take more says so itself.
+      // Class 53: Postgres answered that it has no room for another connection. So it is up.
       return faultCode(error).startsWith('53')
     } finally {
-      // Not waited for: an answer is all that was asked for.
+      // Not awaited: the check has its answer.
       void client.end().catch(() => {})
     }
   }
-  return () => (asked ??= ask().finally(() => (asked = undefined)))
+  return () => (running ??= tryConnecting().finally(() => (running = undefined)))
 }

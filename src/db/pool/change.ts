@@ -5,11 +5,11 @@ import { endsWhenIdle, type Db } from './connection.ts'
 import { faultReason, isConnectionFault, maybeChanged, unchanged } from './faults.ts'
 
 /**
- * An administrator's change in one transaction that knows who makes it: what calls write_audit() there, in SQL or here, names
- * the actor. It is rolled back where its caller has been answered meanwhile. Tried once: a second wait would outlast the
- * caller's.
+ * Makes an administrator's change in one transaction. The transaction knows the actor, so write_audit() names the actor, whether
+ * SQL or TypeScript calls it. If the caller has been answered meanwhile, the change is rolled back. It is tried once: a second
+ * try would take longer than the caller waits.
  *
- * @throws unavailable, which says whether anything was changed; what `work` throws.
+ * @throws unavailable, which says whether anything was changed; and whatever `work` throws.
  */
 export async function change<Answer>(
   db: Db,
@@ -31,10 +31,10 @@ export async function change<Answer>(
 }
 
 /**
- * The same for one statement, which is told the actor itself. A quota's waits for the decisions in flight, and those that
- * come later wait for it.
+ * Makes an administrator's change by one statement, which gets the actor as an argument. A change of a quota waits for the
+ * decisions in flight, and later decisions wait for the change.
  *
- * @param send calls what it is given, perhaps again: for a statement that can be repeated.
+ * @param send calls the attempt it is given, and may call it again where the statement can be repeated.
  */
 export async function changeAtOnce<Answer>(
   db: Db,
@@ -56,7 +56,7 @@ export async function changeAtOnce<Answer>(
   }
 }
 
-/** Only where the connection is lost once the change was sent to be committed is its outcome not known. */
+/** The outcome is unknown only if the connection broke after the change had been sent to be committed. */
 function changeProblem(error: unknown, sent: boolean): unknown {
   if (error instanceof Problem) return error
   const reason = faultReason(error)

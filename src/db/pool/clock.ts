@@ -2,13 +2,13 @@ import { sql } from 'kysely'
 import { V7Generator } from 'uuidv7'
 import type { Db } from './connection.ts'
 
-/** The sweep observes the time once a second, and every decision does: what is older than this has missed some of them. */
+/** An observation older than this is out of date. Normally the sweep makes one a second, and so does every decision. */
 const OLD_MS = 5_000
 
 /**
- * The clock of Postgres as this process knows it. Only Postgres decides by time; what the process works out before it asks
- * (which version of a price runs) follows the same clock, also where the machine's own is wrong or is set anew: between
- * two observations it counts by the monotonic clock.
+ * The clock of Postgres, as far as this process knows it. Only Postgres decides by time. What the process works out beforehand,
+ * such as which version of a price applies, follows the same clock, even if the machine's own clock is wrong or is changed:
+ * between two observations the time advances with the monotonic clock.
  */
 export class DatabaseClock {
   readonly #read: () => Promise<Date>
@@ -17,13 +17,13 @@ export class DatabaseClock {
   #askedAt = { monotonicMs: 0, wallMs: 0 }
   #reading: Promise<void> | null = null
 
-  /** @param read asks Postgres for the time. */
+  /** @param read reads the time from Postgres. */
   constructor(now: Date, read: () => Promise<Date>) {
     this.#read = read
     this.observe(now)
   }
 
-  /** Takes note of a time that Postgres has just answered. */
+  /** Records a time that Postgres has just answered. */
   observe(now: Date): void {
     this.#askedAt = { monotonicMs: performance.now(), wallMs: Date.now() }
     this.#seen = { nowMs: now.getTime(), monotonicMs: this.#askedAt.monotonicMs }
@@ -34,8 +34,8 @@ export class DatabaseClock {
   }
 
   /**
-   * The time to price by: asks Postgres first where the last observation is old. Where Postgres does not answer, what is
-   * known goes on: nothing can be reserved by it meanwhile.
+   * The time for choosing a price. Reads it from Postgres if the last observation is old. If Postgres does not answer, returns
+   * the time as last known: this is safe, because nothing can be reserved while Postgres is away.
    */
   current(): Date | Promise<Date> {
     if (!this.#isOld()) return this.now()
@@ -43,13 +43,13 @@ export class DatabaseClock {
     return this.refresh().then(known, known)
   }
 
-  /** Asks Postgres for the time; requests at once share one answer. @throws the database's error. */
+  /** Reads the time from Postgres; simultaneous calls share one read. @throws the database's error. */
   refresh(): Promise<void> {
     this.#reading ??= this.#ask().finally(() => (this.#reading = null))
     return this.#reading
   }
 
-  /** A new id (UUIDv7) with the time of Postgres; greater than the last one, unless the time went back by ten seconds. */
+  /** A new id (UUIDv7) with the time of Postgres. Greater than the last id, unless the time went back by ten seconds or more. */
   newId(): string {
     return this.#ids.generateOrResetWithTs(this.#nowMs()).toString()
   }
@@ -58,7 +58,7 @@ export class DatabaseClock {
     return this.#seen.nowMs + Math.floor(performance.now() - this.#seen.monotonicMs)
   }
 
-  /** The monotonic clock stands still while a machine is suspended; the machine's own clock tells that, and nothing else here. */
+  /** Compares two clocks, because the monotonic clock stands still while a machine is suspended. */
   #isOld(): boolean {
     const { monotonicMs, wallMs } = this.#askedAt
     return Math.max(performance.now() - monotonicMs, Math.abs(Date.now() - wallMs)) > OLD_MS
@@ -68,14 +68,14 @@ export class DatabaseClock {
     try {
       this.observe(await this.#read())
     } catch (error) {
-      // While Postgres is away, not every request waits for it.
+      // Counts as an observation: while Postgres is away, only one request every OLD_MS waits for it.
       this.#askedAt = { monotonicMs: performance.now(), wallMs: Date.now() }
       throw error
     }
   }
 }
 
-/** Random numbers below 2^32 from the system, fetched a thousand at a time: a call for each id costs more than the rest of it. */
+/** Random numbers below 2^32, fetched from the system a thousand at a time: one call for each id would cost too much. */
 function randomNumbers(): () => number {
   const numbers = new Uint32Array(1_024)
   let used = numbers.length
@@ -88,12 +88,12 @@ function randomNumbers(): () => number {
   }
 }
 
-/** The clock of a database, which it asks for the time. */
+/** Opens the clock of a database with a first observation. */
 export async function openClock(db: Db): Promise<DatabaseClock> {
   return new DatabaseClock(await readClock(db), () => readClock(db))
 }
 
-/** The time by which Postgres decides. */
+/** Reads the time by which Postgres decides. */
 export async function readClock(db: Db): Promise<Date> {
   const { rows } = await sql<{ now: Date }>`select copilot_internal.clock_now() as now`.execute(db)
   return rows[0]!.now

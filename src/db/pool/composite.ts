@@ -1,10 +1,10 @@
-/** What stands in a composite value without quotes; everything else is quoted, an empty text too. */
+/** What a composite value may hold without quotes. Everything else is quoted, also an empty text. */
 const PLAIN = /^[\w.:@/+-]+$/
 const QUOTED = /["\\]/g
 
 /**
- * Rows as the text of an array of a composite type, their fields in the type's order; null and undefined are NULL, objects
- * JSON. Measured: Postgres reads these twice as fast as json_populate_recordset() reads JSON.
+ * Writes rows as the text of an array of a composite type. `columns` are in the order of the type. Null and undefined become
+ * NULL, and objects become JSON. Measured: Postgres reads this twice as fast as json_populate_recordset() reads JSON.
  */
 export function compositeArrayText<Row extends object>(rows: Row[], columns: readonly (keyof Row)[]): string {
   let text = '{'
@@ -22,19 +22,19 @@ export function compositeArrayText<Row extends object>(rows: Row[], columns: rea
   return `${text}}`
 }
 
-/** Values as the text of an array; null is NULL. Measured: pg's own text of an array takes three times as long. */
+/** Writes values as the text of an array; null becomes NULL. Measured: pg takes three times as long to write an array. */
 export function arrayText(values: readonly (string | number | boolean | null)[]): string {
   let text = '{'
   for (let v = 0; v < values.length; v += 1) {
     if (v > 0) text += ','
     const value = values[v] ?? null
-    // In quotes, as a text may be "null" or empty.
+    // In quotes, because a text may be "null" or empty.
     text += typeof value === 'string' ? `"${value.replace(QUOTED, '\\$&')}"` : value === null ? 'NULL' : String(value)
   }
   return `${text}}`
 }
 
-/** A quote or backslash is doubled for the row, and each of the two, as the row's own quotes, escaped for the array. */
+/** Doubles each quote and backslash for the row. Then escapes both, and the quotes around the field, for the array. */
 function quoted(field: string): string {
   return `\\"${field.replace(QUOTED, '\\$&\\$&')}\\"`
 }

@@ -5,27 +5,27 @@ import { NO_ROLES, READER_ROLE, type Roles } from './roles.ts'
 
 export type Db = Kysely<DB>
 
-/** Postgres ends a statement after this; the lock_timeout of what decides (1 or 1.5 s) comes first. */
+/** Postgres ends a statement after this. The lock_timeout of the deciding functions (1 or 1.5 s) comes first. */
 const STATEMENT_MS = 1_700
-/** The same for a report, which reads much. */
+/** The same for a report, which reads much more. */
 const REPORT_MS = 8_000
-/** So many reports at once, on connections of their own: they never take those of decisions. */
+/** Most reports at once. They have connections of their own, and never take those of decisions. */
 const REPORTS_MAX = 4
 
 /**
- * Selected first in a transaction of several statements: Postgres ends it after ten seconds in which we ask for nothing. A
- * process that froze, or that the network has lost, would keep its locks for as long as its connection lasts.
+ * Select this first in a transaction of several statements: Postgres then ends the transaction once it is idle for ten seconds.
+ * Without it a process that froze, or that the network lost, would hold its locks for as long as its connection lasts.
  */
 export const endsWhenIdle = sql`set_config('idle_in_transaction_session_timeout', '10000', true)`
 
-/** Of a pool: its connections for reports, and whether reads of one tenant can be the reader's. */
+/** For each pool: its connections for reports, and whether reads of one tenant can run as the reader role. */
 const companions = new WeakMap<Db, { reports: Db; reader: boolean }>()
 
 /**
  * Opens a pool. Nothing connects before the first statement, and nothing depends on the state of a session.
  *
- * @param options.statementMs for work that may take its time, as at the start; Postgres ends a statement after it.
- * @param options.roles as findRoles() found them; by default statements run as the login.
+ * @param options.statementMs when Postgres ends a statement; longer than the default for slow work, as at startup.
+ * @param options.roles as findRoles() found them. By default statements run as the login.
  */
 export function connect(
   databaseUrl: string,
@@ -47,16 +47,16 @@ export function connect(
   return db
 }
 
-/** The connections with the bound of reports, for a change of many quotas or holds too: it takes long on a busy machine. */
+/** The connections for reports, with their longer bound. Also for a change of many quotas or holds, which may be slow. */
 export function slowConnections(db: Db): Db {
   return companions.get(db)?.reports ?? db
 }
 
 /**
- * Runs reads that may take long in one read-only transaction, on a connection for reports; each ends after REPORT_MS
- * (SQLSTATE 57014 then).
+ * Runs reads that may take long in one read-only transaction, on a connection for reports. Postgres ends each statement after
+ * REPORT_MS (SQLSTATE 57014).
  *
- * @param tenantId as for readOf().
+ * @param tenantId as for readForTenant().
  */
 export function readReport<Answer>(
   db: Db,
@@ -64,19 +64,19 @@ export function readReport<Answer>(
   read: (transaction: Db) => Promise<Answer>,
 ): Promise<Answer> {
   return readIn(slowConnections(db), isNarrowed(db) ? tenantId : null, async (transaction) => {
-    // Where Postgres can compile, it would for each of these, whose plans look dear: that takes longer than most of them read.
+    // Without JIT: Postgres would compile each of these, as their plans look expensive. That takes longer than most reads.
     await sql`select set_config('jit', 'off', true), ${endsWhenIdle}`.execute(transaction)
     return read(transaction)
   })
 }
 
 /**
- * Runs reads of one tenant: as the reader, who sees that tenant's rows and no others, whatever the statements ask for. For
- * one transaction, which ends with its role and tenant: nothing stays on the connection, nor on a pooler's.
+ * Runs reads for one tenant as the reader role, which sees only that tenant's rows, whatever the statements ask for. The role and
+ * the tenant are set for one transaction. Nothing of them stays on the connection, or on a connection of a pooler.
  *
- * @param tenantId null: of all tenants; then the read runs as it is.
+ * @param tenantId null for all tenants: then the read runs without the role.
  */
-export function readOf<Answer>(
+export function readForTenant<Answer>(
   db: Db,
   tenantId: string | null,
   read: (transaction: Db) => Promise<Answer>,
@@ -98,7 +98,7 @@ function readIn<Answer>(db: Db, tenantId: string | null, read: (transaction: Db)
     })
 }
 
-/** From here to its end, a transaction sees the rows of one tenant. */
+/** From now to its end, the transaction sees only the rows of one tenant. */
 export async function becomeReader(transaction: Db, tenantId: string): Promise<void> {
   await sql`
     select ${endsWhenIdle}, set_config('purser.tenant', ${tenantId}, true), set_config('role', ${READER_ROLE}, true)`.execute(

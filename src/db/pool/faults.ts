@@ -1,6 +1,6 @@
 import { Problem } from '../../errors.ts'
 
-/** Postgres's own code of an error (SQLSTATE), or Node's of a broken connection. */
+/** The code of an error: SQLSTATE from Postgres, or Node's code for a broken connection; '' if it has none. */
 export function faultCode(error: unknown): string {
   if (typeof error !== 'object' || error === null) return ''
   if ('code' in error && typeof error.code === 'string') return error.code
@@ -25,23 +25,23 @@ const BROKEN = new Set([
 const BROKEN_MESSAGE =
   /Connection terminated|timeout exceeded when trying to connect|timeout expired|is not queryable|connection has been discarded/i
 
-/** A deadlock or a serialisation failure: nothing was done, and the same again may work. */
+/** A deadlock or a serialisation failure: nothing was done, and a repeat may work. */
 export function isRetryable(error: unknown): boolean {
   return RETRYABLE.has(faultCode(error))
 }
 
-/** A lock was not got in time: nothing was done, and the same may work once others are done. */
+/** A lock timeout: nothing was done, and a repeat may work once the holder of the lock is done. */
 export function isLockTimeout(error: unknown): boolean {
   return faultCode(error) === LOCK_TIMEOUT
 }
 
-/** Postgres is out of reach, or went away before it answered: whether the statement was done is not known. */
+/** Postgres cannot be reached, or went away before it answered: it is not known whether the statement was done. */
 export function isConnectionFault(error: unknown): boolean {
   const code = faultCode(error)
   return AWAY.test(code) || BROKEN.has(code) || (error instanceof Error && BROKEN_MESSAGE.test(error.message))
 }
 
-/** An item of a batch may have caused it: data that Postgres does not take. */
+/** An error that one item of a batch may have caused, such as data that Postgres does not accept. */
 export function isItemFault(error: unknown): boolean {
   const code = faultCode(error)
   return code.startsWith('22') || code.startsWith('23') || code === CANCELED
@@ -52,7 +52,7 @@ export function isUnknownTimeZone(error: unknown): boolean {
   return faultCode(error) === INVALID_PARAMETER && error instanceof Error && /time zone/.test(error.message)
 }
 
-/** The problem to answer for an error of the database: 503 where the same request can work later, else the error itself. */
+/** A 503 problem for an error of the database after which the same request can work later; any other error as it is. */
 export function databaseProblem(error: unknown): unknown {
   if (error instanceof Problem) return error
   if (isConnectionFault(error)) return unanswered('The database is out of reach', error)
@@ -60,7 +60,7 @@ export function databaseProblem(error: unknown): unknown {
   return reason === null ? error : undecided(reason, error)
 }
 
-/** Why an error of the database is a 503; null for any other error. */
+/** The reason that a 503 gives for an error of the database; null for any other error. */
 export function faultReason(error: unknown): string | null {
   if (isConnectionFault(error)) return 'the database is out of reach'
   if (isRetryable(error)) return 'the decision met a conflict twice'
@@ -68,7 +68,7 @@ export function faultReason(error: unknown): string | null {
   return faultCode(error) === CANCELED ? 'the database took too long' : null
 }
 
-/** 503 where the answer did not come: a statement that had been sent may have been done. */
+/** 503 when no answer came: a statement that was sent may have been done. */
 export function unanswered(reason: string, cause?: unknown): Problem {
   return unavailable(
     `${reason}, and whether this was done is not known. Try again with the same Idempotency-Key: nothing is done twice.`,
@@ -76,7 +76,7 @@ export function unanswered(reason: string, cause?: unknown): Problem {
   )
 }
 
-/** 503 where Postgres has undone it, or it was never sent. */
+/** 503 when Postgres rolled the decision back, or it was never sent. */
 export function undecided(reason: string, cause?: unknown): Problem {
   return unavailable(`Nothing was decided: ${reason}. Try again with the same Idempotency-Key.`, {
     cause,
@@ -84,19 +84,19 @@ export function undecided(reason: string, cause?: unknown): Problem {
   })
 }
 
-/** 503 where an administrator's change was not made. */
+/** 503 when an administrator's change was not made. */
 export function unchanged(reason: string, cause?: unknown): Problem {
   return unavailable(`Nothing was changed: ${reason}. Try again.`, { cause, headers: RETRY })
 }
 
-/** 503 where a read had no answer. */
+/** 503 when a read got no answer. */
 export function unread(reason: string, cause?: unknown): Problem {
   return unavailable(`Nothing was read: ${reason}. Try again.`, { cause, headers: RETRY })
 }
 
 /**
- * 503 where the database failed after an administrator's change had been sent to be committed. Without Retry-After: a repeat
- * could make a second key, or replace a secret that is in use by then.
+ * 503 when the database failed after an administrator's change had been sent to be committed. It has no Retry-After: a repeat
+ * could create a second key, or replace a secret that is already in use.
  */
 export function maybeChanged(reason: string, cause: unknown): Problem {
   return unavailable(`The change may have been made or not: ${reason}. Look before you repeat it.`, { cause })

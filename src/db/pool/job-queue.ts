@@ -4,22 +4,23 @@ import { EventEmitter } from 'node:events'
 import pg from 'pg'
 
 /**
- * The schema of the job queue, with its tables as graphile-worker makes them. Not that package's usual name: another
- * program that uses it in the same database keeps a queue, and a revision, of its own.
+ * The schema of the job queue; graphile-worker makes its tables. It does not have that package's default name, so another program
+ * that uses the package in the same database keeps its own queue and its own revision.
  */
 export const jobSchemaName = 'copilot_jobs'
 
 const CONNECT_MS = 1_500
 const STATEMENT_MS = 5_000
-/** How long after Postgres should have ended a statement the connection is given up. */
+/** How long after the statement timeout of Postgres the connection is closed. */
 const GRACE_MS = 500
 
 export type JobQueue = ReturnType<typeof openJobQueue>
 
 /**
- * Connections to the job queue, for the worker's own statements and nothing else; the jobs' work uses the service's.
+ * Opens the connections to the job queue. They are for graphile-worker's own statements only; the jobs themselves use the
+ * service's connections.
  *
- * Nothing connects before it is used. A connection that breaks, or whose statement is not answered in time, is replaced.
+ * Nothing connects before the first use. A connection that breaks, or whose statement is not answered in time, is replaced.
  */
 export function openJobQueue(databaseUrl: string, connectionsMax: number) {
   const pool = new pg.Pool({
@@ -31,20 +32,20 @@ export function openJobQueue(databaseUrl: string, connectionsMax: number) {
     application_name: 'purser jobs',
     Client: ImpatientClient,
   })
-  // What breaks shows in the next statement; unheard it would end the process.
+  // The next statement fails if a connection breaks. Without a listener the error would also end the process.
   pool.on('error', () => {})
   pool.on('connect', (client) => client.on('error', () => {}))
   return {
     pool,
     schema: jobSchemaName,
-    /** Gives jobs back to the queue whose workers are gone; by itself it waits four hours for them. */
+    /** Returns the jobs of dead workers to the queue. Without this they would stay locked for four hours. */
     unlock: async (workerPoolIds: string[]): Promise<void> => {
       await pool.query(`select ${jobSchemaName}.force_unlock_workers($1)`, [workerPoolIds])
     },
   }
 }
 
-/** Gives itself up where a statement is not answered in time: its way to Postgres is cut. */
+/** A client that closes itself when a statement is not answered in time: the network to Postgres is cut. */
 class ImpatientClient extends pg.Client {
   #release: (error?: Error | boolean) => void = () => {}
 
@@ -52,19 +53,19 @@ class ImpatientClient extends pg.Client {
     return this.#release
   }
 
-  /** The pool sets it at each lending. Where a connection breaks during a stop, the worker gives it back twice. */
-  set release(giveBack) {
-    let given = false
+  /** The pool sets this each time it hands the client out. If a connection breaks during a stop, the worker releases it twice. */
+  set release(releaseToPool) {
+    let released = false
     this.#release = (error) => {
-      if (!given) giveBack(error)
-      given = true
+      if (!released) releaseToPool(error)
+      released = true
     }
   }
 
   override query = ((...args: Parameters<pg.Client['query']>): unknown => {
     const answer: unknown = super.query(...args)
     if (!(answer instanceof Promise)) return answer
-    // With a statement out, end() does not wait for Postgres: it destroys the socket, and the statement fails.
+    // While a statement runs, end() does not wait for Postgres. It destroys the socket, and the statement fails.
     const timer = setTimeout(() => void this.end(), STATEMENT_MS + GRACE_MS)
     const answered = () => clearTimeout(timer)
     answer.then(answered, answered)
@@ -72,9 +73,9 @@ class ImpatientClient extends pg.Client {
   }) as pg.Client['query']
 }
 
-/** Makes the schema of the job queue, unless it exists. */
+/** Creates the schema of the job queue, unless it exists. */
 export async function ensureJobSchema(db: Kysely<unknown>): Promise<void> {
-  // The table is graphile-worker's own; where it stands, that package asks for no right to make schemas.
+  // The table is graphile-worker's own. If it exists, that package does not need the right to create schemas.
   await sql
     .raw(`
     do $$
@@ -93,9 +94,9 @@ export async function ensureJobSchema(db: Kysely<unknown>): Promise<void> {
 /**
  * Brings the job queue to the revision of the package, within the transaction of `db`.
  *
- * @param warn receives what the package has to say about a queue of another revision.
- * @returns the revision, where it changed.
- * @throws Error for a queue that a newer release has changed so that this one cannot use it.
+ * @param warn receives the package's warnings about a queue of another revision.
+ * @returns the new revision; null if it did not change.
+ * @throws Error if a newer release has changed the queue so that this one cannot use it.
  */
 export async function migrateJobQueue(db: Kysely<unknown>, warn: (line: string) => void): Promise<number | null> {
   const before = await readRevision(db)
@@ -116,14 +117,14 @@ async function readRevision(db: Kysely<unknown>): Promise<number> {
   return rows[0]!.revision
 }
 
-/** The package begins and ends a transaction for each of its steps; within ours these are savepoints. */
+/** The package runs each of its steps in a transaction. Within our transaction these become savepoints. */
 const WITHIN_TRANSACTION: Record<string, string> = {
   begin: 'savepoint job_queue',
   commit: 'release savepoint job_queue',
   rollback: 'rollback to savepoint job_queue',
 }
 
-/** What the package takes for a pool: it has the one connection of a transaction. */
+/** A pool for the package that always hands out the one connection of our transaction. */
 function asPool(db: Kysely<unknown>): pg.Pool {
   const client = {
     query: (statement: string | { text: string; values?: unknown[] }, parameters: unknown[] = []) => {
@@ -133,7 +134,7 @@ function asPool(db: Kysely<unknown>): pg.Pool {
     release: () => {},
   }
   const pool = Object.assign(new EventEmitter(), { connect: async () => client, options: { max: 1 } })
-  // The package complains about a pool that nobody listens to.
+  // The package warns about a pool without listeners.
   pool.on('error', () => {}).on('connect', () => {})
   return pool as unknown as pg.Pool
 }

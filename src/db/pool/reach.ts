@@ -20,7 +20,7 @@ export async function reachDatabase(databaseUrl: string): Promise<{ version: str
     // Distributions add their own name: 18.4 (Debian 18.4-1.pgdg12+1).
     return { version: rows[0]!.server_version.split(' ')[0]!, place }
   } catch (cause) {
-    throw new Error(`Postgres cannot be used at ${place}: ${connectFaultText(cause)}`, { cause })
+    throw new Error(`Postgres cannot be used at ${place}: ${connectReason(cause)}`, { cause })
   } finally {
     await client.end().catch(() => {})
   }
@@ -34,13 +34,13 @@ function openClient(databaseUrl: string): pg.Client {
       query_timeout: CONNECT_MS,
     })
   } catch {
-    // The reason is left out: it may repeat the URL, which holds the password.
+    // Without the reason, which may repeat the URL with its password.
     throw new Error('DATABASE_URL is not a URL of Postgres, as postgres://user:password@host:5432/database')
   }
 }
 
-/** A name with several addresses fails with one error for each. */
-function connectFaultText(error: unknown): string {
+/** Why connecting failed. A host name with several addresses fails with one error for each. */
+function connectReason(error: unknown): string {
   const errors: unknown[] = error instanceof AggregateError ? error.errors : [error]
   return errors.map((one) => (one instanceof Error ? one.message : String(one))).join('; ')
 }

@@ -1,24 +1,24 @@
 import pg from 'pg'
 
-/** What the service's statements run as. */
+/** The role that the service's statements run as. */
 export const SERVICE_ROLE = 'purser_service'
-/** What the reads of one tenant run as; it sees the rows of the tenant that `purser.tenant` names. */
+/** The role that the reads for one tenant run as. It sees only the rows of the tenant that `purser.tenant` names. */
 export const READER_ROLE = 'purser_reader'
 
-/** Which roles the login can take on, by the way that the URL leads. */
+/** Which roles the login can take on through this URL; a pooler on the way may prevent it. */
 export type Roles = { service: boolean; reader: boolean }
 
-/** What a connection asks for when it begins, so that no statement pays for it. */
+/** The startup option that makes a connection run as a role, so that no statement has to set it. */
 export function startAs(role: string): string {
   return `-c role=${role}`
 }
 
-/** A login that takes on neither: what a connection is unless it is told otherwise. */
+/** The default of a connection: it runs as its login. */
 export const NO_ROLES: Roles = { service: false, reader: false }
 
 /**
- * Finds out what the login can be, and what is not protected therefore, in words for who runs the service; nothing where
- * all is.
+ * Finds out which roles the login can take on. `unprotected` tells the operator in words which protection is missing because of
+ * that; it is empty if everything is protected.
  *
  * @throws errors of the connection.
  */
@@ -33,19 +33,19 @@ export async function findRoles(databaseUrl: string): Promise<{ roles: Roles; un
     const unprotected = []
     if (!service && owns) {
       unprotected.push(
-        `the service works as ${login}, which owns the tables: nothing in the database keeps it from changing cost records, prices and the audit log by hand`,
+        `the service runs as ${login}, which owns the tables: nothing in the database stops it from changing cost records, prices and the audit log directly`,
       )
     }
     if (!reader) {
       unprotected.push(
-        `${login} cannot take on the role ${READER_ROLE}: the reads of keys that are bound to a tenant are narrowed by their conditions only, not by row-level security`,
+        `${login} cannot take on the role ${READER_ROLE}: reads with a key of one tenant are limited by the conditions of their queries only, not by row-level security`,
       )
     }
     return { roles: { service, reader }, unprotected }
   })
 }
 
-/** Whether connections come up as the role. A pooler may refuse to pass that on, or drop it in silence. */
+/** Whether connections start as the role. A pooler may refuse to pass the option on, or drop it without an error. */
 async function canStartAs(databaseUrl: string, role: string): Promise<boolean> {
   try {
     return await withClient(databaseUrl, startAs(role), async (client) => {
@@ -53,7 +53,7 @@ async function canStartAs(databaseUrl: string, role: string): Promise<boolean> {
       return rows[0]!.role === role
     })
   } catch {
-    // Whatever it was: the login itself tells, in the next step.
+    // Whatever the error was: if the login itself cannot connect, the next step fails with the reason.
     return false
   }
 }

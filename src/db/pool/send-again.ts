@@ -1,9 +1,9 @@
 import { isConnectionFault, isRetryable } from './faults.ts'
 
 /**
- * Sends a statement that can be repeated, and once more where it met a deadlock or its answer was lost on the way.
+ * Sends a statement, and sends it once more if it met a deadlock or its answer was lost.
  *
- * @param send makes the same effect once, however often it is called: its ids are made before.
+ * @param send must be safe to repeat: its ids are made beforehand, so that two calls have the effect of one.
  */
 export async function sendAgain<Answer>(send: () => Promise<Answer>): Promise<Answer> {
   try {

@@ -1,13 +1,13 @@
 import { unchanged } from './faults.ts'
 
 /**
- * The wait of one caller for a change. Either the caller is answered first, and the change is not made; or the change is
- * sent to be committed first, and the caller hears how that ended, however late.
+ * The wait of one caller for a change. Either the caller is told first that it took too long, and the change is not made. Or the
+ * change is sent to be committed first, and the caller is told the outcome, however late.
  */
 export class Wait {
   #state: 'open' | 'given up' | 'decided' = 'open'
 
-  /** Called before the caller is told that it took too long. False: too late for that, the outcome is on its way. */
+  /** Call this before telling the caller that it took too long. False: the change has been sent, so wait for its outcome. */
   giveUp(): boolean {
     if (this.#state === 'open') this.#state = 'given up'
     return this.#state === 'given up'
@@ -18,7 +18,7 @@ export class Wait {
     return this.#state !== 'decided'
   }
 
-  /** Called at the last moment at which nothing has been changed for good. @throws unavailable where the caller was told so. */
+  /** Call this just before the change is sent to be committed. @throws unavailable if the caller was told first. */
   decide(): void {
     if (this.#state === 'given up') throw unchanged('it took too long')
     this.#state = 'decided'

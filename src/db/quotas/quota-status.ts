@@ -1,5 +1,5 @@
 import { sql } from 'kysely'
-import { readOf, readReport, type Db } from '../pool/connection.ts'
+import { readForTenant, readReport, type Db } from '../pool/connection.ts'
 
 /** A scope: '' for none, so that ('', '') is the platform and ('acme', '') a tenant. */
 type Scope = { tenantId: string; userId: string }
@@ -49,7 +49,7 @@ export async function readScopeStatus(
       on p.quota_id = q.quota_id and p.starts_at = q.period_start and p.closed_at is null
     where ${isExactly('tenant_id', tenantId)} and ${isExactly('user_id', userId)} and q.resource_type in ('llm', 'e2b')`
   // The platform's is nobody's own: it is read as the service, and answered without amounts.
-  const { rows } = await readOf(db, tenantId === '' ? null : tenantId, (reading) => status.execute(reading))
+  const { rows } = await readForTenant(db, tenantId === '' ? null : tenantId, (reading) => status.execute(reading))
   return rows[0]!.status
 }
 

@@ -1,6 +1,6 @@
 import { sql } from 'kysely'
 import { toldActor, type Actor } from '../keys/audit.ts'
-import { readOf, readReport, type Db } from '../pool/connection.ts'
+import { readForTenant, readReport, type Db } from '../pool/connection.ts'
 
 /** A quota as quota_json() answers it: amounts as decimal text, times as Postgres writes them. */
 export type StoredQuota = {
@@ -106,7 +106,7 @@ export async function deleteQuota(db: Db, quotaId: number, actor: Actor | null =
 
 /** A quota; null where there is none, or it is not that tenant's. @param tenantId null: of any, and of the platform. */
 export async function findQuota(db: Db, quotaId: number, tenantId: string | null): Promise<StoredQuota | null> {
-  const { rows } = await readOf(db, tenantId, (reading) =>
+  const { rows } = await readForTenant(db, tenantId, (reading) =>
     sql<{ quota: StoredQuota }>`
       select copilot_internal.quota_json(q) as quota
       from copilot_internal.cost_quotas q
@@ -164,7 +164,7 @@ export async function readHistory(
       or p.starts_at < timestamptz 'epoch' + ${beforeMicros}::bigint * interval '1 microsecond'
     order by p.starts_at desc
     limit ${rowsMax}`
-  const { rows } = await readOf(db, tenantId, (reading) => periods.execute(reading))
+  const { rows } = await readForTenant(db, tenantId, (reading) => periods.execute(reading))
   return rows.map(({ period }) => period)
 }
 
@@ -194,7 +194,7 @@ export async function listQuotas(
       and (${filter.period ?? null}::text is null or q.period = ${filter.period ?? null})
     order by q.quota_id
     limit ${rowsMax}`
-  const { rows } = await readOf(db, filter.tenantId ?? null, (reading) => quotas.execute(reading))
+  const { rows } = await readForTenant(db, filter.tenantId ?? null, (reading) => quotas.execute(reading))
   return rows.map(({ quota }) => quota)
 }
 

@@ -1,5 +1,5 @@
 import { sql, type RawBuilder } from 'kysely'
-import { readOf, readReport, type Db } from '../pool/connection.ts'
+import { readForTenant, readReport, type Db } from '../pool/connection.ts'
 import { instant } from '../costs/cost-records.ts'
 import type { StoredReservation } from './reservation.ts'
 
@@ -37,7 +37,7 @@ export async function findReservation(
   const reservation = withLines(sql`(
     select r as reservation from copilot_internal.reservations r
     where r.reservation_id = ${id} and (${tenantId}::text is null or r.tenant_id = ${tenantId}))`)
-  const { rows } = await readOf(db, tenantId, (reading) => reservation.execute(reading))
+  const { rows } = await readForTenant(db, tenantId, (reading) => reservation.execute(reading))
   return rows.map(withIds)[0] ?? null
 }
 
