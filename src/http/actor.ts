@@ -4,12 +4,12 @@ import { Wait } from '../db/pool/wait.ts'
 
 declare module 'fastify' {
   interface FastifyRequest {
-    /** Set once the request is about to change something as an administrator. */
+    /** Set when the request is about to make an administrator's change. */
     wait: Wait | undefined
   }
 }
 
-/** Who makes a change, from where, and why, for the audit log. The reason has been validated (ReasonHeaders). */
+/** The principal, address and reason of a change, for the audit log. ReasonHeaders has validated the reason. */
 export function actorOf(request: Pick<FastifyRequest, 'principal' | 'ip' | 'wait'> & { headers: object }): Actor {
   const { 'x-purser-reason': reason } = request.headers as { 'x-purser-reason'?: string }
   request.wait ??= new Wait()

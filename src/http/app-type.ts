@@ -7,7 +7,7 @@ import type {
   RawServerDefault,
 } from 'fastify'
 
-/** The application, with bodies and parameters typed by their schemas. */
+/** The application. The schemas give bodies and parameters their types. */
 export type App = FastifyInstance<
   RawServerDefault,
   RawRequestDefaultExpression,

@@ -1,8 +1,8 @@
 import type { FastifyInstance, FastifyReply } from 'fastify'
 
 /**
- * Does work for callers that will never know: whose connection closed before the answer was sent, or that were told of a
- * failure (5xx) before there was one. A stop of the service waits for it; a failure is logged.
+ * Runs `work` if the caller does not get the real answer: its connection closed before the answer was sent, or it was
+ * answered with a 5xx before there was an outcome. A stop of the service waits for the work; a failure is logged.
  */
 export function goneCallers(app: FastifyInstance): (reply: FastifyReply, work: () => Promise<void>) => void {
   const working = new Set<Promise<void>>()
@@ -13,7 +13,9 @@ export function goneCallers(app: FastifyInstance): (reply: FastifyReply, work: (
     reply.raw.once('close', () => {
       if (reply.raw.writableFinished && reply.statusCode < 500) return
       const done = work()
-        .catch((error: unknown) => reply.log.warn({ err: error }, 'cleaning up after a caller that has gone'))
+        .catch((error: unknown) =>
+          reply.log.warn({ err: error }, 'could not clean up after a caller that disconnected'),
+        )
         .finally(() => working.delete(done))
       working.add(done)
     })

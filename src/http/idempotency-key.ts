@@ -1,11 +1,11 @@
 import { invalidRequest } from '../errors.ts'
 
-// An sf-string of RFC 8941: printable ASCII in double quotes, with \" and \\ as the only escapes.
+// An sf-string of RFC 8941: printable ASCII in double quotes; the only escapes are \" and \\.
 const QUOTED = /^"(?:[ !#-[\]-~]|\\["\\])*"$/
 const BARE = /^[!#-~]+$/
 const CHARACTERS_MAX = 255
 
-/** The key of the Idempotency-Key header, quoted or bare; null where there is none. @throws invalidRequest */
+/** The key of the Idempotency-Key header, with or without quotes; null without the header. @throws invalidRequest */
 export function idempotencyKeyOf(header: string | string[] | undefined): string | null {
   if (header === undefined) return null
   const text = typeof header === 'string' ? header.trim() : ''
@@ -14,7 +14,7 @@ export function idempotencyKeyOf(header: string | string[] | undefined): string 
     throw invalidRequest([
       {
         pointer: 'Idempotency-Key',
-        message: `must be 1 to ${CHARACTERS_MAX} printable ASCII characters, in double quotes or without blanks`,
+        message: `must be 1 to ${CHARACTERS_MAX} printable ASCII characters, in double quotes or without spaces`,
       },
     ])
   }

@@ -1,14 +1,15 @@
 import { LogController, type FastifyReply, type FastifyRequest } from 'fastify'
 
 /**
- * A request is one line of the log, at info, when it has ended: what was asked, the status and after how many milliseconds, or that
- * its caller went before its answer.
+ * Logs each request as one line of level info when it has ended: method and path, the status and the milliseconds, or that
+ * the caller disconnected before the answer.
  */
 export class RequestLines extends LogController {
   override incomingRequest(request: FastifyRequest, reply: FastifyReply): void {
-    // Fastify completes no request whose caller has gone; the end of the connection does.
+    // Fastify does not complete a request if its caller disconnects, so listen for the end of the connection.
     reply.raw.once('close', () => {
-      if (!reply.raw.writableFinished) request.log.info({ req: request }, 'request whose caller has gone')
+      if (!reply.raw.writableFinished)
+        request.log.info({ req: request }, 'request: the caller disconnected before the answer')
     })
   }
 

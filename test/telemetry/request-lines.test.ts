@@ -46,6 +46,10 @@ t.test('a caller that goes before its answer leaves a line too', async (t) => {
   await service.call('GET', '/healthz')
   socket.destroy()
   const [line, ...more] = await linesOf('gone')
-  t.match(line, { level: 30, req: { method: 'POST', url: '/v1/reservations' }, msg: 'request whose caller has gone' })
+  t.match(line, {
+    level: 30,
+    req: { method: 'POST', url: '/v1/reservations' },
+    msg: 'request: the caller disconnected before the answer',
+  })
   t.same(more, [])
 })

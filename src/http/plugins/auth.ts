@@ -12,20 +12,20 @@ declare module 'fastify' {
     principal: Principal
   }
   interface FastifyContextConfig {
-    /** Who may call the route; none: no key is needed. */
+    /** The roles that may call the route. Without it, no key is needed. */
     roles?: readonly Role[]
   }
 }
 
-/** How long a key that was valid is taken to be so: a revoked one works that much longer at most. */
+/** How long a valid key stays cached. A revoked key works at most this much longer. */
 const TRUSTED_MS = 1_000
 const KEYS_MAX = 10_000
-/** Keys of one address that are looked up at once: who guesses does not take the connections that commits need. */
+/** Look-ups of keys from one address at the same time. More would let guesses take the connections that commits need. */
 const LOOKUPS_MAX = 2
-/** Who has waited longer for that is refused: its own look-up may take as long as an answer may. */
+/** A caller that has waited longer than this for its look-up is refused, because the look-up itself may use up the deadline. */
 const TURN_MS_MAX = 200
 const BEARER = /^Bearer +([!-~]{1,8192}) *$/i
-/** Wrong keys and tokens a minute and address; a right one is let in all the same. */
+/** Wrong keys and tokens per minute and address. Beyond it, a valid key still works. */
 const FAILURES_MAX = 30
 
 export const ALL_ROLES = ['admin', 'service', 'viewer'] as const
@@ -39,8 +39,8 @@ export type AuthDeps = {
 }
 
 /**
- * Puts the principal on the request, by the hash of its key or token, and checks its role. A valid key costs a hash and a
- * map look-up; once a second and key, one look-up in Postgres.
+ * Finds the principal by the hash of the key or token, puts it on the request, and checks its role. A valid key costs a hash
+ * and a map look-up, and one look-up in Postgres per second.
  */
 export function registerAuth(app: FastifyInstance, { findPrincipal, counters }: AuthDeps): void {
   const limits = new LRUCache<string, LimitFunction>({ max: KEYS_MAX })
@@ -50,7 +50,7 @@ export function registerAuth(app: FastifyInstance, { findPrincipal, counters }: 
     fetchMethod: async (_hash, _stale, { options, context: { bearer, address } }) => {
       const askedAt = performance.now()
       const principal = await findPrincipal(bearer, turnsOf(address))
-      // From when it was asked for: a slow answer is as old as its question.
+      // The answer's age counts from the question, so a slow answer is cached for less time.
       options.ttl = Math.max(1, TRUSTED_MS - Math.ceil(performance.now() - askedAt))
       return principal ?? undefined
     },
@@ -83,7 +83,7 @@ export function registerAuth(app: FastifyInstance, { findPrincipal, counters }: 
     if (!roles.includes(principal.role)) {
       throw new Problem(
         'forbidden',
-        `A key with role ${principal.role} may not do this; it takes ${roles.join(' or ')}`,
+        `A key with role ${principal.role} may not do this. It needs the role ${roles.join(' or ')}.`,
       )
     }
     request.principal = principal
@@ -102,15 +102,19 @@ function tooManyFailures(ttlMs: number): Problem {
   const seconds = Math.ceil(ttlMs / 1000)
   return new Problem(
     'rate_limited',
-    `More than ${FAILURES_MAX} wrong keys or tokens a minute from this address. Go on in ${seconds} s.`,
+    `More than ${FAILURES_MAX} wrong keys or tokens a minute from this address. Try again in ${seconds} s.`,
     { headers: { 'retry-after': String(seconds) } },
   )
 }
 
 function tooManyLookups(): Problem {
-  return new Problem('overloaded', 'Too many keys of this address wait for being looked up. Try again later.', {
-    headers: { 'retry-after': '1' },
-  })
+  return new Problem(
+    'overloaded',
+    'Too many requests from this address wait for their key to be checked. Try again later.',
+    {
+      headers: { 'retry-after': '1' },
+    },
+  )
 }
 
 function unauthenticated(detail: string): Problem {

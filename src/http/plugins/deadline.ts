@@ -3,30 +3,31 @@ import { unanswered, unchanged, unread } from '../../db/pool/faults.ts'
 
 declare module 'fastify' {
   interface FastifyRequest {
-    /** How long it took to find out whose the key is. */
+    /** Milliseconds that authentication took. */
     waitedMs: number
     deadline: NodeJS.Timeout | undefined
   }
   interface FastifyContextConfig {
-    /** It reads much and may take its time: its statements have bounds of their own. */
+    /** The route has no deadline here. It reads a lot, and its statements have their own time limits. */
     report?: true
   }
 }
 
-/** Every wait within a request has its own bound; together they never take longer. What the caller takes to send is not ours. */
+/** The time for one answer, over all its waits; each wait also has its own limit. Receiving the request does not count. */
 const ANSWER_MS_MAX = 1_900
-/** Timers of equal length share a list. */
+/** Deadlines are rounded to this, because Node keeps timers of equal length in one cheap list. */
 const STEP_MS = 100
 
 /**
- * A request with a key that is not answered in ANSWER_MS_MAX gets a 503: its caller knows what to do, and can. An
- * administrator's change that is not committed by then is rolled back. Register before auth.
+ * Answers 503 to a request with a key that is not answered within ANSWER_MS_MAX, so that its caller can retry. An administrator's
+ * change that is not committed by then is rolled back. Register before auth.
  */
 export function registerDeadline(app: FastifyInstance): void {
   app.decorateRequest('waitedMs', 0)
   app.decorateRequest('deadline', undefined)
   app.decorateRequest('wait', undefined)
-  // Hooks that call back would be the parents of the handler's spans, and one of preHandler would end them.
+  // These hooks are async on purpose: a hook with a callback becomes the parent of the handler's spans, and a preHandler hook would end
+  // them.
   app.addHook('preParsing', async (request, reply) => {
     request.waitedMs = reply.elapsedTime
   })
@@ -38,7 +39,7 @@ export function registerDeadline(app: FastifyInstance): void {
         if (reply.sent) return
         if (request.method === 'GET') void reply.send(unread('it took too long'))
         else if (request.wait === undefined) void reply.send(unanswered('The answer did not come in time'))
-        // Else its outcome is on its way, or it is not made.
+        // If giveUp() says false, the change has been sent to be committed, and its own answer follows.
         else if (request.wait.giveUp()) void reply.send(unchanged('it took too long'))
       }, leftMs)
     }

@@ -2,8 +2,8 @@ import type { FastifyInstance } from 'fastify'
 import { Problem } from '../../errors.ts'
 
 /**
- * A stop answers what is in flight and refuses what comes after it; then it closes every connection, also those that a
- * client keeps open or has never used: they would hold the process up otherwise.
+ * On a stop, answers the requests in flight and refuses new ones. Then closes every connection. A client may keep connections
+ * open or never use them, and they would delay the end of the process.
  */
 export function registerDrain(app: FastifyInstance): void {
   let inFlight = 0
@@ -12,7 +12,7 @@ export function registerDrain(app: FastifyInstance): void {
 
   app.addHook('onRequest', async (_request, reply) => {
     inFlight += 1
-    // Fastify's onResponse does not come for a caller that has gone; the end of the connection does.
+    // Fastify does not call onResponse if the caller disconnects, so listen for the end of the connection.
     reply.raw.once('close', () => {
       inFlight -= 1
       if (closing && inFlight === 0) drained()

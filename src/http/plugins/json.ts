@@ -6,26 +6,26 @@ import { invalidRequest } from '../../errors.ts'
 
 declare module 'fastify' {
   interface FastifyContextConfig {
-    /** What the route takes more of than others: `text` a long text, `bulk` many items, `usage` the usage of many steps. */
+    /** Larger limits for this route: `text` for a long text, `bulk` for many items, `usage` for the usage of many steps. */
     body?: keyof typeof LARGER_BODIES
   }
 }
 
-/** Of a body of a route that says nothing else. */
+/** The limits of a body, for a route without `config.body`. */
 export const BODY_BYTES_MAX = 65_536
 const BODY_MEMBERS_MAX = 1_000
 
-/** A thousand records with every field, label and count have less than 50,000 members. */
+/** 1,000 records with every field, label and count have fewer than 50,000 members. */
 const LARGER_BODIES = {
   text: { bytesMax: 1_048_576, membersMax: BODY_MEMBERS_MAX, membersOfOneMax: undefined },
   bulk: { bytesMax: 1_048_576, membersMax: 50_000, membersOfOneMax: undefined },
-  // A usage of a hundred steps, or the body around an embedding of 3,072 numbers: refusing it would lose the commit.
+  // Fits a usage of 100 steps, and a body with an embedding of 3,072 numbers. A refusal would lose the commit.
   usage: { bytesMax: BODY_BYTES_MAX, membersMax: 10_000, membersOfOneMax: 4_000 },
 } as const
 
 /**
- * JSON in and out. In: a number that a double can't hold is kept as its decimal text, so that an amount is taken by what
- * was written. Out: plain JSON.stringify, so that amounts made by JSON.rawJSON are written as they are.
+ * Parses and writes JSON. A number that a double can't hold becomes its decimal text, so that an amount keeps every digit the
+ * caller wrote. Answers use plain JSON.stringify, so that amounts made by JSON.rawJSON keep their digits.
  */
 export function registerJson(app: FastifyInstance): void {
   app.addHook('onRoute', (route) => {
@@ -34,7 +34,7 @@ export function registerJson(app: FastifyInstance): void {
   app.removeAllContentTypeParsers()
   app.addContentTypeParser('application/json', { parseAs: 'buffer' }, (request, body, done) => {
     const text = body.toString()
-    // What is not UTF-8 would be stored as this character; the whole body is looked at only where it occurs.
+    // Invalid UTF-8 decodes to this character. Only a body that contains it needs the full check.
     if (text.includes('\ufffd') && !isUtf8(body as Buffer)) {
       return done(invalidRequest([{ pointer: '', message: 'is not UTF-8' }]), undefined)
     }

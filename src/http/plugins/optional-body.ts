@@ -2,12 +2,15 @@ import type { FastifyInstance } from 'fastify'
 
 declare module 'fastify' {
   interface FastifyContextConfig {
-    /** A request without a body is taken as one with an empty object. */
+    /** A request without a body counts as one with an empty object. */
     optionalBody?: true
   }
 }
 
-/** Lets bodies be left out where routes say so; answers the ids of their operations, as they come. Register before the routes. */
+/**
+ * Makes the body optional on routes with `optionalBody`. Returns the set of their operation ids, which fills as routes are
+ * registered. Register before the routes.
+ */
 export function registerOptionalBody(app: FastifyInstance): ReadonlySet<string> {
   const operationIds = new Set<string>()
   app.addHook('onRoute', (route) => {

@@ -6,10 +6,10 @@ import { ERRORS, invalidRequest, Problem, type ErrorCode } from '../../errors.ts
 import { BODY_BYTES_MAX } from './json.ts'
 import { fieldErrors } from './validation.ts'
 
-/** Fastify's own errors that a caller can cause. */
+/** Errors of Fastify that a caller can cause. */
 const FASTIFY_CODES: Record<string, [ErrorCode, string]> = {
   FST_ERR_CTP_INVALID_MEDIA_TYPE: ['unsupported_media_type', 'Send the body as application/json'],
-  FST_ERR_CTP_INVALID_CONTENT_LENGTH: ['invalid_request', 'content-length does not fit the body'],
+  FST_ERR_CTP_INVALID_CONTENT_LENGTH: ['invalid_request', 'content-length does not match the body'],
   FST_ERR_CTP_EMPTY_JSON_BODY: ['invalid_request', 'The body is empty; send a JSON object'],
   FST_ERR_BAD_URL: ['invalid_request', 'The path is not valid percent-encoded UTF-8'],
   FST_ERR_MAX_PARAM_LENGTH: ['uri_too_long', 'A part of the path is too long'],
@@ -17,13 +17,13 @@ const FASTIFY_CODES: Record<string, [ErrorCode, string]> = {
 
 const TOO_LARGE = 'FST_ERR_CTP_BODY_TOO_LARGE'
 
-/** Node's own errors about what is no request yet. */
+/** Errors of Node for input that is not a complete request. */
 const CLIENT_ERRORS: Record<string, string> = {
   HPE_HEADER_OVERFLOW: 'The headers are larger than 16 KiB',
   ERR_HTTP_REQUEST_TIMEOUT: 'The request was not sent in time',
 }
 
-/** Every error leaves as application/problem+json (RFC 9457); what went wrong inside goes to the log only. */
+/** Answers every error as application/problem+json (RFC 9457). Internal causes go to the log only. */
 export function registerProblems(app: FastifyInstance): void {
   app.setErrorHandler(answerError)
 
@@ -42,7 +42,7 @@ export function registerProblems(app: FastifyInstance): void {
     const allowed = [...new Set(patterns.filter((route) => route.path.test(path)).map(({ method }) => method))]
     if (allowed.length === 0)
       return sendProblem(request, reply, new Problem('not_found', `There is nothing at ${path}`))
-    const detail = `${request.method} does not go with ${path}; it takes ${allowed.join(', ')}`
+    const detail = `${path} does not support ${request.method}. It supports ${allowed.join(', ')}.`
     return sendProblem(
       request,
       reply,
@@ -51,29 +51,29 @@ export function registerProblems(app: FastifyInstance): void {
   })
 }
 
-/** Also for what Fastify refuses before it knows the route. */
+/** Answers an error. Also used for requests that Fastify refuses before it knows the route. */
 export function answerError(error: FastifyError, request: FastifyRequest, reply: FastifyReply): void {
   const problem = error.code === TOO_LARGE ? tooLarge(request, error) : toProblem(request, error)
   if (problem.code === 'payload_too_large') readOn(request, reply)
-  // In an overload the line of the request says enough: a stack for each would make it worse.
+  // During an overload the request's own log line is enough. A stack trace for each would add load.
   if (ERRORS[problem.code].status >= 500 && problem.code !== 'overloaded')
     request.log.error({ err: error }, 'request failed')
   void sendProblem(request, reply, problem)
 }
 
 /**
- * A body that is refused is read to its end and dropped, for as long as a request may take: where the connection is
- * closed at once instead, a caller who still writes meets a broken pipe and never sees why.
+ * Reads a refused body to its end and drops it, within the time limit of a request. If the connection were closed at once, a
+ * caller that is still sending would get a broken pipe instead of the answer.
  */
 function readOn(request: FastifyRequest, reply: FastifyReply): void {
   reply.removeHeader('connection')
   request.raw.resume()
 }
 
-/** For what is not HTTP, where there is no request to answer: straight to the socket, which is closed then. */
+/** Answers input that is not HTTP. There is no request object, so it writes to the socket and closes it. */
 export function answerClientError(error: Error & { code?: string }, socket: Socket): void {
   if (error.code === 'ECONNRESET' || socket.destroyed || !socket.writable) return void socket.destroy()
-  const detail = CLIENT_ERRORS[error.code ?? ''] ?? 'This is not a request of HTTP/1.1'
+  const detail = CLIENT_ERRORS[error.code ?? ''] ?? 'This is not an HTTP/1.1 request'
   const requestId = randomUUID()
   const body = JSON.stringify({ ...bodyOf(new Problem('invalid_request', detail), requestId), instance: '' })
   socket.end(
@@ -91,7 +91,7 @@ export function answerClientError(error: Error & { code?: string }, socket: Sock
 
 function tooLarge(request: FastifyRequest, cause: FastifyError): Problem {
   const kib = (request.routeOptions.bodyLimit ?? BODY_BYTES_MAX) / 1024
-  return new Problem('payload_too_large', `The body is larger than ${kib} KiB, which is all that this route takes`, {
+  return new Problem('payload_too_large', `The body is larger than ${kib} KiB, the limit of this route`, {
     cause,
   })
 }
@@ -128,15 +128,15 @@ function toProblem(request: FastifyRequest, error: FastifyError): Problem {
   }
   const database = faultOf(request, error)
   if (database instanceof Problem) return database
-  return new Problem('internal', 'The service failed. The request_id finds the reason in its log.', { cause: error })
+  return new Problem('internal', 'The service failed. Its log has the reason under the request_id.', { cause: error })
 }
 
-/** What to answer for a fault of the database, by how far the request had come; null for any other error. */
+/** The answer to a database fault, which depends on how far the request had come; null for any other error. */
 function faultOf({ principal, method, wait }: FastifyRequest, error: FastifyError): unknown {
   const reason = faultReason(error)
   if (reason === null) return null
   if (method === 'GET') return unread(reason, error)
-  // Without a principal, the database failed while the key was being looked up.
+  // No principal yet: the database failed during the look-up of the key.
   if (principal === undefined) return undecided(reason, error)
   if (wait === undefined) return databaseProblem(error)
   return wait.isUnsent() ? unchanged(reason, error) : maybeChanged(reason, error)

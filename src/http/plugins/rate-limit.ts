@@ -5,7 +5,7 @@ import type { Deps } from '../../services/deps.ts'
 
 declare module 'fastify' {
   interface FastifyContextConfig {
-    /** Which of the three limits counts the route; none: it has no limit. */
+    /** The limit that counts requests to this route. Without it, there is no limit. */
     limit?: LimitName
   }
 }
@@ -18,21 +18,21 @@ export const WINDOW_MS = 60_000
 type Counted = (error: Error | null, count?: { current: number; ttl: number }) => void
 
 /**
- * Requests a minute and key, in three groups: decisions are counted in the process, because they must not wait for
- * Redis; reads and administration over all instances. One over a limit is a 429 with code rate_limited.
+ * Limits requests per minute and key, in three groups. Each process counts decisions for itself, because they must not wait for
+ * Redis. Reads and administration are counted over all instances. Beyond a limit: 429 with code rate_limited.
  */
 export async function registerRateLimit(
   app: FastifyInstance,
   limits: Limits,
   counters: Deps['counters'],
 ): Promise<void> {
-  // Before the plugin, whose own hook reads what this one sets.
+  // Added before the plugin, because the plugin's hook reads the value set here.
   app.addHook('onRoute', (route: RouteOptions) => {
     const name = route.config?.limit
     if (name === undefined) return
     route.config = { ...route.config, rateLimit: { max: limits[name], groupId: name } }
   })
-  // The plugin's own stores count each route for itself; one store counts a group as a whole. The key ends with the group.
+  // The plugin's stores count each route separately. This one counts a group together: its key ends with the group's name.
   class Store {
     readonly #together: boolean
     constructor({ groupId }: { groupId?: string }) {
@@ -49,18 +49,18 @@ export async function registerRateLimit(
   const off = { 'x-ratelimit-limit': false, 'x-ratelimit-remaining': false, 'x-ratelimit-reset': false }
   await app.register(rateLimit, {
     global: false,
-    // After auth, before the body: one that can't be read counts too.
+    // After auth and before the body, so that a request with an unreadable body counts too.
     hook: 'onRequest',
     timeWindow: WINDOW_MS,
     store: Store,
     keyGenerator: (request) => `${request.principal.id} `,
-    // The fields tell of quotas of money here; a limit of requests says when it is met.
+    // RateLimit headers describe quotas of money in this API. This limit shows only in its 429.
     addHeaders: { ...off, 'retry-after': true },
     addHeadersOnExceeding: off,
     errorResponseBuilder: (_request, { max, ttl }) =>
       new Problem(
         'rate_limited',
-        `More than ${max} requests a minute with this key. Go on in ${Math.ceil(ttl / 1000)} s.`,
+        `More than ${max} requests a minute with this key. Try again in ${Math.ceil(ttl / 1000)} s.`,
       ),
   })
 }

@@ -3,14 +3,14 @@ import { invalidRequest } from '../../errors.ts'
 
 const REQUEST_ID = /^[!-~]{1,200}$/
 
-/** The caller's x-request-id where it is usable; Fastify makes one otherwise. */
+/** The caller's x-request-id if it is valid. Otherwise undefined, and Fastify makes one. */
 export function requestIdOf(header: string | string[] | undefined): string | undefined {
   return typeof header === 'string' && REQUEST_ID.test(header) ? header : undefined
 }
 
 /**
- * What OWASP's REST cheat sheet asks of an API: answers are data for programs, and a browser may do nothing with them. The
- * pages of /docs bring a policy of their own. Constants, because a plugin that works them out costs a twentieth of a decision.
+ * The headers that OWASP's REST cheat sheet recommends: answers are data for programs, so a browser must not render or run
+ * them. The pages of /docs set their own policy. These are constants, because a plugin that computes them costs 5 % of a decision.
  */
 const SECURITY = {
   'content-security-policy': "default-src 'none'; frame-ancestors 'none'",
@@ -20,9 +20,9 @@ const SECURITY = {
   'x-frame-options': 'SAMEORIGIN',
 }
 
-/** Every answer carries the id of its request, and what keeps browsers safe. */
+/** Adds the request id and the security headers to every answer. */
 export function registerRequestContext(app: FastifyInstance): void {
-  // An expectation that nobody knows may be passed over (RFC 9110, 10.1.1); Node's own 417 has no body and no request id.
+  // Ignore an unknown Expect header, as RFC 9110 (10.1.1) allows. Node's own 417 would have no body and no request id.
   app.server.on('checkExpectation', (request, response) => app.server.emit('request', request, response))
   app.addHook('onRequest', async (request, reply) => {
     reply.header('x-request-id', request.id)
@@ -35,7 +35,7 @@ export function registerRequestContext(app: FastifyInstance): void {
   })
 }
 
-/** Node reads a header byte by byte; a text for people is UTF-8, as far as it is valid. */
+/** Node decodes headers as latin1. Decodes the bytes as UTF-8 instead, if they are valid UTF-8. */
 function textOfHeader(bytes: string): string {
   const text = Buffer.from(bytes, 'latin1').toString()
   return text.includes('\ufffd') ? bytes : text

@@ -9,8 +9,8 @@ type Validate = ReturnType<FastifySchemaCompiler<unknown>>
 const NO_QUERY = { type: 'object', properties: {}, additionalProperties: false }
 
 /**
- * Strict validation: nothing unknown is dropped and no body is coerced; parts of the URL, which are text, are. All
- * failures are reported.
+ * Strict validation: unknown fields are errors, and values in a body are never converted. Parts of the URL are text, so they are
+ * converted. Reports all failures.
  */
 export function registerValidation(app: FastifyInstance, options: { allowEmailIds: boolean }): void {
   const formats = formatsOf(options)
@@ -21,15 +21,15 @@ export function registerValidation(app: FastifyInstance, options: { allowEmailId
     allowUnionTypes: true,
   } as const
   const factory = AjvCompiler()
-  // After the compiler's own, which are laxer.
+  // Added after the compiler's own formats, to replace them: those are less strict.
   const onCreate = (ajv: { addFormat(name: string, format: (text: string) => boolean): unknown }) => {
     for (const [name, format] of Object.entries(formats)) ajv.addFormat(name, format)
   }
   const strict = factory({}, { customOptions: { ...common, coerceTypes: false }, onCreate })
-  // 1e400 becomes Infinity, which no bound would be held against if it were not taken for a number.
+  // 1e400 becomes Infinity. It must count as a number, otherwise no minimum or maximum would apply to it.
   const url = { ...common, coerceTypes: 'array', strictNumbers: false } as const
   const coercing = factory({}, { customOptions: url, onCreate })
-  // A route that takes no query says so to those who send one.
+  // A route without query parameters refuses a query.
   app.addHook('onRoute', ({ url: path, schema }) => {
     if (schema !== undefined && path.startsWith('/v1/')) schema.querystring ??= NO_QUERY
   })
@@ -37,8 +37,8 @@ export function registerValidation(app: FastifyInstance, options: { allowEmailId
 }
 
 /**
- * A number of more digits than a double holds comes as text, for the sake of amounts (see parseJson). Where it is no amount,
- * the nearest double is meant; only a body that failed is looked at again.
+ * parseJson() returns a number with more digits than a double holds as text, so that amounts stay exact. In a field that is
+ * not an amount, this converts it to the nearest double. Only bodies that fail validation take this second look.
  */
 function withLongNumbers(validate: Validate): Validate {
   const validateTwice: Validate = (body: unknown) => {
@@ -56,7 +56,7 @@ function withLongNumbers(validate: Validate): Validate {
 
 const LONG_NUMBER_TEXT = /^-?[0-9]+(\.[0-9]+)?$/
 
-/** Whether a failure was about such a text; if so, it is the number now. An amount is a union, which takes the text. */
+/** Converts the text to a number if the failure was about one. Returns whether it did. Amounts are unions that accept the text. */
 function shortenNumber(
   body: unknown,
   { keyword, params, instancePath, schemaPath }: FastifySchemaValidationError,
@@ -75,21 +75,21 @@ function shortenNumber(
   return true
 }
 
-/** Failures at the place of an object that are about a place below it; and a union within a union. */
-const TOLD_ELSEWHERE = new Set(['anyOf', 'required', 'additionalProperties'])
+/** Keywords whose failures are reported elsewhere: at a place below the object, or by an inner union. */
+const REPORTED_ELSEWHERE = new Set(['anyOf', 'required', 'additionalProperties'])
 
-/** More than a bulk of 1,000 with several faults each. A body can have half a million, which would be a long answer. */
-const FAILURES_TOLD_MAX = 5_000
+/** Enough for a bulk of 1,000 items with several failures each. A body can have half a million, which would be a huge answer. */
+const FAILURES_REPORTED_MAX = 5_000
 
 /**
- * The failures of a validation as pointers and what to do, from the first FAILURES_TOLD_MAX; a union's branches become one
- * line.
+ * Turns the first FAILURES_REPORTED_MAX failures of a validation into pointers and messages. All branches of a union become one
+ * message.
  */
 export function fieldErrors(all: FastifySchemaValidationError[], httpPart: string | undefined): FieldError[] {
-  const failures = all.slice(0, FAILURES_TOLD_MAX)
+  const failures = all.slice(0, FAILURES_REPORTED_MAX)
   const errors = new Map<string, string>()
   for (const failure of failures) {
-    // Why a name is none: the failure of the name itself follows, with its place.
+    // The reason why a name is invalid. The failure of the name itself follows, with its place.
     if (failure.schemaPath.includes('/propertyNames/')) continue
     const pointer = pointerOf(failure, httpPart)
     if (failure.keyword !== 'anyOf') {
@@ -127,10 +127,10 @@ function messageOf({ keyword, params, message }: FastifySchemaValidationError): 
   return message ?? 'is invalid'
 }
 
-/** What a union wants; null where what is wrong lies below it, and is told there. */
+/** The message of a union; null if the failure is below it and is reported there. */
 function unionMessage(failures: FastifySchemaValidationError[], union: FastifySchemaValidationError): string | null {
   const branches = failures.filter(
-    ({ instancePath, keyword }) => instancePath === union.instancePath && !TOLD_ELSEWHERE.has(keyword),
+    ({ instancePath, keyword }) => instancePath === union.instancePath && !REPORTED_ELSEWHERE.has(keyword),
   )
   const constants = branches
     .filter(({ keyword }) => keyword === 'const')
@@ -138,6 +138,6 @@ function unionMessage(failures: FastifySchemaValidationError[], union: FastifySc
   if (constants.length > 0) return `must be one of ${[...new Set(constants)].join(', ')}`
   const notNull = branches.filter(({ keyword, params }) => !(keyword === 'type' && params['type'] === 'null'))
   const bounds = notNull.filter(({ keyword }) => keyword !== 'type')
-  const told = (bounds.length > 0 ? bounds : notNull).map(messageOf)
-  return told.length === 0 ? null : [...new Set(told)].join(', or ')
+  const messages = (bounds.length > 0 ? bounds : notNull).map(messageOf)
+  return messages.length === 0 ? null : [...new Set(messages)].join(', or ')
 }
