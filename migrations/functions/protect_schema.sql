@@ -27,7 +27,7 @@ declare
     'cost_quota_status', 'model_pricing', 'model_aliases', 'e2b_pricing', 'price_edition', 'cost_tail', 'cost_rollups', 'rolled_costs'];
   v_called constant text[] := array[
     'clock_now', 'period_bounds', 'billing_date', 'local_midnight', 'quota_json', 'reservation_json', 'cost_record_json',
-    'get_quota_status', 'get_current_model_pricing', 'find_model_price', 'find_model_card', 'resolve_model', 'price_llm_usage', 'price_e2b_usage',
+    'get_quota_status', 'get_current_model_pricing', 'find_model_price', 'find_model_card', 'resolve_model', 'price_llm_usage', 'price_e2b_usage', 'priced_tier',
     'calculate_llm_cost', 'calculate_e2b_cost', 'cost_segments', 'nearest_cost_grain', 'cost_grain_floor', 'archived_between'];
   v_object record;
   v_wanted record;

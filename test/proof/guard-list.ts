@@ -77,8 +77,7 @@ export const GUARDS: Guard[] = [
   {
     name: 'pinned plan',
     why: 'a hash join locks balances in no order',
-    ...inFunction('change_balances', 'set enable_hashjoin = off\nset enable_mergejoin = off\n'),
-    alsoIn: ['reserve', 'commit', 'release', 'record'].map((verb) => functionFile(`${verb}_spend`)),
+    ...inFunction('pin_plans', " || array['enable_hashjoin=off', 'enable_mergejoin=off']"),
     tests: [PLANS],
   },
   {
@@ -357,7 +356,10 @@ export const GUARDS: Guard[] = [
   {
     name: 'period of a late cost',
     why: 'a late commit counts in a period that does not contain it',
-    ...inFunction('late_period_ids', 'p.starts_at <= p_booked_at and ', ''),
+    ...inFunction(
+      'periods_at',
+      '    and p.starts_at operator(pg_catalog.<=) p_at and p.ends_at operator(pg_catalog.>) p_at\n',
+    ),
     tests: [BALANCES],
   },
   {

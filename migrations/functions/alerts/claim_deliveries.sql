@@ -13,10 +13,6 @@ returns table (
 )
 language plpgsql volatile
 set search_path = pg_catalog, pg_temp
--- Look-ups by index, whatever the statistics say: the table is filled and emptied between two runs of analyze.
-set enable_hashjoin = off
-set enable_mergejoin = off
-set enable_seqscan = off
 as $$
 #variable_conflict use_column
 declare

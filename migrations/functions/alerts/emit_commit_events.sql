@@ -13,7 +13,7 @@ as $$
       array_agg(case r.resource_type when 'llm' then coalesce((d.item).provider, r.provider) else 'e2b' end),
       array_agg(case r.resource_type when 'llm' then coalesce((d.item).model, r.model) else r.tier end), p_now)
   from unnest(p_done) d
-  cross join lateral (select r.* from copilot_internal.reservations r where r.reservation_id = d.reservation_id offset 0) r
+  cross join lateral copilot_internal.find_reservation(d.reservation_id) r
   where d.estimate_reason = 'unpriced'
   having count(*) > 0;
 
@@ -21,7 +21,7 @@ as $$
       array_agg(json_build_array(r.tenant_id, w.provider, w.pointer)::text),
       array_agg(jsonb_build_object('provider', w.provider, 'model', w.model, 'pointer', w.pointer, 'reason', w.reason)), p_now)
   from unnest(p_done) d
-  cross join lateral (select r.* from copilot_internal.reservations r where r.reservation_id = d.reservation_id offset 0) r
+  cross join lateral copilot_internal.find_reservation(d.reservation_id) r
   cross join lateral (
     select case r.resource_type when 'llm' then coalesce((d.item).provider, r.provider) else 'e2b' end as provider,
            case r.resource_type when 'llm' then coalesce((d.item).model, r.model) else r.tier end as model,
@@ -33,7 +33,7 @@ as $$
   insert into copilot_internal.quota_events (event_id, type, created_at, tenant_id, user_id, once_key, data)
   select copilot_internal.uuid_v7(p_now), e.type, p_now, e.tenant_id, e.user_id, e.once_key, jsonb_strip_nulls(e.data)
   from unnest(p_done) d
-  cross join lateral (select r.* from copilot_internal.reservations r where r.reservation_id = d.reservation_id offset 0) r
+  cross join lateral copilot_internal.find_reservation(d.reservation_id) r
   cross join lateral (
     select jsonb_build_object(
              'reservation_id', r.reservation_id, 'cost_record_id', (d.item).cost_record_id, 'resource_type', r.resource_type,

@@ -9,10 +9,6 @@ create or replace function copilot_internal.emit_cost_anomalies(p_hour timestamp
 returns text
 language plpgsql volatile security definer
 set search_path = pg_catalog, pg_temp
--- Look-ups by tenant and time, whatever the statistics say.
-set enable_hashjoin = off
-set enable_mergejoin = off
-set enable_seqscan = off
 as $$
 declare
   v_now timestamptz := copilot_internal.clock_now();

@@ -10,10 +10,6 @@ create or replace function copilot_internal.emit_name_events(
 returns void
 language plpgsql volatile
 set search_path = pg_catalog, pg_temp
--- As in reserve_spend(): look-ups by index, whatever the statistics say.
-set enable_hashjoin = off
-set enable_mergejoin = off
-set enable_seqscan = off
 as $$
 declare
   v_names_max constant integer := 50;

@@ -22,7 +22,7 @@ begin
   cross join lateral (select p.* from copilot_internal.quota_periods p where p.quota_period_id = u.id offset 0) p
   cross join lateral (select q.thresholds from copilot_internal.cost_quotas q where q.quota_id = p.quota_id offset 0) q
   cross join lateral (
-    select case when p.raise_until > p_now then p.raise_limit_usd else p.limit_usd end as limit_usd,
+    select copilot_internal.running_limit(p.limit_usd, p.raise_limit_usd, p.raise_until, p_now) as limit_usd,
            p.quota_period_id || ':' || p.arming || case when p.raise_until > p_now then ':raised' else '' end as armed) l
   cross join lateral (
     select 'quota.warning' as type, l.armed || ':' || trim_scale(t.threshold) as once_key, t.threshold, null as cause
@@ -42,7 +42,7 @@ begin
       set next_event_usd = coalesce((
         select min(t.threshold * l.limit_usd)
         from copilot_internal.cost_quotas q, unnest(q.thresholds || 1::numeric) t(threshold),
-             lateral (select case when p.raise_until > p_now then p.raise_limit_usd else p.limit_usd end as limit_usd) l
+             lateral (select copilot_internal.running_limit(p.limit_usd, p.raise_limit_usd, p.raise_until, p_now) as limit_usd) l
         where q.quota_id = p.quota_id
           -- Nothing is told while nothing is spent, so a limit of 0 is due with the first cost.
           and (t.threshold * l.limit_usd > p.spent or p.spent = 0)), 'infinity')

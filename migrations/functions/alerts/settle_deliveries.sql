@@ -12,9 +12,6 @@ create or replace function copilot_internal.settle_deliveries(p_outcomes jsonb)
 returns void
 language plpgsql volatile security definer
 set search_path = pg_catalog, pg_temp
-set enable_hashjoin = off
-set enable_mergejoin = off
-set enable_seqscan = off
 as $$
 declare
   v_now timestamptz := copilot_internal.clock_now();

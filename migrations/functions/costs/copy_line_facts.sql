@@ -23,9 +23,7 @@ as $$
     select c.cost_record_id, c.reservation_id, null, null, c.estimated
     from copilot_internal.e2b_cost_records c where p_resource_type = 'e2b' and c.cost_record_id = u.cost_record_id
   ) l
-  cross join lateral (
-    select r.* from copilot_internal.reservations r where r.reservation_id = l.reservation_id offset 0
-  ) r
+  cross join lateral copilot_internal.find_reservation(l.reservation_id) r
   on conflict do nothing
 $$;
 comment on function copilot_internal.copy_line_facts(copilot_internal.resource_type, uuid[]) is

@@ -21,13 +21,6 @@ returns json
 language plpgsql volatile security definer
 set search_path = pg_catalog, pg_temp
 set lock_timeout = '1500ms'
--- Look-ups by index, whatever the statistics say, as in reserve_spend().
-set plan_cache_mode = force_generic_plan
-set enable_hashjoin = off
-set enable_mergejoin = off
-set enable_seqscan = off
-set enable_bitmapscan = off
-set enable_material = off
 as $$
 declare
   v_now timestamptz;
@@ -166,9 +159,7 @@ begin
     input_tokens, output_tokens, input_cost_usd, output_cost_usd, total_cost_usd, price_id,
     quota_period_ids, occurred_at, booked_at, recorded_at, priced_at, priced_model)
   select i.cost_record_id, i.tenant_id, i.user_id, i.conversation_id, i.path_id, coalesce(i.labels, '{}'), i.provider, i.model,
-         -- The tier that it was priced at: what was served, but batch stays batch.
-         case when i.service_tier = 'batch' and coalesce(i.usage ->> 'service_tier', 'auto') in ('standard', 'default', 'auto')
-           then i.service_tier else coalesce(i.usage ->> 'service_tier', i.service_tier) end,
+         copilot_internal.priced_tier(i.service_tier, i.usage ->> 'service_tier'),
          i.region, coalesce(i.usage, '{}'), (i.usage -> 'input_tokens')::bigint, (i.usage -> 'output_tokens')::bigint,
          b.input_cost_usd, b.output_cost_usd, b.cost_usd, b.price_id,
          b.quota_period_ids, b.occurred_at, case when b.counted then b.occurred_at else '-infinity' end, v_now,

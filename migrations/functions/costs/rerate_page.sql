@@ -17,12 +17,6 @@ create or replace function copilot_internal.rerate_page(
 returns json
 language plpgsql stable
 set search_path = pg_catalog, pg_temp
--- Look-ups by index, and a scan in the order of ids that ends at the limit.
-set enable_hashjoin = off
-set enable_mergejoin = off
-set enable_seqscan = off
-set enable_bitmapscan = off
-set enable_sort = off
 as $$
 declare
   -- Nothing is recorded more than 5 minutes before it occurs, so earlier partitions are not looked at.

@@ -6,7 +6,6 @@ create or replace function copilot_internal.find_model_card(p_provider text, p_m
   stable
   parallel safe
   set search_path = pg_catalog, pg_temp
-  set enable_seqscan = off
 as $$
 declare
   v_price copilot_internal.model_pricing;

@@ -19,7 +19,6 @@ create or replace function copilot_internal.price_e2b_usage(
   stable
   parallel safe
   set search_path = pg_catalog, pg_temp
-  set enable_seqscan = off
 as $$
 declare
   v_version record;

@@ -159,13 +159,9 @@ begin
     end if;
   end loop;
 
-  -- Modifiers multiply token rates, not fees; tier and region together. What the provider says it served wins over what
-  -- was asked for, but not over batch: that is where a request was sent, and answers from there still say standard.
+  -- Modifiers multiply token rates, not fees. Tier and region multiply together.
   if p_price.modifiers <> '{}' then
-    v_name := p_usage ->> 'service_tier';
-    if v_name is null or (p_service_tier = 'batch' and v_name in ('standard', 'default', 'auto')) then
-      v_name := p_service_tier;
-    end if;
+    v_name := copilot_internal.priced_tier(p_service_tier, p_usage ->> 'service_tier');
     if v_name is not null and p_price.modifiers ? v_name then
       v_factor := v_factor * (p_price.modifiers ->> v_name)::numeric;
     end if;

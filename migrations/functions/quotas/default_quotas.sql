@@ -22,12 +22,7 @@ as $$
     order by s.tenant_id, s.user_id
     limit p_scopes_max
   ) s
-  left join lateral (
-    select q.* from copilot_internal.cost_quotas q
-    where q.resource_type = d.resource_type and coalesce(q.tenant_id, '') = s.tenant_id and coalesce(q.user_id, '') = s.user_id
-      and q.period = d.period
-    offset 0
-  ) q on true
+  left join lateral copilot_internal.scope_quotas(d.resource_type, s.tenant_id, s.user_id) q on q.period = d.period
   where (d.resource_type, d.scope, d.period) = (p_resource_type, p_scope, p_period) and d.deleted_at is null and d.pending
   order by s.tenant_id, s.user_id
 $$;

@@ -9,9 +9,9 @@ returns table (
 language sql stable
 set search_path = pg_catalog, pg_temp
 as $$
-  select w.*, o.old,
-         (o.old).quota_id is null or (o.old).deleted_at is not null
-           or ((o.old).time_zone, (o.old).week_starts_on, (o.old).billing_day) is distinct from (w.time_zone, w.week_starts_on, w.billing_day)
+  select w.*, old,
+         old.quota_id is null or old.deleted_at is not null
+           or (old.time_zone, old.week_starts_on, old.billing_day) is distinct from (w.time_zone, w.week_starts_on, w.billing_day)
   from (
     select e.ordinality, coalesce(q.resource_type, 'llm') as resource_type, q.scope, q.tenant_id, q.user_id, q.period, q.limit_usd,
            coalesce(q.enforcement, 'enforce'), coalesce(q.thresholds, '{0.8,0.9}'),
@@ -23,12 +23,8 @@ as $$
         resource_type copilot_internal.resource_type, scope text, tenant_id text, user_id text, period text, limit_usd numeric,
         enforcement text, thresholds numeric[], time_zone text, week_starts_on smallint, billing_day smallint, raise json, booked json)
   ) w
-  left join lateral (
-    select q as old from copilot_internal.cost_quotas q
-    where q.resource_type = w.resource_type and coalesce(q.tenant_id, '') = coalesce(w.tenant_id, '')
-      and coalesce(q.user_id, '') = coalesce(w.user_id, '') and q.period = w.period
-    offset 0
-  ) o on true
+  left join lateral copilot_internal.scope_quotas(w.resource_type, coalesce(w.tenant_id, ''), coalesce(w.user_id, '')) old
+    on old.period = w.period
   order by w.ordinality
 $$;
 comment on function copilot_internal.quota_inputs(json) is 'Quotas to be set, beside what they are by now.';

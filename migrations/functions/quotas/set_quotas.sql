@@ -16,13 +16,6 @@ returns table (quota json, made boolean)
 language plpgsql volatile security definer
 set search_path = pg_catalog, pg_temp
 set lock_timeout = '1500ms'
--- As in reserve_spend(): look-ups by index, also in a table that nobody has analysed yet.
-set plan_cache_mode = force_generic_plan
-set enable_hashjoin = off
-set enable_mergejoin = off
-set enable_seqscan = off
-set enable_bitmapscan = off
-set enable_material = off
 as $$
 declare
   v_now timestamptz;
@@ -75,7 +68,7 @@ begin
       update copilot_internal.quota_periods p
         set limit_usd = v_new.limit_usd, raise_limit_usd = v_new.raise_limit_usd, raise_until = v_new.raise_until, enforcement = v_new.enforcement,
             over_cause = case
-              when p.spent + p.reserved > case when v_new.raise_until > v_now then v_new.raise_limit_usd else v_new.limit_usd end
+              when p.spent + p.reserved > copilot_internal.running_limit(v_new.limit_usd, v_new.raise_limit_usd, v_new.raise_until, v_now)
               then coalesce(p.over_cause, case when v_new.enforcement <> p.enforcement then 'enforcement' else 'limit' end) end,
             arming = p.arming + v_rearms::integer
         where p.quota_id = v_new.quota_id and p.closed_at is null and p.ends_at > v_now;

@@ -15,13 +15,6 @@ create or replace function copilot_internal.check_spend(
 returns json
 language plpgsql stable security definer
 set search_path = pg_catalog, pg_temp
--- As in reserve_spend(): look-ups by index, whatever the statistics say.
-set plan_cache_mode = force_generic_plan
-set enable_hashjoin = off
-set enable_mergejoin = off
-set enable_seqscan = off
-set enable_bitmapscan = off
-set enable_material = off
 as $$
 declare
   v_now timestamptz := copilot_internal.clock_now();

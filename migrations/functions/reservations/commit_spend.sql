@@ -18,12 +18,6 @@ language plpgsql volatile security definer
 set search_path = pg_catalog, pg_temp
 -- Leaves time for the other items, whose locks are free.
 set lock_timeout = '1000ms'
-set plan_cache_mode = force_generic_plan
-set enable_hashjoin = off
-set enable_mergejoin = off
-set enable_seqscan = off
-set enable_bitmapscan = off
-set enable_material = off
 as $$
 declare
   v_now timestamptz;
@@ -78,7 +72,7 @@ begin
       select u.n, u.item, (u.item).*
       from (select g.n, v_items[g.n] as item from generate_subscripts(v_items, 1) g(n)) u
     ) i
-    cross join lateral (select r.* from copilot_internal.reservations r where r.reservation_id = i.reservation_id offset 0) r
+    cross join lateral copilot_internal.find_reservation(i.reservation_id) r
     cross join lateral (select r.status <> 'reserved' or v_now >= least(r.expires_at, r.periods_end_at) as late) l
     -- The model that the hold was priced by, unless another one answered: an alias may mean another model by now.
     cross join lateral (
@@ -118,12 +112,12 @@ begin
                -- A row opened since (rule 6) doesn't hold the amount that the reservation's own rows hold.
                case when p.id = any (r.quota_period_ids) then -d.held_usd else 0 end as reserved
         from unnest(v_done) d
-        cross join lateral (select r.* from copilot_internal.reservations r where r.reservation_id = d.reservation_id offset 0) r
+        cross join lateral copilot_internal.find_reservation(d.reservation_id) r
         cross join lateral unnest(d.quota_period_ids) p(id)
         union all
         select p.id, 0, 0
         from unnest(v_items) i
-        cross join lateral (select r.* from copilot_internal.reservations r where r.reservation_id = i.reservation_id offset 0) r
+        cross join lateral copilot_internal.find_reservation(i.reservation_id) r
         cross join lateral unnest(r.quota_period_ids) p(id)
         where r.status = 'committed'
       ) p
@@ -134,7 +128,7 @@ begin
   for v_charged in
     select r.resource_type, r.cost_record_id, r.settled_at, (d.item).reversal_id, (d.item).cost_record_id as successor_id, d.quota_period_ids
     from unnest(v_done) d
-    cross join lateral (select r.* from copilot_internal.reservations r where r.reservation_id = d.reservation_id offset 0) r
+    cross join lateral copilot_internal.find_reservation(d.reservation_id) r
     where d.charged_usd is not null
     order by r.reservation_id
   loop
@@ -151,9 +145,7 @@ begin
     priced_at, priced_model, reserved_usd, estimate_reason, unreadable_usage)
   select i.cost_record_id, r.reservation_id, r.tenant_id, r.user_id, r.conversation_id, r.path_id, r.labels,
          coalesce(i.provider, r.provider), coalesce(i.model, r.model),
-         -- The tier that it was priced at: what was served, but batch stays batch.
-         case when r.service_tier = 'batch' and coalesce(i.usage ->> 'service_tier', 'auto') in ('standard', 'default', 'auto')
-           then r.service_tier else coalesce(i.usage ->> 'service_tier', r.service_tier) end,
+         copilot_internal.priced_tier(r.service_tier, i.usage ->> 'service_tier'),
          r.region,
          coalesce(i.usage, '{}'), (i.usage -> 'input_tokens')::bigint, (i.usage -> 'output_tokens')::bigint,
          d.input_cost_usd, d.output_cost_usd, d.cost_usd, d.price_id, d.estimated, d.late, d.cost_usd > r.reserved_usd, r.cost_record_id,
@@ -161,7 +153,7 @@ begin
          d.quota_period_ids, r.granted_at, r.granted_at, v_now,
          r.created_at, d.priced_model, r.reserved_usd, d.estimate_reason, i.unreadable_usage
   from unnest(v_done) d
-  cross join lateral (select r.* from copilot_internal.reservations r where r.reservation_id = d.reservation_id offset 0) r
+  cross join lateral copilot_internal.find_reservation(d.reservation_id) r
   cross join lateral (select (d.item).*) i
   cross join lateral (
     select extract(epoch from (i.call ->> 'ended_at')::timestamptz - (i.call ->> 'started_at')::timestamptz) * 1000 as duration_ms) c
@@ -180,7 +172,7 @@ begin
          i.call ->> 'outcome' = 'success', i.call, i.execution, d.quota_period_ids, r.granted_at, r.granted_at, v_now,
          r.created_at, r.reserved_usd, d.estimate_reason
   from unnest(v_done) d
-  cross join lateral (select r.* from copilot_internal.reservations r where r.reservation_id = d.reservation_id offset 0) r
+  cross join lateral copilot_internal.find_reservation(d.reservation_id) r
   cross join lateral (select (d.item).*) i
   where r.resource_type = 'e2b';
 
@@ -191,7 +183,7 @@ begin
     where r.reservation_id = d.reservation_id;
   if exists (
     select from unnest(v_done) d
-    cross join lateral (select r.reserved_usd from copilot_internal.reservations r where r.reservation_id = d.reservation_id offset 0) r
+    cross join lateral copilot_internal.find_reservation(d.reservation_id) r
     where d.late or d.estimated or d.cost_usd > r.reserved_usd
   ) then
     perform copilot_internal.emit_commit_events(v_done, v_now);
@@ -200,13 +192,10 @@ begin
   -- The answers are read from what stands now, so that a repeat answers what the first commit answered.
   return (
     with answered as (
-      select i.ordinality, i.measure, i.commit_hash, r.reservation, r.reservation_id, r.status, r.resource_type, r.commit_hash as stored_hash,
+      select i.ordinality, i.measure, i.commit_hash, r as reservation, r.reservation_id, r.status, r.resource_type, r.commit_hash as stored_hash,
              coalesce(d.quota_period_ids, r.quota_period_ids) as quota_period_ids
       from unnest(v_items) with ordinality i
-      left join lateral (
-        select r.*, r as reservation from copilot_internal.reservations r where r.reservation_id = i.reservation_id
-        offset 0
-      ) r on r.reservation_id = any (v_ids) and (i.tenant_id is null or r.tenant_id = i.tenant_id)
+      left join lateral copilot_internal.find_reservation(i.reservation_id) r on r.reservation_id = any (v_ids) and (i.tenant_id is null or r.tenant_id = i.tenant_id)
       left join unnest(v_done) d on d.n = i.ordinality
     )
     select json_build_object(

@@ -13,13 +13,6 @@ language plpgsql volatile security definer
 set search_path = pg_catalog, pg_temp
 -- Leaves time for the other items, whose locks are free.
 set lock_timeout = '1000ms'
--- As in reserve_spend(): look-ups by index, whatever the statistics say.
-set plan_cache_mode = force_generic_plan
-set enable_hashjoin = off
-set enable_mergejoin = off
-set enable_seqscan = off
-set enable_bitmapscan = off
-set enable_material = off
 as $$
 declare
   v_now timestamptz;
@@ -47,7 +40,7 @@ begin
     from (
       select distinct s.*
       from json_to_recordset(p_items) i(reservation_id uuid)
-      cross join lateral (select r.* from copilot_internal.reservations r where r.reservation_id = i.reservation_id offset 0) r
+      cross join lateral copilot_internal.find_reservation(i.reservation_id) r
       cross join lateral (values (r.resource_type, '', ''), (r.resource_type, r.tenant_id, ''),
         (r.resource_type, r.tenant_id, coalesce(r.user_id, ''))) s(resource_type, tenant_id, user_id)
       where r.status = 'reserved' and r.expires_at > v_now and r.periods_end_at <= v_now
@@ -76,10 +69,7 @@ begin
              (e.value ->> 'ttl_seconds')::integer as ttl_seconds
       from json_array_elements(p_items) with ordinality e
     ) i
-    left join lateral (
-      select r.periods_end_at from copilot_internal.reservations r where r.reservation_id = i.reservation_id and r.reservation_id = any (v_known)
-      offset 0
-    ) r on true
+    left join lateral copilot_internal.find_reservation(i.reservation_id) r on r.reservation_id = any (v_known)
     cross join lateral (select i.amount_usd is not null or coalesce(r.periods_end_at <= v_now, false) as is_money) m
     order by m.is_money, i.ordinality
   loop
@@ -88,7 +78,7 @@ begin
       perform from (
           select distinct p.id
           from unnest(v_known) k(reservation_id)
-          cross join lateral (select r.* from copilot_internal.reservations r where r.reservation_id = k.reservation_id offset 0) r
+          cross join lateral copilot_internal.find_reservation(k.reservation_id) r
           cross join lateral unnest(r.quota_period_ids || v_running) p(id)
           where r.periods_end_at <= v_now or r.reservation_id in (
             select i.reservation_id from json_to_recordset(p_items) i(reservation_id uuid, amount_usd numeric) where i.amount_usd is not null)

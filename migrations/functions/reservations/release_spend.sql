@@ -8,12 +8,6 @@ language plpgsql volatile security definer
 set search_path = pg_catalog, pg_temp
 -- Leaves time for the other items, whose locks are free.
 set lock_timeout = '1000ms'
-set plan_cache_mode = force_generic_plan
-set enable_hashjoin = off
-set enable_mergejoin = off
-set enable_seqscan = off
-set enable_bitmapscan = off
-set enable_material = off
 as $$
 declare
   v_now timestamptz;
@@ -36,7 +30,7 @@ begin
   -- A hold whose time is over is the sweeper's, by its on_expiry: releasing it late doesn't undo a charge that is due.
   v_ids := array(
     select distinct r.reservation_id from json_to_recordset(p_items) i(reservation_id uuid, tenant_id text)
-    cross join lateral (select r.* from copilot_internal.reservations r where r.reservation_id = i.reservation_id offset 0) r
+    cross join lateral copilot_internal.find_reservation(i.reservation_id) r
     where r.status = 'reserved' and r.reservation_id = any (v_known) and (i.tenant_id is null or r.tenant_id = i.tenant_id)
     order by r.reservation_id);
   perform copilot_internal.settle_holds(v_ids, v_now, p_silent);
@@ -49,15 +43,12 @@ begin
     select json_build_object('outcomes', json_agg(case
         when r.reservation_id is null then json_build_object('unknown', true)
         when r.status = 'committed' then json_build_object('conflict', r.status)
-        else json_build_object('settled', copilot_internal.reservation_json(r.reservation))
+        else json_build_object('settled', copilot_internal.reservation_json(r))
       end order by i.ordinality))
     from (
       select (e.value ->> 'reservation_id')::uuid as reservation_id, e.value ->> 'tenant_id' as tenant_id, e.ordinality
       from json_array_elements(p_items) with ordinality e
     ) i
-    left join lateral (
-      select r.*, r as reservation from copilot_internal.reservations r where r.reservation_id = i.reservation_id
-      offset 0
-    ) r on r.reservation_id = any (v_known) and (i.tenant_id is null or r.tenant_id = i.tenant_id));
+    left join lateral copilot_internal.find_reservation(i.reservation_id) r on r.reservation_id = any (v_known) and (i.tenant_id is null or r.tenant_id = i.tenant_id));
 end $$;
 comment on function copilot_internal.release_spend(json, boolean) is 'Gives unused holds back; answers per item.';

@@ -28,14 +28,6 @@ language plpgsql volatile security definer
 set search_path = pg_catalog, pg_temp
 -- Leaves time for the other items, whose locks are free.
 set lock_timeout = '1000ms'
--- Plans must not hang on statistics: nested loops over index look-ups only, also on an empty or un-analysed table. A hash
--- join in the update would lock balances in no order, and two batches would deadlock.
-set plan_cache_mode = force_generic_plan
-set enable_hashjoin = off
-set enable_mergejoin = off
-set enable_seqscan = off
-set enable_bitmapscan = off
-set enable_material = off
 as $$
 declare
   v_now timestamptz;

@@ -13,20 +13,16 @@ begin
   if cardinality(p_ids) = 0 then
     return;
   end if;
-  -- A lateral look-up stays one by index, as in commit_spend().
   v_charged := array(
-    select r.reservation from unnest(p_ids) u(reservation_id)
-    cross join lateral (
-      select r.*, r as reservation from copilot_internal.reservations r where r.reservation_id = u.reservation_id
-      offset 0
-    ) r
+    select r from unnest(p_ids) u(reservation_id)
+    cross join lateral copilot_internal.find_reservation(u.reservation_id) r
     where r.expires_at <= p_now and r.on_expiry = 'charge');
   perform copilot_internal.change_balances(
       array_agg(p.quota_period_id),
       array_agg(case when r.expires_at <= p_now and r.on_expiry = 'charge' then r.reserved_usd else 0 end),
       array_agg(-r.reserved_usd), 'commit', p_now, p_silent)
     from unnest(p_ids) u(reservation_id)
-    cross join lateral (select r.* from copilot_internal.reservations r where r.reservation_id = u.reservation_id offset 0) r
+    cross join lateral copilot_internal.find_reservation(u.reservation_id) r
     cross join lateral unnest(r.quota_period_ids) p(quota_period_id);
   update copilot_internal.reservations r
     set status = case when r.expires_at <= p_now then 'expired' else 'released' end,
@@ -44,7 +40,7 @@ begin
            'conversation_id', r.conversation_id, 'reserved_usd', trim_scale(r.reserved_usd)::text,
            'charged', r.on_expiry = 'charge', 'expired_at', r.expires_at))
   from unnest(p_ids) u(reservation_id)
-  cross join lateral (select r.* from copilot_internal.reservations r where r.reservation_id = u.reservation_id offset 0) r
+  cross join lateral copilot_internal.find_reservation(u.reservation_id) r
   where r.status = 'expired'
   order by r.reservation_id
   on conflict do nothing;
@@ -59,7 +55,7 @@ begin
          r.service_tier, r.region, r.reserved_usd, r.price_id, true, r.quota_period_ids, r.granted_at, r.granted_at, p_now,
          r.created_at, r.priced_model, r.reserved_usd, 'lapse'
   from unnest(v_charged) c
-  cross join lateral (select r.* from copilot_internal.reservations r where r.reservation_id = c.reservation_id offset 0) r
+  cross join lateral copilot_internal.find_reservation(c.reservation_id) r
   where r.resource_type = 'llm';
   insert into copilot_internal.e2b_cost_records (
     cost_record_id, reservation_id, tenant_id, user_id, conversation_id, path_id, labels, tier, region, vcpu, memory_mib, usage,
@@ -70,7 +66,7 @@ begin
          r.reserved_usd, r.price_id, true, r.quota_period_ids, r.granted_at, r.granted_at, p_now,
          r.created_at, r.reserved_usd, 'lapse'
   from unnest(v_charged) c
-  cross join lateral (select r.* from copilot_internal.reservations r where r.reservation_id = c.reservation_id offset 0) r
+  cross join lateral copilot_internal.find_reservation(c.reservation_id) r
   -- The seconds that are charged are those that were granted.
   cross join lateral (select coalesce(r.caps -> 'max_runtime_seconds', r.estimate -> 'seconds') as seconds) g
   where r.resource_type = 'e2b';

@@ -69,7 +69,8 @@ export class ForeignObjectsError extends Error {
  * Two processes may do so at once: one works, the other waits (120 s at most) and finds nothing to do. A login that does
  * not own the schema changes nothing: it finds the database up to date, or says what the owner has to bring.
  *
- * At the end protect_schema() sets rights and row-level security on all that stands there.
+ * At the end pin_plans() sets the planner settings of functions, which applying their files has reset, and protect_schema()
+ * sets rights and row-level security on all that stands there.
  *
  * What a migration's author keeps to:
  * - The runner makes the schemas, and removes them after the last down; a migration does neither.
@@ -107,6 +108,7 @@ export async function migrateUp(
     await ensureJobSchema(trx)
     const revision = await migrateJobQueue(trx, log)
     if (revision !== null) log(`the job queue is at its revision ${revision}`)
+    if (await isMade(trx, 'pin_plans()')) await sql`select copilot_internal.pin_plans()`.execute(trx)
     await protectSchema(trx, log)
     if (steps > 0 || changed.length > 0 || revision !== null) await recordObjects(trx, [], functions)
     else log('nothing to do')
@@ -228,11 +230,16 @@ function throwIfFailed({ error, results }: MigrationResultSet): number {
   return results?.length ?? 0
 }
 
+/** Whether a function of ours is there: the files of a test, or of an early release, need not make it. */
+async function isMade(db: Kysely<unknown>, signature: string): Promise<boolean> {
+  const { rows } = await sql<{ found: boolean }>`
+    select to_regprocedure(${`${schemaName}.${signature}`}) is not null as found`.execute(db)
+  return rows[0]!.found
+}
+
 /** Rights and row-level security on all that stands there now; told only where something could not be protected. */
 async function protectSchema(db: Kysely<unknown>, log: (line: string) => void): Promise<void> {
-  const { rows } = await sql<{ found: boolean }>`
-    select to_regprocedure('copilot_internal.protect_schema()') is not null as found`.execute(db)
-  if (!rows[0]!.found) return
+  if (!(await isMade(db, 'protect_schema()'))) return
   await sql`select set_config('lock_timeout', ${String(tableLockTimeoutMs)}, true)`.execute(db)
   const missing = await sql<{ line: string }>`select line from copilot_internal.protect_schema() line`.execute(db)
   for (const { line } of missing.rows) log(`not protected: ${line}`)

@@ -8,8 +8,6 @@
 create or replace function copilot_internal.roll_up_tail(p_lines_max integer, p_from_block bigint, out lines integer, out block bigint)
 language plpgsql volatile security definer
 set search_path = pg_catalog, pg_temp
--- The tail is read from a block on, whatever its statistics say.
-set enable_seqscan = off
 as $$
 declare
   v_from tid := format('(%s,0)', p_from_block);

@@ -17,12 +17,6 @@ create or replace function copilot_internal.change_balances(
 )
 language plpgsql volatile
 set search_path = pg_catalog, pg_temp
-set plan_cache_mode = force_generic_plan
-set enable_hashjoin = off
-set enable_mergejoin = off
-set enable_seqscan = off
-set enable_bitmapscan = off
-set enable_material = off
 as $$
 declare
   v_due bigint[];
@@ -45,20 +39,20 @@ begin
     set spent = p.spent + d.spent,
         reserved = p.reserved + d.reserved,
         over_cause = case
-          when p.spent + d.spent + p.reserved + d.reserved > case when p.raise_until > p_now then p.raise_limit_usd else p.limit_usd end
+          when p.spent + d.spent + p.reserved + d.reserved > copilot_internal.running_limit(p.limit_usd, p.raise_limit_usd, p.raise_until, p_now)
           then coalesce(p.over_cause, p_cause) end
     from delta d
     where p.quota_period_id = d.id and (d.spent <> 0 or d.reserved <> 0)
     -- The columns that are answered, and no others: whole rows are dear to hand on.
     returning p.quota_period_id, p.quota_id, p.scope, p.tenant_id, p.user_id, p.period, p.enforcement, p.spent, p.reserved,
-              p.starts_at, p.ends_at, case when p.raise_until > p_now then p.raise_limit_usd else p.limit_usd end as running_limit_usd,
+              p.starts_at, p.ends_at, copilot_internal.running_limit(p.limit_usd, p.raise_limit_usd, p.raise_until, p_now) as running_limit_usd,
               p.over_cause is not null and p.enforcement <> 'off' as is_over,
               -- The end of a raise moves the thresholds without anybody's doing.
               d.spent > 0 and (p.spent >= p.next_event_usd or p.raise_until is not null) as is_due
   ),
   unchanged as (
     select p.quota_period_id, p.quota_id, p.scope, p.tenant_id, p.user_id, p.period, p.enforcement, p.spent, p.reserved,
-           p.starts_at, p.ends_at, case when p.raise_until > p_now then p.raise_limit_usd else p.limit_usd end, false, false
+           p.starts_at, p.ends_at, copilot_internal.running_limit(p.limit_usd, p.raise_limit_usd, p.raise_until, p_now), false, false
     from delta d
     cross join lateral (select p.* from copilot_internal.quota_periods p where p.quota_period_id = d.id offset 0) p
     where d.spent = 0 and d.reserved = 0

@@ -6,12 +6,10 @@ language sql stable
 set search_path = pg_catalog, pg_temp
 as $$
   select not exists (
-    select from copilot_internal.cost_quotas q
-    where q.resource_type = p_scope.resource_type and coalesce(q.tenant_id, '') = p_scope.tenant_id
-      and coalesce(q.user_id, '') = p_scope.user_id
-      and (not q.from_default or q.deleted_at is not null
-        or exists (
-          select from copilot_internal.quota_periods p
-          where p.quota_id = q.quota_id and (p.spent <> 0 or p.reserved <> 0 or p.opening_usd <> 0 or p.archived_usd <> 0))))
+    select from copilot_internal.scope_quotas(p_scope.resource_type, p_scope.tenant_id, p_scope.user_id) q
+    where not q.from_default or q.deleted_at is not null
+      or exists (
+        select from copilot_internal.quota_periods p
+        where p.quota_id = q.quota_id and (p.spent <> 0 or p.reserved <> 0 or p.opening_usd <> 0 or p.archived_usd <> 0)))
 $$;
 comment on function copilot_internal.is_untouched(copilot_internal.scopes) is 'Whether a scope has only quotas from defaults, in which nothing has moved.';

@@ -15,23 +15,10 @@ as $$
   select distinct on (q.quota_id, b.starts_at) q.quota_id, q.resource_type, q.scope, q.tenant_id, q.user_id, q.period, b.starts_at, b.ends_at,
          q.limit_usd, q.raise_limit_usd, q.raise_until, q.enforcement, p_now
   from unnest(p_types, p_tenants, p_users, p_ats) k(resource_type, tenant_id, user_id, at)
-  cross join lateral (
-    select q.* from copilot_internal.cost_quotas q
-    where q.resource_type = k.resource_type and coalesce(q.tenant_id, '') = k.tenant_id and coalesce(q.user_id, '') = k.user_id
-      and q.deleted_at is null
-    offset 0
-  ) q
+  cross join lateral copilot_internal.scope_quotas(k.resource_type, k.tenant_id, k.user_id) q
   cross join lateral copilot_internal.period_bounds(q.period, q.time_zone, q.week_starts_on, q.billing_day, k.at) b
-  left join lateral (
-    select true as there from copilot_internal.quota_periods p
-    where p.quota_id = q.quota_id and p.closed_at is null and p.starts_at <= k.at and p.ends_at > k.at
-      -- As in record_period_ids().
-      and p.starts_at >= case q.period
-        when 'hour' then k.at - interval '2 hours' when 'day' then k.at - interval '3 days'
-        when 'week' then k.at - interval '10 days' when 'month' then k.at - interval '35 days' else '-infinity' end
-    limit 1
-  ) known on true
-  where known.there is null and b.ends_at > q.created_at
+  where q.deleted_at is null and b.ends_at > q.created_at
+    and not exists (select from copilot_internal.periods_at(q.quota_id, q.period, k.at))
   order by q.quota_id, b.starts_at
   on conflict do nothing
 $$;

@@ -29,14 +29,9 @@ begin
   select q.quota_id, q.resource_type, q.scope, q.tenant_id, q.user_id, q.period, b.starts_at, b.ends_at,
          q.limit_usd, q.raise_limit_usd, q.raise_until, q.enforcement, p_now
   from unnest(p_types, p_tenants, p_users) k(resource_type, tenant_id, user_id)
-  cross join lateral (
-    select q.* from copilot_internal.cost_quotas q
-    where q.resource_type = k.resource_type and coalesce(q.tenant_id, '') = k.tenant_id and coalesce(q.user_id, '') = k.user_id
-      and q.deleted_at is null
-    -- A look-up for each, as in scope_balances().
-    offset 0
-  ) q
+  cross join lateral copilot_internal.scope_quotas(k.resource_type, k.tenant_id, k.user_id) q
   cross join lateral copilot_internal.period_bounds(q.period, q.time_zone, q.week_starts_on, q.billing_day, p_now) b
+  where q.deleted_at is null
   order by q.quota_id
   on conflict do nothing;
 
@@ -47,15 +42,14 @@ begin
   from unnest(p_types, p_tenants, p_users) k(resource_type, tenant_id, user_id)
   left join lateral (
     select p.quota_period_id, p.starts_at, p.ends_at
-    from copilot_internal.cost_quotas q
+    from copilot_internal.scope_quotas(k.resource_type, k.tenant_id, k.user_id) q
     cross join lateral copilot_internal.period_bounds(q.period, q.time_zone, q.week_starts_on, q.billing_day, p_now) b
     cross join lateral (
       select p.quota_period_id, p.starts_at, p.ends_at from copilot_internal.quota_periods p
       where p.quota_id = q.quota_id and p.starts_at = b.starts_at and p.closed_at is null
       offset 0
     ) p
-    where q.resource_type = k.resource_type and q.deleted_at is null
-      and coalesce(q.tenant_id, '') = k.tenant_id and coalesce(q.user_id, '') = k.user_id
+    where q.deleted_at is null
   ) p on true
   group by k.resource_type, k.tenant_id, k.user_id
   order by k.resource_type, k.tenant_id, k.user_id

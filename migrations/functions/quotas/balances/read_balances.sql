@@ -7,7 +7,7 @@ create or replace function copilot_internal.read_balances(
 language sql stable
 set search_path = pg_catalog, pg_temp
 as $$
-  select array_agg(case when p.raise_until > p_now then p.raise_limit_usd else p.limit_usd end),
+  select array_agg(copilot_internal.running_limit(p.limit_usd, p.raise_limit_usd, p.raise_until, p_now)),
          array_agg(p.spent), array_agg(p.reserved),
          array_agg(least(p_service, case p.enforcement when 'enforce' then 2 when 'warn' then 1 else 0 end))
   from unnest(p_ids) u(quota_period_id)

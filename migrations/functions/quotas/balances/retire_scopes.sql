@@ -9,13 +9,6 @@ returns integer
 language plpgsql volatile security definer
 set search_path = pg_catalog, pg_temp
 set lock_timeout = '1500ms'
--- As in set_quotas(): look-ups by index, whatever the statistics say.
-set plan_cache_mode = force_generic_plan
-set enable_hashjoin = off
-set enable_mergejoin = off
-set enable_seqscan = off
-set enable_bitmapscan = off
-set enable_material = off
 as $$
 declare
   v_scopes copilot_internal.scopes[];
@@ -34,11 +27,7 @@ begin
   v_quotas := array(
     select q.quota_id
     from unnest(v_scopes) k
-    cross join lateral (
-      select q.quota_id from copilot_internal.cost_quotas q
-      where q.resource_type = k.resource_type and coalesce(q.tenant_id, '') = k.tenant_id and coalesce(q.user_id, '') = k.user_id
-      offset 0
-    ) q);
+    cross join lateral copilot_internal.scope_quotas(k.resource_type, k.tenant_id, k.user_id) q);
   delete from copilot_internal.quota_periods p where p.quota_id = any (v_quotas);
   delete from copilot_internal.cost_quotas q where q.quota_id = any (v_quotas);
   delete from copilot_internal.scopes s

@@ -16,20 +16,16 @@ as $$
     from unnest(p_types, p_tenants, p_users) with ordinality k(resource_type, tenant_id, user_id, n)
     left join lateral (
       select p.quota_period_id, q.quota_id, q.scope, q.tenant_id, q.user_id, q.period, q.enforcement, b.starts_at, b.ends_at,
-             case when q.raise_until > p_now then q.raise_limit_usd else q.limit_usd end as limit_usd,
+             copilot_internal.running_limit(q.limit_usd, q.raise_limit_usd, q.raise_until, p_now) as limit_usd,
              coalesce(p.spent, 0) as spent, coalesce(p.reserved, 0) as reserved
-      from (
-        select q.* from copilot_internal.cost_quotas q
-        where q.resource_type = k.resource_type and coalesce(q.tenant_id, '') = k.tenant_id and coalesce(q.user_id, '') = k.user_id
-          and q.deleted_at is null
-        offset 0
-      ) q
+      from copilot_internal.scope_quotas(k.resource_type, k.tenant_id, k.user_id) q
       cross join lateral copilot_internal.period_bounds(q.period, q.time_zone, q.week_starts_on, q.billing_day, p_now) b
       left join lateral (
         select p.quota_period_id, p.spent, p.reserved from copilot_internal.quota_periods p
         where p.quota_id = q.quota_id and p.starts_at = b.starts_at and p.closed_at is null
         offset 0
       ) p on true
+      where q.deleted_at is null
       union all
       -- As prepare_scopes() would make them.
       select null, null, d.scope, k.tenant_id, nullif(k.user_id, ''), d.period, d.enforcement, b.starts_at, b.ends_at, d.limit_usd, 0, 0
@@ -41,9 +37,7 @@ as $$
           select from copilot_internal.scopes s
           where s.resource_type = k.resource_type and s.tenant_id = k.tenant_id and s.user_id = k.user_id)
         and not exists (
-          select from copilot_internal.cost_quotas q
-          where q.resource_type = k.resource_type and coalesce(q.tenant_id, '') = k.tenant_id and coalesce(q.user_id, '') = k.user_id
-            and q.period = d.period)
+          select from copilot_internal.scope_quotas(k.resource_type, k.tenant_id, k.user_id) q where q.period = d.period)
     ) f on true
   ),
   counted as (

@@ -56,7 +56,7 @@ begin
     update copilot_internal.quota_periods p
       set reserved = v_reserved,
           over_cause = case
-            when p.spent + v_reserved > case when p.raise_until > p_now then p.raise_limit_usd else p.limit_usd end then 'opening' end
+            when p.spent + v_reserved > copilot_internal.running_limit(p.limit_usd, p.raise_limit_usd, p.raise_until, p_now) then 'opening' end
       where p.quota_period_id = v_id;
     v_at := copilot_internal.next_booking(p_quota.resource_type, p_quota.tenant_id, p_quota.user_id, v_bounds.ends_at);
   end loop;
