@@ -1,11 +1,11 @@
--- check_integrity: the invariants of the money that do not hold; no row is healthy. One statement, so one snapshot.
--- Reads every reservation, balance and record: for operators and tests, not for the hot path. What to do about each stands in
--- src/services/integrity.ts and docs/operations.md.
+-- check_integrity: the rows that break an invariant of the money; no row means healthy. One statement, so one snapshot.
+-- Reads every reservation, balance and record: for operators and tests, not for the hot path. src/services/integrity.ts
+-- and docs/operations.md say what to do about each.
 create or replace function copilot_internal.check_integrity()
 returns table (invariant text, subject text, detail text)
 language sql stable
 set search_path = pg_catalog, pg_temp
--- Where Postgres can compile, it would for a plan that looks as dear as this: on a small database that takes longer than the check.
+-- Postgres would compile a plan that looks this expensive. On a small database that takes longer than the check.
 set jit = off
 as $$
   with now as materialized (select copilot_internal.clock_now() as at),
@@ -22,12 +22,12 @@ as $$
     where r.status = 'reserved' group by p.id
   ),
   booked as (
-    -- Summed up by the whole list first: many lines have the same, and each list is taken apart once.
+    -- Sum by the whole list first: many lines share a list, and each list is unnested once.
     select p.id, sum(c.usd) as usd
     from (select quota_period_ids, sum(total_cost_usd) as usd from records group by quota_period_ids) c
     cross join lateral unnest(c.quota_period_ids) p(id) group by p.id
   ),
-  -- Lines that stand: neither reversed nor a reversal. One look-up for each of the two: with an "or" between them the planner
+  -- Lines that are in force: neither reversed nor a reversal. Two conditions, because with one "or" the planner
   -- compares every line with every correction.
   current_lines as (
     select c.reservation_id, count(*) as lines, max(c.cost_record_id::text) as cost_record_id
@@ -56,7 +56,7 @@ as $$
          format('spent %s + reserved %s is above the limit %s and no cause is known', p.spent, p.reserved, p.limit_usd)
   from copilot_internal.quota_periods p
   where p.enforcement = 'enforce' and p.over_cause is null
-    -- A raise that has ended may have left it above.
+    -- A raise that has ended may have left the balance above its limit.
     and p.spent + p.reserved > greatest(p.limit_usd, p.raise_limit_usd)
   union all
   select 'I3', 'reservation ' || r.reservation_id, format('still reserved, but lapsed at %s', r.expires_at)
@@ -74,19 +74,20 @@ as $$
           then l.lines is distinct from 1 or (r.status = 'committed' and r.cost_usd is null)
           else l.lines is not null end
   union all
-  -- Lines of before 0020 have these facts beside them, as far as their reservations still had them.
+  -- Lines from before migration 0020 have these facts in line_facts, if their reservations still existed.
   select 'I4', 'cost_record ' || c.cost_record_id,
          format('estimated is %s, but its reason is %s', c.estimated, coalesce(c.estimate_reason::text, 'none'))
   from records c
   where c.priced_at is not null and c.estimated <> (c.estimate_reason is not null)
   union all
   select 'I10', 'quota_period ' || p.quota_period_id,
-         format('spent %s has reached %s of the limit %s, but no event tells it', p.spent, t.threshold, p.limit_usd)
+         format('spent %s has reached %s of the limit %s, but no event says so', p.spent, t.threshold, p.limit_usd)
   from copilot_internal.quota_periods p
   cross join now
   join copilot_internal.cost_quotas q on q.quota_id = p.quota_id
   cross join lateral unnest(q.thresholds || 1::numeric) t(threshold)
-  -- A raise that has ended is told of with the next cost; an old period's events may be gone.
+  -- Left out: a raise that has ended, whose event comes with the next cost; and old periods, whose events may be
+  -- deleted.
   where p.enforcement <> 'off' and p.closed_at is null and p.ends_at > now.at and p.raise_until is null
     and p.spent > 0 and p.spent >= t.threshold * p.limit_usd
     and not exists (
@@ -95,7 +96,7 @@ as $$
         and case when t.threshold = 1 then e.type = 'quota.exceeded' and e.once_key = p.quota_period_id || ':' || p.arming
             else e.type = 'quota.warning' and e.once_key = p.quota_period_id || ':' || p.arming || ':' || trim_scale(t.threshold) end)
   union all
-  select 'I10', 'quota_event ' || e.once_key, format('%s is told %s times', e.type, count(*))
+  select 'I10', 'quota_event ' || e.once_key, format('%s was emitted %s times', e.type, count(*))
   from copilot_internal.quota_events e
   group by e.type, e.once_key having count(*) > 1
   union all
@@ -106,7 +107,7 @@ as $$
     and not exists (
       select from copilot_internal.webhook_deliveries d where d.event_id = e.event_id and d.endpoint_id = w.endpoint_id)
   union all
-  select 'I10', 'delivery ' || d.delivery_id, format('%s was given up after %s attempts, but no event tells it', e.type, d.attempts)
+  select 'I10', 'delivery ' || d.delivery_id, format('%s was given up after %s attempts, but no event says so', e.type, d.attempts)
   from copilot_internal.webhook_deliveries d
   join copilot_internal.quota_events e on e.event_id = d.event_id
   where d.status = 'failed' and e.type <> 'delivery.failed'
@@ -114,7 +115,7 @@ as $$
       select from copilot_internal.quota_events f
       where f.type = 'delivery.failed' and f.once_key = d.delivery_id || ':' || d.redeliveries)
   union all
-  -- The unique index forbids it; an index that is gone or damaged does not.
+  -- The unique index forbids it, unless the index is missing or damaged.
   select 'keys', format('principal %s, tenant %s', r.principal, r.tenant_id), format('%s reservations have the idempotency key %s: %s', count(*), r.idempotency_key,
          string_agg(r.reservation_id::text, ', ' order by r.created_at, r.reservation_id))
   from copilot_internal.reservations r
@@ -125,4 +126,4 @@ as $$
   union all
   select a.invariant, a.subject, a.detail from copilot_internal.audit_integrity() a
 $$;
-comment on function copilot_internal.check_integrity() is 'The rows that break an invariant of the money; empty is healthy.';
+comment on function copilot_internal.check_integrity() is 'The rows that break an invariant of the money; no row means healthy.';

@@ -1,12 +1,13 @@
--- pin_plans: sets the planner settings of each function whose plans must not depend on statistics. Answers the functions that it changed.
+-- pin_plans: set the planner settings of each function whose plans must not depend on statistics. Answers the functions
+-- that it changed.
 --
--- Such a function finds rows by index in nested loops, even while a table is empty or not analysed. Correctness depends on it: a nested
--- loop over sorted ids locks rows in the order of the ids, a hash join locks them in no order. With a hash join, eight clients
--- deadlocked nine times in six seconds.
+-- Such a function finds rows by index in nested loops, even while a table is empty or not analysed. Correctness depends
+-- on it: a nested loop over sorted ids locks rows in the order of the ids, a hash join locks them in no order. With a
+-- hash join, eight clients deadlocked nine times in six seconds.
 --
--- The settings are kept here and in no other function file. "create or replace" resets them, so the migrations' runner calls this after
--- every run. Each start of the service therefore repairs a function that somebody replaced by hand. A function that has its settings
--- is left alone.
+-- The settings are here and in no other function file. "create or replace" resets them, so the migrations' runner calls
+-- this function after every run. Each start of the service therefore repairs a function that was replaced by hand. A
+-- function that has its settings is left alone.
 create or replace function copilot_internal.pin_plans()
 returns setof text
 language plpgsql volatile

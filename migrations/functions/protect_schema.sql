@@ -1,10 +1,11 @@
--- protect_schema: the rights of purser_service and purser_reader, and row-level security, on all that stands in the schema
--- now. The migrations' runner calls it after each run, so that no new table, view or function is forgotten. What is so
--- already is left alone, without a lock.
+-- protect_schema: set the rights of purser_service and purser_reader, and row-level security, on everything in the
+-- schema. The migrations' runner calls it after each run, so that no new table, view or function is forgotten. What is
+-- right already is left alone, without a lock.
 --
--- EXECUTE is the service's alone, but for what the reader needs. What the service's functions decide (money, prices, audit)
--- it may only read: those functions work with their owner's rights. A table that is not named here it may write.
--- Answers what could not be protected, in words for who runs the service; no row where all is.
+-- Only the service may execute functions, except for those that the reader needs. Tables that functions decide about
+-- (money, prices, audit) the service may only read: these functions run with their owner's rights. Tables that are not
+-- named here the service may write.
+-- Answers what could not be protected, in words for the operator; no row if everything is.
 create or replace function copilot_internal.protect_schema()
 returns setof text
 language plpgsql volatile
@@ -12,13 +13,13 @@ set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_roles text[] := array['purser_service', 'purser_reader'];
-  -- Written by functions only.
+  -- Only functions write these.
   v_decided constant text[] := array[
     'reservations', 'llm_cost_records', 'e2b_cost_records', 'record_keys', 'record_days', 'record_corrections', 'cost_quotas', 'quota_periods',
     'quota_defaults', 'scopes', 'quota_events', 'model_pricing', 'model_aliases', 'e2b_pricing', 'price_edition', 'audit_log',
     'audit_head', 'cost_tail', 'cost_rollups', 'cost_archives', 'archived_costs', 'archived_periods', 'line_facts', 'line_facts_walk',
     'cache_secret', 'name_counts'];
-  -- Without data of tenants: no row-level security.
+  -- These hold no data of tenants, so they have no row-level security.
   v_common constant text[] := array[
     'model_pricing', 'model_aliases', 'e2b_pricing', 'price_edition', 'price_seed', 'quota_defaults', 'webhook_secrets',
     'line_facts_walk'];
@@ -46,7 +47,7 @@ begin
     end if;
   end loop;
 
-  -- Of the product's own tables; those of the migrations' runner are needed to bring anything about.
+  -- The product's own tables. Those of the migrations' runner are left out, because every run needs them.
   for v_object in
     select c.oid::regclass as name from pg_class c
     where c.relkind in ('r', 'p') and c.relnamespace in ('copilot_internal'::regnamespace, 'copilot_partitions'::regnamespace)
@@ -66,7 +67,7 @@ begin
     end if;
   end loop;
 
-  -- Tables and views: exactly these rights.
+  -- Tables and views get exactly these rights.
   for v_wanted in
     select c.oid::regclass as name, w.role, w.rights,
            (select coalesce(array_agg(a.privilege_type order by a.privilege_type), '{}')
@@ -74,7 +75,7 @@ begin
     from pg_class c
     cross join lateral (
       select r.role, case
-        -- The views of sums show of their tables what the reader sees there.
+        -- The views of sums show what the reader may see in their tables.
         when r.role = 'purser_reader' then case when c.relname = any (v_read) or c.relkind = 'v' and c.relname ~ 'cost_summary_by_' then array['SELECT'] else '{}' end
         when c.relkind = 'v' or c.relname = any (v_decided) or c.relname like 'schema\_%' then array['SELECT']
         when c.relname in ('api_keys', 'api_key_hashes') then array['INSERT', 'SELECT']
@@ -92,13 +93,13 @@ begin
       execute format('grant %s on %s to %I', array_to_string(v_wanted.rights, ', '), v_wanted.name, v_wanted.role);
     end if;
   end loop;
-  -- Single columns. Of a key what changes in its life: never its role or tenant.
+  -- Single columns. Of a key only what changes in its life, never its role or tenant.
   for v_wanted in
     select k.tab, k.col
     from (values
       ('api_keys', 'prefix'), ('api_keys', 'last_used_at'), ('api_keys', 'revoked_at'), ('api_keys', 'configured_at'),
       ('api_key_hashes', 'valid_until'),
-      -- When the feed was read last; the edition itself is the functions'.
+      -- When the feed was read last. Only functions write the edition itself.
       ('price_edition', 'fed_at')
     ) k(tab, col)
     join pg_attribute a on a.attrelid = to_regclass('copilot_internal.' || k.tab) and a.attname = k.col
@@ -113,7 +114,7 @@ begin
            array(select a.grantee from aclexplode(p.proacl) a) as grantees
     from pg_proc p
     join pg_language l on l.oid = p.prolang
-    -- The constructors of a type are Postgres's own, and stay as they come.
+    -- The constructors of types belong to Postgres and are left alone.
     where p.pronamespace = 'copilot_internal'::regnamespace and l.lanname <> 'internal'
     order by p.oid
   loop
@@ -131,8 +132,8 @@ begin
     end loop;
   end loop;
 
-  -- The queue of jobs is its package's own: whoever works as the service may do all in it. Its tables have row-level security
-  -- without a policy, which only their owner passes.
+  -- The job queue belongs to its package, and the service may do everything in it. Its tables have row-level security
+  -- without a policy, which lets only their owner in; so they get one.
   if to_regnamespace('copilot_jobs') is not null and 'purser_service' = any (v_roles) then
     if not has_schema_privilege('purser_service', 'copilot_jobs', 'usage') then
       grant usage on schema copilot_jobs to purser_service;
@@ -153,4 +154,4 @@ begin
     end loop;
   end if;
 end $$;
-comment on function copilot_internal.protect_schema() is 'Sets the rights of the service and the reader, and row-level security, on all that stands in the schema; answers what could not be.';
+comment on function copilot_internal.protect_schema() is 'Sets the rights of the service and the reader, and row-level security, on everything in the schema; answers what could not be set.';

@@ -1,13 +1,14 @@
--- protect_table: row-level security on a table, also for its owner: the owner and the service see every row (so that plans
--- stay what they are), the reader those of the tenant that purser.tenant names, and nobody else any.
--- Changes, and locks the table, only where it is not so yet. Needs the owner's rights.
+-- protect_table: put row-level security on a table, forced for its owner too. The owner and the service see every row
+-- (so that plans stay as they are), the reader sees the rows of the tenant that purser.tenant names, and others see
+-- none.
+-- Changes and locks the table only if something is missing. Needs the owner's rights.
 create or replace function copilot_internal.protect_table(p_table regclass)
 returns void
 language plpgsql volatile
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-  -- Asked once a statement, not once a row. No tenant, no row.
+  -- Evaluated once per statement, not per row. Without a tenant there is no row.
   v_tenant constant text := '(select nullif(current_setting(''purser.tenant'', true), ''''))';
   v_table record;
   v_policy record;
@@ -29,18 +30,18 @@ begin
        'true'),
       ('own_tenant', 'select', 'purser_reader', case
         when v_table.has_tenant then 'tenant_id = ' || v_tenant
-        -- It names no tenant, but a line of cost, which does.
+        -- It names no tenant, but a line of cost, which names one.
         when v_table.relname = 'record_corrections' then
           'exists (select from copilot_internal.llm_cost_records r where r.cost_record_id = record_corrections.corrects)'
           || ' or exists (select from copilot_internal.e2b_cost_records r where r.cost_record_id = record_corrections.corrects)'
       end)
     ) w(name, verb, roles, condition)
-    -- A partition is reached through its table, by whoever is not the owner.
+    -- Only the owner reads a partition itself; others go through its table.
     where w.condition is not null
       and (w.name = 'every_row' or (not v_table.is_partition and to_regrole('purser_reader') is not null))
   loop
     select p.oid into v_old from pg_policy p where p.polrelid = p_table and p.polname = v_policy.name;
-    -- The comment is the policy as it was wanted: Postgres would show its condition in words of its own.
+    -- The comment holds the condition as written here: Postgres shows it in another form.
     continue when found and obj_description(v_old.oid, 'pg_policy') = v_policy.roles || ': ' || v_policy.condition;
     execute format('drop policy if exists %I on %s', v_policy.name, p_table);
     execute format('create policy %I on %s for %s to %s using (%s)',

@@ -7,9 +7,7 @@ export interface Guard {
   /** What would happen without it. */
   why: string
   file: string
-  /** Other files that have the same text, where one stands in for another. */
-  alsoIn?: string[]
-  /** Stands in each file exactly once. */
+  /** Stands in the file exactly once. */
   remove: string
   put: string
   tests: string[]

@@ -90,7 +90,7 @@ const BREAKS: { name: string; statements: string[]; expected: object[] }[] = [
     ],
   },
   {
-    name: 'I10: a threshold that was reached and not told of',
+    name: 'I10: a threshold that was reached without an event',
     statements: [
       'update copilot_internal.quota_periods set limit_usd = 10',
       'delete from copilot_internal.quota_events',
@@ -100,13 +100,13 @@ const BREAKS: { name: string; statements: string[]; expected: object[] }[] = [
     ],
   },
   {
-    name: 'I10: an event that is told twice',
+    name: 'I10: an event that was emitted twice',
     statements: [
       'drop index copilot_internal.quota_events_once',
       `insert into copilot_internal.quota_events (event_id, type, created_at, once_key, data)
        select gen_random_uuid(), 'quota.overrun', copilot_internal.clock_now(), 'twice', '{}' from generate_series(1, 2)`,
     ],
-    expected: [{ invariant: 'I10', subject: 'quota_event twice', detail: /^quota.overrun is told 2 times$/ }],
+    expected: [{ invariant: 'I10', subject: 'quota_event twice', detail: /^quota.overrun was emitted 2 times$/ }],
   },
   {
     name: 'I3: a hold that lapsed more than a minute ago and was not settled',

@@ -135,6 +135,7 @@ const READERS_FUNCTIONS = [
     'resolve_model',
     'price_llm_usage',
     'price_e2b_usage',
+    'priced_tier',
   ],
   ...['calculate_llm_cost', 'calculate_e2b_cost', 'get_quota_status', 'clock_now', 'period_bounds', 'billing_date'],
   ...['local_midnight', 'quota_json', 'reservation_json', 'cost_record_json'],

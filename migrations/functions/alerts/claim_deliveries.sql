@@ -1,15 +1,17 @@
--- claim_deliveries: begins an attempt of what is due, by priority and then the longest due first, with all that sending needs.
+-- claim_deliveries: start an attempt of each delivery that is due, by priority and then the longest due first, with all
+-- that sending needs.
 --
--- p_endpoint_ids, p_in_flight: how many attempts the caller has running for each endpoint. An endpoint has at most 20 a caller, a
--- mailbox 4: one that is dead takes no one else's place. What has priority 1 begins only while fewer than three quarters of them run, 2
--- while fewer than half do: there is always room for what goes before it.
--- The attempt's number is counted here, so that one that ends in a crash counts too; its delivery is due again after 60
+-- p_endpoint_ids, p_in_flight: how many attempts the caller is running for each endpoint. One caller runs at most 20
+-- attempts for an endpoint, 4 for a mailbox, so a dead endpoint takes no other one's place. Deliveries of priority 1
+-- start only while fewer than three quarters of these attempts run, those of priority 2 while fewer than half do. So
+-- more urgent deliveries always have room.
+-- The attempt is counted here, so that one that ends in a crash counts too. The delivery becomes due again after 60
 -- seconds, which is longer than any attempt takes.
--- Locks: deliveries that are due, skipping those that another transaction has.
+-- Locks: the deliveries that are due; those that another transaction has locked are skipped.
 create or replace function copilot_internal.claim_deliveries(p_endpoint_ids uuid[], p_in_flight integer[])
 returns table (
-  delivery_id uuid, endpoint_id uuid, attempt integer, kind text, url text, recipients text[], secrets text[], event json,
-  started_at timestamptz
+  delivery_id uuid, endpoint_id uuid, attempt integer, kind text, url text, recipients text[], secrets text[],
+  event json, started_at timestamptz
 )
 language plpgsql volatile
 set search_path = pg_catalog, pg_temp
@@ -60,4 +62,4 @@ begin
   join copilot_internal.webhook_endpoints w on w.endpoint_id = c.endpoint_id
   left join copilot_internal.quota_events e on e.event_id = c.event_id;
 end $$;
-comment on function copilot_internal.claim_deliveries(uuid[], integer[]) is 'Begins an attempt of each delivery that is due.';
+comment on function copilot_internal.claim_deliveries(uuid[], integer[]) is 'Starts an attempt of each delivery that is due.';

@@ -1,4 +1,5 @@
--- emit_broken_integrity: the event integrity.broken, once a day of UTC, with the first rows that check_integrity() found.
+-- emit_broken_integrity: write the event integrity.broken, once a day of UTC, with the first 20 rows that
+-- check_integrity() found.
 -- p_broken: [{ invariant, subject, detail }], not empty.
 create or replace function copilot_internal.emit_broken_integrity(p_broken jsonb)
 returns void

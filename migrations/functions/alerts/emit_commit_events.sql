@@ -1,14 +1,15 @@
--- emit_commit_events: the events of commits that were just booked: quota.overrun where the cost is above the hold,
--- reservation.late, and, where nothing but the reserved amount could be booked (rule 10), price.missing (emit_missing_prices()) or
--- usage.unreadable: once a tenant, provider, place in the usage object and day of UTC, bounded as emit_name_events() says.
--- The caller holds the locks (1) of the reservations. Locks: (3), those of emit_name_events() for one type and then for the other -> the other
--- events in key order.
+-- emit_commit_events: write the events of commits that were just booked. quota.overrun: the cost is above the hold.
+-- reservation.late: the commit was late. Where only the reserved amount could be booked (rule 10): price.missing, by
+-- emit_missing_prices(), or usage.unreadable, once per tenant, provider, place in the usage object and day of UTC,
+-- within the bounds of emit_name_events().
+-- The caller holds locks (1) of the reservations. Locks: (3), those of emit_name_events() for one type and then for the
+-- other -> the other events in key order.
 create or replace function copilot_internal.emit_commit_events(p_done copilot_internal.settlement[], p_now timestamptz)
 returns void
 language sql volatile
 set search_path = pg_catalog, pg_temp
 as $$
-  -- The principal is the one that made the hold.
+  -- The principal that made the hold.
   select copilot_internal.emit_missing_prices(array_agg(r.principal), array_agg(r.tenant_id),
       array_agg(case r.resource_type when 'llm' then coalesce((d.item).provider, r.provider) else 'e2b' end),
       array_agg(case r.resource_type when 'llm' then coalesce((d.item).model, r.model) else r.tier end), p_now)
@@ -50,4 +51,4 @@ as $$
   order by e.type, e.once_key
   on conflict do nothing
 $$;
-comment on function copilot_internal.emit_commit_events(copilot_internal.settlement[], timestamptz) is 'Writes the events of commits: overrun, late, price missing, usage unreadable.';
+comment on function copilot_internal.emit_commit_events(copilot_internal.settlement[], timestamptz) is 'Writes the events of commits: overrun, late, missing price, unreadable usage.';

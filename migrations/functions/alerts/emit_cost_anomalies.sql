@@ -1,10 +1,12 @@
--- emit_cost_anomalies: the event cost.anomaly of tenants that spent far more in an hour than in the same hours of the 14 days
--- before; once a tenant and hour, with its evidence.
+-- emit_cost_anomalies: write cost.anomaly for tenants that spent far more in an hour than in the same hour of the 14
+-- days before. Once per tenant and hour, with the evidence.
 --
--- Far more: at least 5 USD, three times the median of those hours and half as much again as the highest of them. Hours before
--- the tenant's first cost are not among them, and with fewer than seven nothing is said. Both resource types together.
--- p_hour: an hour of UTC that has ended; its start. p_after: null, or the tenant that the step before ended with.
--- Bound: p_tenants_max tenants a call, in the order of their ids; answers the last one, null where there are no more.
+-- Far more means: at least 5 USD, at least three times the median of those hours, and at least 1.5 times the highest of
+-- them. Hours before the tenant's first cost are left out. With fewer than seven hours nothing is emitted. Both
+-- resource types are added up.
+-- p_hour: the start of an hour of UTC that has ended. p_after: the tenant that the step before ended with, null at
+-- first.
+-- Bound: p_tenants_max tenants a call, in the order of their ids. Answers the last one, null where there are no more.
 create or replace function copilot_internal.emit_cost_anomalies(p_hour timestamptz, p_after text, p_tenants_max integer)
 returns text
 language plpgsql volatile security definer
@@ -68,4 +70,4 @@ begin
 
   return v_tenants[p_tenants_max];
 end $$;
-comment on function copilot_internal.emit_cost_anomalies(timestamptz, text, integer) is 'Writes cost.anomaly for tenants that spent far more in an hour than in the same hours before.';
+comment on function copilot_internal.emit_cost_anomalies(timestamptz, text, integer) is 'Writes cost.anomaly for tenants that spent far more in an hour than in the same hour of the days before.';

@@ -1,9 +1,11 @@
--- emit_name_events: write events of one type about names that callers bring, each once a name and day of UTC. A principal may have 50
--- names a day; then one event says that there are more, without naming them.
--- Item i: p_principals[i] came with p_names[i], whose form depends on the type, for p_tenants[i] (null for an event of no tenant); p_data[i] is the
--- event's data; of items with one name, the first of the first principal is written.
--- A name that is written already, and a principal over its limit, cost a look-up and no lock.
--- Locks: (3), counts by principal -> the events in key order. Callers that emit several types do so in the order of their names.
+-- emit_name_events: write events of one type about names that callers send, once per name and day of UTC. A principal
+-- may cause 50 of them a day; then one more event says that there are more, without naming them.
+-- Item i: p_principals[i] sent p_names[i], whose form depends on the type, for p_tenants[i] (null for an event without
+-- a tenant). p_data[i] is the event's data. Of items with the same name, the first one of the first principal is
+-- written.
+-- A name that was written before, and a principal over its limit, cost an index look-up and no lock.
+-- Locks: (3), counts by principal -> the events in key order. A caller that emits several types does so in the order of
+-- their names.
 create or replace function copilot_internal.emit_name_events(
   p_type text, p_principals text[], p_tenants text[], p_names text[], p_data jsonb[], p_now timestamptz
 )
@@ -56,4 +58,4 @@ begin
   order by e.once_key
   on conflict do nothing;
 end $$;
-comment on function copilot_internal.emit_name_events(text, text[], text[], text[], jsonb[], timestamptz) is 'Writes events of names that callers bring: once a name and day, 50 names a principal and day.';
+comment on function copilot_internal.emit_name_events(text, text[], text[], text[], jsonb[], timestamptz) is 'Writes events about names that callers send: once per name and day, 50 names per principal and day.';

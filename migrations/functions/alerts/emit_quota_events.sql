@@ -1,7 +1,7 @@
--- emit_quota_events: writes the events that are due for balances: quota.warning for each threshold that spent has reached, and
--- quota.exceeded where spent has reached the limit, or p_refused (a decision found no room). Each once per balance, threshold and
--- arming; a raise counts as a limit of its own. Quotas that are off are silent.
--- Where nothing was refused the caller holds the rows' locks (2), and next_event_usd is worked out anew.
+-- emit_quota_events: write the events that are due for balances. quota.warning: spent has reached a threshold.
+-- quota.exceeded: spent has reached the limit, or a decision found no room (p_refused). Each once per balance,
+-- threshold and arming; a raise counts as a limit of its own. Quotas that are off emit nothing.
+-- Unless p_refused, the caller holds the rows' locks (2), and next_event_usd is computed again.
 -- Locks: (3), the events in key order, in one statement.
 create or replace function copilot_internal.emit_quota_events(p_ids bigint[], p_refused boolean, p_now timestamptz)
 returns void
@@ -9,7 +9,7 @@ language plpgsql volatile
 set search_path = pg_catalog, pg_temp
 as $$
 begin
-  -- A look-up before the insert: in a storm of refusals the event stands already.
+  -- Look first, insert then: in a storm of refusals the event exists already.
   insert into copilot_internal.quota_events (
     event_id, type, created_at, tenant_id, user_id, quota_id, quota_period_id, once_key, data)
   select copilot_internal.uuid_v7(p_now), d.type, p_now, p.tenant_id, p.user_id, p.quota_id, p.quota_period_id, d.once_key,
@@ -44,7 +44,7 @@ begin
         from copilot_internal.cost_quotas q, unnest(q.thresholds || 1::numeric) t(threshold),
              lateral (select copilot_internal.running_limit(p.limit_usd, p.raise_limit_usd, p.raise_until, p_now) as limit_usd) l
         where q.quota_id = p.quota_id
-          -- Nothing is told while nothing is spent, so a limit of 0 is due with the first cost.
+          -- Nothing is emitted while nothing is spent, so a limit of 0 is due with the first cost.
           and (t.threshold * l.limit_usd > p.spent or p.spent = 0)), 'infinity')
       where p.quota_period_id = any (p_ids);
   end if;

@@ -1,5 +1,5 @@
--- emit_stale_prices: the event price.stale where the newest price data is older than p_days_max days; once a day of UTC and
--- edition of the data. Answers whether the data is stale.
+-- emit_stale_prices: write price.stale where the newest price data is older than p_days_max days, once per day of UTC
+-- and edition of the data. Answers whether the data is stale.
 create or replace function copilot_internal.emit_stale_prices(p_data_at timestamptz, p_days_max integer)
 returns boolean
 language plpgsql volatile security definer

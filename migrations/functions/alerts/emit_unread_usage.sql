@@ -1,6 +1,7 @@
--- emit_unread_usage: write usage.unread for fields of usage objects that nothing reads, once a provider, field and day of UTC. Bounds and
--- locks are those of emit_name_events(). The event has no tenant: our readers lack the field, whoever sent it.
--- Item i: p_principals[i] sent p_fields[i], a JSON pointer, in an object of p_providers[i] (null where it named none).
+-- emit_unread_usage: write usage.unread for fields of usage objects that nothing reads, once per provider, field and
+-- day of UTC, with the bounds and locks of emit_name_events(). The event has no tenant: Purser's readers lack the
+-- field, whoever sent it.
+-- Item i: p_principals[i] sent p_fields[i], a JSON pointer, in an object of p_providers[i] (null where none was named).
 create or replace function copilot_internal.emit_unread_usage(p_principals text[], p_providers text[], p_fields text[])
 returns void
 language sql volatile security definer
@@ -13,4 +14,4 @@ as $$
   from unnest(p_principals, p_providers, p_fields) u(principal, provider, field)
   cross join lateral (select copilot_internal.pointer_shape(u.field) as field) p
 $$;
-comment on function copilot_internal.emit_unread_usage(text[], text[], text[]) is 'Writes usage.unread: once a provider, field and day, 50 fields a principal and day.';
+comment on function copilot_internal.emit_unread_usage(text[], text[], text[]) is 'Writes usage.unread: once per provider, field and day, 50 fields per principal and day.';

@@ -1,12 +1,14 @@
--- fan_out_events: queues events for the endpoints that are to hear of them, by priority and then the oldest first; answers how many it
--- looked at.
+-- fan_out_events: queue events for the endpoints that receive them, by priority and then the oldest first. Answers how
+-- many events it handled.
 --
--- Priority 0 is what money does that comes seldom, and every type that is not named; 1 comes once a reservation, and a caller can make
--- many; 2 is not about money that moved. A backlog of what waits delays nothing that goes before it.
--- An event goes to each enabled endpoint that is not younger than it and whose types, tenant and scope it fits, once. The scope
--- of an event that is of no quota: user where it names one, else tenant, else platform; price.missing and usage.unreadable are the
--- platform's too, where prices are made and usage objects read. A delivery that was given up is not told to the endpoint that it was for.
--- Safe with several at once: an event that another transaction works on is left to it.
+-- Priority 0: rare events about money, and every type that is not named here. Priority 1: events that come once per
+-- reservation, of which a caller can cause many. Priority 2: events that are not about money that moved. A backlog of
+-- one priority delays nothing of a higher one.
+-- An event goes once to each enabled endpoint that is not younger than the event and whose types, tenant and scope fit.
+-- An event that belongs to no quota has the scope user if it names a user, else tenant if it names a tenant, else
+-- platform. price.missing and usage.unreadable go to the platform too, because prices and readers of usage objects are
+-- made there. A failed delivery is not reported to the endpoint that it was for.
+-- Several may run at once: an event that another transaction has locked is skipped.
 -- Bound: p_events_max events a call.
 create or replace function copilot_internal.fan_out_events(p_events_max integer)
 returns integer
@@ -30,7 +32,7 @@ begin
     limit p_events_max
     for update skip locked
   ),
-  -- Locked, so that none is deleted before its deliveries stand.
+  -- Locked, so that no endpoint is deleted before its deliveries are stored.
   endpoints as materialized (
     select w.* from copilot_internal.webhook_endpoints w where w.enabled order by w.endpoint_id for key share
   ),
@@ -53,4 +55,4 @@ begin
   get diagnostics v_events = row_count;
   return v_events;
 end $$;
-comment on function copilot_internal.fan_out_events(integer) is 'Queues events for the endpoints that are to hear of them.';
+comment on function copilot_internal.fan_out_events(integer) is 'Queues events for the endpoints that receive them.';

@@ -1,5 +1,5 @@
--- pointer_shape: a JSON pointer with * for each index of an array and each model of a session, 200 characters at most, so that all
--- items of a list share one pointer.
+-- pointer_shape: a JSON pointer with * in place of each index of an array and each model of a session, so that all
+-- items of a list share one pointer. At most 200 characters.
 create or replace function copilot_internal.pointer_shape(p_pointer text)
 returns text
 language sql immutable strict

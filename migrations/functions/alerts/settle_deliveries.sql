@@ -1,12 +1,13 @@
--- settle_deliveries: notes how attempts ended, and tells of what is given up (delivery.failed).
+-- settle_deliveries: store how attempts ended, and emit delivery.failed for deliveries that are given up.
 --
--- p_outcomes: [{ delivery_id, attempt, delivered, status?, error?, retry_after_seconds?, gone? }]. Of an attempt that was overtaken
--- only a success counts. gone: the receiver said 410; its endpoint is disabled, and the delivery is given up.
--- The n-th attempt is due 0 s, 5 s, 5 min, 30 min, 2 h, 5 h, 10 h, 14 h, 20 h and 24 h after the one before, and up to a tenth
--- later; or after what the receiver asked for (Retry-After), if that is later, at most a day. After the tenth it is given up; a test
--- has one.
--- Not told: that the delivery of a delivery.failed was given up, or there would be no end to it; unless its receiver is gone,
--- which happens once an endpoint.
+-- p_outcomes: [{ delivery_id, attempt, delivered, status?, error?, retry_after_seconds?, gone? }]. Of an attempt that a
+-- later one has overtaken only a success counts. gone: the receiver answered 410; its endpoint is disabled and the
+-- delivery is given up.
+-- The n-th attempt is due 0 s, 5 s, 5 min, 30 min, 2 h, 5 h, 10 h, 14 h, 20 h and 24 h after the one before, plus up to
+-- a tenth; or after what the receiver asked for (Retry-After) if that is later, at most a day. After the tenth attempt
+-- the delivery is given up. A test has one attempt.
+-- A delivery.failed whose own delivery failed is not reported, because that would never end. It is reported if the
+-- receiver is gone, which happens once per endpoint.
 -- Locks: endpoints that are gone, by id -> deliveries by id -> (3) the events.
 create or replace function copilot_internal.settle_deliveries(p_outcomes jsonb)
 returns void
@@ -70,4 +71,4 @@ begin
   order by s.delivery_id
   on conflict do nothing;
 end $$;
-comment on function copilot_internal.settle_deliveries(jsonb) is 'Notes how attempts ended: delivered, to be tried again, or given up, which is told.';
+comment on function copilot_internal.settle_deliveries(jsonb) is 'Stores how attempts ended: delivered, to be tried again, or given up, which emits an event.';

@@ -1,7 +1,9 @@
--- carry_archive: brings archived_usd into step with where a month of records is: once it has left the database each balance gets what
--- the month has in it, once it is back each gives it back. A step takes the next balances by id, on the way back from the last one
--- to the first; cost_archives.carried_to says how far it is, so one that broke off goes on there. Answers how many balances; 0
--- where all is done. Meanwhile I1 counts what uncarried_costs() answers.
+-- carry_archive: adjust archived_usd of balances to where a month of records is. Once the month has left the database,
+-- each balance gets what the month has booked in it; once the month is back, each balance gives it back. Answers how
+-- many balances were adjusted; 0 when all are done.
+-- A step takes the next balances in the order of their ids; on the way back it goes from the last one to the first.
+-- cost_archives.carried_to stores how far it has come, so a run that broke off continues there. Until it is done, I1
+-- adds what uncarried_costs() answers.
 -- Locks: (0) shared -> the archive -> (2) quota_periods by id. Bound: p_rows_max balances a call.
 create or replace function copilot_internal.carry_archive(p_partition text, p_rows_max integer)
 returns integer
@@ -44,4 +46,4 @@ begin
     where a.partition = p_partition;
   return cardinality(v_ids);
 end $$;
-comment on function copilot_internal.carry_archive(text, integer) is 'Brings archived_usd of the next balances into step with where a month of records is; answers how many.';
+comment on function copilot_internal.carry_archive(text, integer) is 'Adds a month of records to archived_usd of the next balances, or takes it off again; answers how many.';

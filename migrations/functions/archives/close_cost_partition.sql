@@ -1,6 +1,6 @@
--- close_cost_partition: makes a month of records unchangeable and writes down what its lines sum up to, for its archive. Answers true
--- where it is closed now, or has been; false where there is no such partition. Reads the month's records. Nobody waits but
--- who would write to it.
+-- close_cost_partition: make a month of records read-only and store the sums of its lines for its archive. Answers true
+-- if it is closed, now or before; false if there is no such partition. Reads the month's records. Only writers to this
+-- month wait.
 create or replace function copilot_internal.close_cost_partition(p_partition text)
 returns boolean
 language plpgsql volatile security definer
@@ -18,7 +18,7 @@ begin
     return false;
   end if;
   if v_from + interval '1 month' > copilot_internal.clock_now() then
-    raise exception '% is running', p_partition using errcode = 'object_not_in_prerequisite_state';
+    raise exception 'the month of % has not ended', p_partition using errcode = 'object_not_in_prerequisite_state';
   end if;
   perform pg_advisory_xact_lock(hashtext('copilot_internal.cost_archives'));
   if exists (select from copilot_internal.cost_archives a where a.partition = p_partition) then
@@ -45,4 +45,4 @@ begin
     group by p.id$q$, p_partition);
   return true;
 end $$;
-comment on function copilot_internal.close_cost_partition(text) is 'Makes a past month of records unchangeable and sums it up for its archive.';
+comment on function copilot_internal.close_cost_partition(text) is 'Makes a past month of records read-only and stores its sums for its archive.';

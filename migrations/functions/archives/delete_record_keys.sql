@@ -1,5 +1,6 @@
--- delete_record_keys: deletes keys of direct records from before p_before, and what principals with a ceiling recorded on days before;
--- answers how many. Their costs stay; a repeat is a new record. Bound: p_rows_max of each a call. Locks: (0) shared -> (1) with skip locked.
+-- delete_record_keys: delete keys of direct records from before p_before, and what principals with a ceiling recorded
+-- on days before it. Answers how many rows were deleted. The costs stay. If a key is sent again, it makes a new record.
+-- Bound: p_rows_max of each a call. Locks: (0) shared -> (1) with skip locked.
 create or replace function copilot_internal.delete_record_keys(p_before timestamptz, p_rows_max integer)
 returns integer
 language plpgsql volatile security definer
@@ -25,4 +26,4 @@ begin
   get diagnostics v_days = row_count;
   return v_keys + v_days;
 end $$;
-comment on function copilot_internal.delete_record_keys(timestamptz, integer) is 'Deletes keys of direct records, and days of ceilings, that are old.';
+comment on function copilot_internal.delete_record_keys(timestamptz, integer) is 'Deletes old keys of direct records, and old days of ceilings.';

@@ -1,8 +1,10 @@
--- drop_cost_partition: takes a month of records out of the database, whose file was verified; answers how many records.
--- What it has in each balance goes to archived_usd in steps afterwards: carry_archive(). Refused while a reservation names
--- a record of it, or a key of a direct record is as old, whose repeat could not be answered: those go first.
--- Locks: (0) exclusively -> the archive -> the tables of records. Decisions wait meanwhile, but not for balances, which may be many; where
--- somebody reads the tables for longer than lock_timeout nothing is done, and the caller tries again.
+-- drop_cost_partition: remove a month of records from the database after its file was verified. Answers how many
+-- records it had. Afterwards carry_archive() adds the month's costs to archived_usd of each balance, in steps. Refused
+-- while a reservation names a record of the month, or while a key of a direct record is as old: its repeat could not be
+-- answered. Those are deleted first.
+-- Locks: (0) exclusively -> the archive -> the tables of records. Decisions wait meanwhile, but not for the balances,
+-- of which there may be many. If somebody reads the tables for longer than lock_timeout, nothing is changed and the
+-- caller tries again.
 create or replace function copilot_internal.drop_cost_partition(p_partition text)
 returns bigint
 language plpgsql volatile security definer
@@ -13,7 +15,7 @@ declare
   v_archive copilot_internal.cost_archives;
   v_named boolean;
 begin
-  -- No new reservation comes to name a record of a past month, and no new key has its date: so this may be asked before the lock.
+  -- Checked before the lock: no new reservation names a record of a past month, and no new key has its date.
   execute format('select exists (select from copilot_internal.reservations r join copilot_partitions.%I c using (cost_record_id))', p_partition)
     into v_named;
   if v_named then
@@ -37,4 +39,4 @@ begin
     where a.partition = p_partition;
   return v_archive.records;
 end $$;
-comment on function copilot_internal.drop_cost_partition(text) is 'Takes a verified month of records out of the database.';
+comment on function copilot_internal.drop_cost_partition(text) is 'Removes a verified month of records from the database.';

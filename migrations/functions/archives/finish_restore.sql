@@ -1,6 +1,7 @@
--- finish_restore: makes a restored month one of the partitions again, unchangeable as it was; answers how many records. Refused where
--- the table does not have what the archive says. What it has in each balance leaves archived_usd in steps afterwards: carry_archive().
--- Locks: (0) exclusively -> the archive -> the tables of records; for so short a time as drop_cost_partition().
+-- finish_restore: attach a restored month as a partition again, read-only as before. Answers how many records it has.
+-- Refused if the table does not have what the archive says. Afterwards carry_archive() takes the month's costs off
+-- archived_usd of each balance, in steps.
+-- Locks: (0) exclusively -> the archive -> the tables of records, as briefly as drop_cost_partition().
 create or replace function copilot_internal.finish_restore(p_partition text, p_keep_until timestamptz)
 returns bigint
 language plpgsql volatile security definer
@@ -21,7 +22,7 @@ begin
       using errcode = 'object_not_in_prerequisite_state';
   end if;
   perform copilot_internal.guard_partition(p_partition);
-  -- Readers too: a question that has been planned without the month must not find its archive restored.
+  -- Readers wait too: a query that was planned without the month must not see its archive as restored.
   execute format('lock table copilot_internal.%I in access exclusive mode', v_archive.resource_type || '_cost_records');
   execute format('alter table copilot_internal.%I attach partition copilot_partitions.%I for values from (%L) to (%L)',
     v_archive.resource_type || '_cost_records', p_partition, v_archive.starts_at, v_archive.ends_at);
@@ -31,4 +32,4 @@ begin
     where a.partition = p_partition;
   return v_records;
 end $$;
-comment on function copilot_internal.finish_restore(text, timestamptz) is 'Makes a restored month of records a partition again.';
+comment on function copilot_internal.finish_restore(text, timestamptz) is 'Attaches a restored month of records as a partition again.';

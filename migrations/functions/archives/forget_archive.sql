@@ -1,4 +1,4 @@
--- forget_archive: notes that the file of an archived month is gone, after its years. Its sums stay.
+-- forget_archive: mark the file of an archived month as deleted, after its years. The month's sums stay.
 create or replace function copilot_internal.forget_archive(p_partition text)
 returns void
 language sql volatile security definer
@@ -6,4 +6,4 @@ set search_path = pg_catalog, pg_temp
 as $$
   update copilot_internal.cost_archives a set state = 'deleted' where a.partition = p_partition and a.state = 'archived'
 $$;
-comment on function copilot_internal.forget_archive(text) is 'Notes that the file of an archived month is gone.';
+comment on function copilot_internal.forget_archive(text) is 'Marks the file of an archived month as deleted.';

@@ -1,4 +1,4 @@
--- guard_partition: makes a partition of records unchangeable. Waits for who is writing to it.
+-- guard_partition: make a partition of records read-only. Waits for transactions that are writing to it.
 create or replace function copilot_internal.guard_partition(p_partition text)
 returns void
 language plpgsql volatile
@@ -10,4 +10,4 @@ begin
   execute format('create trigger closed before truncate on copilot_partitions.%I
     for each statement execute function copilot_internal.guard_closed_partition()', p_partition);
 end $$;
-comment on function copilot_internal.guard_partition(text) is 'Makes a partition of records unchangeable.';
+comment on function copilot_internal.guard_partition(text) is 'Makes a partition of records read-only.';

@@ -1,6 +1,7 @@
--- keep_line_facts: a step through the lines of before 0020, in the order of their recording: what their reservations say of their
--- price is copied, so that the reservations may go. Answers how many lines it looked at; 0 once all are done.
--- Bound: p_rows_max lines a call. Locks: the row of the walk; one step at a time.
+-- keep_line_facts: one step through the lines from before migration 0020, in the order in which they were recorded. It
+-- copies what their reservations say about their price, so that the reservations can be deleted. Answers how many lines
+-- it read; 0 when all are done.
+-- Bound: p_rows_max lines a call. Locks: the row of the walk, so one step at a time.
 create or replace function copilot_internal.keep_line_facts(p_rows_max integer)
 returns integer
 language plpgsql volatile security definer
@@ -30,8 +31,7 @@ begin
     set recorded_at = coalesce(v_page.recorded_at, w.recorded_at), cost_record_id = coalesce(v_page.cost_record_id, w.cost_record_id),
         is_done = v_page.lines < p_rows_max
     where w.resource_type = v_walk.resource_type;
-  -- The other table may be left.
+  -- Not 0: the other table may still have lines.
   return greatest(v_page.lines, 1);
 end $$;
-comment on function copilot_internal.keep_line_facts(integer) is
-  'Copies what reservations say of the price of old lines, a step; answers how many lines it looked at, 0 once all are done.';
+comment on function copilot_internal.keep_line_facts(integer) is 'Copies what reservations say about the price of old lines, one step; answers how many lines it read, 0 when all are done.';

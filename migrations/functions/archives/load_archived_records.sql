@@ -1,4 +1,4 @@
--- load_archived_records: puts records, as an archive has them, into the table of a restore. Columns are found by their names, so an
+-- load_archived_records: insert records of an archive into the table of a restore. Columns are matched by name, so an
 -- archive of an earlier release fits.
 create or replace function copilot_internal.load_archived_records(p_partition text, p_records json)
 returns void
@@ -14,4 +14,4 @@ begin
   execute format('insert into copilot_partitions.%1$I (%2$s) select %2$s from json_populate_recordset(null::copilot_partitions.%1$I, $1)',
     p_partition, v_columns) using p_records;
 end $$;
-comment on function copilot_internal.load_archived_records(text, json) is 'Puts archived records into the table of a restore.';
+comment on function copilot_internal.load_archived_records(text, json) is 'Inserts archived records into the table of a restore.';

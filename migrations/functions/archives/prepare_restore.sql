@@ -1,5 +1,5 @@
--- prepare_restore: an empty table for the records of an archived month, beside the others and not yet one of them. What a restore that
--- broke off has left behind goes.
+-- prepare_restore: make an empty table for the records of an archived month. It stands beside the partitions and is not
+-- yet one of them. What an interrupted restore left behind is dropped.
 create or replace function copilot_internal.prepare_restore(p_partition text)
 returns void
 language plpgsql volatile security definer
@@ -15,7 +15,7 @@ begin
   end if;
   execute format('drop table if exists copilot_partitions.%I', p_partition);
   execute format('create table copilot_partitions.%I (like copilot_internal.%I including all)', p_partition, v_archive.resource_type || '_cost_records');
-  -- With it attaching has not to read the rows.
+  -- With this constraint, attaching need not read the rows.
   execute format('alter table copilot_partitions.%I add constraint %I check (recorded_at >= %L and recorded_at < %L)',
     p_partition, 'restored_bounds', v_archive.starts_at, v_archive.ends_at);
   perform copilot_internal.protect_table(format('copilot_partitions.%I', p_partition)::regclass);

@@ -1,5 +1,6 @@
--- archived_between: the archived months that have records of a span (p_from inclusive, p_to exclusive), as names of partitions. With its
--- owner's rights: whoever reads one tenant has to know it too, and nothing else of the archives.
+-- archived_between: the archived months that have records of a span (p_from inclusive, p_to exclusive), as names of
+-- partitions. Runs with its owner's rights: a reader of one tenant needs this too, and may see nothing else of the
+-- archives.
 create or replace function copilot_internal.archived_between(p_from timestamptz, p_to timestamptz)
 returns setof text
 language sql stable security definer rows 1

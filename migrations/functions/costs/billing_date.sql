@@ -1,4 +1,5 @@
--- billing_date: the billing day in a month that is given by its first day; past the month's end it is the last day.
+-- billing_date: the billing day of the month that begins on p_month. A billing day past the month's end means its last
+-- day.
 create or replace function copilot_internal.billing_date(p_month date, p_billing_day integer)
 returns date
 language sql immutable strict parallel safe

@@ -1,6 +1,9 @@
--- copy_line_facts: notes beside lines of before 0020 what their reservations say: when they were priced, by which model, what
--- was held, and why they are estimates. Lines whose reservation is gone are passed over, and so are those noted already.
-create or replace function copilot_internal.copy_line_facts(p_resource_type copilot_internal.resource_type, p_ids uuid[])
+-- copy_line_facts: copy into line_facts what the reservations of lines from before migration 0020 say: when and by
+-- which model they were priced, what was held, and why they are estimates. Lines whose reservation is gone are skipped,
+-- and so are those that were copied before.
+create or replace function copilot_internal.copy_line_facts(
+  p_resource_type copilot_internal.resource_type, p_ids uuid[]
+)
 returns void
 language sql volatile
 set search_path = pg_catalog, pg_temp
@@ -26,5 +29,4 @@ as $$
   cross join lateral copilot_internal.find_reservation(l.reservation_id) r
   on conflict do nothing
 $$;
-comment on function copilot_internal.copy_line_facts(copilot_internal.resource_type, uuid[]) is
-  'Notes beside old lines what their reservations say of their price.';
+comment on function copilot_internal.copy_line_facts(copilot_internal.resource_type, uuid[]) is 'Copies into line_facts what reservations say about the price of old lines.';

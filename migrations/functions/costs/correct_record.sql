@@ -1,21 +1,23 @@
--- correct_record: replaces a line of cost by its full reversal and the real cost (rule 6), once; the successor can be corrected
--- in its turn. Never refused for lack of quota.
+-- correct_record: replace a line of cost by its full reversal and the real cost (rule 6). Each line is corrected once;
+-- its successor can be corrected in turn. Never refused for lack of quota.
 --
--- p_measure: tokens, seconds or cost, as in commit_item; with cost the line's quantities stay as they were. The price is the
--- one of the line's own priced_at and priced_model. p_provider and
--- p_model: null for the line's own. p_tenant_id: where the principal is bound to a tenant. p_silent: the service counts only.
+-- p_measure: tokens, seconds or cost, as in commit_item. With cost the line keeps its quantities. The price is that of
+-- the line's own priced_at and priced_model. p_provider, p_model: null for the line's own. p_tenant_id: set if the
+-- principal is bound to a tenant. p_silent: the service only counts, so no quota emits an event.
 -- The change counts in the periods of the corrected line, and in rows that were opened since and contain its booked_at.
--- Answers { "lines": [the reversal, the successor] } as cost_record_json() has them | { "unknown": true } | { "unpriced": true }
---   | { "undated": true }: nothing says when the line was priced. It is older than migration 0020 and its reservation was deleted, so
---     only a correction by its cost can be booked.
---   | { "successor": the id of the line that stands instead, null where the line is itself a reversal }: a conflict.
--- Sent again with the same p_reversal_id it answers the same.
+-- Answers { "lines": [the reversal, the successor] } in the form of cost_record_json() | { "unknown": true } | {
+-- "unpriced": true }
+--   | { "undated": true }: nothing says when the line was priced. It is older than migration 0020 and its reservation
+--     was deleted, so it can only be corrected by a cost.
+--   | { "successor": the id of the line that replaced this one, null if this line is itself a reversal }: a conflict.
+-- A repeat with the same p_reversal_id gets the same answer.
 --
--- Locks: (0) shared advisory -> (1) the line's reservation, then the correction by its line -> (2) quota_periods by id -> (3) appends,
--- the head of the audit chain last: a correction is an administrator's change, and stands in the audit log.
+-- Locks: (0) shared advisory -> (1) the line's reservation, then the correction by its line -> (2) quota_periods by id
+-- -> (3) appends, the head of the audit chain last: a correction is an administrator's change and is written to the
+-- audit log.
 create or replace function copilot_internal.correct_record(
-  p_cost_record_id uuid, p_tenant_id text, p_reversal_id uuid, p_successor_id uuid,
-  p_measure text, p_usage jsonb, p_seconds numeric, p_cost_usd numeric, p_provider text, p_model text, p_reason text, p_silent boolean default false
+  p_cost_record_id uuid, p_tenant_id text, p_reversal_id uuid, p_successor_id uuid, p_measure text, p_usage jsonb,
+  p_seconds numeric, p_cost_usd numeric, p_provider text, p_model text, p_reason text, p_silent boolean default false
 )
 returns json
 language plpgsql volatile security definer
@@ -27,7 +29,7 @@ declare
   v_llm copilot_internal.llm_cost_records;
   v_e2b copilot_internal.e2b_cost_records;
   v_line record;
-  -- What a line of before 0020 does not say itself.
+  -- What a line from before migration 0020 does not say itself.
   v_facts copilot_internal.line_facts;
   v_known copilot_internal.record_corrections;
   v_priced_at timestamptz;
@@ -64,7 +66,7 @@ begin
     return json_build_object('successor', null);
   end if;
 
-  -- Lock (1): a commit of a lapse that was charged corrects the same line.
+  -- Lock (1): the commit of a charged lapse corrects the same line.
   perform from copilot_internal.reservations r where r.reservation_id = v_line.reservation_id for update;
   v_priced_at := v_line.priced_at;
   if v_line.priced_at is null and v_line.reservation_id is null then
@@ -164,7 +166,8 @@ begin
       v_price_id, v_e2b.late, v_overrun, p_cost_record_id, v_e2b.sandbox_status, v_e2b.operation_type, v_e2b.success, v_e2b.call,
       v_e2b.execution, v_ids, v_e2b.occurred_at, v_e2b.booked_at, v_now, v_priced_at, v_line.reserved_usd);
   end if;
-  -- The charge of a lapse: a real commit that comes later corrects the successor. What was committed stays as it was answered.
+  -- For the charge of a lapse: a commit that comes later corrects the successor. A committed reservation stays as it
+  -- was answered.
   update copilot_internal.reservations r
     set cost_record_id = p_successor_id, cost_usd = v_cost_usd, estimated = false
     where r.reservation_id = v_line.reservation_id and r.status = 'expired';

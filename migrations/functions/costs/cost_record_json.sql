@@ -1,5 +1,5 @@
--- cost_record_json: a line of cost as the service reads it, whichever it is of; numerics, usage and unreadable_usage as text, so that no client
--- floats them. Null where there is none. Cost: a look-up by index in each partition.
+-- cost_record_json: a line of cost of either type as the service reads it. Numerics, usage and unreadable_usage are
+-- text, so that no client turns them into floats. Null if there is none. Cost: one index look-up in each partition.
 create or replace function copilot_internal.cost_record_json(p_cost_record_id uuid)
 returns json
 language sql stable

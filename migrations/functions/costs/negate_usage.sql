@@ -1,4 +1,5 @@
--- negate_usage: a usage with every number negated, those of its steps too, for the reversal of a line; texts stay.
+-- negate_usage: a usage with every number negated, those of its steps too, for the reversal of a line. Texts stay as
+-- they are.
 create or replace function copilot_internal.negate_usage(p_usage jsonb)
 returns jsonb
 language sql immutable strict

@@ -1,7 +1,8 @@
--- rate_read_usages: price lines of cost whose usage became readable, by the versions known now for the moment of each line, as
--- correct_record() would book it.
--- p_read: [{ "cost_record_id", "usage" in normal form }, ...]. Answers them in order as [{ "new_cost_usd" as text, "new_price_id" }, ...],
--- both null where the model has no price, or the line has left the database. Bound: a page of rerate_page().
+-- rate_read_usages: price lines of cost whose usage has become readable, by the price versions known now for the moment
+-- of each line, as correct_record() would book it.
+-- p_read: [{ "cost_record_id", "usage" in normal form }, ...]. Answers, in order, [{ "new_cost_usd" as text,
+-- "new_price_id" }, ...]; both are null if the model has no price or the line has left the database. Bound: a page of
+-- rerate_page().
 create or replace function copilot_internal.rate_read_usages(p_read json)
 returns json
 language sql stable

@@ -1,18 +1,22 @@
 -- record_spend: book costs that had no reservation, all of them or none, each once for its key.
 --
--- Never refused for lack of quota. A record counts in the periods that contain its occurred_at, which are made where they are
--- missing; tokens are priced at that moment, sandboxes second by second from it on (rules 4 and 9). A key that its principal has
--- used for its tenant for the same request answers the first record again; of two items with one key the second shares the first's.
--- p_retention_days: what is older is taken with p_import only, and counted in no period (booked_at is -infinity).
--- Answers { now, faults, records }. faults is null where all is recorded; else nothing is, and it says why:
+-- Never refused for lack of quota. A record counts in the periods that contain its occurred_at; missing ones are made.
+-- Tokens are priced at that moment, sandboxes second by second from it on (rules 4 and 9). If a principal sends a key
+-- again for the same tenant and request, the answer is the first record. If two items have one key, the second shares
+-- the first one's record.
+-- p_retention_days: older records are accepted with p_import only, and count in no period (their booked_at is
+-- -infinity).
+-- p_silent: the service only counts, so no quota emits an event. Bound: 1,000 items a call.
+-- p_day_max_usd: the most that the principal, the same of all items, may record in a day of UTC; null for no ceiling.
+-- Above it nothing is recorded, and the answer is { now, day_usd, asked_usd }, where day_usd is what the principal has
+-- recorded today. Repeats do not count again.
+-- Answers { now, faults, records }. If faults is null, everything is recorded. Otherwise nothing is, and faults says
+-- why:
 --   [{ "index": from 0, "fault": "mismatch" | "ahead" (by more than 5 minutes) | "old" | "unpriced" }, ...]
 -- records[i] is { "cost_record_id", "cost_usd" as text, "replayed" }, in the order of the items.
--- p_silent: the service counts only, so no quota tells an event. Bound: 1,000 items a call.
--- p_day_max_usd: the most that the principal, the same of all items, may record in a day of UTC; null: no ceiling. Above it nothing is
--- recorded, and the answer is { now, "day_usd": what the principal has recorded today, "asked_usd" }. Repeats do not count again.
 --
--- Locks: (0) shared advisory, then missing quotas and periods in natural-key order -> (1) the new keys by (principal, tenant, key), then the
--- principal's day -> (2) quota_periods by id -> (3) appends.
+-- Locks: (0) shared advisory, then missing quotas and periods in natural-key order -> (1) the new keys by (principal,
+-- tenant, key), then the principal's day -> (2) quota_periods by id -> (3) appends.
 create or replace function copilot_internal.record_spend(
   p_items copilot_internal.record_item[], p_retention_days integer, p_import boolean, p_silent boolean default false,
   p_day_max_usd numeric default null
@@ -42,7 +46,7 @@ begin
   v_now := copilot_internal.clock_now();
   v_oldest := v_now - make_interval(hours => 24 * p_retention_days);
   v_newest := v_now + interval '5 minutes';
-  -- Before anything is made: what is ahead has not been recorded before either.
+  -- Checked before anything is made: a record that is ahead cannot be a repeat.
   select json_agg(json_build_object('index', i.ordinality - 1, 'fault', 'ahead') order by i.ordinality) into v_faults
     from unnest(p_items) with ordinality i
     where i.occurred_at > v_newest;
@@ -69,12 +73,12 @@ begin
       where s.user_id is not null and coalesce(i.occurred_at, v_now) >= v_oldest
     ) s;
 
-  -- Lock (1). Whoever has the same key was here first: a key in flight elsewhere makes this wait, and then do nothing.
+  -- Lock (1). If another transaction is inserting the same key, this waits for it and then inserts nothing.
   with inserted as (
     insert into copilot_internal.record_keys (principal, tenant_id, idempotency_key, request_hash, cost_record_id, recorded_at)
     select i.principal, i.tenant_id, i.idempotency_key, i.request_hash, i.cost_record_id, v_now
     from unnest(p_items) with ordinality i
-    -- In key order, as every list inserts; the first of two items with one key wins.
+    -- In key order, as in every list. The first of two items with one key wins.
     order by i.principal, i.tenant_id, i.idempotency_key, i.ordinality
     on conflict do nothing
     returning cost_record_id
@@ -95,7 +99,7 @@ begin
       select u.n, u.item, (u.item).*, coalesce((u.item).occurred_at, v_now) as at
       from (select g.n, p_items[g.n] as item from generate_subscripts(p_items, 1) g(n)) u
     ) i
-    -- In the select list, as in commit_spend().
+    -- Called in the select list, as in commit_spend().
     left join lateral (
       select copilot_internal.find_model_price(i.provider, i.model, i.at) as price where i.measure = 'tokens' offset 0
     ) card on true
@@ -132,7 +136,7 @@ begin
 
   if p_day_max_usd is not null then
     v_asked_usd := (select coalesce(sum(b.cost_usd), 0) from unnest(v_bookings) b);
-    -- The day's row stays locked until the end, so calls of one principal count one after the other.
+    -- The day's row stays locked until the end, so the calls of one principal are counted one after the other.
     insert into copilot_internal.record_days as d (principal, day, recorded_usd)
       select p_items[1].principal, (v_now at time zone 'UTC')::date, v_asked_usd
       where v_asked_usd <= p_day_max_usd
@@ -180,11 +184,11 @@ begin
   cross join lateral (select (b.item).*) i
   where i.resource_type = 'e2b';
 
-  -- The answers are read from what stands now, so that a repeat answers what the first record answered.
+  -- The answers are read from the stored records, so that a repeat gets the answer of the first.
   return (
     select json_build_object('now', v_now, 'records', json_agg(json_build_object(
         'cost_record_id', k.cost_record_id, 'cost_usd', c.total_cost_usd::text,
-        -- Sent again after a lost connection, it has the same id.
+        -- An item that the service sends again after a lost connection has the same id, and is no repeat.
         'replayed', k.cost_record_id <> i.cost_record_id) order by i.ordinality))
     from unnest(p_items) with ordinality i
     cross join lateral (

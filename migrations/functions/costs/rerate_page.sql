@@ -1,15 +1,20 @@
--- rerate_page: of the next lines of cost by their ids, those that would cost otherwise by the versions that are known by now for
--- their moment (rule 9), and those that were booked without a price and have one by now (rule 10), whatever it comes to.
+-- rerate_page: of the next lines of cost by id, those that would cost something else by the price versions known now
+-- for their moment (rule 9), and those that were booked without a price and have one now (rule 10), whatever it comes
+-- to.
 --
--- Looked at are lines recorded until p_recorded_until, behind p_after, at most p_rows_max; asked about are those that
--- occurred from p_from until before p_to, of p_model where it is not null (exact; runs of sandboxes have none).
--- What usage priced is rated again: no line that is corrected or a reversal, none whose cost its caller or an admin gave, no
--- charge of a lapse. Lines whose usage could not be read are answered with the object, for the service to try again:
--- rate_read_usages() says what they come to. Reads only; correct_record() books.
--- Answers { looked: how many lines, last: the last one's id or null, lines: [those that would change],
---   unpriced: how many still have no price, undecided: how many cannot be rated as they were: lines of before 0020 whose
---   reservation is gone, and with it the moment that priced them, or whose stored tier is not the one that priced them,
---   unread: [lines whose usage could not be read, with the object], unreadable: how many of those have no object that was kept }.
+-- Reads at most p_rows_max lines after p_after that were recorded until p_recorded_until. Of these it considers the
+-- lines that occurred from p_from until before p_to, of p_model if that is not null (an exact name; sandbox runs have
+-- none).
+-- Lines that were priced by their usage are rated again. These are left out: corrected lines and reversals, costs that
+-- a caller or an admin gave, charges of a lapse. Lines whose usage could not be read are answered with the object, for
+-- the service to read again; rate_read_usages() says what they come to. This function only reads; correct_record()
+-- books.
+-- Answers { looked: how many lines were read, last: the last one's id or null, lines: [those that would change],
+--   unpriced: how many still have no price, undecided: how many cannot be rated as they were: lines from before
+--     migration 0020 whose reservation is gone and with it the moment that priced them, or lines whose stored tier is
+--     not the one that priced them,
+--   unread: [lines whose usage could not be read, with the object], unreadable: how many of those have no stored object
+--     }.
 create or replace function copilot_internal.rerate_page(
   p_resource_type copilot_internal.resource_type, p_from timestamptz, p_to timestamptz, p_model text,
   p_recorded_until timestamptz, p_after uuid, p_rows_max integer
@@ -19,7 +24,7 @@ language plpgsql stable
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-  -- Nothing is recorded more than 5 minutes before it occurs, so earlier partitions are not looked at.
+  -- Nothing is recorded more than 5 minutes before it occurs, so earlier partitions are not read.
   v_recorded_from timestamptz := p_from - interval '5 minutes';
   v_page json;
 begin
@@ -35,7 +40,7 @@ begin
       left join lateral (
         select f.* from copilot_internal.line_facts f where l.priced_at is null and f.cost_record_id = l.cost_record_id
       ) f on true
-      -- Null: a line of before 0020 whose reservation is gone.
+      -- Null for a line from before migration 0020 whose reservation is gone.
       cross join lateral (
         select coalesce(l.priced_at, f.priced_at, case when l.reservation_id is null then l.occurred_at end) as at) dated
       where l.occurred_at >= p_from and l.occurred_at < p_to
@@ -50,13 +55,14 @@ begin
       from page l
       where l.occurred_at >= p_from and l.occurred_at < p_to
         and (p_model is null or l.model = p_model)
-        -- A reversal does not repeat it.
+        -- A reversal has none.
         and l.unreadable_usage is not null
         and not exists (select from copilot_internal.record_corrections k where k.corrects = l.cost_record_id)
     ), rated as (
       select l.*, cost.total_cost_usd as new_usd, (card.price).price_id as new_price_id,
              l.at is null
-               -- Rated by the card that priced it, a line comes to what was booked, or its tier is not what is stored.
+               -- The card that priced a line must give the booked cost. If it does not, the stored tier is not the one
+               -- that priced it.
                or not l.estimated and own.total_cost_usd is distinct from l.total_cost_usd as undecided
       from asked l
       cross join lateral (
@@ -127,10 +133,10 @@ begin
           'seconds', r.execution_time_seconds::text) order by r.cost_record_id)
         from rated r
         where r.new_usd is not null and not r.undecided and (r.estimated or r.new_usd <> r.total_cost_usd)), '[]'),
-      -- A sandbox is measured in seconds, which are always read.
+      -- A sandbox is measured in seconds, which can always be read.
       'unreadable', 0,
       'unread', '[]'::json) into v_page;
   end if;
   return v_page;
 end $$;
-comment on function copilot_internal.rerate_page(copilot_internal.resource_type, timestamptz, timestamptz, text, timestamptz, uuid, integer) is 'Lines of cost that would cost otherwise by the prices known by now, a page at a time.';
+comment on function copilot_internal.rerate_page(copilot_internal.resource_type, timestamptz, timestamptz, text, timestamptz, uuid, integer) is 'Lines of cost that would cost something else by the prices known now, a page at a time.';

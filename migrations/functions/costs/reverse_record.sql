@@ -1,9 +1,9 @@
--- reverse_record: books the full reversal of a line of cost, quantities too, with the same occurred_at and booked_at.
--- p_recorded_at is the line's, or a moment before it (the charge of a lapse may have been corrected since): no earlier partition
--- is looked at. p_quota_period_ids: the periods that the reversal names.
+-- reverse_record: book the full reversal of a line of cost, quantities too, with the same occurred_at and booked_at.
+-- p_recorded_at is the line's, or a moment before it (the charge of a lapse may have been corrected since); earlier
+-- partitions are not read. p_quota_period_ids: the periods that the reversal names.
 create or replace function copilot_internal.reverse_record(
-  p_resource_type copilot_internal.resource_type, p_cost_record_id uuid, p_recorded_at timestamptz,
-  p_reversal_id uuid, p_quota_period_ids bigint[], p_now timestamptz
+  p_resource_type copilot_internal.resource_type, p_cost_record_id uuid, p_recorded_at timestamptz, p_reversal_id uuid,
+  p_quota_period_ids bigint[], p_now timestamptz
 )
 returns void
 language plpgsql volatile

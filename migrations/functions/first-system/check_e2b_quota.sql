@@ -1,7 +1,7 @@
--- check_e2b_quota: whether an estimated cost fits into every enforced e2b quota of a scope, as callers of the first system ask
--- before they start a sandbox. It holds nothing: reserve_spend() decides.
--- p_scope: platform, tenant or user. A user is named without a tenant, so every quota of that user id must allow. A tenant or
--- user never seen before is measured by the defaults that it would get.
+-- check_e2b_quota: whether an estimated cost fits into every enforced e2b quota of a scope. Callers of the first system
+-- ask this before they start a sandbox. It holds nothing; reserve_spend() decides.
+-- p_scope: platform, tenant or user. A user is named without a tenant, so every quota of that user id must allow the
+-- cost. A tenant or user that was never seen is checked against its default quotas.
 create or replace function copilot_internal.check_e2b_quota(p_scope text, p_scope_id text, p_estimated_cost numeric)
 returns boolean
 language plpgsql stable
@@ -33,4 +33,4 @@ begin
         where s.resource_type = 'e2b'
           and case p_scope when 'tenant' then s.tenant_id = p_scope_id and s.user_id = '' else s.user_id = p_scope_id end));
 end $$;
-comment on function copilot_internal.check_e2b_quota(text, text, numeric) is 'Whether an estimated cost is within the e2b quotas of a scope.';
+comment on function copilot_internal.check_e2b_quota(text, text, numeric) is 'Whether an estimated cost fits into the e2b quotas of a scope.';

@@ -1,7 +1,10 @@
--- drop_oldest_archive: drops the oldest month of records of a type that is older than the retention and whose file in the archive is
--- verified; answers how many records, 0 where there is none. The files are written by the service, each night, or by
--- npm run costs -- archive: nothing leaves the database without one. Balances are carried over by the service's next run.
-create or replace function copilot_internal.drop_oldest_archive(p_resource_type copilot_internal.resource_type, p_retention_days integer)
+-- drop_oldest_archive: drop the oldest month of records of a type that is older than the retention and whose file in
+-- the archive is verified. Answers how many records, 0 if there is none. The service writes the files each night, or
+-- npm run costs -- archive: nothing leaves the database without a file. The service's next run adjusts the balances, by
+-- carry_archive().
+create or replace function copilot_internal.drop_oldest_archive(
+  p_resource_type copilot_internal.resource_type, p_retention_days integer
+)
 returns bigint
 language plpgsql volatile
 set search_path = pg_catalog, pg_temp

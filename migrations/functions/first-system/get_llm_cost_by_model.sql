@@ -1,4 +1,5 @@
--- get_llm_cost_by_model: what each model cost in a span (p_from inclusive, p_to exclusive), over all tenants, the dearest first.
+-- get_llm_cost_by_model: what each model cost in a span (p_from inclusive, p_to exclusive), over all tenants, the most
+-- expensive first.
 create or replace function copilot_internal.get_llm_cost_by_model(p_from timestamptz, p_to timestamptz)
 returns table (provider text, model text, tenants bigint, requests bigint, tokens numeric, total_cost_usd numeric)
 language sql stable

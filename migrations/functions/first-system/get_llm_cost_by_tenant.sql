@@ -1,5 +1,8 @@
--- get_llm_cost_by_tenant: what a tenant's model calls cost in a span (p_from inclusive, p_to exclusive), the dearest model first.
-create or replace function copilot_internal.get_llm_cost_by_tenant(p_tenant_id text, p_from timestamptz, p_to timestamptz)
+-- get_llm_cost_by_tenant: what a tenant's model calls cost in a span (p_from inclusive, p_to exclusive), the most
+-- expensive model first.
+create or replace function copilot_internal.get_llm_cost_by_tenant(
+  p_tenant_id text, p_from timestamptz, p_to timestamptz
+)
 returns table (provider text, model text, requests bigint, tokens numeric, total_cost_usd numeric)
 language sql stable
 set search_path = pg_catalog, pg_temp

@@ -1,12 +1,16 @@
--- get_quota_status: the quotas of one scope with their running balances, as callers of the first system ask for them.
--- p_scope: platform (p_scope_id is not looked at), tenant or user (in whichever tenants). p_resource_type: llm, e2b, or null for both.
--- limit_usd is the raised one while a raise runs. status: exceeded (spent has reached the limit), warning (spent has reached
--- the first threshold), ok; enforcement off is off.
-create or replace function copilot_internal.get_quota_status(p_scope text, p_scope_id text, p_resource_type text default null)
+-- get_quota_status: the quotas of one scope with their running balances, in the form that callers of the first system
+-- know.
+-- p_scope: platform (p_scope_id is ignored), tenant, or user (in every tenant). p_resource_type: llm, e2b, or null for
+-- both. While a raise runs, limit_usd is the raised limit. status: exceeded (spent has reached the limit), warning
+-- (spent has reached the first threshold), ok, or off (not enforced).
+create or replace function copilot_internal.get_quota_status(
+  p_scope text, p_scope_id text, p_resource_type text default null
+)
 returns table (
-  quota_id bigint, resource_type text, scope text, scope_id text, tenant_id text, period text, enforcement text, limit_usd numeric,
-  spent_usd numeric, reserved_usd numeric, remaining_usd numeric, percent_used numeric, period_start timestamptz, period_end timestamptz,
-  status text)
+  quota_id bigint, resource_type text, scope text, scope_id text, tenant_id text, period text, enforcement text,
+  limit_usd numeric, spent_usd numeric, reserved_usd numeric, remaining_usd numeric, percent_used numeric,
+  period_start timestamptz, period_end timestamptz, status text
+)
 language sql stable
 set search_path = pg_catalog, pg_temp
 as $$

@@ -1,7 +1,8 @@
--- increment_e2b_quota_spend: books an amount as spent, as callers of the first system do after a sandbox ran: a direct e2b record,
--- marked estimated (nobody says how many seconds), counted in every quota that applies and never refused (rule 4).
--- p_scope tenant: that tenant. user: the one tenant in which the user id is known; none or several is an error. platform: the
--- platform's quotas alone, under the tenant id "platform".
+-- increment_e2b_quota_spend: book an amount as spent, as callers of the first system do after a sandbox ran: a direct
+-- e2b record, marked estimated (the seconds are not known), counted in every quota that applies and never refused
+-- (rule 4).
+-- p_scope tenant: that tenant. user: the one tenant in which the user id is known; none or several is an error.
+-- platform: only the platform's quotas, under the tenant id "platform".
 -- Locks: (0) shared advisory -> (2) quota_periods by id -> (3) the record.
 create or replace function copilot_internal.increment_e2b_quota_spend(p_scope text, p_scope_id text, p_amount numeric)
 returns void

@@ -1,5 +1,6 @@
--- llm_costs_between: the sums of model calls in a span, of one tenant or (null) of all, by tenant, provider and model: from rollups, the
--- tail and, at the edges, records. Refused where the edges need records that are archived. A span may have no begin or no end (infinity).
+-- llm_costs_between: the sums of model calls in a span, of one tenant or (null) of all, by tenant, provider and model.
+-- They come from rollups, the tail and, at the edges, records. Refused if the edges need records that are archived. A
+-- span may have no start or no end (infinity).
 create or replace function copilot_internal.llm_costs_between(p_tenant_id text, p_from timestamptz, p_to timestamptz)
 returns table (tenant_id text, provider text, model text, requests bigint, tokens numeric, total_cost_usd numeric)
 language plpgsql stable
@@ -7,7 +8,7 @@ set search_path = pg_catalog, pg_temp
 as $$
 #variable_conflict use_column
 begin
-  -- The calendar has no quarter of an hour at infinity; no cost lies beyond these.
+  -- Infinity has no quarter hour. No cost lies beyond these moments.
   p_from := case p_from when '-infinity' then timestamptz '0001-01-01 00:00Z' else p_from end;
   p_to := case p_to when 'infinity' then timestamptz '10000-01-01 00:00Z' else p_to end;
   if exists (
@@ -16,7 +17,7 @@ begin
     where s.grain = 'record' and a.resource_type = 'llm' and a.state in ('archived', 'deleted')
   ) then
     raise exception 'records of that span are archived' using errcode = 'object_not_in_prerequisite_state',
-      hint = 'Ask from and to whole quarters of an hour (UTC), or restore them.';
+      hint = 'Ask for whole quarter hours (UTC), or restore the records.';
   end if;
   return query
     with segments as (
@@ -48,7 +49,7 @@ begin
       ) r
     ) l
     group by l.tenant_id, l.provider, l.model
-    -- What was added and taken away again is no model that was used.
+    -- A model whose lines were added and taken away again was not used.
     having sum(l.sign * l.records) <> 0;
 end $$;
 comment on function copilot_internal.llm_costs_between(text, timestamptz, timestamptz) is 'The sums of model calls in a span by tenant and model.';

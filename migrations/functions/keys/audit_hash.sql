@@ -1,8 +1,8 @@
--- audit_hash: the SHA-256 of an entry of the audit log, in hexadecimal: over its content and the hash of the entry before it.
--- The content is the text of one jsonb array, whose form does not depend on any setting of a session.
+-- audit_hash: the SHA-256 of an entry of the audit log, in hexadecimal, over its content and the hash of the entry
+-- before it. The content is the text of one jsonb array, whose form does not depend on any setting of a session.
 create or replace function copilot_internal.audit_hash(
-  p_audit_id bigint, p_at timestamptz, p_principal text, p_ip text, p_action text, p_subject text,
-  p_before jsonb, p_after jsonb, p_reason text, p_previous_hash text
+  p_audit_id bigint, p_at timestamptz, p_principal text, p_ip text, p_action text, p_subject text, p_before jsonb,
+  p_after jsonb, p_reason text, p_previous_hash text
 )
 returns text
 language sql immutable parallel safe

@@ -1,5 +1,5 @@
--- audit_integrity: invariant I11, the entries of the audit log that do not fit their hash, the entry before them, or the
--- head of the chain; no row is healthy. Reads the whole log.
+-- audit_integrity: invariant I11: the entries of the audit log that do not fit their hash, the entry before them, or
+-- the head of the chain; no row means healthy. Reads the whole log.
 create or replace function copilot_internal.audit_integrity()
 returns table (invariant text, subject text, detail text)
 language sql stable
@@ -29,4 +29,4 @@ as $$
   from last l left join copilot_internal.audit_head h on true
   where (l.audit_id, l.hash) is distinct from (h.audit_id, h.hash)
 $$;
-comment on function copilot_internal.audit_integrity() is 'The entries that break the audit chain (I11); empty is healthy.';
+comment on function copilot_internal.audit_integrity() is 'The entries that break the audit chain (I11); no row means healthy.';

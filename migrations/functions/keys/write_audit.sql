@@ -1,12 +1,12 @@
--- write_audit: appends changes to the audit log, in the transaction that makes them and in the order given; answers the last
--- one's id.
--- p_changes: [{ action, subject, before, after }]. action: "quota.update" and the like. subject: what was changed, as "quota:7".
--- before, after: the thing itself, null where there was none or is none any more; never a secret.
--- Who, from where and why: the transaction's setting purser.actor, { "principal", "ip", "reason" }
--- (set_config('purser.actor', ..., true)); without it the change was made in Postgres itself, by its role.
--- The head of the chain is read and written once a call: each version of its row that a transaction leaves behind would be
--- passed by the next look at it, so that a thousand changes cost a million steps.
--- Locks: (3) the head of the chain, the last lock of a transaction: write after everything else is locked.
+-- write_audit: append changes to the audit log, in the transaction that makes them and in the given order. Answers the
+-- id of the last entry.
+-- p_changes: [{ action, subject, before, after }]. action: like "quota.update". subject: what was changed, like
+-- "quota:7". before, after: the thing itself, null if there was none or is none any more; never a secret.
+-- Who made the change, from where and why is in the transaction's setting purser.actor, { "principal", "ip", "reason" }
+-- (set_config('purser.actor', ..., true)). Without it the change was made in Postgres itself, by its role.
+-- The head of the chain is read and written once per call. Each update leaves an old version of its row, and the next
+-- read would pass all of them: a thousand changes would cost a million steps.
+-- Locks: (3) the head of the chain, the last lock of a transaction: call this after everything else is locked.
 create or replace function copilot_internal.write_audit(p_changes jsonb[])
 returns bigint
 language plpgsql volatile security definer
@@ -39,7 +39,7 @@ begin
   update copilot_internal.audit_head h set audit_id = v_head.audit_id, hash = v_head.hash where h.one;
   return v_head.audit_id;
 end $$;
-comment on function copilot_internal.write_audit(jsonb[]) is 'Appends changes to the audit log; who made them is in the setting purser.actor.';
+comment on function copilot_internal.write_audit(jsonb[]) is 'Appends changes to the audit log; the setting purser.actor says who made them.';
 
 -- The same for one change.
 create or replace function copilot_internal.write_audit(p_action text, p_subject text, p_before jsonb, p_after jsonb)
@@ -50,4 +50,4 @@ as $$
   select copilot_internal.write_audit(array[
     jsonb_build_object('action', p_action, 'subject', p_subject, 'before', p_before, 'after', p_after)])
 $$;
-comment on function copilot_internal.write_audit(text, text, jsonb, jsonb) is 'Appends a change to the audit log; who made it is in the setting purser.actor.';
+comment on function copilot_internal.write_audit(text, text, jsonb, jsonb) is 'Appends a change to the audit log; the setting purser.actor says who made it.';

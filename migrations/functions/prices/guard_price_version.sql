@@ -1,8 +1,9 @@
+-- guard_price_version: trigger that keeps price versions as they were published: only expires_at and superseded_at may
+-- change, and nothing once a version is superseded.
 create or replace function copilot_internal.guard_price_version()
-  returns trigger
-  language plpgsql
-  volatile
-  set search_path = pg_catalog, pg_temp
+returns trigger
+language plpgsql volatile
+set search_path = pg_catalog, pg_temp
 as $$
 begin
   if tg_op = 'DELETE' then
@@ -16,7 +17,5 @@ begin
     raise exception 'a superseded price version is never changed: price_id %', old.price_id using errcode = 'restrict_violation';
   end if;
   return null;
-end
-$$;
-comment on function copilot_internal.guard_price_version() is
-  'Trigger: of a price version only expires_at and superseded_at may change, and nothing once it is superseded.';
+end $$;
+comment on function copilot_internal.guard_price_version() is 'Trigger: of a price version only expires_at and superseded_at may change, and nothing once it is superseded.';

@@ -1,9 +1,10 @@
+-- is_rate_map: whether every name is known for its kind (mtok, unit, modifier) and every value is a decimal >= 0 as a
+-- JSON string. A string, so that no client reads a rate through binary floating point. A known name, so that a typing
+-- error is not a free bucket.
 create or replace function copilot_internal.is_rate_map(p_rates jsonb, p_kind text)
-  returns boolean
-  language plpgsql
-  immutable
-  parallel safe
-  set search_path = pg_catalog, pg_temp
+returns boolean
+language plpgsql immutable parallel safe
+set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_name text;
@@ -13,7 +14,7 @@ begin
   if p_rates is null or jsonb_typeof(p_rates) <> 'object' then
     return false;
   end if;
-  for v_name, v_rate in select e.key, e.value from jsonb_each(p_rates) as e loop
+  for v_name, v_rate in select e.key, e.value from jsonb_each(p_rates) e loop
     if jsonb_typeof(v_rate) <> 'string' or (v_rate #>> '{}') !~ '^[0-9]{1,9}(\.[0-9]{1,20})?$' then
       return false;
     end if;
@@ -30,8 +31,5 @@ begin
     end if;
   end loop;
   return true;
-end
-$$;
-
-comment on function copilot_internal.is_rate_map(jsonb, text) is
-  'Whether every name is one of its kind (mtok, unit, modifier) and every value a decimal >= 0 as a JSON string. A string, so that no client reads a rate through binary floating point; a known name, so that a slip of the pen is not a free bucket.';
+end $$;
+comment on function copilot_internal.is_rate_map(jsonb, text) is 'Whether every name is known for its kind (mtok, unit, modifier) and every value is a decimal >= 0 as a JSON string.';

@@ -1,5 +1,4 @@
--- lock_prices: until the transaction ends, nobody else changes prices.
--- Locks: the edition, the publishers' queue.
+-- lock_prices: take the lock of those who publish prices, until the transaction ends. Locks: the price edition.
 create or replace function copilot_internal.lock_prices()
 returns void
 language plpgsql volatile security definer
@@ -8,4 +7,4 @@ as $$
 begin
   perform from copilot_internal.price_edition for update;
 end $$;
-comment on function copilot_internal.lock_prices() is 'Takes the publishers'' queue until the transaction ends.';
+comment on function copilot_internal.lock_prices() is 'Takes the lock of those who publish prices until the transaction ends.';

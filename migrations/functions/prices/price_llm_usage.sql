@@ -1,30 +1,27 @@
--- price_llm_usage: what a usage costs by one rate card. The same decimals as src/domain/price.ts; a test compares them.
+-- price_llm_usage: what a usage costs by one rate card. Gives the same decimals as src/domain/price.ts; a test compares
+-- them.
 --
 -- Cost = sum of usage x rate, exact, rounded once: half up at the 12th decimal of the total. The output's share is
--- rounded likewise and the input's share is the rest (with the fees), so that the two add up to the total.
--- Usage is in normal form: input_tokens is the whole prompt, of which the cached, audio, image and video tokens are parts;
--- output_tokens includes reasoning, audio, image and video. A part above its whole is an error (22023).
--- A bucket without a rate falls back, so that nothing is free by omission: cache reads and writes to input (1 h and 12 h
--- writes to writes first, cached audio and images to cache reads first), audio, images and video in to input, reasoning,
--- audio, images and video out to output, output to input. A request is one request where the usage does not count them.
--- Long-context rates are a request's: by the input of each of its steps where the usage has them, else by the mean of its requests.
--- Runs once for every commit, so it takes only the branches whose tokens are there.
+-- rounded in the same way, and the input's share is the rest (with the fees), so that the two add up to the total.
+-- Usage is in normal form: input_tokens is the whole prompt, of which the cached, audio, image and video tokens are
+-- parts; output_tokens includes reasoning, audio, image and video. A part above its whole is an error (22023).
+-- A bucket without a rate takes another rate, so that no bucket is free by omission: cache reads and writes that of
+-- input (1 h and 12 h writes first that of writes, cached audio and images first that of cache reads), audio, images
+-- and video in that of input, reasoning, audio, images and video out that of output, output that of input. A usage that
+-- does not count its requests is one request.
+-- Long-context rates apply per request: by the input of each of its steps if the usage has steps, else by the mean of
+-- its requests.
+-- Runs once for every commit, so it takes only the branches whose tokens exist.
 create or replace function copilot_internal.price_llm_usage(
-  p_price copilot_internal.model_pricing,
-  p_usage jsonb,
-  p_service_tier text default null,
-  p_region text default null,
-  out input_cost_usd numeric,
-  out output_cost_usd numeric,
-  out total_cost_usd numeric
+  p_price copilot_internal.model_pricing, p_usage jsonb, p_service_tier text default null, p_region text default null,
+  out input_cost_usd numeric, out output_cost_usd numeric, out total_cost_usd numeric
 )
-  language plpgsql
-  immutable
-  parallel safe
-  set search_path = pg_catalog, pg_temp
+language plpgsql immutable parallel safe
+set search_path = pg_catalog, pg_temp
 as $$
 declare
-  -- The usage while p_usage is one of its steps. Not the other way round: a commit without steps would make a copy of its usage.
+  -- The whole usage, while p_usage is one of its steps. Not the other way round, because then a commit without steps
+  -- would copy its usage.
   v_whole jsonb;
   v_step integer;
   v_rates jsonb;
@@ -36,7 +33,7 @@ declare
   v_rate_input numeric;
   v_rate_whole numeric;
   v_input_usd numeric := 0;   -- times a million, before modifiers
-  v_output_usd numeric := 0;  -- likewise
+  v_output_usd numeric := 0;  -- times a million, before modifiers
   v_fees_usd numeric := 0;
   v_factor numeric := 0.000001;
   v_name text;
@@ -45,7 +42,7 @@ begin
     return;
   end if;
 
-  -- Once for the whole, or, where its steps may have different rates, for each of them in the place of the whole.
+  -- Runs once for the whole usage, or once per step if steps may have different rates.
   loop
     v_rates := p_price.usd_per_mtok;
     v_input := coalesce((p_usage -> 'input_tokens')::numeric, 0);
@@ -60,7 +57,7 @@ begin
         p_usage := v_whole -> 'steps' -> 0;
         continue;
       end if;
-      -- Of requests whose split is not known, the mean stands for each.
+      -- If the split over requests is not known, each request counts as the mean.
       if not p_usage ? 'requests'
         or v_input > (p_price.long_context -> 'input_tokens_over')::numeric * (p_usage -> 'requests')::numeric then
         v_rates := v_rates || (p_price.long_context -> 'usd_per_mtok');
@@ -68,7 +65,7 @@ begin
     end if;
     v_rate_input := (v_rates ->> 'input')::numeric;
 
-    -- Input: each part is taken off its whole, and what is left of the whole has the whole's rate.
+    -- Input: each part is subtracted from its whole, and the rest of the whole has the whole's rate.
     if p_usage ? 'cache_read_audio_tokens' or p_usage ? 'cache_read_image_tokens' or v_reads <> 0 then
       v_rate_whole := coalesce((v_rates ->> 'cache_read')::numeric, v_rate_input);
       v_input := v_input - v_reads;
@@ -120,7 +117,7 @@ begin
     end if;
     v_input_usd := v_input_usd + v_input * v_rate_input;
 
-    -- Output, in the same way.
+    -- Output in the same way.
     v_rate_whole := coalesce((v_rates ->> 'output')::numeric, v_rate_input);
     if p_usage ? 'reasoning_tokens' then
       v_part := (p_usage -> 'reasoning_tokens')::numeric;
@@ -177,42 +174,29 @@ begin
         p_price.usd_per_unit ->> ('request_' || (p_usage ->> 'search_context')), p_price.usd_per_unit ->> 'request')::numeric, 0);
   end if;
 
-  -- round() goes half away from zero, which is half up here: no cost is negative.
+  -- round() rounds half away from zero, which is half up here because no cost is negative.
   total_cost_usd := round((v_input_usd + v_output_usd) * v_factor + v_fees_usd, 12);
   output_cost_usd := round(v_output_usd * v_factor, 12);
   input_cost_usd := total_cost_usd - output_cost_usd;
-end
-$$;
+end $$;
+comment on function copilot_internal.price_llm_usage(copilot_internal.model_pricing, jsonb, text, text) is 'What a usage in normal form costs by one rate card, exact to the 12th decimal; nulls for a null card.';
 
-comment on function copilot_internal.price_llm_usage(copilot_internal.model_pricing, jsonb, text, text) is
-  'What a usage in normal form costs by one rate card, exact to the 12th decimal; nulls for a null card.';
-
--- The same for a card by its id; nulls where no version has it.
+-- The same for a card by its id; nulls if no version has it.
 create or replace function copilot_internal.price_llm_usage(
-  p_price_id bigint,
-  p_usage jsonb,
-  p_service_tier text default null,
-  p_region text default null,
-  out input_cost_usd numeric,
-  out output_cost_usd numeric,
-  out total_cost_usd numeric
+  p_price_id bigint, p_usage jsonb, p_service_tier text default null, p_region text default null,
+  out input_cost_usd numeric, out output_cost_usd numeric, out total_cost_usd numeric
 )
-  language plpgsql
-  stable
-  parallel safe
-  set search_path = pg_catalog, pg_temp
+language plpgsql stable parallel safe
+set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_price copilot_internal.model_pricing;
   v_cost record;
 begin
-  select m.* into v_price from copilot_internal.model_pricing as m where m.price_id = p_price_id;
+  select m.* into v_price from copilot_internal.model_pricing m where m.price_id = p_price_id;
   v_cost := copilot_internal.price_llm_usage(v_price, p_usage, p_service_tier, p_region);
   input_cost_usd := v_cost.input_cost_usd;
   output_cost_usd := v_cost.output_cost_usd;
   total_cost_usd := v_cost.total_cost_usd;
-end
-$$;
-
-comment on function copilot_internal.price_llm_usage(bigint, jsonb, text, text) is
-  'What a usage in normal form costs by the rate card of that id, superseded or not; nulls where there is none.';
+end $$;
+comment on function copilot_internal.price_llm_usage(bigint, jsonb, text, text) is 'What a usage in normal form costs by the rate card of that id, superseded or not; nulls if there is none.';

@@ -1,6 +1,7 @@
--- priced_tier: the service tier that prices a call: the one that its provider says it served (p_served, null where it says nothing),
--- else the one that was asked for. Batch stays batch: a batch endpoint still answers "standard".
--- It has no search_path of its own, so that Postgres inlines it, as running_limit(). The same rule is in src/domain/price.ts.
+-- priced_tier: the service tier that prices a call: the tier that the provider says it served (p_served, null if it
+-- does not say), else the tier that was asked for. Batch stays batch, because answers from a batch endpoint still say
+-- "standard".
+-- Inlined, as running_limit(). src/domain/price.ts has the same rule.
 create or replace function copilot_internal.priced_tier(p_asked text, p_served text)
 returns text
 language sql immutable parallel safe

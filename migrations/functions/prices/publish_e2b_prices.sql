@@ -1,19 +1,13 @@
--- publish_e2b_prices: write versions of the sandbox rate card, so that writing the same ones again changes nothing.
+-- publish_e2b_prices: store versions of the sandbox rate card. Storing the same ones again changes nothing.
 --
 -- p_versions: [{ tier, region?, vcpu, memory_mib, usd_per_vcpu_second, usd_per_gib_second, effective_date, source,
--- expires_at? }], at most 10,000; decimals as strings. The rules are those of publish_model_prices.
--- Locks: the edition, then the table, against other publishers; readers go on.
+-- expires_at? }], at most 10,000; decimals as strings. The rules are those of publish_model_prices().
+-- Locks: the price edition, then the table against other publishers; readers go on.
 create or replace function copilot_internal.publish_e2b_prices(
-  p_versions jsonb,
-  out added integer,
-  out unchanged integer,
-  out superseded integer,
-  out held_back integer
+  p_versions jsonb, out added integer, out unchanged integer, out superseded integer, out held_back integer
 )
-  language plpgsql
-  volatile
-  security definer
-  set search_path = pg_catalog, pg_temp
+language plpgsql volatile security definer
+set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_now timestamptz := copilot_internal.clock_now();
@@ -29,7 +23,7 @@ begin
   if jsonb_typeof(p_versions) <> 'array' or jsonb_array_length(p_versions) > 10000 then
     raise exception 'price versions: an array of at most 10000' using errcode = 'invalid_parameter_value';
   end if;
-  -- The publishers' queue: first of all, so that one who publishes both kinds meets no other half-way.
+  -- The publishers' lock, first of all: so two publishers of both kinds of prices cannot deadlock.
   perform from copilot_internal.price_edition for update;
   lock table copilot_internal.e2b_pricing in share row exclusive mode;
 
@@ -46,7 +40,7 @@ begin
   loop
     v_by_admin := copilot_internal.is_admin_source(v_new.source);
     select e.* into v_old
-    from copilot_internal.e2b_pricing as e
+    from copilot_internal.e2b_pricing e
     where e.tier = v_new.tier
       and e.region = v_new.region
       and e.effective_date = v_new.effective_date
@@ -62,10 +56,10 @@ begin
         held_back := held_back + 1;
         continue;
       end if;
-      update copilot_internal.e2b_pricing as e set superseded_at = v_now where e.price_id = v_old.price_id;
+      update copilot_internal.e2b_pricing e set superseded_at = v_now where e.price_id = v_old.price_id;
       superseded := superseded + 1;
     else
-      update copilot_internal.e2b_pricing as e
+      update copilot_internal.e2b_pricing e
       set expires_at = v_new.effective_date
       where e.tier = v_new.tier
         and e.region = v_new.region
@@ -76,7 +70,7 @@ begin
     end if;
 
     select min(e.effective_date) into v_next
-    from copilot_internal.e2b_pricing as e
+    from copilot_internal.e2b_pricing e
     where e.tier = v_new.tier
       and e.region = v_new.region
       and e.superseded_at is null
@@ -89,10 +83,7 @@ begin
   end loop;
 
   if added + superseded > 0 then
-    update copilot_internal.price_edition as n set edition = n.edition + 1;
+    update copilot_internal.price_edition n set edition = n.edition + 1;
   end if;
-end
-$$;
-
-comment on function copilot_internal.publish_e2b_prices(jsonb) is
-  'Publishes versions of the sandbox rate card, idempotently; answers how many were added, unchanged, superseded, and held back because an admin''s version stands.';
+end $$;
+comment on function copilot_internal.publish_e2b_prices(jsonb) is 'Publishes versions of the sandbox rate card, idempotently; answers how many were added, unchanged, superseded, and held back because of an admin''s version.';

@@ -1,24 +1,20 @@
--- publish_model_prices: write versions of rate cards, so that writing the same ones again changes nothing.
+-- publish_model_prices: store versions of rate cards. Storing the same ones again changes nothing.
 --
 -- p_versions: [{ provider, model, effective_date, source, usd_per_mtok, usd_per_unit?, long_context?, modifiers?,
--- expires_at?, aliases? }], at most 10,000. For each: the same date and the same rates are left as they are (unchanged);
--- a new date closes its predecessor and ends where its successor starts (added); the same date with other rates
--- supersedes (superseded) - but what an admin has set is superseded by an admin only (held_back), and what an admin
--- confirms with the same rates becomes the admin's (superseded).
--- Aliases are set as set_model_aliases() says.
--- Locks: the edition, then the table, against other publishers; readers and writers of costs go on.
+-- expires_at?, aliases? }], at most 10,000. Each version is one of these:
+--   unchanged: the same date and the same rates exist.
+--   added: a new date. It closes its predecessor and ends where its successor starts.
+--   superseded: the same date with other rates supersedes the old version. So does an admin who confirms the same
+--     rates: the version is the admin's then.
+--   held_back: an admin has set the version of that date, and only an admin supersedes it.
+-- Aliases are set by set_model_aliases().
+-- Locks: the price edition, then the tables against other publishers; readers and writers of costs go on.
 create or replace function copilot_internal.publish_model_prices(
-  p_versions jsonb,
-  out added integer,
-  out unchanged integer,
-  out superseded integer,
-  out held_back integer,
+  p_versions jsonb, out added integer, out unchanged integer, out superseded integer, out held_back integer,
   out aliases_set integer
 )
-  language plpgsql
-  volatile
-  security definer
-  set search_path = pg_catalog, pg_temp
+language plpgsql volatile security definer
+set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_now timestamptz := copilot_internal.clock_now();
@@ -34,7 +30,7 @@ begin
   if jsonb_typeof(p_versions) <> 'array' or jsonb_array_length(p_versions) > 10000 then
     raise exception 'price versions: an array of at most 10000' using errcode = 'invalid_parameter_value';
   end if;
-  -- The publishers' queue: first of all, so that one who publishes both kinds meets no other half-way.
+  -- The publishers' lock, first of all: so two publishers of both kinds of prices cannot deadlock.
   perform from copilot_internal.price_edition for update;
   lock table copilot_internal.model_pricing, copilot_internal.model_aliases in share row exclusive mode;
 
@@ -55,7 +51,7 @@ begin
   loop
     v_by_admin := copilot_internal.is_admin_source(v_new.source);
     select m.* into v_old
-    from copilot_internal.model_pricing as m
+    from copilot_internal.model_pricing m
     where m.provider = v_new.provider
       and m.model = v_new.model
       and m.effective_date = v_new.effective_date
@@ -72,10 +68,10 @@ begin
         held_back := held_back + 1;
         continue;
       end if;
-      update copilot_internal.model_pricing as m set superseded_at = v_now where m.price_id = v_old.price_id;
+      update copilot_internal.model_pricing m set superseded_at = v_now where m.price_id = v_old.price_id;
       superseded := superseded + 1;
     else
-      update copilot_internal.model_pricing as m
+      update copilot_internal.model_pricing m
       set expires_at = v_new.effective_date
       where m.provider = v_new.provider
         and m.model = v_new.model
@@ -86,7 +82,7 @@ begin
     end if;
 
     select min(m.effective_date) into v_next
-    from copilot_internal.model_pricing as m
+    from copilot_internal.model_pricing m
     where m.provider = v_new.provider
       and m.model = v_new.model
       and m.superseded_at is null
@@ -100,10 +96,7 @@ begin
 
   aliases_set := copilot_internal.set_model_aliases(p_versions, v_now);
   if added + superseded + aliases_set > 0 then
-    update copilot_internal.price_edition as n set edition = n.edition + 1;
+    update copilot_internal.price_edition n set edition = n.edition + 1;
   end if;
-end
-$$;
-
-comment on function copilot_internal.publish_model_prices(jsonb) is
-  'Publishes versions of rate cards and aliases, idempotently; answers how many were added, unchanged, superseded, and held back because an admin''s version stands.';
+end $$;
+comment on function copilot_internal.publish_model_prices(jsonb) is 'Publishes versions of rate cards and aliases, idempotently; answers how many were added, unchanged, superseded, and held back because of an admin''s version.';

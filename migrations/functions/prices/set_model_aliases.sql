@@ -1,15 +1,15 @@
--- set_model_aliases: gives the names that published versions bring along to their models; answers how many names changed.
+-- set_model_aliases: give the aliases of published versions to their models. Answers how many aliases changed.
 --
--- p_versions: as publish_model_prices() takes them. A name without any meaning counts from the earliest effective_date of the
--- versions that bring it. A name that means another model moves from the later of that date and p_now, so what was priced
--- before keeps its model. The same holds where a published model takes the name of an alias.
--- A name with a card of its own becomes no alias, and what an administrator has set moves by an administrator only.
+-- p_versions: as publish_model_prices() takes them. An alias without any meaning counts from the earliest
+-- effective_date of the versions that bring it. An alias of another model moves at the later of that date and p_now, so
+-- that earlier costs keep their model. The same holds if a published model takes the name of an alias.
+-- A name with a card of its own becomes no alias, and an alias that an administrator has set is moved by an
+-- administrator only.
 -- The caller holds the locks of publish_model_prices().
 create or replace function copilot_internal.set_model_aliases(p_versions jsonb, p_now timestamptz)
-  returns integer
-  language plpgsql
-  volatile
-  set search_path = pg_catalog, pg_temp
+returns integer
+language plpgsql volatile
+set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_new record;
@@ -20,7 +20,7 @@ declare
   v_changed integer := 0;
   v_ended integer;
 begin
-  -- A published model takes its name from an alias.
+  -- A published model takes its name away from an alias.
   with taken as (
     select m.provider, m.model, greatest(min(m.effective_date), p_now) as since
     from copilot_internal.model_pricing m
@@ -55,7 +55,7 @@ begin
         case when jsonb_typeof(v.value -> 'aliases') = 'array' then v.value -> 'aliases' else '[]' end) as a(alias)
     ) w
     where w.alias <> w.model and not exists (
-      select from copilot_internal.model_pricing as m where m.provider = w.provider and m.model = w.alias)
+      select from copilot_internal.model_pricing m where m.provider = w.provider and m.model = w.alias)
     order by w.provider, w.alias, w.position desc
   loop
     select a.* into v_first from copilot_internal.model_aliases a
@@ -87,7 +87,5 @@ begin
     v_changed := v_changed + 1;
   end loop;
   return v_changed + v_ended;
-end
-$$;
-comment on function copilot_internal.set_model_aliases(jsonb, timestamptz) is
-  'Gives names to the models of published versions, from a date on; answers how many names changed.';
+end $$;
+comment on function copilot_internal.set_model_aliases(jsonb, timestamptz) is 'Gives aliases to the models of published versions, from a date on; answers how many aliases changed.';

@@ -1,8 +1,10 @@
--- default_quotas: a step of giving a pending default to those who are known by now: of the tenants or users that it is for, the first
--- p_scopes_max after (p_after_tenant, p_after_user), each with the quota, as set_quotas() takes it, that it lacks or has otherwise;
--- null where it has it already, or an administrator set or deleted its own.
+-- default_quotas: one step of giving a pending default to the tenants or users that exist. Answers the first
+-- p_scopes_max of them after (p_after_tenant, p_after_user), each with the quota, in the form of set_quotas(), that it
+-- lacks or has differently. The quota is null if the scope has it already, or if an administrator has set or deleted
+-- its own.
 create or replace function copilot_internal.default_quotas(
-  p_scope text, p_resource_type copilot_internal.resource_type, p_period text, p_after_tenant text, p_after_user text, p_scopes_max integer
+  p_scope text, p_resource_type copilot_internal.resource_type, p_period text, p_after_tenant text, p_after_user text,
+  p_scopes_max integer
 )
 returns table (tenant_id text, user_id text, quota json)
 language sql stable
@@ -26,4 +28,4 @@ as $$
   where (d.resource_type, d.scope, d.period) = (p_resource_type, p_scope, p_period) and d.deleted_at is null and d.pending
   order by s.tenant_id, s.user_id
 $$;
-comment on function copilot_internal.default_quotas(text, copilot_internal.resource_type, text, text, text, integer) is 'Known tenants or users in their order, with the quota that a pending default gives them.';
+comment on function copilot_internal.default_quotas(text, copilot_internal.resource_type, text, text, text, integer) is 'Known tenants or users in order, with the quota that a pending default gives them.';

@@ -1,4 +1,4 @@
--- default_snapshot: a default quota as the audit log keeps it; null for one that is not there or was taken away.
+-- default_snapshot: a default quota for the audit log; null if there is none or it was deleted.
 create or replace function copilot_internal.default_snapshot(d copilot_internal.quota_defaults)
 returns jsonb
 language sql stable

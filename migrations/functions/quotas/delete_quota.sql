@@ -1,6 +1,6 @@
--- delete_quota: deletes one quota (rule 8): its running balance is closed, and open holds settle there. The row stays, so that
--- no default brings it back; set_quotas() revives it. Answers quota_json(), or null where there is no such quota.
--- Locks: (0) exclusively, so that no decision works with a quota that is gone.
+-- delete_quota: delete one quota (rule 8): its running balance is closed, and open holds settle there. The row stays,
+-- so that no default replaces it; set_quotas() revives it. Answers quota_json(), or null if there is no such quota.
+-- Locks: (0) exclusively, so that no decision works with a deleted quota.
 create or replace function copilot_internal.delete_quota(p_quota_id bigint)
 returns json
 language plpgsql volatile security definer
@@ -27,4 +27,4 @@ begin
   perform copilot_internal.write_audit('quota.delete', 'quota:' || p_quota_id, copilot_internal.quota_snapshot(v_quota), null);
   return copilot_internal.quota_json(v_quota);
 end $$;
-comment on function copilot_internal.delete_quota(bigint) is 'Deletes a quota: closes its running balance.';
+comment on function copilot_internal.delete_quota(bigint) is 'Deletes a quota and closes its running balance.';

@@ -1,7 +1,9 @@
--- delete_quota_default: takes a default quota away: who is seen first from now on gets none. Quotas that it has made stay as
--- they are: taking a limit away is a decision about each. Answers whether there was one.
+-- delete_quota_default: delete a default quota: scopes that are seen first from now on get none. Quotas that it has
+-- made stay, because removing a limit is a decision about each of them. Answers whether there was such a default.
 -- Locks: (0) exclusively.
-create or replace function copilot_internal.delete_quota_default(p_scope text, p_resource_type copilot_internal.resource_type, p_period text)
+create or replace function copilot_internal.delete_quota_default(
+  p_scope text, p_resource_type copilot_internal.resource_type, p_period text
+)
 returns boolean
 language plpgsql volatile security definer
 set search_path = pg_catalog, pg_temp
@@ -16,7 +18,7 @@ begin
   if not found then
     return false;
   end if;
-  -- An administrator's from now on, so that no start of the service brings it back.
+  -- It counts as an administrator's from now on, so that no start of the service brings it back.
   update copilot_internal.quota_defaults d
     set deleted_at = copilot_internal.clock_now(), updated_at = copilot_internal.clock_now(), from_environment = false, pending = false
     where (d.resource_type, d.scope, d.period) = (p_resource_type, p_scope, p_period);
@@ -24,4 +26,4 @@ begin
     copilot_internal.default_snapshot(v_old), null);
   return true;
 end $$;
-comment on function copilot_internal.delete_quota_default(text, copilot_internal.resource_type, text) is 'Takes a default quota away; quotas that it has made stay.';
+comment on function copilot_internal.delete_quota_default(text, copilot_internal.resource_type, text) is 'Deletes a default quota; quotas that it has made stay.';

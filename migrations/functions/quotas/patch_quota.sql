@@ -1,6 +1,7 @@
--- patch_quota: changes some settings of one quota; the others stay. Answers quota_json(), or null where there is no such quota.
+-- patch_quota: change some settings of one quota; the others stay. Answers quota_json(), or null if there is no such
+-- quota.
 -- p_changes: what set_quotas() takes, without the natural key.
--- Locks: (0) exclusively, before the quota is read, so that two changes at once both last.
+-- Locks: (0) exclusively, before the quota is read, so that of two changes at once neither is lost.
 create or replace function copilot_internal.patch_quota(p_quota_id bigint, p_changes json)
 returns json
 language plpgsql volatile security definer

@@ -1,4 +1,5 @@
--- put_quota_default: an administrator's default quota, made or changed (set_quota_defaults()). Answers it, its limit_usd as text.
+-- put_quota_default: make or change an administrator's default quota, by set_quota_defaults(). Answers it, with
+-- limit_usd as text.
 -- p_default: { scope, resource_type, period, limit_usd, enforcement }.
 -- Locks: (0) exclusively.
 create or replace function copilot_internal.put_quota_default(p_default json)

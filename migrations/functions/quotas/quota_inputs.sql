@@ -1,10 +1,12 @@
--- quota_inputs: quotas as set_quotas() takes them, in the order given and with their defaults, beside what each is by now (old; null
--- where there is none); `opens`: whether setting it opens a balance, because it is new, was deleted, or its periods begin otherwise.
+-- quota_inputs: quotas in the form that set_quotas() takes, in the given order and with their defaults filled in,
+-- beside what each of them is now (old; nulls if there is none). opens: whether setting the quota opens a balance,
+-- because it is new, was deleted, or its periods begin at other times.
 create or replace function copilot_internal.quota_inputs(p_quotas json)
 returns table (
-  n bigint, resource_type copilot_internal.resource_type, scope text, tenant_id text, user_id text, period text, limit_usd numeric,
-  enforcement text, thresholds numeric[], time_zone text, week_starts_on smallint, billing_day smallint, raise_limit_usd numeric,
-  raise_until timestamptz, booked json, old copilot_internal.cost_quotas, opens boolean
+  n bigint, resource_type copilot_internal.resource_type, scope text, tenant_id text, user_id text, period text,
+  limit_usd numeric, enforcement text, thresholds numeric[], time_zone text, week_starts_on smallint,
+  billing_day smallint, raise_limit_usd numeric, raise_until timestamptz, booked json, old copilot_internal.cost_quotas,
+  opens boolean
 )
 language sql stable
 set search_path = pg_catalog, pg_temp
@@ -27,4 +29,4 @@ as $$
     on old.period = w.period
   order by w.ordinality
 $$;
-comment on function copilot_internal.quota_inputs(json) is 'Quotas to be set, beside what they are by now.';
+comment on function copilot_internal.quota_inputs(json) is 'Quotas that are to be set, beside what they are now.';

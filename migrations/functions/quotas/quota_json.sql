@@ -1,4 +1,4 @@
--- quota_json: a quota as the service reads it, amounts as text so that no client floats them.
+-- quota_json: a quota as the service reads it. Amounts are text, so that no client turns them into floats.
 create or replace function copilot_internal.quota_json(q copilot_internal.cost_quotas)
 returns json
 language sql stable

@@ -1,15 +1,18 @@
--- quota_report: what each quota would have refused between two moments, had it been enforced: for a roll-out that warns first.
--- The reservations and direct records that were booked in a balance are taken one after the other, in the order they were granted;
--- one that doesn't fit into what the ones before it have left would have been refused (rule 2: spent + amount <= limit), and a
--- refused one spends nothing. A direct record is never refused. What was held at the same moment is not taken into account, so
--- of calls at once some more may be refused. The limit is today's for the running period, and a past period's last.
--- Answers a row for each balance of a period that overlaps [p_from, p_to), in which something would have been refused.
+-- quota_report: what each quota would have refused between two moments if it had been enforced. For a roll-out that
+-- warns first.
+-- The reservations and direct records that were booked in a balance are taken one after the other, in the order in
+-- which they were granted. One that does not fit into what the earlier ones left would have been refused (rule 2: spent
+-- + amount <= limit), and a refused one spends nothing. A direct record is never refused. Holds that were open at the
+-- same moment are not counted, so of simultaneous calls a few more may be refused. The limit is today's for the running
+-- period, and the last one of a past period.
+-- Answers a row for each balance of a period that overlaps [p_from, p_to) in which something would have been refused.
 -- Reads every record once: for an operator, not for the hot path.
 create or replace function copilot_internal.quota_report(p_from timestamptz, p_to timestamptz)
 returns table (
   quota_id bigint, resource_type text, scope text, tenant_id text, user_id text, period text, enforcement text,
-  period_starts_at timestamptz, period_ends_at timestamptz, limit_usd numeric, spent_usd numeric,
-  calls bigint, refused_calls bigint, refused_usd numeric, first_refused_at timestamptz)
+  period_starts_at timestamptz, period_ends_at timestamptz, limit_usd numeric, spent_usd numeric, calls bigint,
+  refused_calls bigint, refused_usd numeric, first_refused_at timestamptz
+)
 language plpgsql stable
 set search_path = pg_catalog, pg_temp
 as $$
@@ -24,7 +27,7 @@ begin
       union all
       select l.reservation_id, l.cost_record_id, l.total_cost_usd, l.booked_at, l.quota_period_ids from copilot_internal.e2b_cost_records l
     ),
-    -- The lines of one reservation are one call: corrections belong to what they correct.
+    -- The lines of one reservation are one call, because corrections belong to what they correct.
     calls as (
       select p.id as quota_period_id, coalesce(l.reservation_id, l.cost_record_id) as call_id,
              bool_or(l.reservation_id is not null) as decided, sum(l.total_cost_usd) as cost_usd, min(l.booked_at) as booked_at
@@ -33,7 +36,7 @@ begin
     )
     select p.*, c.call_id, c.decided, c.cost_usd, c.booked_at, coalesce(r.reserved_usd, c.cost_usd) as asked_usd,
            case when p.raise_until >= least(p.ends_at, p_to) then p.raise_limit_usd else p.limit_usd end as in_force_usd,
-           -- Its opening, and what is archived of it (I1).
+           -- The opening of the balance, and its archived costs (I1).
            p.spent - sum(c.cost_usd) over (partition by p.quota_period_id) as before_usd
     from copilot_internal.quota_periods p
     join calls c on c.quota_period_id = p.quota_period_id
@@ -76,4 +79,4 @@ begin
     return next;
   end if;
 end $$;
-comment on function copilot_internal.quota_report(timestamptz, timestamptz) is 'What each quota would have refused between two moments, had it been enforced.';
+comment on function copilot_internal.quota_report(timestamptz, timestamptz) is 'What each quota would have refused between two moments if it had been enforced.';

@@ -1,4 +1,4 @@
--- quota_snapshot: a quota as the audit log keeps it: its settings, amounts as exact numbers.
+-- quota_snapshot: a quota's settings for the audit log, with amounts as exact numbers.
 create or replace function copilot_internal.quota_snapshot(q copilot_internal.cost_quotas)
 returns jsonb
 language sql stable

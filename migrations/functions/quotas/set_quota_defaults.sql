@@ -1,9 +1,11 @@
--- set_quota_defaults: sets what a tenant or user gets at first sight. Those who are known by now get it in steps: until then it is
--- pending (default_quotas()).
--- p_defaults: [{ scope, resource_type, period, limit_usd, enforcement }, ...]. p_from_environment: at a start of the service;
--- then a default that an administrator set or took away stays as it is.
--- Locks: (0) exclusively, so that who is not known by now meets it.
-create or replace function copilot_internal.set_quota_defaults(p_defaults json, p_from_environment boolean default false)
+-- set_quota_defaults: set the quotas that a tenant or user gets at first sight. Scopes that exist get them in steps;
+-- until then the default is pending (default_quotas()).
+-- p_defaults: [{ scope, resource_type, period, limit_usd, enforcement }, ...]. p_from_environment: true at a start of
+-- the service; then a default that an administrator has set or deleted stays as it is.
+-- Locks: (0) exclusively, so that every scope either exists now or meets the default.
+create or replace function copilot_internal.set_quota_defaults(
+  p_defaults json, p_from_environment boolean default false
+)
 returns void
 language plpgsql volatile security definer
 set search_path = pg_catalog, pg_temp
@@ -22,4 +24,4 @@ begin
       and (d.limit_usd, d.enforcement, d.from_environment, d.deleted_at)
           is distinct from (excluded.limit_usd, excluded.enforcement, excluded.from_environment, null);
 end $$;
-comment on function copilot_internal.set_quota_defaults(json, boolean) is 'Sets the default quotas; who is known by now gets them in steps.';
+comment on function copilot_internal.set_quota_defaults(json, boolean) is 'Sets the default quotas; scopes that exist get them in steps.';

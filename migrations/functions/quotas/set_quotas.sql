@@ -1,16 +1,18 @@
--- set_quotas: makes or changes quotas by their natural key, all or none. The one way in which a quota changes.
+-- set_quotas: make or change quotas by their natural key, all or none. Quotas change in no other way.
 --
--- p_quotas: [{ resource_type, scope, tenant_id, user_id, period, limit_usd, enforcement, thresholds, time_zone, week_starts_on,
--- billing_day, raise: { limit_usd, until }, booked }, ...], whole: what is absent takes its default; booked is what booked_before()
--- answered, and where it is absent everything is summed while decisions wait. p_from_default: they come from quota_defaults
--- (default_quotas()), so quotas that an administrator set or deleted stay as they are.
--- Answers a row for each in the order given: quota_json(), and whether it was made.
--- A new or revived quota, and one whose zone, week start or billing day changes, opens a balance with what its scope has
--- booked in the running period, and adopts the open holds of its scope (rules 7 and 8); it opens one for each following period
--- in which something is booked, too. A limit changes in the running balance and in following ones.
--- Each change is written to the audit log, but for those that come from a default: its own change is.
--- Locks: (0) exclusively, so that no decision works with a limit that has been changed; the head of the audit chain last.
--- Cost: some index look-ups a quota, while decisions wait.
+-- p_quotas: [{ resource_type, scope, tenant_id, user_id, period, limit_usd, enforcement, thresholds, time_zone,
+-- week_starts_on, billing_day, raise: { limit_usd, until }, booked }, ...]. Each is complete: a missing field takes its
+-- default. booked is what booked_before() answered; without it everything is summed here while decisions wait.
+-- p_from_default: the quotas come from quota_defaults (default_quotas()), so quotas that an administrator has set or
+-- deleted stay as they are.
+-- Answers a row for each, in the given order: quota_json(), and whether it was made.
+-- A new or revived quota, and one whose zone, week start or billing day changes, opens a balance with what its scope
+-- has booked in the running period, and adopts the open holds of its scope (rules 7 and 8). It also opens a balance for
+-- each following period in which something is booked. A new limit applies to the running balance and the following
+-- ones.
+-- Each change is written to the audit log, except those that come from a default, whose own change is there.
+-- Locks: (0) exclusively, so that no decision works with an old limit; the head of the audit chain last.
+-- Cost: a few index look-ups per quota, while decisions wait.
 create or replace function copilot_internal.set_quotas(p_quotas json, p_from_default boolean default false)
 returns table (quota json, made boolean)
 language plpgsql volatile security definer
@@ -22,7 +24,7 @@ declare
   v_input record;
   v_old copilot_internal.cost_quotas;
   v_new copilot_internal.cost_quotas;
-  -- Whether the thresholds are to be told anew.
+  -- Whether events are due again for the thresholds.
   v_rearms boolean;
   v_changed bigint[] := '{}';
   v_changes jsonb[] := '{}';
@@ -35,7 +37,7 @@ begin
     v_old := v_input.old;
     continue when p_from_default and (
       v_old.quota_id is not null and (not v_old.from_default or v_old.deleted_at is not null)
-      -- The default has been changed since: whoever did that gives them the new one.
+      -- The default has changed since. The run that changed it sets the new quotas.
       or not exists (
         select from copilot_internal.quota_defaults d
         where (d.resource_type, d.scope, d.period) = (v_input.resource_type, v_input.scope, v_input.period)
@@ -61,7 +63,8 @@ begin
       update copilot_internal.quota_periods p set closed_at = v_now
         from copilot_internal.period_bounds(v_new.period, v_new.time_zone, v_new.week_starts_on, v_new.billing_day, v_now) b
         where p.quota_id = v_new.quota_id and p.closed_at is null
-          -- A period that has ended may have begun with the new one: a day in which one zone's clocks went back is longer.
+          -- A period that has ended may start with the new one, because a day on which a zone's clocks go back is
+          -- longer.
           and (p.ends_at > v_now or p.starts_at = b.starts_at);
       perform copilot_internal.open_balance(v_new, v_now, v_input.booked);
     else
@@ -74,7 +77,7 @@ begin
         where p.quota_id = v_new.quota_id and p.closed_at is null and p.ends_at > v_now;
     end if;
     v_changed := v_changed || v_new.quota_id;
-    -- The next decision looks the scope's balances up afresh.
+    -- The next decision reads the scope's balances again.
     update copilot_internal.scopes s set valid_until = '-infinity'
       where s.resource_type = v_new.resource_type and s.tenant_id = coalesce(v_new.tenant_id, '') and s.user_id = coalesce(v_new.user_id, '');
     quota := copilot_internal.quota_json(v_new);
@@ -86,7 +89,7 @@ begin
     end if;
     return next;
   end loop;
-  -- What is spent already may be at a threshold of the new limit.
+  -- The spent amount may already be at a threshold of the new limit.
   perform copilot_internal.emit_quota_events(array_agg(p.quota_period_id), false, v_now)
     from (select distinct c.quota_id from unnest(v_changed) c(quota_id)) c
     cross join lateral (

@@ -1,7 +1,9 @@
--- amend_reservations: makes the inserts of reserve_spend() agree with its second decision: those refused after all are deleted,
--- those granted another amount are changed. p_inserted[i] and p_amounts[i]: what item i was inserted with, and gets.
+-- amend_reservations: adjust the inserts of reserve_spend() to its second decision: delete reservations that are
+-- refused after all, and change those that get another amount. p_inserted[i] and p_amounts[i]: what item i was inserted
+-- with, and what it gets (null: refused).
 create or replace function copilot_internal.amend_reservations(
-  p_items copilot_internal.reserve_item[], p_inserted numeric[], p_amounts numeric[], p_units numeric[], p_now timestamptz
+  p_items copilot_internal.reserve_item[], p_inserted numeric[], p_amounts numeric[], p_units numeric[],
+  p_now timestamptz
 )
 returns void
 language plpgsql volatile
@@ -19,4 +21,4 @@ begin
     from unnest(p_items) with ordinality i
     where r.reservation_id = i.reservation_id and p_amounts[i.ordinality] <> p_inserted[i.ordinality];
 end $$;
-comment on function copilot_internal.amend_reservations(copilot_internal.reserve_item[], numeric[], numeric[], numeric[], timestamptz) is 'Makes the inserts of a batch agree with its second decision.';
+comment on function copilot_internal.amend_reservations(copilot_internal.reserve_item[], numeric[], numeric[], numeric[], timestamptz) is 'Adjusts the inserts of a batch to its second decision.';

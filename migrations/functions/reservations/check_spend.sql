@@ -1,15 +1,15 @@
--- check_spend: what reserve_spend() would say at this moment to each item as the only one, by rule 2. Nothing is written: no hold, and
--- no scope, quota or period either.
+-- check_spend: what reserve_spend() would answer to each item now if it were the only one (rule 2). Nothing is written:
+-- no hold, scope, quota or period.
 --
--- p_types, p_tenants, p_users, p_amounts, p_item_scopes, p_enforcement: as in reserve_spend(). p_fixed, p_per_unit, p_free: as in
--- decide_spend().
--- Answers { now, first, last, balances, outcomes }: first, last and balances as of scope_balances(), which the decisions saw;
--- outcomes[i] is { "largest_allowed_usd" } with { "granted", "units",
--- "warned" } or { "refused" } as of reserve_spend(): the least room over the enforced balances, not below 0, null where there are none.
+-- p_types, p_tenants, p_users, p_amounts, p_item_scopes, p_enforcement: as in reserve_spend(). p_fixed, p_per_unit,
+-- p_free: as in decide_spend().
+-- Answers { now, first, last, balances, outcomes }. first, last and balances are those of scope_balances(), by which
+-- the items were decided. outcomes[i] has largest_allowed_usd, and granted, units and warned, or refused, as in
+-- reserve_spend(). largest_allowed_usd is the least room over the enforced balances, not below 0; null if there are none.
 -- Bound: 500 items a call. Locks: none.
 create or replace function copilot_internal.check_spend(
-  p_types copilot_internal.resource_type[], p_tenants text[], p_users text[],
-  p_amounts numeric[], p_item_scopes integer[], p_fixed numeric[], p_per_unit numeric[], p_free boolean[],
+  p_types copilot_internal.resource_type[], p_tenants text[], p_users text[], p_amounts numeric[],
+  p_item_scopes integer[], p_fixed numeric[], p_per_unit numeric[], p_free boolean[],
   p_enforcement text default 'enforce'
 )
 returns json

@@ -1,22 +1,24 @@
--- commit_spend: book what each reservation really cost, and give its hold back, as if the items came in order: the first
--- commit of a reservation wins, an equal one shares its answer, a different one is a conflict.
+-- commit_spend: book what each reservation really cost and give its hold back, as if the items came one after the
+-- other. The first commit of a reservation wins, an equal one gets the same answer, a different one is a conflict.
 --
--- p_items: an array of commit_item. Never refused for lack of quota (rule 4): after expiry, release or the period's end,
--- or above the hold, the money is gone already, so it is booked and marked. Tokens are priced at the reservation's
--- created_at for the model that answered, sandboxes second by second (rule 9); without a price the reserved amount is booked
--- and marked estimated (rule 10). With the measure reserved it is booked so in any case: the usage is not known, or could not be read
--- and stands in unreadable_usage, which a model call's line keeps.
--- Answers { now, crowded, balances, outcomes }: crowded as is_contended() tells; balances as change_balances() answers them; outcomes[i] is one of
+-- p_items: an array of commit_item. A commit is never refused for lack of quota (rule 4). After expiry, release or the
+-- period's end, or above the hold, the money is already spent, so it is booked and marked. Tokens are priced at the
+-- reservation's created_at for the model that answered, sandboxes second by second (rule 9). Without a price the
+-- reserved amount is booked and marked estimated (rule 10). With the measure reserved this is done in any case: the
+-- usage is not known, or could not be read. Then it is in unreadable_usage, which a model call's line keeps.
+-- p_silent: the service only counts, so no quota emits an event. Bound: 500 items a call.
+-- Answers { now, contended, balances, outcomes }. contended: as is_contended() answers. balances: as change_balances()
+-- answers. outcomes[i] is one of
 --   { "committed": the reservation, "quota_period_ids" } | { "conflict": status } | { "unknown": true }
---   | { "unfit": "tokens" | "seconds" | "model" }: the measure doesn't fit the resource type, or no model is known, or not whose.
--- p_silent: the service counts only, so no quota tells an event. Bound: 500 items a call.
+--   | { "unfit": "tokens" | "seconds" | "model" }: the measure does not fit the resource type, or no model or no
+--     provider is known.
 --
 -- Locks: (0) shared advisory -> (1) reservations by id -> (2) quota_periods by id -> (3) appends.
 create or replace function copilot_internal.commit_spend(p_items json, p_silent boolean default false)
 returns json
 language plpgsql volatile security definer
 set search_path = pg_catalog, pg_temp
--- Leaves time for the other items, whose locks are free.
+-- Short, so that time is left for the other items, whose locks are free.
 set lock_timeout = '1000ms'
 as $$
 declare
@@ -41,9 +43,8 @@ begin
   perform copilot_internal.ensure_cost_partitions(v_now);
 
   v_ids := array(select distinct i.reservation_id from unnest(v_items) i order by i.reservation_id);
-  -- Lock (1). Not filtered by status: a row whose status changed while we waited would vanish.
-  -- Here and below, a lateral look-up stays one by index: a plain join could be planned, while the table is empty, as a scan of it.
-  -- What is not there now is unknown, also where it comes while we work.
+  -- Lock (1). There is no filter on status: a row whose status changes during the wait would disappear from the result.
+  -- A reservation that does not exist now is unknown, even if it is inserted while this runs.
   v_ids := array(
     select r.reservation_id from unnest(v_ids) u(reservation_id)
     cross join lateral (
@@ -51,7 +52,7 @@ begin
       for update
     ) r);
 
-  -- The first of each reservation's items that can be booked; one that is unfit, or another tenant's, doesn't count as the first.
+  -- For each reservation, the first item that can be booked. An item that is unfit or of another tenant is skipped.
   v_done := array(
     select distinct on (r.reservation_id) row(
       i.n, i.item, r.reservation_id,
@@ -74,12 +75,13 @@ begin
     ) i
     cross join lateral copilot_internal.find_reservation(i.reservation_id) r
     cross join lateral (select r.status <> 'reserved' or v_now >= least(r.expires_at, r.periods_end_at) as late) l
-    -- The model that the hold was priced by, unless another one answered: an alias may mean another model by now.
+    -- The model that priced the hold, unless another one answered. The alias itself may mean another model by now.
     cross join lateral (
       select coalesce(i.provider, r.provider) as provider, coalesce(i.model, r.model) as model,
              case when coalesce(i.provider, r.provider) = r.provider and coalesce(i.model, r.model) = r.model then r.priced_model end as priced_model
     ) named
-    -- Called in the select list: in the from list each call makes a table of its one row, also where the measure is another.
+    -- Called in the select list, because in the from list each call would make a table of one row, even for other
+    -- measures.
     left join lateral (
       select copilot_internal.find_model_card(named.provider,
         coalesce(named.priced_model, copilot_internal.resolve_model(named.provider, named.model, r.created_at)), r.created_at) as price
@@ -99,17 +101,17 @@ begin
     where r.status <> 'committed' and r.reservation_id = any (v_ids) and (i.tenant_id is null or r.tenant_id = i.tenant_id)
       and (i.measure in ('cost', 'reserved') or i.measure = case r.resource_type when 'llm' then 'tokens' else 'seconds' end)
       and (i.measure <> 'tokens' or coalesce(i.model, r.model) is not null and coalesce(i.provider, r.provider) is not null)
-      -- What could not be read is a model's usage, whatever the measure.
+      -- Only a model's usage can be unreadable.
       and (i.unreadable_usage is null or r.resource_type = 'llm')
     order by r.reservation_id, i.n);
 
-  -- The balances of repeats change by nothing, but are answered too.
+  -- The balances of repeats do not change, but are answered too.
   select c.balances into v_balances
     from (
       select array_agg(p.id) as ids, array_agg(p.spent) as spent, array_agg(p.reserved) as reserved
       from (
         select p.id, d.cost_usd - coalesce(d.charged_usd, 0) as spent,
-               -- A row opened since (rule 6) doesn't hold the amount that the reservation's own rows hold.
+               -- Only the reservation's own rows hold its amount; a row opened since (rule 6) does not.
                case when p.id = any (r.quota_period_ids) then -d.held_usd else 0 end as reserved
         from unnest(v_done) d
         cross join lateral copilot_internal.find_reservation(d.reservation_id) r
@@ -124,7 +126,7 @@ begin
     ) all_deltas
     cross join lateral copilot_internal.change_balances(all_deltas.ids, all_deltas.spent, all_deltas.reserved, 'commit', v_now, p_silent) c;
 
-  -- A lapse that was charged is corrected by two lines: its reversal here, and the real cost below.
+  -- A charged lapse is corrected by two lines: its reversal here, and the real cost below.
   for v_charged in
     select r.resource_type, r.cost_record_id, r.settled_at, (d.item).reversal_id, (d.item).cost_record_id as successor_id, d.quota_period_ids
     from unnest(v_done) d
@@ -189,7 +191,7 @@ begin
     perform copilot_internal.emit_commit_events(v_done, v_now);
   end if;
 
-  -- The answers are read from what stands now, so that a repeat answers what the first commit answered.
+  -- The answers are read from the stored rows, so that a repeat gets the answer of the first commit.
   return (
     with answered as (
       select i.ordinality, i.measure, i.commit_hash, r as reservation, r.reservation_id, r.status, r.resource_type, r.commit_hash as stored_hash,

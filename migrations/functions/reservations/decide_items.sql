@@ -1,8 +1,9 @@
--- decide_items: decide_spend() for items of a batch, with what of their amount is fixed and what a unit costs taken from p_items.
+-- decide_items: decide_spend() for the items of a batch. The fixed part of an amount and the price of a unit come from
+-- p_items.
 create or replace function copilot_internal.decide_items(
-  p_items copilot_internal.reserve_item[], p_amounts numeric[], p_free boolean[], p_item_scopes integer[], p_first integer[], p_last integer[],
-  p_limits numeric[], p_spent numeric[], p_reserved numeric[], p_modes integer[], p_in_order boolean,
-  out o_amounts numeric[], out o_granted_units numeric[], out o_notes text[]
+  p_items copilot_internal.reserve_item[], p_amounts numeric[], p_free boolean[], p_item_scopes integer[],
+  p_first integer[], p_last integer[], p_limits numeric[], p_spent numeric[], p_reserved numeric[], p_modes integer[],
+  p_in_order boolean, out o_amounts numeric[], out o_granted_units numeric[], out o_notes text[]
 )
 language sql stable
 set search_path = pg_catalog, pg_temp

@@ -1,17 +1,19 @@
--- decide_spend: yes or no by quota, for each item in order: the amount is granted where for every enforced balance
--- used + amount <= limit (rule 2). A pure function over arrays; reserve_spend() feeds it and writes the outcome.
--- p_free[i]: item i's price card is free, so no quota refuses it or warns of it.
--- p_amounts[i]: what item i wants, null where it is not to be decided. Where it takes less: p_fixed[i] USD, and p_per_unit[i] USD
--- for each unit that fits (0: all or nothing). p_item_scopes: three scope numbers an item, 0 for none.
--- p_in_order: what an item gets is taken before the next one is decided; else each is decided as if it were the only one.
--- Balances p_first[s] to p_last[s] are scope s's. p_modes[b]: 2 enforce, 1 warn, 0 off.
--- o_amounts[i]: the amount granted, or null. o_granted_units[i]: set where less than asked was granted.
--- o_notes[i]: json of the refusal (room over the enforced balances, the violated ones with what was held) or of the warnings.
+-- decide_spend: yes or no by quota, for each item in order. An amount is granted if for every enforced balance used +
+-- amount <= limit (rule 2). A pure function over arrays: reserve_spend() calls it and writes the outcome.
+-- p_amounts[i]: what item i asks for; null if it is not to be decided. An item that accepts less gets p_fixed[i] USD
+-- and p_per_unit[i] USD for each unit that fits; with p_per_unit[i] = 0 it is all or nothing.
+-- p_free[i]: item i's price card is free, so no quota refuses it or warns about it.
+-- p_item_scopes: three scope numbers per item, 0 for none. The balances of scope s are those from p_first[s] to
+-- p_last[s]. p_modes[b]: 2 enforce, 1 warn, 0 off.
+-- p_in_order: true: what an item gets is taken before the next one is decided; false: each item is decided as if it
+-- were the only one.
+-- o_amounts[i]: the granted amount, or null. o_granted_units[i]: set if less than asked was granted. o_notes[i]: JSON
+-- of the refusal (the room over the enforced balances, and the violated ones with what they had spent and held) or of
+-- the warnings.
 create or replace function copilot_internal.decide_spend(
   p_amounts numeric[], p_fixed numeric[], p_per_unit numeric[], p_free boolean[], p_item_scopes integer[],
-  p_first integer[], p_last integer[],
-  p_limits numeric[], p_spent numeric[], p_reserved numeric[], p_modes integer[], p_in_order boolean,
-  out o_amounts numeric[], out o_granted_units numeric[], out o_notes text[]
+  p_first integer[], p_last integer[], p_limits numeric[], p_spent numeric[], p_reserved numeric[], p_modes integer[],
+  p_in_order boolean, out o_amounts numeric[], out o_granted_units numeric[], out o_notes text[]
 )
 language plpgsql immutable
 set search_path = pg_catalog, pg_temp
@@ -47,7 +49,7 @@ begin
 
     v_units := null;
     if v_amount > v_room and p_per_unit[i] > 0 then
-      -- div() truncates exactly; a quotient of numerics is rounded and could come out one unit too high.
+      -- div() truncates exactly. A quotient of numerics is rounded and could be one unit too high.
       v_units := div(v_room - p_fixed[i], p_per_unit[i]);
       if round(p_fixed[i] + v_units * p_per_unit[i], 12) > v_room then
         v_units := v_units - 1;

@@ -1,7 +1,10 @@
--- expire_reservations: settles lapsed holds, the longest lapsed first; answers how many. One that cannot be settled is passed over
--- with a warning, and check_integrity() says so (I3). Several processes may sweep at once: each takes what no other has locked.
--- p_silent: as for settle_holds(). Bound: p_rows_max a call. Locks: (0) -> (1) with skip locked -> (2) -> (3).
-create or replace function copilot_internal.expire_reservations(p_rows_max integer default 500, p_silent boolean default false)
+-- expire_reservations: settle lapsed holds, the longest lapsed first. Answers how many. A hold that cannot be
+-- settled is skipped with a warning, and check_integrity() reports it (I3). Several processes may sweep at once: each
+-- takes what no other has locked.
+-- p_silent: as in settle_holds(). Bound: p_rows_max a call. Locks: (0) -> (1) with skip locked -> (2) -> (3).
+create or replace function copilot_internal.expire_reservations(
+  p_rows_max integer default 500, p_silent boolean default false
+)
 returns integer
 language plpgsql volatile security definer
 set search_path = pg_catalog, pg_temp
@@ -21,14 +24,15 @@ begin
     where r.status = 'reserved' and r.expires_at <= v_now
     order by r.expires_at
     limit p_rows_max
-    -- The one locking select that filters on the status: it never waits, so no row can change under it.
+    -- The only locking select that filters on status. It never waits, so no row can change meanwhile.
     for update skip locked);
   begin
     perform copilot_internal.settle_holds(v_ids, v_now, p_silent);
     return cardinality(v_ids);
   exception when data_exception or integrity_constraint_violation then
-    -- One that cannot be settled, for instance after a repair by hand, does not keep the others from it. Alone they lock
-    -- balances in the order of their lapse, so two sweeps may deadlock here: the next ones go on.
+    -- Some hold cannot be settled, for instance after a repair by hand. So settle each alone, and skip the one that
+    -- fails. Then balances are locked in the order of the lapses, so two sweeps may deadlock here; the next sweeps
+    -- continue.
     foreach v_id in array v_ids loop
       begin
         perform copilot_internal.settle_holds(array[v_id], v_now, p_silent);

@@ -1,20 +1,22 @@
--- extend_hold: holds one reservation for longer, or for a larger total, or both; nothing is ever lowered.
+-- extend_hold: hold one reservation for longer, or for a larger total, or both. Nothing is ever lowered.
 --
--- p_estimate: the new total by its name in the reservation's estimate, as { "max_output_tokens": 2500 }, and p_amount what that
--- total costs; both null where the amount stays. A total within the present one changes nothing, so that a repeat doesn't.
--- p_ttl_seconds: from now; null where expires_at stays. p_tenant_id: as in commit_item. p_service: the service's mode, as in
--- read_balances(). Once one of the held periods has ended, the whole hold moves to the running ones (rule 3), or stays as it was.
--- A hold whose price card is free is never refused.
+-- p_estimate: the new total by its name in the reservation's estimate, like { "max_output_tokens": 2500 }. p_amount:
+-- what that total costs. Both are null if the amount stays. A total within the present one changes nothing, so a repeat
+-- changes nothing.
+-- p_ttl_seconds: from now on; null if expires_at stays. p_tenant_id: as in commit_item. p_service: the service's mode,
+-- as in read_balances(). If one of the held periods has ended, the whole hold moves to the running ones (rule 3) or
+-- stays as it was. A hold whose price card is free is never refused.
 -- Answers { "unknown": true } | { "closed": true }: settled, or past expires_at, swept or not
 --   | { now, ids, balances, "extended": the reservation, "warned": [[balance, spent, reserved], ...] }
 --   | { now, ids, balances, "refused": { "largest_allowed_usd", "violations": [[balance, spent, reserved], ...] } }
--- with ids the balances that hold it, or would, "balance" a position in ids from 0, and amounts of a decision about the whole
--- new total: reserved is what others hold, and largest_allowed_usd the largest total that fits. A closed balance goes on
--- holding, but its limit counts no more.
+-- ids are the balances that hold it, or would. "balance" is a position in ids, from 0. The amounts are those of a
+-- decision about the whole new total: reserved is what others hold, and largest_allowed_usd is the largest total that
+-- fits. A closed balance goes on holding, but its limit no longer counts.
 --
--- The caller has the locks: (0), the running periods made, (1) the reservation, and (2) where money moves.
+-- The caller holds the locks: (0), the running periods made, (1) the reservation, and (2) if money moves.
 create or replace function copilot_internal.extend_hold(
-  p_reservation_id uuid, p_tenant_id text, p_estimate jsonb, p_amount numeric, p_ttl_seconds integer, p_service integer, p_now timestamptz
+  p_reservation_id uuid, p_tenant_id text, p_estimate jsonb, p_amount numeric, p_ttl_seconds integer, p_service integer,
+  p_now timestamptz
 )
 returns json
 language plpgsql volatile
@@ -25,11 +27,11 @@ declare
   v_new copilot_internal.reservations;
   v_periods record;
   v_moves boolean;
-  -- The new total, and the present one: what was granted where that is less than what was asked for.
+  -- The new total, and the present one: the granted total, which may be less than what was asked for.
   v_measure text;
   v_total numeric;
   v_granted numeric;
-  -- Of the balances that are to hold it, those that are not closed.
+  -- The balances that are to hold it, without closed ones.
   v_open bigint[];
   v_balances record;
   v_amount numeric;
@@ -49,7 +51,7 @@ begin
   v_granted := coalesce((select c.value::numeric from jsonb_each_text(v_old.caps) c), (v_old.estimate ->> v_measure)::numeric);
   if v_total > v_granted then
     v_new.reserved_usd := greatest(v_old.reserved_usd, p_amount);
-    -- A cap grows with the total, until it reaches what was asked for at first.
+    -- A cap grows with the total, up to what was asked for at first.
     if v_total < (v_old.estimate ->> v_measure)::numeric then
       v_new.caps := (select jsonb_build_object(c.key, floor(v_total)) from jsonb_each(v_old.caps) c);
     else
@@ -77,7 +79,8 @@ begin
   if v_moves or v_new.reserved_usd > v_old.reserved_usd then
     v_new.granted_at := p_now;
     select * into v_balances from copilot_internal.read_balances(v_open, p_now, p_service);
-    -- The total beside what others hold. A balance to which nothing is added refuses nothing, also where it is above its limit.
+    -- Decide about the total beside what others hold. A balance to which nothing is added refuses nothing, even above
+    -- its limit.
     select d.o_amounts[1], d.o_notes[1]::json into v_amount, v_note
       from (
         select array_agg(b.reserved - case when b.holds then v_old.reserved_usd else 0 end order by b.n) as reserved,

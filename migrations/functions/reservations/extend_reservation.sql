@@ -1,17 +1,17 @@
--- extend_reservation: holds reservations for longer, or for a larger total, or both, as extend_hold() says of one; those that
+-- extend_reservation: hold reservations for longer, or for a larger total, or both, each by extend_hold(). Those that
 -- move no money come first, then the others in order.
 --
--- p_items: [{ reservation_id, tenant_id, estimate, amount_usd, ttl_seconds }, ...]: tenant_id as in commit_item; the rest as in
--- extend_hold(). Each reservation once. p_enforcement: as in reserve_spend().
--- Answers an array: answers[i] is extend_hold()'s of items[i]. Bound: 500 items a call.
+-- p_items: [{ reservation_id, tenant_id, estimate, amount_usd, ttl_seconds }, ...]. tenant_id: as in commit_item; the
+-- rest as in extend_hold(). Each reservation comes once. p_enforcement: as in reserve_spend().
+-- Answers an array: answers[i] is what extend_hold() answers to items[i]. Bound: 500 items a call.
 --
--- Locks: (0) shared advisory, then missing quotas, periods and scopes -> (1) the reservations by id -> (2) quota_periods by id, before
--- the decisions, so that a refusal writes nothing. A longer time alone locks no balance.
+-- Locks: (0) shared advisory, then missing quotas, periods and scopes -> (1) the reservations by id -> (2)
+-- quota_periods by id, before the decisions, so that a refusal writes nothing. A longer time alone locks no balance.
 create or replace function copilot_internal.extend_reservation(p_items json, p_enforcement text default 'enforce')
 returns json
 language plpgsql volatile security definer
 set search_path = pg_catalog, pg_temp
--- Leaves time for the other items, whose locks are free.
+-- Short, so that time is left for the other items, whose locks are free.
 set lock_timeout = '1000ms'
 as $$
 declare
@@ -35,7 +35,7 @@ begin
   perform pg_advisory_xact_lock_shared(copilot_internal.quota_lock());
   v_now := copilot_internal.clock_now();
 
-  -- Periods are made before a reservation is locked. Under lock (0) the end of the held ones only moves on.
+  -- Periods are made before a reservation is locked. Under lock (0) the end of the held periods can only move later.
   select array_agg(k.resource_type) as types, array_agg(k.tenant_id) as tenants, array_agg(k.user_id) as users into v_scopes
     from (
       select distinct s.*
@@ -49,7 +49,7 @@ begin
     select p.ids into v_running from copilot_internal.scope_periods(v_scopes.types, v_scopes.tenants, v_scopes.users, v_now) p;
   end if;
 
-  -- Lock (1). Not filtered by status: a row whose status changed while we waited would vanish. What is not there now is unknown.
+  -- Lock (1). There is no filter on status, as in commit_spend(). A reservation that does not exist now is unknown.
   v_known := array(
     select r.reservation_id from (select i.reservation_id from json_to_recordset(p_items) i(reservation_id uuid) order by i.reservation_id) i
     cross join lateral (
@@ -74,7 +74,7 @@ begin
     order by m.is_money, i.ordinality
   loop
     if v_item.is_first then
-      -- Lock (2): all that the rest changes, in id order.
+      -- Lock (2): all balances that the remaining items change, in id order.
       perform from (
           select distinct p.id
           from unnest(v_known) k(reservation_id)
@@ -95,7 +95,8 @@ begin
         v_item.reservation_id, v_item.tenant_id, v_item.estimate, v_item.amount_usd, v_item.ttl_seconds, v_service, v_now)
     end;
   end loop;
-  -- Last, so that nothing is waited for while an event's key is held. A warned quota is exceeded as well.
+  -- Events come last, so that this waits for nothing while it holds an event's key. A quota that warns is exceeded as
+  -- well.
   perform copilot_internal.emit_quota_events(noted.ids, true, v_now)
     from (
       select array_agg((a.answer -> 'ids' ->> (v.value ->> 0)::integer)::bigint) as ids

@@ -1,9 +1,10 @@
--- is_contended: takes part in a crowd of like decisions until the transaction ends, and tells whether another one takes part now.
--- p_lock_id is the crowd's advisory lock: 8102116101115 of reservations, 8102116101116 of commits. An instance sends one batch of a
--- kind at a time, so that it is no crowd by itself.
--- Never waits, and holds up no decision: whoever can't have the lock alone for a moment is told that there are others.
--- That moment is two calls in one expression, between which nothing can be cancelled; were the lock left behind all the
--- same, each decision would take itself for one of many, until that connection ends.
+-- is_contended: whether another transaction is making decisions of the same kind now. From here to its end, this
+-- transaction counts as one for others.
+-- p_lock_id is the advisory lock of a kind: 8102116101115 for reservations, 8102116101116 for commits. An instance
+-- sends one batch of a kind at a time, so it does not compete with itself.
+-- It never waits and delays no decision: a transaction that cannot take the lock exclusively for a moment knows that
+-- there are others. Taking and giving back are two calls in one expression, and nothing can be cancelled between them.
+-- If the lock were left behind all the same, every decision would find itself contended until that connection ends.
 create or replace function copilot_internal.is_contended(p_lock_id bigint)
 returns boolean
 language sql volatile
@@ -14,4 +15,4 @@ as $$
     else not pg_catalog.pg_advisory_unlock(p_lock_id)
   end
 $$;
-comment on function copilot_internal.is_contended(bigint) is 'Whether another transaction decides the like at this moment; counts this one in until it ends.';
+comment on function copilot_internal.is_contended(bigint) is 'Whether another transaction makes decisions of the same kind now; counts this one in until it ends.';

@@ -1,12 +1,15 @@
--- release_spend: give holds back that were not used. p_items: [{ reservation_id, tenant_id, reason }, ...]; tenant_id as in
--- commit_item. Released again answers the same; an expired one stays expired; a committed one is a conflict.
--- Answers { outcomes }: outcomes[i] is { "settled": the reservation } | { "conflict": "committed" } | { "unknown": true }.
--- p_silent: as for settle_holds(). Bound: 500 items a call. Locks: (0) -> (1) reservations by id -> (2) quota_periods by id.
+-- release_spend: give back holds that were not used. p_items: [{ reservation_id, tenant_id, reason }, ...]; tenant_id
+-- as in commit_item. A second release gets the same answer. An expired hold stays expired. A committed one is a
+-- conflict.
+-- Answers { outcomes }. outcomes[i] is one of
+--   { "settled": the reservation } | { "conflict": "committed" } | { "unknown": true }
+-- p_silent: as in settle_holds(). Bound: 500 items a call.
+-- Locks: (0) -> (1) reservations by id -> (2) quota_periods by id.
 create or replace function copilot_internal.release_spend(p_items json, p_silent boolean default false)
 returns json
 language plpgsql volatile security definer
 set search_path = pg_catalog, pg_temp
--- Leaves time for the other items, whose locks are free.
+-- Short, so that time is left for the other items, whose locks are free.
 set lock_timeout = '1000ms'
 as $$
 declare
@@ -20,14 +23,14 @@ begin
   perform pg_advisory_xact_lock_shared(copilot_internal.quota_lock());
   v_now := copilot_internal.clock_now();
   perform copilot_internal.ensure_cost_partitions(v_now);
-  -- A lateral look-up stays one by index, and what comes later stays unknown, as in commit_spend().
+  -- Lock (1), as in commit_spend().
   v_known := array(
     select r.reservation_id from (select distinct i.reservation_id from json_to_recordset(p_items) i(reservation_id uuid) order by i.reservation_id) i
     cross join lateral (
       select r.reservation_id from copilot_internal.reservations r where r.reservation_id = i.reservation_id
       for update
     ) r);
-  -- A hold whose time is over is the sweeper's, by its on_expiry: releasing it late doesn't undo a charge that is due.
+  -- settle_holds() treats a hold past expires_at by its on_expiry: a late release does not avoid a charge that is due.
   v_ids := array(
     select distinct r.reservation_id from json_to_recordset(p_items) i(reservation_id uuid, tenant_id text)
     cross join lateral copilot_internal.find_reservation(i.reservation_id) r

@@ -1,5 +1,5 @@
--- reservation_json: a reservation as the service reads it, amounts as text so that no client floats them.
--- Without a search_path of its own, so that it becomes a part of the caller's expression, as same_request() does.
+-- reservation_json: a reservation as the service reads it. Amounts are text, so that no client turns them into floats.
+-- Inlined, as running_limit().
 create or replace function copilot_internal.reservation_json(r copilot_internal.reservations)
 returns json
 language sql stable

@@ -1,6 +1,9 @@
--- reserve_outcomes: the answers of reserve_spend() for its items, in order. p_granted[i]: what item i got; else p_notes[i] says why
--- it was refused; else it is a repeat, of a stored reservation or of an item that this very batch has refused.
-create or replace function copilot_internal.reserve_outcomes(p_items copilot_internal.reserve_item[], p_granted numeric[], p_units numeric[], p_notes text[])
+-- reserve_outcomes: the answers of reserve_spend() for its items, in order. p_granted[i]: what item i got. If that is
+-- null, p_notes[i] says why it was refused. If that is null too, the item is a repeat of a stored reservation, or of an
+-- item that this very batch has refused.
+create or replace function copilot_internal.reserve_outcomes(
+  p_items copilot_internal.reserve_item[], p_granted numeric[], p_units numeric[], p_notes text[]
+)
 returns json
 language sql stable
 set search_path = pg_catalog, pg_temp

@@ -1,32 +1,35 @@
--- reserve_spend: hold each item's amount in every quota that applies, all or none per item, as if the items came one after the
--- other: those that the look refuses first, then all others in order.
+-- reserve_spend: hold each item's amount in every quota that applies, all or none per item.
 --
--- The distinct scopes of the batch are (p_types[s], p_tenants[s], p_users[s]), '' for none. Item i wants p_amounts[i] USD, in the
--- scopes p_item_scopes[3i-2 .. 3i] (numbers from 1; 0 for none); p_items[i] is the rest of it.
--- p_priced_models[i] is the model that item i's name means now, and p_free[i] whether its price card is free. They are no fields of
--- reserve_item, so that an instance of an earlier release can still call this while the others are upgraded.
--- p_enforcement: the service's; the weaker of it and the quota's applies. p_look_first: read the balances before anything is
--- written, so that a refusal costs no write: worth its while where refusals are likely.
--- Answers { now, crowded, ids, first, last, balances, outcomes }: crowded as is_contended() tells; balances as change_balances() answers them; those of scope s are
--- ids[first[s]] to ids[last[s]], from 1. outcomes is null where each item is granted as asked; else outcomes[i] is one of
---   { "granted": amount, "units": those granted where it is less than asked, "warned": [[balance, spent, reserved], ...] }
+-- The items are decided as if they came one after the other: first those that the check before the locks refuses, then
+-- all others in order.
+-- The distinct scopes of the batch are (p_types[s], p_tenants[s], p_users[s]), '' for none. Item i asks for
+-- p_amounts[i] USD in the scopes p_item_scopes[3i-2 .. 3i] (numbers from 1; 0 for none). p_items[i] has its other
+-- fields.
+-- p_priced_models[i] is the model that item i's name means now. p_free[i] says whether its price card is free. They are
+-- not fields of reserve_item, so that an instance of an earlier release can still call this function during an upgrade.
+-- p_enforcement: the service's mode; the weaker of it and the quota's applies. p_look_first: check the balances before
+-- anything is written, so that a refusal costs no write. Worth its cost if refusals are likely.
+-- Answers { now, contended, ids, first, last, balances, outcomes }. contended: as is_contended() answers. balances: as
+-- change_balances() answers. The balances of scope s are ids[first[s]] to ids[last[s]], counted from 1. outcomes is
+-- null if each item is granted as asked. Otherwise outcomes[i] is one of
+--   { "granted": amount, "units": the granted ones if fewer than asked, "warned": [[balance, spent, reserved], ...] }
 --   { "refused": { "largest_allowed_usd", "violations": [[balance, spent, reserved], ...] } }
 --   { "replayed": the stored reservation } | { "mismatch": true }
--- with "balance" a position in ids from 0. Denials are answers, not exceptions. Bound: 500 items a call.
+-- where "balance" is a position in ids, from 0. Denials are answers, not exceptions. Bound: 500 items a call.
 --
--- Locks: (0) shared advisory, then missing quotas, periods and scopes in natural-key order -> (1) the new reservations by
--- their keys -> (2) quota_periods by id. The reservations are inserted before the hot balances are locked, so that these are
--- locked for the shortest time; a late refusal deletes its insert.
+-- Locks: (0) shared advisory, then missing quotas, periods and scopes in natural-key order -> (1) the new reservations
+-- by their keys -> (2) quota_periods by id. Reservations are inserted before the balances are locked, because many
+-- transactions need the balances: so they are locked for the shortest time. An item that is refused after its insert is
+-- deleted again.
 create or replace function copilot_internal.reserve_spend(
-  p_types copilot_internal.resource_type[], p_tenants text[], p_users text[],
-  p_amounts numeric[], p_item_scopes integer[], p_items copilot_internal.reserve_item[],
-  p_enforcement text default 'enforce', p_look_first boolean default true,
-  p_priced_models text[] default null, p_free boolean[] default null
+  p_types copilot_internal.resource_type[], p_tenants text[], p_users text[], p_amounts numeric[],
+  p_item_scopes integer[], p_items copilot_internal.reserve_item[], p_enforcement text default 'enforce',
+  p_look_first boolean default true, p_priced_models text[] default null, p_free boolean[] default null
 )
 returns json
 language plpgsql volatile security definer
 set search_path = pg_catalog, pg_temp
--- Leaves time for the other items, whose locks are free.
+-- Short, so that time is left for the other items, whose locks are free.
 set lock_timeout = '1000ms'
 as $$
 declare
@@ -35,13 +38,13 @@ declare
   v_service integer := array_position(array['off', 'warn', 'enforce'], p_enforcement) - 1;
   v_periods record;
   v_balances record;
-  -- By item: what it wants, and what it gets; null where it is refused or a repeat.
+  -- Per item: what it asks for, and what it gets; null if it is refused or a repeat.
   v_wanted numeric[] := p_amounts;
   v_granted numeric[] := p_amounts;
   v_units numeric[];
   v_notes text[];
   v_inserted uuid[];
-  -- By balance.
+  -- Per balance.
   v_deltas numeric[];
   v_nothing numeric[];
   v_change record;
@@ -63,16 +66,17 @@ begin
   v_now := copilot_internal.clock_now();
   select * into v_periods from copilot_internal.scope_periods(p_types, p_tenants, p_users, v_now);
 
-  -- What adds nothing is decided by a look alone: it locks no balance. A free item is granted whatever the look finds.
+  -- An item of 0 USD changes no balance and locks none, so only this check can refuse it. A free item is granted
+  -- whatever the check finds.
   if p_look_first or 0 = any (p_amounts) then
     select * into v_balances from copilot_internal.read_balances(v_periods.ids, v_now, v_service);
     v_deltas := copilot_internal.sum_by_balance(v_granted, p_item_scopes, v_periods.first, v_periods.last);
-    -- Where everything fits together, no item needs a look of its own.
+    -- If all items fit together, no item needs a check of its own.
     if exists (
       select from unnest(v_deltas, v_balances.limits, v_balances.spent, v_balances.reserved, v_balances.modes) b(delta, limit_usd, spent, reserved, mode)
       where b.mode > 0 and b.spent + b.reserved + b.delta > b.limit_usd
     ) then
-      -- Repeats are taken out first: a repeat is neither refused nor does it use up room.
+      -- Leave out repeats: a repeat is not refused and uses no room.
       v_wanted := array(
         select case when i.nth = 1 and known.reservation_id is null then p_amounts[i.n] end
         from (
@@ -80,7 +84,8 @@ begin
                  case when i.idempotency_key is null then 1 else row_number() over (partition by i.principal, i.tenant_id, i.idempotency_key order by i.ordinality) end as nth
           from unnest(p_items) with ordinality i
         ) i
-        -- A look-up for each, as in scope_periods(); a plain "exists" could be planned as a scan of all reservations.
+        -- An index look-up per item, as in find_reservation(). A plain "exists" could be planned as a scan of all
+        -- reservations.
         left join lateral (
           (select r.reservation_id from copilot_internal.reservations r where r.reservation_id = i.reservation_id offset 0)
           union all
@@ -89,15 +94,17 @@ begin
           limit 1
         ) known on true
         order by i.n);
-      -- Refused here is what would not fit alone. What fits alone but not with others waits for the locks: nobody knows yet
-      -- which of them are granted, and what is refused in the end must not have taken another's room.
+      -- Refuse here only items that do not fit alone. Items that fit alone but not together are decided under the
+      -- locks: if they were decided in order here, one could take room, lose it there, and the item refused for it
+      -- would be refused wrongly.
       select d.o_amounts, d.o_granted_units, d.o_notes into v_granted, v_units, v_notes
         from copilot_internal.decide_items(p_items, v_wanted, p_free, p_item_scopes, v_periods.first, v_periods.last,
           v_balances.limits, v_balances.spent, v_balances.reserved, v_balances.modes, p_in_order => false) d;
     end if;
   end if;
 
-  -- Whoever has the same key or id was here first: a key in flight elsewhere makes this wait, and then do nothing.
+  -- An item whose key or id exists is not inserted. If another transaction is inserting the same key, this waits for it
+  -- first.
   with inserted as (
     insert into copilot_internal.reservations (
       reservation_id, resource_type, tenant_id, user_id, conversation_id, path_id, labels, principal, idempotency_key, request_hash,
@@ -117,7 +124,7 @@ begin
     cross join lateral (
       select p_item_scopes[3 * i.ordinality - 2] as a, p_item_scopes[3 * i.ordinality - 1] as b, p_item_scopes[3 * i.ordinality] as c) s
     where v_granted[i.ordinality] is not null
-    -- In key order, as every batch inserts; the first of two items with one key wins.
+    -- In key order, as in every batch, so that two batches cannot deadlock. The first of two items with one key wins.
     order by i.principal, i.tenant_id, i.idempotency_key, i.ordinality
     on conflict do nothing
     returning reservation_id
@@ -133,7 +140,8 @@ begin
   v_nothing := array_fill(0::numeric, array[cardinality(v_deltas)]);
   select * into v_change from copilot_internal.change_balances(v_periods.ids, v_nothing, v_deltas, 'warned', v_now, p_distinct => true);
   if v_change.over then
-    -- Something binds, or a warning is due. The balances are locked now: decide by how they were without this batch.
+    -- A limit is exceeded, or a warning is due. The balances are locked now, so decide again by their state without
+    -- this batch.
     select * into v_balances from copilot_internal.read_balances(v_periods.ids, v_now, v_service);
     select * into v_again from copilot_internal.decide_items(
       p_items, array(select case when g.granted is not null then v_wanted[g.n] end from unnest(v_granted) with ordinality g(granted, n) order by g.n),
@@ -156,7 +164,8 @@ begin
   end if;
 
   if v_notes is not null then
-    -- Last, so that nothing is waited for while an event's key is held. A warned quota is exceeded as well.
+    -- Events come last, so that this waits for nothing while it holds an event's key. A quota that warns is exceeded as
+    -- well.
     perform copilot_internal.emit_quota_events(noted.ids, true, v_now)
       from (
         select array_agg(v_periods.ids[(v.value ->> 0)::integer + 1]) as ids
@@ -169,7 +178,8 @@ begin
 
   if v_notes is not null or v_units is not null or cardinality(v_inserted) < cardinality(p_amounts) then
     v_outcomes := copilot_internal.reserve_outcomes(p_items, v_granted, v_units, v_notes);
-    -- Neither held nor refused, and no repeat any more: the whole batch is undone, and decided afresh when it is sent again.
+    -- An item that is neither held nor refused was a repeat whose reservation has just been deleted. Undo the whole
+    -- batch; when it is sent again it is decided from the start.
     if exists (select from json_array_elements(v_outcomes) o where json_typeof(o.value) = 'null') then
       raise exception 'a reservation was deleted while its request was repeated' using errcode = 'serialization_failure';
     end if;

@@ -1,8 +1,11 @@
--- settle_holds: ends open holds without a commit. Before expires_at a hold is released; from then on it has expired, and its
--- on_expiry says whether the amount is given back or becomes a cost record marked estimated (rule 5).
--- p_silent: the service counts only, so no quota tells an event. The caller has made the month's partitions, holds the locks (0) and (1), and names open reservations only.
+-- settle_holds: end open holds without a commit. Before expires_at a hold is released. From then on it has expired, and
+-- its on_expiry says whether the amount is given back or becomes a cost record marked estimated (rule 5).
+-- p_silent: the service only counts, so no quota emits an event. The caller has made the month's partitions, holds
+-- locks (0) and (1), and names open reservations only.
 -- Locks: (2) quota_periods by id -> (3) appends.
-create or replace function copilot_internal.settle_holds(p_ids uuid[], p_now timestamptz, p_silent boolean default false)
+create or replace function copilot_internal.settle_holds(
+  p_ids uuid[], p_now timestamptz, p_silent boolean default false
+)
 returns void
 language plpgsql volatile
 set search_path = pg_catalog, pg_temp
@@ -67,7 +70,7 @@ begin
          r.created_at, r.reserved_usd, 'lapse'
   from unnest(v_charged) c
   cross join lateral copilot_internal.find_reservation(c.reservation_id) r
-  -- The seconds that are charged are those that were granted.
+  -- The granted seconds are charged.
   cross join lateral (select coalesce(r.caps -> 'max_runtime_seconds', r.estimate -> 'seconds') as seconds) g
   where r.resource_type = 'e2b';
 end $$;

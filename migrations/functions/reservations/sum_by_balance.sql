@@ -1,5 +1,7 @@
--- sum_by_balance: what a batch adds to each balance: the amounts of the items (null counts as none) that name its scope.
--- p_item_scopes: three scope numbers an item, 0 for none. Balances p_first[s] to p_last[s] are scope s's.
+-- sum_by_balance: what a batch adds to each balance: the sum of the amounts of all items that name its scope; null
+-- counts as nothing.
+-- p_item_scopes: three scope numbers per item, 0 for none. The balances of scope s are those from p_first[s] to
+-- p_last[s].
 create or replace function copilot_internal.sum_by_balance(
   p_amounts numeric[], p_item_scopes integer[], p_first integer[], p_last integer[]
 )

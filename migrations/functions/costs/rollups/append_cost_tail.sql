@@ -1,7 +1,8 @@
--- append_cost_tail: appends new lines of cost to what is still to be rolled up, in their own transaction. Called once a statement.
+-- append_cost_tail: trigger that appends new lines of cost to the tail, which is still to be rolled up, in the
+-- transaction of the lines. Called once per statement.
 create or replace function copilot_internal.append_cost_tail()
 returns trigger
-language plpgsql security definer
+language plpgsql volatile security definer
 set search_path = pg_catalog, pg_temp
 as $$
 begin
@@ -14,4 +15,4 @@ begin
   end if;
   return null;
 end $$;
-comment on function copilot_internal.append_cost_tail() is 'Appends new lines of cost to what is still to be rolled up.';
+comment on function copilot_internal.append_cost_tail() is 'Trigger: appends new lines of cost to the tail, which is still to be rolled up.';

@@ -1,8 +1,9 @@
--- cost_segments: cuts a span into what the rollups have and what they don't: segments to add (sign 1) and to take away again (-1).
--- Each end of the span goes to the nearest quarter of an hour, which the records mend (grain "record"); from there to the nearest day,
--- by quarters; from there to the nearest month, by days. So no end costs more than half a cell of the next grain. What is between
--- is of the coarsest grain that has both ends apart.
--- p_coarsest: quarter, day or month; nothing coarser is answered. At most 7 rows, none of them empty.
+-- cost_segments: cut a span into what the rollups have and what they do not: segments to add (sign 1) and to take away
+-- again (-1).
+-- Each end of the span moves to the nearest quarter hour, and the records make up the difference (grain "record"); from
+-- there to the nearest day, by quarters; from there to the nearest month, by days. So no end costs more than half a
+-- cell of the next grain. The middle has the coarsest grain at which the two ends still differ.
+-- p_coarsest: quarter, day or month; nothing coarser is answered. Answers at most 7 rows, none of them empty.
 create or replace function copilot_internal.cost_segments(p_from timestamptz, p_to timestamptz, p_coarsest text)
 returns table (grain text, starts_at timestamptz, ends_at timestamptz, sign integer)
 language plpgsql immutable strict parallel safe rows 7
@@ -47,4 +48,4 @@ begin
   sign := 1;
   return next;
 end $$;
-comment on function copilot_internal.cost_segments(timestamptz, timestamptz, text) is 'Cuts a span into what the rollups answer and what only the records do.';
+comment on function copilot_internal.cost_segments(timestamptz, timestamptz, text) is 'Cuts a span into what the rollups answer and what only the records can.';

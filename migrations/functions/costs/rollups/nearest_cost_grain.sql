@@ -1,4 +1,4 @@
--- nearest_cost_grain: the beginning of a quarter of an hour, day or month (of UTC) that is the nearest to a moment.
+-- nearest_cost_grain: the start of a quarter hour, day or month (of UTC) that is nearest to a moment.
 create or replace function copilot_internal.nearest_cost_grain(p_grain text, p_at timestamptz)
 returns timestamptz
 language sql immutable strict parallel safe
@@ -12,4 +12,4 @@ as $$
     from (select copilot_internal.cost_grain_floor(p_grain, p_at) as floor) l
   ) f
 $$;
-comment on function copilot_internal.nearest_cost_grain(text, timestamptz) is 'The beginning of a cell of the rollups that is the nearest to a moment.';
+comment on function copilot_internal.nearest_cost_grain(text, timestamptz) is 'The start of a cell of the rollups that is nearest to a moment.';

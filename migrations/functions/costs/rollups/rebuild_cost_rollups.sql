@@ -1,6 +1,7 @@
--- rebuild_cost_rollups: makes the rollups of a month (of UTC, that contains p_at) anew from its records, in one statement; answers how
--- many records. Its lines leave the tail. Refused where records of the month are archived: they have to be restored first.
--- Reads the month's records; questions go on meanwhile, roll-ups wait.
+-- rebuild_cost_rollups: compute the rollups of the month (of UTC) that contains p_at again from its records, in one
+-- statement. Answers how many records. Its lines leave the tail. Refused if records of the month are archived: they
+-- have to be restored first.
+-- Reads the month's records. Queries go on meanwhile; roll-ups wait.
 create or replace function copilot_internal.rebuild_cost_rollups(p_at timestamptz)
 returns bigint
 language plpgsql volatile
@@ -48,4 +49,4 @@ begin
   select coalesce(sum(m.records), 0) into v_records from made m where m.grain = 'month';
   return v_records;
 end $$;
-comment on function copilot_internal.rebuild_cost_rollups(timestamptz) is 'Makes the rollups of a month anew from its records.';
+comment on function copilot_internal.rebuild_cost_rollups(timestamptz) is 'Computes the rollups of a month again from its records.';

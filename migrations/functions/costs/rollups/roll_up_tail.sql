@@ -1,11 +1,13 @@
--- roll_up_tail: takes lines from the tail and adds them to the rollups, in one statement; answers how many, and in which block of the
--- tail the last one stood. Whoever goes on from that block does not read again what the calls before have left dead: the whole of it,
--- each time, while nobody vacuums.
--- Whoever reads tail and rollups in one statement sees each line once: in the one or in the other. A crash undoes both.
--- Several instances may call it at once: one works, the others find nothing to do and answer 0. So two never wait for each
--- other's rows; that no line counts twice does not hang on it, because what one has deleted another cannot.
+-- roll_up_tail: move lines from the tail into the rollups, in one statement. Answers how many, and the block of the
+-- tail in which the last one stood. A caller that goes on from that block does not read the dead rows of earlier calls
+-- again; without vacuum that would be the whole tail each time.
+-- A statement that reads tail and rollups sees each line once, in one of the two. A crash undoes both changes.
+-- Several instances may call it at once: one works, the others answer 0. So two never wait for each other's rows. No
+-- line can count twice even without this, because a deleted line cannot be deleted again.
 -- Bound: p_lines_max lines a call.
-create or replace function copilot_internal.roll_up_tail(p_lines_max integer, p_from_block bigint, out lines integer, out block bigint)
+create or replace function copilot_internal.roll_up_tail(
+  p_lines_max integer, p_from_block bigint, out lines integer, out block bigint
+)
 language plpgsql volatile security definer
 set search_path = pg_catalog, pg_temp
 as $$
@@ -52,7 +54,7 @@ begin
     select * from (
       table quarters union all table days union all table months
     ) s
-    -- As the index goes, so that rows of a tenant and a time lie together.
+    -- In the order of the index, so that rows of one tenant and time lie together.
     order by s.grain, s.tenant_id, s.starts_at
     on conflict (tenant_id, grain, starts_at, resource_type, provider, model, tier) do update
     set records = r.records + excluded.records, cost_usd = r.cost_usd + excluded.cost_usd,
@@ -64,4 +66,4 @@ begin
     block := split_part(trim('()' from v_last::text), ',', 1);
   end if;
 end $$;
-comment on function copilot_internal.roll_up_tail(integer, bigint) is 'Adds lines of the tail, from a block on, to the rollups; answers how many, and the block of the last one.';
+comment on function copilot_internal.roll_up_tail(integer, bigint) is 'Moves lines of the tail, from a block on, into the rollups; answers how many, and the block of the last one.';

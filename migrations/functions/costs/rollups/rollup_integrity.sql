@@ -1,5 +1,5 @@
--- rollup_integrity: invariant I7, the rollups that are not the sum of the records; no row is healthy. What is in the tail is not
--- rolled up yet, and what is archived is known by its months. Reads every record and every rollup.
+-- rollup_integrity: invariant I7: the rollups that are not the sum of the records; no row means healthy. Lines of the
+-- tail are not rolled up yet, and archived lines are known by month only. Reads every record and every rollup.
 create or replace function copilot_internal.rollup_integrity()
 returns table (invariant text, subject text, detail text)
 language sql stable
@@ -19,8 +19,8 @@ as $$
     select c.* from copilot_internal.archived_costs c
     join copilot_internal.cost_archives a on a.partition = c.partition and a.state in ('archived', 'deleted')
   ),
-  -- So few that they are looked up by a hash. "not in (select … from archived)" read all of it for each quarter, once it had
-  -- outgrown the memory of a hash: a minute for 3,000 quarters and 300,000 rows.
+  -- Few enough for a hash. With "not in (select … from archived)", once archived had outgrown the memory of a hash, all
+  -- of it was read for each quarter: a minute for 3,000 quarters and 300,000 rows.
   archived_months as (
     select distinct starts_at from archived
   ),
@@ -32,7 +32,7 @@ as $$
   tail as (
     select t.*, 1 as records from copilot_internal.cost_tail t
   ),
-  -- What is rolled up counts, what it should be counts against it.
+  -- Rolled-up sums are added and the sums that they should be are subtracted, so that 0 is right.
   compared as (
     select 'month' as grain, starts_at, resource_type, tenant_id, provider, model, tier, records, cost_usd, input_tokens, output_tokens, seconds
     from rolled where grain = 'month'
@@ -48,7 +48,7 @@ as $$
     select 'month', starts_at, resource_type, tenant_id, provider, model, tier, -records, -cost_usd, -input_tokens, -output_tokens, -seconds
     from archived
     union all
-    -- Of months of which nothing is archived, each quarter of an hour.
+    -- Each quarter hour of the months of which nothing is archived.
     select 'quarter', q.starts_at, q.resource_type, q.tenant_id, q.provider, q.model, q.tier,
            q.records, q.cost_usd, q.input_tokens, q.output_tokens, q.seconds
     from (
@@ -64,7 +64,7 @@ as $$
     ) q
     where not exists (select from archived_months m where m.starts_at = copilot_internal.cost_grain_floor('month', q.starts_at))
     union all
-    -- A day is the sum of its quarters, a month that of its days.
+    -- A day is the sum of its quarters, a month the sum of its days.
     select 'day', case grain when 'day' then starts_at else copilot_internal.cost_grain_floor('day', starts_at) end,
            resource_type, tenant_id, provider, model, tier, s.sign * records, s.sign * cost_usd, s.sign * input_tokens,
            s.sign * output_tokens, s.sign * seconds
@@ -84,4 +84,4 @@ as $$
   having sum(records) <> 0 or sum(cost_usd) <> 0 or coalesce(sum(input_tokens), 0) <> 0 or coalesce(sum(output_tokens), 0) <> 0
     or coalesce(sum(seconds), 0) <> 0
 $$;
-comment on function copilot_internal.rollup_integrity() is 'The rollups that are not the sum of the records (I7); empty is healthy.';
+comment on function copilot_internal.rollup_integrity() is 'The rollups that are not the sum of the records (I7); no row means healthy.';

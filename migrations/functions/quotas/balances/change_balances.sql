@@ -1,19 +1,21 @@
--- change_balances: adds to balances, each once, in id order; the only statement that changes spent and reserved on the hot
--- path. An id may come several times (its amounts are summed) or with nothing to add (then it is read, not locked). One that is not
--- there is an error: money that is counted nowhere must not pass for counted.
--- p_distinct: the caller says that each id comes once and none is null, so nothing has to be summed. Where an amount would be lost
--- because that is not true, it is an error too.
--- p_cause: why, for a balance that comes to stand above its limit (over_cause); it is cleared when it falls back.
--- Answers whether one that was changed, and is enforced or warned of, stands above its limit now; and the balances as they stand
--- now, as one object of parallel arrays: amounts as text, so that no client floats them, without trailing zeros; remaining_usd is
--- what is left of the limit, not below 0. A cost that brings spent to where an
--- event is due writes it; holds alone don't, and p_silent, of a service that counts only, puts it off until it is not.
+-- change_balances: add to balances, each once, in id order. This is the only statement that changes spent and reserved
+-- on the hot path. An id may come several times (its amounts are added up) or with nothing to add (then the balance is
+-- read, not locked). A balance that does not exist is an error: money that is counted nowhere must not pass for
+-- counted.
+-- p_distinct: the caller promises that each id comes once and none is null, so that nothing has to be added up. A
+-- broken promise that would lose an amount is an error too.
+-- p_cause: stored as over_cause in a balance that rises above its limit. It is cleared when the balance falls back.
+-- p_silent: the service only counts, so events are put off until it does not.
+-- Answers two things. over: whether a changed balance whose quota is enforced or warns is above its limit now.
+-- balances: the balances as they are now, as one object of parallel arrays. Their amounts are text, so that no client
+-- turns them into floats, without trailing zeros. remaining_usd is what is left of the limit, not below 0.
+-- A cost that raises spent to where an event is due writes the event. Holds alone write none.
 --
--- The update's order is that of the sorted subquery only while the join is a nested loop, so that plan is pinned here:
--- with a hash join eight clients deadlocked nine times in six seconds.
+-- The update follows the order of the sorted subquery only as long as the join is a nested loop: pin_plans() makes sure
+-- of that.
 create or replace function copilot_internal.change_balances(
-  p_ids bigint[], p_spent numeric[], p_reserved numeric[], p_cause text, p_now timestamptz, p_silent boolean default false,
-  p_distinct boolean default false, out over boolean, out balances json
+  p_ids bigint[], p_spent numeric[], p_reserved numeric[], p_cause text, p_now timestamptz,
+  p_silent boolean default false, p_distinct boolean default false, out over boolean, out balances json
 )
 language plpgsql volatile
 set search_path = pg_catalog, pg_temp
@@ -43,11 +45,11 @@ begin
           then coalesce(p.over_cause, p_cause) end
     from delta d
     where p.quota_period_id = d.id and (d.spent <> 0 or d.reserved <> 0)
-    -- The columns that are answered, and no others: whole rows are dear to hand on.
+    -- Only the columns that are answered, because whole rows are expensive to pass on.
     returning p.quota_period_id, p.quota_id, p.scope, p.tenant_id, p.user_id, p.period, p.enforcement, p.spent, p.reserved,
               p.starts_at, p.ends_at, copilot_internal.running_limit(p.limit_usd, p.raise_limit_usd, p.raise_until, p_now) as running_limit_usd,
               p.over_cause is not null and p.enforcement <> 'off' as is_over,
-              -- The end of a raise moves the thresholds without anybody's doing.
+              -- When a raise ends, thresholds move without a change of the row.
               d.spent > 0 and (p.spent >= p.next_event_usd or p.raise_until is not null) as is_due
   ),
   unchanged as (
@@ -71,7 +73,7 @@ begin
     into over, balances, v_due, v_missing
     from (select * from changed union all select * from unchanged) p;
   if v_missing then
-    -- The code by which an item is taken out of its batch, so that the others go on.
+    -- The service takes an item with this error code out of its batch, so that the others can go on.
     raise exception 'a balance is not there, or comes twice: one of quota_periods %', array(select u.id from unnest(p_ids) u(id) order by u.id)
       using errcode = 'foreign_key_violation';
   end if;
@@ -79,4 +81,4 @@ begin
     perform copilot_internal.emit_quota_events(v_due, false, p_now);
   end if;
 end $$;
-comment on function copilot_internal.change_balances(bigint[], numeric[], numeric[], text, timestamptz, boolean, boolean) is 'Adds to balances in id order, under a pinned plan; answers how they stand.';
+comment on function copilot_internal.change_balances(bigint[], numeric[], numeric[], text, timestamptz, boolean, boolean) is 'Adds to balances in id order, under a pinned plan; answers their new state.';

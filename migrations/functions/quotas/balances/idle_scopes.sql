@@ -1,10 +1,13 @@
--- idle_scopes: the first p_scopes_max tenants and users, after the given one, that nobody has used since p_before, with nothing spent or
--- held in any balance and no quota that an administrator set or deleted; is_free: nothing names them, so retire_scopes() may take them.
--- Named is a tenant or user by each line of cost, archived or not and whatever its cost, by each stored reservation, settled ones
--- too, and by each event about one of its quotas: a late commit or a correction still finds its balances.
+-- idle_scopes: the first p_scopes_max tenants and users after the given one that nobody has used since p_before.
+-- Nothing is spent or held in any of their balances, and no administrator has set or deleted a quota of theirs.
+-- is_free: nothing names them, so retire_scopes() may remove them.
+-- A tenant or user is named by each of its lines of cost, archived or not and whatever they cost, by each stored
+-- reservation, settled ones too, and by each event about one of its quotas. So a late commit or a correction still
+-- finds its balances.
 -- Cost: reads the lines, reservations and events of the tenants that it answers. Locks: none.
 create or replace function copilot_internal.idle_scopes(
-  p_before timestamptz, p_after_type copilot_internal.resource_type, p_after_tenant text, p_after_user text, p_scopes_max integer
+  p_before timestamptz, p_after_type copilot_internal.resource_type, p_after_tenant text, p_after_user text,
+  p_scopes_max integer
 )
 returns table (resource_type copilot_internal.resource_type, tenant_id text, user_id text, is_free boolean)
 language plpgsql stable security definer
@@ -45,7 +48,7 @@ begin
   named_scopes as materialized (
     select distinct n.resource_type, n.tenant_id, s.user_id
     from named n
-    -- What names a user counts for its tenant, too.
+    -- What names a user names its tenant too.
     cross join lateral (values (''), (n.user_id)) s(user_id)
     where s.user_id is not null
   )
@@ -54,4 +57,4 @@ begin
   left join named_scopes n on n.resource_type = i.resource_type and n.tenant_id = i.tenant_id and n.user_id = i.user_id
   order by i.resource_type, i.tenant_id, i.user_id;
 end $$;
-comment on function copilot_internal.idle_scopes(timestamptz, copilot_internal.resource_type, text, text, integer) is 'Tenants and users that nobody uses, and whether nothing names them.';
+comment on function copilot_internal.idle_scopes(timestamptz, copilot_internal.resource_type, text, text, integer) is 'Tenants and users that nobody uses, and whether anything names them.';

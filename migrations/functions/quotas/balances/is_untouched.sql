@@ -1,5 +1,6 @@
--- is_untouched: whether every quota of a scope came from a default and was not set or deleted by an administrator, and nothing has moved in
--- any of its balances. A line that cost nothing leaves no trace there: idle_scopes() looks for lines.
+-- is_untouched: whether every quota of a scope came from a default, no administrator has set or deleted one, and
+-- nothing has moved in any of its balances. A line that cost nothing leaves no trace there; idle_scopes() looks for
+-- lines.
 create or replace function copilot_internal.is_untouched(p_scope copilot_internal.scopes)
 returns boolean
 language sql stable
@@ -12,4 +13,4 @@ as $$
         select from copilot_internal.quota_periods p
         where p.quota_id = q.quota_id and (p.spent <> 0 or p.reserved <> 0 or p.opening_usd <> 0 or p.archived_usd <> 0)))
 $$;
-comment on function copilot_internal.is_untouched(copilot_internal.scopes) is 'Whether a scope has only quotas from defaults, in which nothing has moved.';
+comment on function copilot_internal.is_untouched(copilot_internal.scopes) is 'Whether a scope has only quotas from defaults and nothing has moved in them.';

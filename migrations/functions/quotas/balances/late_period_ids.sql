@@ -1,10 +1,12 @@
--- late_period_ids: the balances in which a late cost counts beside those that it is known to (p_known): rows that were opened since
--- (p_since, when its hold was granted or its line recorded), whose scope is the cost's and whose period contains the moment it
--- is booked at (rule 6). A row that was made for a past period is none of them: it counts what was recorded into it, and has no
--- opening that holds the rest. Nor is one that was there before: what it did not count then, for instance because its quota had
--- been deleted, cannot be taken off it now.
+-- late_period_ids: the balances in which a late cost counts in addition to those that it already names (p_known): rows
+-- that were opened since p_since (when its hold was granted or its line was recorded), whose scope is the cost's and
+-- whose period contains its booked_at (rule 6).
+-- Two kinds of rows are left out. A row that was made for a past period counts only what was recorded into it, and has
+-- no opening that contains the hold. A row that existed before p_since and did not count the hold then, for instance
+-- because its quota was deleted, has nothing that could be taken off it now.
 create or replace function copilot_internal.late_period_ids(
-  p_resource_type copilot_internal.resource_type, p_tenant_id text, p_user_id text, p_booked_at timestamptz, p_since timestamptz, p_known bigint[]
+  p_resource_type copilot_internal.resource_type, p_tenant_id text, p_user_id text, p_booked_at timestamptz,
+  p_since timestamptz, p_known bigint[]
 )
 returns bigint[]
 language sql stable

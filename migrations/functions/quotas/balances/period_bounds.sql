@@ -1,6 +1,6 @@
 -- period_bounds: the half-open period [starts_at, ends_at) that contains p_at.
--- Hours are hours of UTC; days, weeks and months are calendar ones in the zone; ends_at is always the next starts_at, so
--- periods neither overlap nor leave a gap when clocks change. A billing day past a month's end means its last day.
+-- Hours are hours of UTC. Days, weeks and months are calendar ones in the zone. ends_at is always the next starts_at,
+-- so periods neither overlap nor leave a gap when clocks change. A billing day past a month's end means its last day.
 create or replace function copilot_internal.period_bounds(
   p_period text, p_time_zone text, p_week_starts_on integer, p_billing_day integer, p_at timestamptz,
   out starts_at timestamptz, out ends_at timestamptz
@@ -14,7 +14,8 @@ declare
 begin
   if p_period in ('day', 'week', 'month') then
     v_date := (p_at at time zone p_time_zone)::date;
-    -- The date that the clock shows is not always the one whose midnight came last: clocks can go back over midnight.
+    -- The date that the clock shows is not always the date whose midnight came last, because clocks can go back over
+    -- midnight.
     if p_at >= copilot_internal.local_midnight(v_date + 1, p_time_zone) then
       v_date := v_date + 1;
     elsif p_at < copilot_internal.local_midnight(v_date, p_time_zone) then

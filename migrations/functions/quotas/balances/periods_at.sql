@@ -1,6 +1,7 @@
--- periods_at: the open balances of a quota whose period contains a moment. There may be two, where the quota has changed its time zone.
--- The look-up starts near the moment, because no period is longer than the span given here, whatever the clocks do. Without that
--- it would walk over the quota's whole past. It is inlined, as running_limit().
+-- periods_at: the open balances of a quota whose period contains a moment. There may be two, if the quota has changed
+-- its time zone.
+-- The look-up begins only a little before the moment: no period is longer than the spans given here, however clocks
+-- change. Otherwise it would read a quota's whole past. Inlined, as running_limit().
 create or replace function copilot_internal.periods_at(p_quota_id bigint, p_period text, p_at timestamptz)
 returns setof copilot_internal.quota_periods
 language sql stable rows 1

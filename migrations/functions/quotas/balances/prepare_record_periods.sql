@@ -1,8 +1,9 @@
--- prepare_record_periods: makes the balances that count direct records and are missing: those of a past period that nothing
--- had touched, or of the next one. Never one that ended before its quota existed (rule 4). They begin with nothing spent:
--- what was booked while the quota existed is in a row already.
+-- prepare_record_periods: make the missing balances that count direct records: those of a past period in which nothing
+-- happened, or of the next one. Never one that ended before its quota existed (rule 4). They start with nothing spent,
+-- because a cost that was booked while the quota existed is in a row already.
 -- (p_types[i], p_tenants[i], p_users[i]) is a scope, '' for none, in which a record of p_ats[i] counts.
--- Locks: rows are inserted in natural-key order while the caller holds lock (0), after the running ones of prepare_scopes().
+-- Locks: rows are inserted in natural-key order while the caller holds lock (0), after the running ones of
+-- prepare_scopes().
 create or replace function copilot_internal.prepare_record_periods(
   p_types copilot_internal.resource_type[], p_tenants text[], p_users text[], p_ats timestamptz[], p_now timestamptz
 )
@@ -22,4 +23,4 @@ as $$
   order by q.quota_id, b.starts_at
   on conflict do nothing
 $$;
-comment on function copilot_internal.prepare_record_periods(copilot_internal.resource_type[], text[], text[], timestamptz[], timestamptz) is 'Makes missing balances of past periods for direct records.';
+comment on function copilot_internal.prepare_record_periods(copilot_internal.resource_type[], text[], text[], timestamptz[], timestamptz) is 'Makes the missing balances of past or coming periods for direct records.';

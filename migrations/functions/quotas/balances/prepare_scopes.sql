@@ -1,7 +1,8 @@
--- prepare_scopes: makes what a decision at p_now needs for these scopes: default quotas of scopes never seen before, the
--- running periods, and the scopes' rows that name them, for a day at most: idle_scopes() tells by that when one was used last.
--- Locks: rows are inserted in natural-key order while the caller holds lock (0), so two batches that meet a new tenant
--- or a new day wait for each other in one direction only. Bound: the scopes of one batch.
+-- prepare_scopes: make what a decision at p_now needs for these scopes: default quotas of scopes that were never seen,
+-- the running periods, and the scopes' rows that name them. Such a row is valid for a day at most, which tells
+-- idle_scopes() when its scope was last used.
+-- Locks: rows are inserted in natural-key order while the caller holds lock (0). So if two batches meet a new tenant or
+-- a new day, only one waits for the other. Bound: the scopes of one batch.
 create or replace function copilot_internal.prepare_scopes(
   p_types copilot_internal.resource_type[], p_tenants text[], p_users text[], p_now timestamptz
 )
@@ -10,7 +11,7 @@ language plpgsql volatile
 set search_path = pg_catalog, pg_temp
 as $$
 begin
-  -- A deleted quota keeps its row, so no default comes back for it.
+  -- A deleted quota keeps its row, so no default replaces it.
   insert into copilot_internal.cost_quotas (resource_type, scope, tenant_id, user_id, period, limit_usd, enforcement, from_default, created_at, updated_at)
   select k.resource_type, d.scope, k.tenant_id, nullif(k.user_id, ''), d.period, d.limit_usd, d.enforcement, true, p_now, p_now
   from unnest(p_types, p_tenants, p_users) k(resource_type, tenant_id, user_id)

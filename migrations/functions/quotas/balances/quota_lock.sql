@@ -1,4 +1,5 @@
--- quota_lock: the number of advisory lock (0). Decisions share it; whoever changes quotas or moves partitions takes it alone.
+-- quota_lock: the number of advisory lock (0). Decisions share it. Changes of quotas, and moves of partitions, take it
+-- exclusively.
 create or replace function copilot_internal.quota_lock()
 returns bigint
 language sql immutable parallel safe

@@ -1,8 +1,9 @@
--- read_balances: what a decision needs of balances, as arrays in the order of p_ids. modes: 2 enforce, 1 warn, 0 off, the weaker of
--- the service's (p_service) and the quota's. Locks nothing; after change_balances() the rows are the transaction's own.
+-- read_balances: what a decision needs of balances, as arrays in the order of p_ids. modes: 2 enforce, 1 warn, 0 off,
+-- the weaker of the service's mode (p_service) and the quota's. Locks nothing; after change_balances() the rows are
+-- locked by this transaction.
 create or replace function copilot_internal.read_balances(
-  p_ids bigint[], p_now timestamptz, p_service integer,
-  out limits numeric[], out spent numeric[], out reserved numeric[], out modes integer[]
+  p_ids bigint[], p_now timestamptz, p_service integer, out limits numeric[], out spent numeric[],
+  out reserved numeric[], out modes integer[]
 )
 language sql stable
 set search_path = pg_catalog, pg_temp

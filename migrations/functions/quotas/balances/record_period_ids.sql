@@ -1,5 +1,5 @@
--- record_period_ids: the balances that count a cost of p_at: of each quota of its scopes, the open rows whose period contains
--- the moment. There may be two, where a quota has changed its time zone. Cost: one look-up a quota.
+-- record_period_ids: the balances that count a cost of p_at: the open ones of each quota of its scopes whose period
+-- contains the moment. Cost: one look-up per quota.
 create or replace function copilot_internal.record_period_ids(
   p_resource_type copilot_internal.resource_type, p_tenant_id text, p_user_id text, p_at timestamptz
 )

@@ -1,7 +1,8 @@
--- retire_scopes: takes tenants and users away that idle_scopes() found free, with the quotas that defaults gave them and all balances of
--- those; answers how many. Where one is seen again, the defaults apply as at first sight.
--- What came to name one since it was found has made a decision prepare it again, and so moved its look_up_at: it is left alone.
--- Locks: (0) exclusively, so that no decision is about to name what goes. Bound: the caller gives some hundred.
+-- retire_scopes: remove tenants and users that idle_scopes() found free, with the quotas that defaults gave them and
+-- all balances of those. Answers how many. If one of them is seen again, the defaults apply as at first sight.
+-- If something has named one of them since, a decision has prepared it again and moved its look_up_at, so it is left
+-- alone.
+-- Locks: (0) exclusively, so that no decision is about to name a removed balance. Bound: the caller sends some hundred.
 create or replace function copilot_internal.retire_scopes(
   p_types copilot_internal.resource_type[], p_tenants text[], p_users text[], p_before timestamptz
 )
@@ -35,4 +36,4 @@ begin
     where s.resource_type = k.resource_type and s.tenant_id = k.tenant_id and s.user_id = k.user_id;
   return cardinality(v_scopes);
 end $$;
-comment on function copilot_internal.retire_scopes(copilot_internal.resource_type[], text[], text[], timestamptz) is 'Takes idle tenants and users away, with the quotas that defaults gave them.';
+comment on function copilot_internal.retire_scopes(copilot_internal.resource_type[], text[], text[], timestamptz) is 'Removes idle tenants and users, with the quotas that defaults gave them.';

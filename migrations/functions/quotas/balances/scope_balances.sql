@@ -1,12 +1,14 @@
--- scope_balances: the balances that a decision at p_now would be about, without writing anything. A balance that prepare_scopes() would
--- open begins at 0; a default quota that it would make has no quota_id yet. The order is the one that a decision would answer in.
--- Scope s is (p_types[s], p_tenants[s], p_users[s]), '' for none; all distinct. Its balances are those from first[s] to last[s]
--- (none where last[s] < first[s]). modes: 2 enforce, 1 warn, 0 off, the weaker of the service's (p_service) and the quota's.
--- balances: as change_balances() answers them. Locks: none. Cost: some index look-ups a scope and quota.
+-- scope_balances: the balances that a decision at p_now would use, without writing anything, in the order in which it
+-- would answer them. A balance that prepare_scopes() would open starts at 0; a default quota that it would make has no
+-- quota_id yet.
+-- Scope s is (p_types[s], p_tenants[s], p_users[s]), '' for none; all are distinct. Its balances are those from
+-- first[s] to last[s] (none if last[s] < first[s]). modes: as read_balances(). balances: as change_balances() answers
+-- them.
+-- Locks: none. Cost: a few index look-ups per scope and quota.
 create or replace function copilot_internal.scope_balances(
   p_types copilot_internal.resource_type[], p_tenants text[], p_users text[], p_now timestamptz, p_service integer,
-  out first integer[], out last integer[], out limits numeric[], out spent numeric[], out reserved numeric[], out modes integer[],
-  out balances json
+  out first integer[], out last integer[], out limits numeric[], out spent numeric[], out reserved numeric[],
+  out modes integer[], out balances json
 )
 language sql stable
 set search_path = pg_catalog, pg_temp
@@ -27,7 +29,7 @@ as $$
       ) p on true
       where q.deleted_at is null
       union all
-      -- As prepare_scopes() would make them.
+      -- The default quotas that prepare_scopes() would make.
       select null, null, d.scope, k.tenant_id, nullif(k.user_id, ''), d.period, d.enforcement, b.starts_at, b.ends_at, d.limit_usd, 0, 0
       from copilot_internal.quota_defaults d
       cross join lateral copilot_internal.period_bounds(d.period, 'UTC', 1, 1, p_now) b
@@ -62,4 +64,4 @@ as $$
   from found f
   where f.period is not null
 $$;
-comment on function copilot_internal.scope_balances(copilot_internal.resource_type[], text[], text[], timestamptz, integer) is 'The balances that a decision would be about, read only.';
+comment on function copilot_internal.scope_balances(copilot_internal.resource_type[], text[], text[], timestamptz, integer) is 'The balances that a decision would use, read only.';

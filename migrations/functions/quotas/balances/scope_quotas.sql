@@ -1,5 +1,5 @@
 -- scope_quotas: the quotas of one scope, deleted ones too, always by an index look-up, as find_reservation().
--- p_tenant_id, p_user_id: '' for none. It is inlined, as running_limit().
+-- p_tenant_id, p_user_id: '' for none. Inlined, as running_limit().
 create or replace function copilot_internal.scope_quotas(
   p_resource_type copilot_internal.resource_type, p_tenant_id text, p_user_id text
 )

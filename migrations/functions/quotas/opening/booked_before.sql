@@ -1,7 +1,8 @@
--- booked_before: for each of these quotas, as set_quotas() takes them, what its balance opens with as far as it was recorded before
--- p_before, a booking_cutoff(): { before, starts_at, usd }, to be given to set_quotas() as `booked`, or null where it opens none.
--- So the sum over a period's records, which may be millions, is made while decisions go on.
--- Cost: reads the records of the scope's tenant in the period, for the platform all of them.
+-- booked_before: for each of these quotas, in the form of set_quotas(), what its balance opens with as far as it was
+-- recorded before p_before, a booking_cutoff(): { before, starts_at, usd }, to be passed to set_quotas() as booked;
+-- null if it opens none.
+-- So the sum over a period's records, which may be millions, is computed while decisions go on.
+-- Cost: reads the records of the scope's tenant in the period; for the platform, all of them.
 create or replace function copilot_internal.booked_before(p_quotas json, p_before timestamptz)
 returns json
 language sql stable

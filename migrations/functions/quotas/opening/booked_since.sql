@@ -1,8 +1,8 @@
--- booked_since: what a scope (null: any) has booked in a period by records of p_since or later: of some seconds, so that they are
--- found by their time, whoever's they are.
+-- booked_since: what a scope (null: any) has booked in a period by records of p_since or later. These are the records
+-- of a few seconds, so they are looked up by time, not by tenant.
 create or replace function copilot_internal.booked_since(
-  p_resource_type copilot_internal.resource_type, p_tenant_id text, p_user_id text, p_starts_at timestamptz, p_ends_at timestamptz,
-  p_since timestamptz
+  p_resource_type copilot_internal.resource_type, p_tenant_id text, p_user_id text, p_starts_at timestamptz,
+  p_ends_at timestamptz, p_since timestamptz
 )
 returns numeric
 language sql stable

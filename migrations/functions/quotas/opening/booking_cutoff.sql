@@ -1,7 +1,8 @@
--- booking_cutoff: a moment at which no decision is in flight, so that what was recorded before it can be read by now, and what comes is
--- recorded at it or later. Null where none of these quotas, as set_quotas() takes them, opens a balance: then nothing waits.
--- A clock that is set back within the seconds until the quotas are set would have costs left out.
--- Locks: (0) exclusively, to the end of the statement.
+-- booking_cutoff: a moment with no decision in flight: everything that was recorded before it can be read now, and
+-- everything later is recorded at it or after it. So booked_before() can sum up to it while decisions go on. Null if
+-- none of these quotas, in the form of set_quotas(), opens a balance; then nothing waits.
+-- If the clock is set back in the seconds until the quotas are set, costs would be missed.
+-- Locks: (0) exclusively, until the statement ends.
 create or replace function copilot_internal.booking_cutoff(p_quotas json)
 returns timestamptz
 language plpgsql volatile
@@ -15,4 +16,4 @@ begin
   perform pg_advisory_xact_lock(copilot_internal.quota_lock());
   return copilot_internal.clock_now();
 end $$;
-comment on function copilot_internal.booking_cutoff(json) is 'A moment without a decision in flight, for quotas that open a balance.';
+comment on function copilot_internal.booking_cutoff(json) is 'A moment with no decision in flight, for quotas that open a balance.';

@@ -1,6 +1,7 @@
--- next_booking: the first moment from p_from on, which lies ahead, at which a scope (null: any) has booked a cost; null where it
--- has none. What is booked is booked at its occurred_at, by which it is looked up: few records are ahead.
--- The statement is planned for these very values, as in opening_costs().
+-- next_booking: the first moment from p_from on, which lies in the future, at which a scope (null: any) has booked a
+-- cost; null if there is none. Such a cost is booked at its occurred_at, and is looked up by it: few records lie in the
+-- future.
+-- The statement is planned for the actual values, as in opening_costs().
 create or replace function copilot_internal.next_booking(
   p_resource_type copilot_internal.resource_type, p_tenant_id text, p_user_id text, p_from timestamptz
 )
@@ -16,7 +17,7 @@ begin
      where c.occurred_at >= $1 and c.booked_at >= $1 and c.recorded_at >= $2
        and ($3 is null or c.tenant_id = $3) and ($4 is null or c.user_id = $4)', p_resource_type || '_cost_records')
     into v_at
-    -- A record is booked at most five minutes ahead of its recording, so earlier partitions are left alone.
+    -- A record is booked at most five minutes ahead of its recording, so earlier partitions are not read.
     using p_from, p_from - interval '5 minutes', p_tenant_id, p_user_id;
   return v_at;
 end $$;

@@ -1,9 +1,12 @@
--- open_balance: opens the running balance of a quota with what its scope has booked in the period (opening_usd), and adopts
--- the open holds of its scope: they name the new balance from now on (rule 7). The caller holds lock (0) exclusively, so
--- no money is in flight. p_booked: as booked_before() answered it for this quota and period; what was recorded since is added.
--- A record may be booked some minutes ahead, so each following period that has bookings is opened too, by the same rule. Open
--- holds stay out of those: a hold counts in the periods in which it was granted.
-create or replace function copilot_internal.open_balance(p_quota copilot_internal.cost_quotas, p_now timestamptz, p_booked json)
+-- open_balance: open the running balance of a quota. It starts with what its scope has booked in the period
+-- (opening_usd) and adopts the open holds of its scope, which name the new balance from now on (rule 7). The caller
+-- holds lock (0) exclusively, so no money is in flight. p_booked: what booked_before() answered for this quota and
+-- period; what was recorded since is added.
+-- A record may be booked some minutes ahead. So each following period that has bookings is opened too, by the same rule
+-- but without open holds: a hold counts in the periods in which it was granted.
+create or replace function copilot_internal.open_balance(
+  p_quota copilot_internal.cost_quotas, p_now timestamptz, p_booked json
+)
 returns void
 language plpgsql volatile
 set search_path = pg_catalog, pg_temp
@@ -40,7 +43,7 @@ begin
       then array(
         select r.reservation_id from copilot_internal.reservations r
         where r.status = 'reserved' and r.resource_type = p_quota.resource_type)
-      -- A statement of its own, which can look a tenant's up by its name.
+      -- A statement of its own, so that an index finds the tenant's holds.
       else array(
         select r.reservation_id from copilot_internal.reservations r
         where r.tenant_id = p_quota.tenant_id and r.status = 'reserved' and r.resource_type = p_quota.resource_type
@@ -61,4 +64,4 @@ begin
     v_at := copilot_internal.next_booking(p_quota.resource_type, p_quota.tenant_id, p_quota.user_id, v_bounds.ends_at);
   end loop;
 end $$;
-comment on function copilot_internal.open_balance(copilot_internal.cost_quotas, timestamptz, json) is 'Opens the balances of a quota from the running one on with its scope''s booked costs and open holds.';
+comment on function copilot_internal.open_balance(copilot_internal.cost_quotas, timestamptz, json) is 'Opens the balances of a quota, from the running one on, with its scope''s booked costs and open holds.';
