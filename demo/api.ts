@@ -1,7 +1,7 @@
-/** A deadline for one request; the service's own is the same. */
+/** The deadline of one request, the same as the service's own. */
 const REQUEST_MS_MAX = 30_000
 
-/** An error that the service answered. */
+/** An error answer of the service. */
 export class ApiError extends Error {
   override readonly name = 'ApiError'
   readonly code: string
@@ -14,14 +14,16 @@ export class ApiError extends Error {
   }
 }
 
-/** One call; amounts in what it answers (`…_usd`) are decimal text. @throws ApiError for a status of 400 or above. */
+/**
+ * Sends one request. Amounts in the answer (`…_usd`) are decimal text. @throws ApiError for a status of 400 or above.
+ */
 export type Call = <Answer>(
   method: 'GET' | 'POST' | 'PUT' | 'DELETE',
   path: string,
   options?: { body?: object; headers?: Record<string, string> },
 ) => Promise<Answer>
 
-/** Calls a service with one key. Once `signal` says stop, a call that is under way still ends, and no other begins. */
+/** Opens calls to a service with one key. After `signal` aborts, a running call still ends and no new one begins. */
 export function callerOf(url: string, key: string, signal: AbortSignal): Call {
   return async <Answer>(method: string, path: string, { body, headers }: { body?: object; headers?: object } = {}) => {
     signal.throwIfAborted()
@@ -41,14 +43,14 @@ export function callerOf(url: string, key: string, signal: AbortSignal): Call {
   }
 }
 
-/** JSON with each amount as it was written: a number would pass through binary floating point. */
+/** Parses JSON and keeps each amount as text: a number would pass through binary floating point. */
 function parseExact(text: string): unknown {
   return JSON.parse(text, (key, value, { source }) =>
     typeof value === 'number' && key.endsWith('_usd') ? source : value,
   )
 }
 
-/** Something between us and the service may answer in words of its own. */
+/** A proxy in between may answer with something other than JSON. */
 function problemOf(text: string): Record<string, unknown> {
   try {
     return parseExact(text) as Record<string, unknown>

@@ -2,12 +2,12 @@ import pg from 'pg'
 import type { Call } from './api.ts'
 import { subjectOf, type ResourceType } from './step.ts'
 
-/** What the service has written down. Amounts are decimal text. */
+/** What the service has booked. Amounts are decimal text. */
 export type Books = {
   source: string
   records: BookedCost[]
   balances: Balance[]
-  /** Invariants of the money that do not hold, where that could be asked. */
+  /** The broken invariants of the books, if they could be checked. */
   broken: string[]
 }
 
@@ -24,7 +24,7 @@ type Balance = {
   resourceType: ResourceType
   spentUsd: string
   heldUsd: string
-  /** What is left as the service says it; null where it does not. */
+  /** The remaining amount that the service reports; null if it does not. */
   remainingUsd: string | null
 }
 
@@ -40,7 +40,7 @@ type RecordAnswer = {
   cost_usd: string
 }
 
-/** The books as anybody with a key can read them. */
+/** Reads the books through the API. */
 export async function readBooksByHttp(call: Call, tenantIds: readonly string[]): Promise<Books> {
   const books: Books = {
     source: 'GET /v1/cost-records and GET /v1/quotas/status',
@@ -90,7 +90,7 @@ async function readBalances(call: Call, tenantId: string): Promise<Balance[]> {
     remaining_usd: string
   }
   const { data } = await call<{ data: Status[] }>('GET', `/v1/quotas/status?tenant_id=${tenantId}`, {
-    // Not from a cache.
+    // Bypass the cache.
     headers: { 'cache-control': 'no-cache' },
   })
   return data
@@ -104,7 +104,7 @@ async function readBalances(call: Call, tenantId: string): Promise<Balance[]> {
     }))
 }
 
-/** The same from the tables themselves, and what the check of the books finds broken. */
+/** Reads the books from the tables, and checks their invariants. */
 export async function readBooksBySql(databaseUrl: string, tenantIds: readonly string[]): Promise<Books> {
   const client = new pg.Client({ connectionString: databaseUrl })
   await client.connect()

@@ -3,7 +3,7 @@ import type { BookedCost, Books } from './books.ts'
 import type { Outcome } from './play.ts'
 import type { Account } from './tally.ts'
 
-/** Every place where the books say something else than the service answered while it was played; none: they agree. */
+/** Lists every difference between the books and the service's answers during the run; empty if they agree. */
 export function compare(outcomes: readonly Outcome[], accounts: readonly Account[], books: Books): string[] {
   return [
     ...compareRecords(outcomes, books),
@@ -12,7 +12,7 @@ export function compare(outcomes: readonly Outcome[], accounts: readonly Account
   ]
 }
 
-/** Each commit has its record, with its cost, under its tenant and model; and no record is without a commit. */
+/** Checks that each commit has one record with its cost, tenant and model, and that each record has a commit. */
 function compareRecords(outcomes: readonly Outcome[], { records }: Books): string[] {
   const found = new Map(records.map((record) => [record.costRecordId, record]))
   const differences = found.size === records.length ? [] : ['a cost record is listed twice']
@@ -36,7 +36,7 @@ function bookedText({ costUsd, tenantId, subject }: BookedCost): string {
   return `${usdText(decimal(costUsd))} USD for ${tenantId}, ${subject}`
 }
 
-/** The sums of the table, by row and in total, against those of the records and of the quota. */
+/** Compares the table's sums, by row and in total, with the records and the quota. */
 function compareAccount(account: Account, { records, balances }: Books): string[] {
   const { tenantId, resourceType, rows } = account
   const mine = records.filter((record) => record.tenantId === tenantId && record.resourceType === resourceType)

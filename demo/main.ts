@@ -1,4 +1,4 @@
-// Real input through the running service, and its books compared to the last decimal: npm run demo.
+// npm run demo: sends real input through a running service and compares its books to the last decimal.
 import { HELP, OptionError, readOptions, type Options } from './options.ts'
 import { Progress } from './progress.ts'
 import { reportJson, reportText, type Report } from './report.ts'
@@ -34,7 +34,7 @@ async function main(): Promise<number> {
   return report.differences.length === 0 ? 0 : 1
 }
 
-/** With a service of its own, which is stopped whatever happens. */
+/** Runs with a service of its own and always stops it. */
 async function runAlone({ seed }: Options): Promise<Report> {
   progress.say('starting the service on a temporary folder')
   const service = await startOwnService()

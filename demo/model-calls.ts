@@ -7,7 +7,7 @@ type Model = { provider: string; model: string }
 
 const MAX_OUTPUT_TOKENS = [256, 1_024, 4_096, 8_192, 16_384, 32_768]
 
-/** A tenant's model calls, in the order that they are made. */
+/** A tenant's model calls, in the order they are made. */
 export function planModelCalls(random: Random, tenant: Tenant): Step[] {
   const kinds = Object.entries(tenant.calls).flatMap(([kind, count]) =>
     Array.from({ length: count }, () => kind as CallKind),
@@ -53,7 +53,7 @@ function planCall(random: Random, tenant: Tenant, kind: CallKind): Step {
   }
 }
 
-/** The model that was asked and did not answer: a sibling of the one that did, or another provider's. */
+/** The model that was requested but did not answer: a sibling of the one that did, or another provider's. */
 function drawAnother(random: Random, tenant: Tenant, answered: UsageObject): Model {
   const models = tenant.forms.flatMap((form) => FORMS[form].models.map((model) => ({ ...FORMS[form], model })))
   const siblings = models.filter(({ provider, model }) => provider === answered.provider && model !== answered.model)
@@ -61,7 +61,7 @@ function drawAnother(random: Random, tenant: Tenant, answered: UsageObject): Mod
   return random.pick(random.chance(0.3) ? others : siblings)
 }
 
-/** What a caller knows before the call: about how long the prompt is, and where it will cut the answer. */
+/** What a caller knows before the call: the approximate length of the prompt, and the limit of the answer. */
 function askFor(random: Random, { provider, model }: Model, usage: UsageObject): object {
   return {
     provider,
@@ -82,7 +82,7 @@ function drawCentsUsd(random: Random): string {
   return `0.${String(random.whole(1, 30)).padStart(2, '0')}`
 }
 
-/** An amount down to the 12th decimal. */
+/** An amount with all 12 decimals. */
 function drawFineUsd(random: Random): string {
   return `0.0${String(random.whole(1_000_000_000, 99_999_999_999)).padStart(11, '0')}`
 }

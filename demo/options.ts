@@ -20,7 +20,7 @@ Tenants have new names in each run, so that it can be repeated. Exits 0 when all
 fails, 2 for a wrong option, 130 when interrupted.
 `
 
-/** A wrong option; the message is for its user. */
+/** A wrong option. The message is for the user. */
 export class OptionError extends Error {
   override readonly name = 'OptionError'
 }
@@ -29,7 +29,7 @@ export type Options = {
   help: boolean
   json: boolean
   seed: number
-  /** A service that runs already; null: the demo starts one. */
+  /** The URL of a running service. Null: the demo starts one. */
   service: { url: string; adminKey: string } | null
 }
 

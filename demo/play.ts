@@ -2,7 +2,7 @@ import { ApiError, type Call } from './api.ts'
 import type { Step } from './step.ts'
 import type { Tenant } from './tenants.ts'
 
-/** How a step ended. Amounts are decimal text, as the service answered them. */
+/** The result of a step. Amounts are decimal text, as the service answered them. */
 export type Outcome = { tenantId: string; step: Step } & (
   | { end: 'refused'; requestedUsd: string; detail: string }
   | { end: 'left open'; heldUsd: string }
@@ -11,8 +11,8 @@ export type Outcome = { tenantId: string; step: Step } & (
 )
 
 /**
- * Gives a tenant its money. Quotas of the period `total`, so that no midnight changes a figure; the daily ones that a
- * tenant gets at first sight only count.
+ * Sets the quotas of a tenant. They have the period `total`, so that midnight changes no figure. The daily quotas
+ * that each new tenant gets by default only count.
  */
 export async function giveQuotas(admin: Call, tenantId: string, { limitUsd }: Tenant): Promise<void> {
   for (const resourceType of ['llm', 'e2b'] as const) {
@@ -27,7 +27,7 @@ export async function giveQuotas(admin: Call, tenantId: string, { limitUsd }: Te
   }
 }
 
-/** Plays a tenant's steps one after the other, so that the same ones are refused in every run. */
+/** Plays the steps of a tenant one after the other, so that every run refuses the same ones. */
 export async function playSteps(
   call: Call,
   tenantId: string,

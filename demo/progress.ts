@@ -1,8 +1,8 @@
 const LINES_EVERY_MS = 2_000
-/** For a terminal that does not say how wide it is. */
+/** The width for a terminal that does not report its own. */
 const COLUMNS_UNTOLD = 80
 
-/** A line on stderr that says how far it is: rewritten in a terminal, a new one now and then elsewhere. */
+/** Shows progress on stderr: one line that is rewritten in a terminal, or a new line now and then elsewhere. */
 export class Progress {
   readonly #terminal = process.stderr.isTTY
   #shown = ''
@@ -14,12 +14,12 @@ export class Progress {
     this.#shownAt = performance.now()
   }
 
-  /** One step more of many; most of them are not shown outside a terminal. */
+  /** Counts one more step. Outside a terminal most steps are not shown. */
   step(line: string): void {
     if (this.#terminal || performance.now() - this.#shownAt >= LINES_EVERY_MS) this.say(line)
   }
 
-  /** Takes the line away, so that something else can be printed. */
+  /** Removes the line, so that something else can be printed. */
   clear(): void {
     if (this.#terminal) this.#rewrite('')
   }

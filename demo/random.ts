@@ -1,4 +1,4 @@
-/** Numbers that look random and are the same for the same seed (mulberry32). */
+/** Pseudo-random numbers, the same for the same seed (mulberry32). */
 export class Random {
   #state: number
 
@@ -20,12 +20,12 @@ export class Random {
     return from + Math.floor(this.next() * (to - from + 1))
   }
 
-  /** A whole number of any magnitude between the two: 100 to 1,000 is as likely as 1,000 to 10,000. */
+  /** A whole number, spread evenly by magnitude: 100 to 1,000 is as likely as 1,000 to 10,000. */
   magnitude(from: number, to: number): number {
     return Math.round(from * (to / from) ** this.next())
   }
 
-  /** A whole number that is a share of a whole: between the two shares of it. */
+  /** A whole number between two shares of a whole. */
   shareOf(whole: number, from: number, to: number): number {
     return Math.floor(whole * (from + this.next() * (to - from)))
   }
@@ -38,7 +38,7 @@ export class Random {
     return items[Math.floor(this.next() * items.length)]!
   }
 
-  /** The items in another order. */
+  /** The items in random order. */
   shuffle<Item>(items: readonly Item[]): Item[] {
     return items
       .map((item) => ({ item, place: this.next() }))

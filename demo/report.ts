@@ -6,12 +6,12 @@ export type Report = {
   seed: number
   outcomes: Outcome[]
   accounts: Account[]
-  /** What was compared, and in how many records. */
+  /** What was compared, and how many records. */
   checked: { source: string; records: number; quotas: number }[]
   differences: string[]
 }
 
-/** What was played, in numbers. */
+/** The counts of what was played. */
 function countsOf(outcomes: readonly Outcome[]) {
   const committed = outcomes.filter(({ end }) => end === 'committed')
   const usageObjects: Record<string, number> = {}
@@ -34,7 +34,7 @@ function countsOf(outcomes: readonly Outcome[]) {
   }
 }
 
-/** The result for programs; amounts are exact JSON numbers. */
+/** The result as JSON. Amounts are exact JSON numbers. */
 export function reportJson({ seed, outcomes, accounts, checked, differences }: Report): string {
   const sums = (of: Sums) => ({
     committed: of.committed,
@@ -66,7 +66,7 @@ function exact(amount: Usd): RawJson {
   return JSON.rawJSON(usdText(amount))
 }
 
-/** The result for people. */
+/** The result as text. */
 export function reportText({ seed, outcomes, accounts, checked, differences }: Report): string {
   const counts = countsOf(outcomes)
   const forms = Object.entries(counts.usage_objects_by_form).map(([form, count]) => `${count} ${form}`)
@@ -122,7 +122,7 @@ function sumCells(of: Sums): string[] {
   ]
 }
 
-/** Pads amounts on the right, so that their points stand one under the other. */
+/** Pads amounts on the right, so that their decimal points align. */
 function alignPoints(cells: string[]): string[] {
   const amounts = cells.filter((cell) => /^[0-9.]+$/.test(cell))
   const tailOf = (cell: string) => (cell.includes('.') ? cell.length - cell.indexOf('.') : 0)

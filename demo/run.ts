@@ -12,16 +12,16 @@ import type { Step } from './step.ts'
 import { tally } from './tally.ts'
 import { TENANTS, type Tenant } from './tenants.ts'
 
-/** Where to play; `databaseUrl` where the tables can be read too. */
+/** The service to play on. `databaseUrl` if the tables can be read as well. */
 export type Target = { url: string; adminKey: string; databaseUrl: string | null }
 
 type Plan = { tenant: Tenant; tenantId: string; steps: Step[] }
 
-/** A key that a killed run left behind ends by itself. */
+/** The lifetime of the demo's keys, so that a key left by a killed run expires. */
 const KEY_LIFE_MS = 3_600_000
 const SEED_STRIDE = 0x9e37_79b1
 
-/** Plays the input of a seed for tenants with new names, and compares what was answered with what is booked. */
+/** Plays the input of a seed for new tenants, and compares the answers with the books. */
 export async function run(target: Target, seed: number, progress: Progress, interrupt: AbortSignal): Promise<Report> {
   const admin = callerOf(target.url, target.adminKey, interrupt)
   const name = `demo-${randomBytes(4).toString('hex')}`
@@ -60,7 +60,7 @@ function planTenant(tenant: Tenant, tenantId: string, seed: number): Plan {
   return { tenant, tenantId, steps: [...planModelCalls(random, tenant), ...planSandboxRuns(random, tenant)] }
 }
 
-/** Lends a key of role service, and revokes it, whatever happens. */
+/** Runs work with a key of role service, and always revokes it. */
 async function withServiceKey<Result>(
   { url, adminKey }: Target,
   name: string,
@@ -74,13 +74,16 @@ async function withServiceKey<Result>(
   try {
     return await use(made.key)
   } finally {
-    // After an interrupt too. What went wrong before tells more than a failure here.
+    // Also after an interrupt. An earlier error is reported rather than a failure here.
     const last = callerOf(url, adminKey, new AbortController().signal)
     await last('DELETE', `/v1/api-keys/${made.key_id}`).catch(() => {})
   }
 }
 
-/** The tenants side by side, as in a real service; no quota is common to them, so none changes another's figures. */
+/**
+ * Plays all tenants at the same time, as in a real service. They share no quota, so they do not affect each other's
+ * figures.
+ */
 async function playAll(
   url: string,
   key: string,
@@ -96,7 +99,7 @@ async function playAll(
     done += 1
     progress.step(`${done} of ${total} reservations`)
   }
-  // One tenant's failure stops the others, and is what they fail with.
+  // If one tenant fails, the others stop and the run fails with its error.
   const stop = new AbortController()
   const call = callerOf(url, key, AbortSignal.any([interrupt, stop.signal]))
   const plays = await Promise.allSettled(

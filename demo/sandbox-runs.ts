@@ -4,7 +4,7 @@ import { OPEN_TTL_SECONDS, type Step } from './step.ts'
 
 type Size = { tier: string } | { vcpu: number; memory_mib: number } | Record<string, never>
 
-/** Sizes by name, sizes of their own, and none at all, which is tier standard. */
+/** Named sizes, custom sizes, and no size, which means tier standard. */
 const SIZES: readonly Size[] = [
   { tier: 'small' },
   { vcpu: 2, memory_mib: 4_096 },
@@ -19,7 +19,7 @@ const SIZES: readonly Size[] = [
 /** 8 vCPU and 8 GiB for a day cost about 12.79 USD. */
 const TOO_DEAR = { size: { tier: 'xxlarge' }, maxSeconds: 86_400 }
 
-/** A tenant's sandboxes, in the order that they are started. */
+/** A tenant's sandboxes, in the order they are started. */
 export function planSandboxRuns(random: Random, tenant: Tenant): Step[] {
   const runs = Array.from({ length: tenant.sandboxRuns }, (_, index) => planRun(random, tenant, index))
   const open = Array.from({ length: tenant.sandboxesLeftOpen }, () => planOpen(random, tenant))
@@ -30,7 +30,7 @@ export function planSandboxRuns(random: Random, tenant: Tenant): Step[] {
 function planRun(random: Random, tenant: Tenant, index: number): Step {
   const size = SIZES[index % SIZES.length]!
   const maxSeconds = random.pick([60, 300, 900, 1_800, 3_600])
-  // Now and then one runs longer than it was reserved for.
+  // Some run longer than they were reserved for.
   const seconds = toThousandth(maxSeconds * (random.chance(0.1) ? 1.02 : 0.05 + random.next() * 0.9))
   const commit = {
     usage: { seconds },

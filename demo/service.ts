@@ -12,26 +12,26 @@ import { startArguments } from '../test/helpers/servers/start-arguments.ts'
 const READY_MS_MAX = 120_000
 const REQUEST_MS_MAX = 5_000
 const POLL_MS = 50
-// The service itself drains for up to 15 s.
+// The service itself drains for up to 15 s before it stops.
 const STOP_MS_MAX = 20_000
 const REMOVE_MS_MAX = 10_000
 const LINES_MAX = 10
 const LINE_CHARACTERS_MAX = 500
 
-/** Settings that would lead the service to somebody else's data. */
+/** Settings that would point the service to other data. */
 const OTHERS_SETTINGS = /^(?:PURSER_.*|DATABASE_URL.*|REDIS_URL.*|HOST|PORT)$/
 
-/** A service of the demo's own: the real process, on a temporary folder with an embedded Postgres. */
+/** The demo's own service: the real process, with an embedded Postgres in a temporary folder. */
 export type OwnService = {
   url: string
   adminKey: string
-  /** Of the embedded Postgres, as its owner. */
+  /** The URL of the embedded Postgres, as its owner. */
   databaseUrl(): string
-  /** Stops the process by its id and removes the folder; may be called at any time. */
+  /** Stops the process by its id and removes the folder. May be called at any time. */
   stop(): Promise<void>
   /** The last lines that the process printed. */
   words(): string
-  /** Resolves once it can decide. @throws Error where it ends, or is not ready within 120 s. */
+  /** Resolves once the service can decide. @throws Error if it ends, or is not ready within 120 s. */
   ready(signal: AbortSignal): Promise<void>
 }
 
@@ -51,8 +51,8 @@ export async function startOwnService(): Promise<OwnService> {
       PURSER_ADMIN_KEY: adminKey,
     },
     stdio: ['ignore', 'pipe', 'pipe'],
-    // In a process group of its own: Ctrl-C in a terminal reaches the whole group of the demo, which stops the service
-    // itself once its own requests are through.
+    // Own process group: Ctrl-C in a terminal signals the whole group of the demo. The demo stops the service itself,
+    // once its own requests have ended.
     detached: true,
   })
   const url = `http://127.0.0.1:${port}`
@@ -70,7 +70,9 @@ export async function startOwnService(): Promise<OwnService> {
   }
 }
 
-/** The last lines that the process printed. Read all the time: a full pipe would stop it. */
+/**
+ * Keeps the last lines that the process printed. It reads all the time, because a full pipe would block the process.
+ */
 function listenTo(child: ChildProcess): () => string {
   const lines: string[] = []
   for (const input of [child.stdout!, child.stderr!]) {
@@ -107,7 +109,9 @@ async function end(child: ChildProcess): Promise<void> {
   clearTimeout(timer)
 }
 
-/** Again and again: a Postgres whose service was ended while starting ends a little later, and writes until then. */
+/**
+ * Retries, because a Postgres whose service was stopped during its start ends a little later and writes until then.
+ */
 async function removeFolder(folder: string): Promise<void> {
   const deadline = Date.now() + REMOVE_MS_MAX
   for (;;) {
@@ -118,7 +122,9 @@ async function removeFolder(folder: string): Promise<void> {
   }
 }
 
-/** The owner's way in: the password stands in the data folder, the port in the fourth line of the server's pid file. */
+/**
+ * Builds the owner's URL: the password is in the data folder, the port in the fourth line of the server's pid file.
+ */
 function databaseUrlOf(dataDir: string): string {
   const password = readFileSync(join(dataDir, 'password'), 'utf8')
   const port = readFileSync(join(dataDir, 'postgres', 'postmaster.pid'), 'utf8').split('\n')[3]

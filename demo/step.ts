@@ -3,26 +3,26 @@ import type { Form } from './usage-objects.ts'
 
 export type ResourceType = 'llm' | 'e2b'
 
-/** One call or sandbox as its caller goes through it: reserve, then do something with the hold. */
+/** One model call or sandbox run of a caller: reserve, then do something with the hold. */
 export type Step = {
   resourceType: ResourceType
   kind: CallKind
-  /** Body of POST /v1/reservations, but for the tenant. */
+  /** The body of POST /v1/reservations, without the tenant. */
   reserve: object
   next: { commit: object } | { release: object } | 'leave open'
-  /** What the hold is of, and what the cost will be booked under: a model with its provider, or a sandbox's tier. */
+  /** What the hold is for, and what the cost will be booked under: a provider and model, or a sandbox tier. */
   asked: string
   booked: string
-  /** Of the usage object that is committed, if one is. */
+  /** The form of the committed usage object, if there is one. */
   form?: Form
 }
 
-/** What stands for the model where an estimate or a cost of the caller's own names none. */
+/** Shown in place of a model, if the caller's own estimate or cost names none. */
 export const NO_MODEL = '(no model named)'
 
 export function subjectOf(line: { provider: string | null; model: string | null }): string {
   return line.model === null ? NO_MODEL : `${line.provider}/${line.model}`
 }
 
-/** A hold that is left open outlives the run and no more. */
+/** The lifetime of a hold that is left open: just beyond the run. */
 export const OPEN_TTL_SECONDS = 900

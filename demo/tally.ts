@@ -11,10 +11,10 @@ export type Sums = {
   refusedUsd: Usd
 }
 
-/** One model or sandbox tier of a tenant. */
+/** The totals of one model or sandbox tier of a tenant. */
 type Row = Sums & { subject: string }
 
-/** All of one resource type that a tenant did, and what its quota leaves. */
+/** The totals of a tenant's resource type, and what its quota leaves. */
 export type Account = Sums & {
   tenantId: string
   resourceType: ResourceType
@@ -23,7 +23,7 @@ export type Account = Sums & {
   rows: Row[]
 }
 
-/** Adds up what the service answered, exactly. */
+/** Adds up the service's answers, exactly. */
 export function tally(
   outcomes: readonly Outcome[],
   tenantId: string,
@@ -47,7 +47,7 @@ export function tally(
     resourceType,
     ...total,
     limitUsd,
-    // A commit above its hold is booked all the same, so more than the limit may be spent.
+    // A commit above its hold is always booked, so more than the limit may be spent.
     remainingUsd: left.lt(0) ? decimal(0) : left,
     rows: [...rows.values()].sort((a, b) => (a.subject < b.subject ? -1 : 1)),
   }

@@ -15,18 +15,21 @@ export type Tenant = {
   forms: readonly Form[]
   users: number
   conversations: number
-  /** How many calls of each kind; their order is drawn. */
+  /** How many calls of each kind. Their order is random. */
   calls: Readonly<Record<CallKind, number>>
   sandboxRuns: number
-  /** Sandboxes that still run at the end. */
+  /** Sandboxes that are still running at the end. */
   sandboxesLeftOpen: number
-  /** Sandboxes that the tenant asks for and cannot pay. */
+  /** Sandboxes that the tenant requests but cannot pay for. */
   sandboxesTooDear: number
-  /** Prepaid: what it may spend in total. */
+  /** Prepaid: the most it may spend in total. */
   limitUsd: { llm: string; e2b: string }
 }
 
-/** Two that can pay for all they do, and one that runs out of money. Together 200 usage objects or more, 20 runs. */
+/**
+ * Two tenants that can pay for everything, and one that runs out of money. Together at least 200 usage objects and 20
+ * runs.
+ */
 export const TENANTS: readonly Tenant[] = [
   {
     name: 'acme',
@@ -86,7 +89,7 @@ export const TENANTS: readonly Tenant[] = [
 
 const FEATURES = ['chat', 'search', 'agent', 'summary'] as const
 
-/** Whose call it is: a conversation stays with its user, and has a few paths. */
+/** The attribution of a call: a conversation belongs to one user and has a few paths. */
 export function drawAttribution(random: Random, tenant: Tenant) {
   const conversation = random.whole(1, tenant.conversations)
   return {

@@ -11,12 +11,14 @@ export type Form =
   | 'google generate content'
   | 'groq chat completions'
 
-/** One answer's usage, and what its caller could know before the call. */
+/** The usage of one answer, and what its caller could know before the call. */
 export type UsageObject = {
   form: Form
   provider: string
   model: string
-  /** As the provider sends it: the usage alone, or the body where the service tier and the searches stand beside it. */
+  /**
+   * The object as the provider sends it: the usage alone, or the body if the service tier and searches are beside it.
+   */
   providerUsage: object
   promptTokens: number
   outputTokens: number
@@ -45,7 +47,7 @@ export const FORMS: Readonly<Record<Form, { provider: string; models: readonly s
   },
 }
 
-/** A usage object in a provider's form, for one of its models. */
+/** Makes a usage object in a provider's form, for one of its models. */
 export function makeUsageObject(random: Random, form: Form, model = random.pick(FORMS[form].models)): UsageObject {
   const { provider, make } = FORMS[form]
   return { form, provider, model, ...make(random, model) }
@@ -54,7 +56,7 @@ export function makeUsageObject(random: Random, form: Form, model = random.pick(
 type Made = Omit<UsageObject, 'form' | 'provider' | 'model'>
 type Maker = (random: Random, model: string) => Made
 
-/** An SDK's type as it comes over the wire, where an enum is its text. */
+/** An SDK's type as JSON, where an enum is its text. */
 type AsJson<Type> = Type extends string
   ? `${Type}`
   : Type extends object
@@ -85,7 +87,7 @@ function openaiChat(random: Random): Made {
 }
 
 function openaiResponses(random: Random): Made {
-  // Some above 272,000 tokens, where the long-context rates begin.
+  // Some exceed 272,000 tokens, where long-context rates begin.
   const promptTokens = random.chance(0.03) ? random.whole(272_001, 400_000) : random.magnitude(500, 90_000)
   const outputTokens = random.magnitude(50, 12_000)
   const cachedTokens = openaiCached(random, promptTokens)
@@ -116,7 +118,7 @@ function openaiResponses(random: Random): Made {
   return { providerUsage: body, promptTokens, outputTokens, webSearches }
 }
 
-/** The cache of OpenAI begins at 1,024 tokens and counts in steps. */
+/** OpenAI caches from 1,024 tokens on and counts in steps. */
 function openaiCached(random: Random, promptTokens: number): number {
   if (promptTokens < 1_024 || random.chance(0.4)) return 0
   const steps = Math.floor(random.shareOf(promptTokens, 0.3, 0.95) / OPENAI_CACHE_STEP_TOKENS)
@@ -124,7 +126,7 @@ function openaiCached(random: Random, promptTokens: number): number {
 }
 
 function anthropicMessages(random: Random, model: string): Made {
-  // Without what was read from the cache or written to it.
+  // Excludes cache reads and writes.
   const freshTokens = random.magnitude(3, 20_000)
   const readTokens = random.chance(0.5) ? random.magnitude(1_024, 90_000) : 0
   const writtenTokens = random.chance(0.4) ? random.magnitude(1_024, 30_000) : 0
@@ -150,7 +152,7 @@ function anthropicMessages(random: Random, model: string): Made {
     output_tokens_details: thinkingTokens > 0 ? { thinking_tokens: thinkingTokens } : null,
     server_tool_use: webSearches > 0 ? { web_search_requests: webSearches, web_fetch_requests: 0 } : null,
   }
-  // A stream ends with cumulative counts, which do not say how long the writes live, nor what served.
+  // A stream ends with cumulative counts. They do not give the lifetimes of cache writes or the served tier.
   const streamed = written1hTokens === 0 && !fast && !batch && !inUs && random.chance(0.3)
   if (streamed) return { ...known, providerUsage: counts satisfies Anthropic.MessageDeltaUsage }
   const usage = {
@@ -179,7 +181,7 @@ function googleContent(random: Random): Made {
     candidatesTokenCount: candidateTokens,
     totalTokenCount: promptTokens + candidateTokens + thoughtTokens + toolTokens,
     promptTokensDetails: [modality('TEXT', textTokens), ...(imageTokens > 0 ? [modality('IMAGE', imageTokens)] : [])],
-    // What is 0 is left out.
+    // Counts of 0 are left out.
     ...(thoughtTokens > 0 ? { thoughtsTokenCount: thoughtTokens } : {}),
     ...(toolTokens > 0
       ? { toolUsePromptTokenCount: toolTokens, toolUsePromptTokensDetails: [modality('TEXT', toolTokens)] }

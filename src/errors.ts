@@ -1,4 +1,6 @@
-/** Every error that a caller can see, with its status and title. `code` is the name in snake case; `type` its hyphened form. */
+/**
+ * Every error that a caller can get, with its status and title. The key is the `code`; `type` is its hyphenated form.
+ */
 export const ERRORS = {
   invalid_request: { status: 400, title: 'Invalid request' },
   unauthenticated: { status: 401, title: 'Unauthenticated' },
@@ -24,39 +26,43 @@ export const ERRORS = {
 
 export type ErrorCode = keyof typeof ERRORS
 
-/** What an operator or caller should know about each code, shown at `/problems/{code}`. */
+/** What an operator or caller should know about each code. Shown at `/problems/{code}`. */
 export const ERROR_HELP: Record<ErrorCode, string> = {
-  invalid_request: 'The request breaks the contract; errors[] names each place. Nothing was changed.',
+  invalid_request: 'The request does not match the contract; errors[] names each wrong field. Nothing was changed.',
   unauthenticated: 'Send a valid key as "Authorization: Bearer <key>".',
-  forbidden: 'The key is valid, but its role, its tenant or its ceiling of records a day does not allow this.',
-  not_found: 'There is nothing at this path for this key.',
-  method_not_allowed: 'The path exists, but not with this method; the Allow header lists those that do.',
-  reservation_committed: 'The reservation has been committed already, with another result.',
-  reservation_not_open: 'The reservation is settled or past its expires_at; make a new one.',
+  forbidden: 'The key is valid, but its role, its tenant or its daily ceiling for records does not allow this.',
+  not_found: 'Nothing exists at this path, or this key may not see it.',
+  method_not_allowed: 'The path exists, but not with this method. The Allow header lists the methods that it has.',
+  reservation_committed: 'The reservation has already been committed with a different result.',
+  reservation_not_open: 'The reservation is settled or past its expires_at. Make a new one.',
   record_corrected:
-    'The line of cost has been corrected already, or is a reversal; correct the line that stands instead.',
+    'The cost record has already been corrected, or is a reversal. Correct the record that replaced it.',
   archived:
-    'The answer needs records of months that are archived. Ask by tenant, provider, model or tier in whole quarters of an hour (UTC), or have the months restored: npm run costs -- restore.',
-  price_exists: 'The model or tier has a version of that date; name its price_id in "replaces" to supersede it.',
-  payload_too_large: 'The body is larger than the route takes; the detail says how much that is.',
+    'The answer needs cost records of archived months. Ask by tenant, provider, model or tier in whole quarters of an hour (UTC), or have the months restored: npm run costs -- restore.',
+  price_exists:
+    'The model or tier already has a version with this date. To supersede it, give its price_id as "replaces".',
+  payload_too_large: 'The body is larger than this route accepts. The detail gives the limit.',
   uri_too_long: 'A part of the path is too long.',
   unsupported_media_type: 'Send the body as application/json.',
-  idempotency_mismatch: 'This Idempotency-Key belongs to another body. Use a new key for a new request.',
+  idempotency_mismatch: 'This Idempotency-Key was used with another body. Use a new key for a new request.',
   price_not_found:
-    'There is no price for this model or sandbox size; near[] lists pairs of provider and model that have one. An admin can add one.',
-  quota_exceeded: 'A quota does not allow the amount; violations[] lists each. Retry-After says when waiting can help.',
-  rate_limited: 'Too many requests for this key or address; Retry-After says when to go on.',
-  internal: 'A fault of the service. The request_id finds it in the log.',
-  unavailable: 'The database cannot decide right now. Try again with the same Idempotency-Key after Retry-After.',
-  overloaded: 'More requests wait than can be served in time. Try again after Retry-After.',
+    'There is no price for this model or sandbox size. near[] lists similar pairs of provider and model that have one. An admin can add a price.',
+  quota_exceeded:
+    'The amount does not fit a quota. violations[] lists each such quota. Retry-After says when to try again, if waiting can help.',
+  rate_limited: 'Too many requests for this key or address. Retry-After says when to continue.',
+  internal: 'The service failed. Look for the request_id in its log.',
+  unavailable: 'The database cannot decide at the moment. Try again with the same Idempotency-Key after Retry-After.',
+  overloaded: 'More requests are waiting than can be served in time. Try again after Retry-After.',
 }
 
-/** One failure of validation: an RFC 6901 pointer into the body (or the name of a parameter) and what to do. */
+/**
+ * One validation error: an RFC 6901 pointer into the body (or the name of a parameter), and what is wrong with it.
+ */
 export type FieldError = { pointer: string; message: string }
 
 /**
- * An answer in the form of RFC 9457, thrown by whoever knows the reason and written by the problem plugin.
- * `members` are extension members of the body; `headers` go out with it.
+ * An error answer of RFC 9457. Whoever knows the reason throws it; the problem plugin writes it. `members` are
+ * extension members of the body, `headers` are response headers.
  */
 export class Problem extends Error {
   override readonly name = 'Problem'
@@ -76,7 +82,7 @@ export class Problem extends Error {
   }
 }
 
-/** 400 with every place that is wrong. */
+/** An answer with status 400 that names every wrong field. */
 export function invalidRequest(errors: FieldError[]): Problem {
   const [first] = errors
   const rest = errors.length > 1 ? ` (and ${errors.length - 1} more)` : ''

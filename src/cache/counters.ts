@@ -1,12 +1,12 @@
 import { LRUCache } from 'lru-cache'
 import type { SharedCache } from './shared.ts'
 
-/** How many there were in the running window, this one among them, and how long it still lasts, in milliseconds. */
+/** The count in the current window, including this one, and how long the window still lasts, in milliseconds. */
 export type Count = { current: number; ttl: number }
 
 const KEYS_MAX = 20_000
 
-/** Counts in windows that begin with the first of a key; in this process alone. */
+/** Counts per key in this process only. A window begins with the first count of its key. */
 export function countHere(): (key: string, windowMs: number) => Count {
   const windows = new LRUCache<string, { current: number; endsAt: number }>({ max: KEYS_MAX })
   return (key, windowMs) => {
@@ -22,8 +22,9 @@ export function countHere(): (key: string, windowMs: number) => Count {
 }
 
 /**
- * Counts over all instances, in Redis. While that is away each instance counts for itself: never open, never down. It
- * counts here all along, so that the loss of Redis gives nobody a fresh start.
+ * Counts over all instances, in Redis. While Redis is away, each instance applies its own count, so a limit is
+ * neither lifted nor blocks everyone. Each instance counts all the time, so that losing Redis does not start the
+ * counts from zero.
  */
 export function countTogether(shared: SharedCache): (key: string, windowMs: number) => Promise<Count> {
   const here = countHere()

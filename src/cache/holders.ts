@@ -8,10 +8,10 @@ const TTL_MS = 30_000
 
 type Question = { scope: StatusScope; quotaPeriodIds: number[] }
 
-/** The largest holders of balances of one scope, by quota_period_id; at most TTL_MS old unless `fresh`. */
+/** The largest holders of a scope's balances, by quota_period_id. At most TTL_MS old, unless `fresh`. */
 export type HoldersCache = (question: Question, fresh: boolean) => Promise<Record<string, Holder[]>>
 
-/** Who asks the same at once shares one look: it reads many rows. */
+/** Opens the cache. Equal questions at the same time share one query, because it reads many rows. */
 export function openHoldersCache(db: Db): HoldersCache {
   const cache = new LRUCache<string, Record<string, Holder[]>, Question>({
     max: SCOPES_MAX,

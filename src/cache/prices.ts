@@ -14,27 +14,27 @@ import type { SharedCache } from './shared.ts'
 const NAMES_MAX = 5_000
 const IN_PROCESS_MS = 60_000
 const IN_REDIS_SECONDS = 3_600
-/** How often Postgres is asked for the edition of its prices while no Redis tells of changes. */
+/** How often to ask Postgres for the edition of its prices while Redis does not report changes. */
 const EDITION_MS = 1_000
 
-/** Where instances tell each other that prices have changed. The message says nothing: who hears it looks. */
+/** The channel on which instances announce changed prices. The message is empty: a receiver checks the edition. */
 export const PRICES_CHANGED = 'purser:prices-changed'
 
 /**
- * Prices by name: from the process, else from Redis, else from Postgres; also that nobody knows a name. Requests at once
- * for one name share one look-up.
+ * Finds prices by name: in this process, else in Redis, else in Postgres. Unknown names are cached too. Concurrent
+ * requests for one name share one lookup.
  *
- * A change is known to every instance within a second: by a message over Redis, or without one by asking Postgres once
- * a second for its edition. What was read before a change is told by its smaller edition, wherever it comes from.
- * @throws the database's error where a price is not known and Postgres is out of reach.
+ * Every instance knows of a change within a second: from a message over Redis or, without one, by asking Postgres for
+ * the edition once a second. Whatever was read before the change carries a smaller edition and is not used.
+ * @throws the database's error if a price is not cached and Postgres is out of reach.
  */
 export type PriceCache = {
-  /** All versions of what the name means, of one provider or of all; empty where nobody knows it. */
+  /** All versions of the model that a name means, of one provider or of all (null); empty if the name is unknown. */
   model(provider: string | null, name: string): Promise<NamedPrice[]>
   e2b(tier: string, region: string): Promise<E2bPrice[]>
-  /** All names that have a price at some time, for a hint to who misspelt one. */
+  /** All names that have ever had a price, to suggest one for a misspelt name. */
   names(): ReturnType<typeof listPricedNames>
-  /** Tells this instance and the others that prices have changed; after the change is committed. */
+  /** Announces changed prices to this instance and the others. Call it after the change is committed. */
   changed(): Promise<void>
 }
 
@@ -56,47 +56,47 @@ export function openPriceCache(db: Db, shared: SharedCache): PriceCache {
 }
 
 type Edition = {
-  /** The edition that was last heard of; what is older is not believed. Resolves at once unless it is in doubt. */
+  /** The latest known edition; anything older must not be used. Returns at once unless it is in doubt. */
   known(): number | Promise<number>
-  /** Something may have changed: look before the next price is answered. */
+  /** Prices may have changed: check the edition before the next price is answered. */
   doubt(): void
 }
 
 function watchEdition(db: Db, shared: SharedCache): Edition {
   let edition = 0
-  let lookedAt = -Infinity
-  let looking: Promise<number> | null = null
+  let checkedAt = -Infinity
+  let checking: Promise<number> | null = null
 
-  function look(): Promise<number> {
+  function checkEdition(): Promise<number> {
     const startedAt = performance.now()
     const mine: Promise<number> = readPriceEdition(db).then(
       (read) => {
         edition = Math.max(edition, read)
-        // A change that came up meanwhile may have been too late for this look.
-        if (looking === mine) [lookedAt, looking] = [startedAt, null]
+        // A change during this check may have come too late for it, so only the latest check counts.
+        if (checking === mine) [checkedAt, checking] = [startedAt, null]
         return edition
       },
       () => {
-        // What is known serves on, for as long as it is kept; the next one asks again.
-        if (looking === mine) looking = null
+        // Postgres is away: cached prices stay in use until they expire. The next call checks again.
+        if (checking === mine) checking = null
         return edition
       },
     )
-    looking = mine
+    checking = mine
     return mine
   }
   const doubt = () => {
-    lookedAt = -Infinity
-    looking = null
+    checkedAt = -Infinity
+    checking = null
   }
   const hears = shared.subscribe(PRICES_CHANGED, doubt)
   return {
     known: () => {
-      const ageMs = performance.now() - lookedAt
+      const ageMs = performance.now() - checkedAt
       if (ageMs < EDITION_MS) return edition
-      if (!hears() || ageMs === Infinity) return looking ?? look()
-      // A message may get lost on its way, so once in a while nobody waits for a look all the same.
-      if (ageMs > IN_PROCESS_MS && looking === null) void look()
+      if (!hears() || ageMs === Infinity) return checking ?? checkEdition()
+      // A message can get lost, so check now and then in the background.
+      if (ageMs > IN_PROCESS_MS && checking === null) void checkEdition()
       return edition
     },
     doubt,
@@ -112,7 +112,7 @@ function cached<Price>(
   const known = new LRUCache<string, PricesThen<Price>>({ max: NAMES_MAX, ttl: IN_PROCESS_MS })
   const asked = new Map<string, { edition: number; answer: Promise<PricesThen<Price>> }>()
 
-  async function ask(name: string, oldest: number): Promise<PricesThen<Price>> {
+  async function findAtLeast(name: string, oldest: number): Promise<PricesThen<Price>> {
     const key = `purser:price:${kind}:${name}`
     const stored = shared === null ? null : await shared.get(key)
     const then = stored === null ? null : (JSON.parse(stored) as PricesThen<Price>)
@@ -127,10 +127,10 @@ function cached<Price>(
     const oldest = await edition.known()
     const there = known.get(name)
     if (there !== undefined && there.edition >= oldest) return there.prices
-    // Who asks after a change does not join a look-up from before it.
+    // A request after a change must not join a lookup from before it.
     const before = asked.get(name)
     if (before !== undefined && before.edition >= oldest) return (await before.answer).prices
-    const answer = ask(name, oldest)
+    const answer = findAtLeast(name, oldest)
     asked.set(name, { edition: oldest, answer })
     try {
       const found = await answer

@@ -1,28 +1,31 @@
 import { randomUUID } from 'node:crypto'
 import type { SharedCache } from './shared.ts'
 
-/** Short enough that a reader who stored what it read before a batch, and after that batch's drop, misleads nobody for long. */
+/** Short, because a reader may store what it read before a batch after that batch dropped the entry. */
 const TTL_SECONDS = 30
-/** A version outlives every entry that was stored under the one before it: read for 10 s at most, then kept for 30 s. */
+/**
+ * A version outlives every entry stored under the one before it: such an entry is read for at most 10 s and kept for
+ * 30 s.
+ */
 const VERSION_TTL_SECONDS = 60
-/** Versions that are written at once. */
+/** The most versions that are written at once. */
 const WRITES_MAX = 500
 
-/** A scope: '' for none, so that ('', '') is the platform and ('acme', '') a tenant. */
+/** A scope. '' stands for none: ('', '') is the platform, ('acme', '') a tenant. */
 export type StatusScope = { tenantId: string; userId: string }
 
-/** What is known of a scope, null where nothing is, and the version under which what is read from now on is stored. */
+/** The cached status of a scope (null if there is none), and the version to store newly read status under. */
 export type KnownStatus = { text: string | null; version: string }
 
-/** What is known of the quotas of one scope, as JSON text, in Redis only. A batch drops what it touched, not awaited. */
+/** Caches the quota status of a scope as JSON text, in Redis only. A batch drops what it touched without waiting. */
 export type StatusCache = {
   get(scope: StatusScope): Promise<KnownStatus>
   set(scope: StatusScope, text: string, version: string): void
-  /** Forgets the platform, and the tenants and users that a batch touched. */
+  /** Drops the entries of the platform and of the tenants and users that a batch touched. */
   dropTouched(touched: { tenant_id: string; user_id: string | null }[]): void
   /**
-   * Forgets scopes whose quotas an administrator changed, in every instance, before this returns: also what a reader that
-   * asked Postgres before the change has still to store.
+   * Drops scopes whose quotas an administrator changed, for every instance, before it returns. This also covers a
+   * reader that asked Postgres before the change and has yet to store the result.
    */
   forget(changed: { tenant_id: string | null; user_id: string | null }[]): Promise<void>
 }

@@ -1,15 +1,15 @@
 import { createHmac, timingSafeEqual } from 'node:crypto'
 
-/** Closes a text for one key and a time, and opens only what was closed so. */
+/** Signs a text for one key and a lifetime, and returns only texts that were signed this way. */
 export type Seal = {
   close(key: string, text: string, ttlSeconds: number): string
-  /** Null for what was never closed with this secret, for another key, was changed since, or has outlived its time. */
+  /** Null if the text was not signed with this secret, is for another key, was changed, or has expired. */
   open(key: string, sealed: string): string | null
 }
 
 const SEALED = /^(\d{1,16})\.([\w-]{43})\.(.*)$/s
 
-/** A seal of who knows the secret (HMAC-SHA-256): what somebody else writes into a shared store is not believed. */
+/** Signs with HMAC-SHA-256, so that what others write into the shared store is not trusted. */
 export function sealWith(secret: string): Seal {
   const sign = (key: string, expiresAtMs: string, text: string) =>
     createHmac('sha256', secret).update(`${key}\n${expiresAtMs}\n${text}`).digest('base64url')

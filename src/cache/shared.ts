@@ -2,25 +2,27 @@ import { Cluster, Redis, type RedisOptions } from 'ioredis'
 import { sealWith } from './seal.ts'
 
 /**
- * A cache that several instances share. It never decides and never fails: what it can't answer in time is a miss, and what
- * it can't store is not stored. It answers only what an instance with the same secret stored under that very key: prices
- * come from here, and who may write to Redis may not thereby say what a call costs.
+ * A cache that several instances share. It never decides and never fails: a read that is too slow is a miss, and a
+ * write that fails is dropped. It returns only what an instance with the same secret stored under that key: prices
+ * come from here, and write access to Redis must not mean control over what a call costs.
  */
 export type SharedCache = {
   get(key: string): Promise<string | null>
   set(key: string, value: string, ttlSeconds: number): Promise<void>
   drop(keys: string[]): void
-  /** One more of a key in its window; null where Redis doesn't answer in time. */
+  /** Adds one to a key's count in its window; null if Redis does not answer in time. */
   increment(key: string, windowMs: number): Promise<{ current: number; ttl: number } | null>
-  /** Tells all who have subscribed to the channel, and are in reach. Anyone who may write to Redis can do the same. */
+  /**
+   * Sends a message to all reachable subscribers of the channel. Anyone with write access to Redis can do the same.
+   */
   publish(channel: string, message: string): Promise<void>
   /**
-   * Calls back for each message, and whenever some may have been missed: when hearing begins, also again.
+   * Calls back for each message, and whenever messages may have been missed: each time the subscription starts.
    *
-   * @returns whether messages are heard just now; never where no Redis is configured.
+   * @returns whether messages are received at the moment; always false without Redis.
    */
   subscribe(channel: string, onMessage: () => void): () => boolean
-  /** Null where no Redis is configured. */
+  /** Null if no Redis is configured. */
   status(): 'up' | 'down' | null
   close(): Promise<void>
 }
@@ -33,12 +35,12 @@ const OPTIONS = {
   connectTimeout: CONNECT_MS,
   commandTimeout: COMMAND_MS,
   maxRetriesPerRequest: 1,
-  // While Redis is away a command fails at once instead of queueing: that is the circuit breaker.
+  // While Redis is away, commands fail at once instead of queueing. This is the circuit breaker.
   enableOfflineQueue: false,
   retryStrategy: (attempt) => Math.min(attempt * 100, RECONNECT_MS_MAX),
 } satisfies RedisOptions
 
-/** What a connection to any node of a cluster takes of the first URL. */
+/** The credentials from the first URL, for connections to any node of a cluster. */
 function credentialsOf(url: string): Pick<RedisOptions, 'username' | 'password' | 'tls'> {
   const { protocol, username, password } = new URL(url)
   return {
@@ -48,12 +50,15 @@ function credentialsOf(url: string): Pick<RedisOptions, 'username' | 'password' 
   }
 }
 
-/** The nodes that are not named are found by asking those that are; all take the credentials of the first. */
+/**
+ * Connects to a cluster. Nodes that are not listed are discovered from those that are; all use the credentials of the
+ * first.
+ */
 function openCluster(urls: string[]): Cluster {
   return new Cluster(urls, {
     enableOfflineQueue: false,
     clusterRetryStrategy: OPTIONS.retryStrategy,
-    // A slot whose node is away is a miss at once.
+    // A slot whose node is away counts as a miss at once.
     retryDelayOnClusterDown: 0,
     retryDelayOnFailover: 0,
     slotsRefreshTimeout: CONNECT_MS,
@@ -67,10 +72,12 @@ function openCluster(urls: string[]): Cluster {
 }
 
 /**
- * Opens the shared cache on Redis (7 or later), or one that holds nothing where no URL is given.
+ * Opens the shared cache on Redis (7 or later), or an empty one if no URL is given.
  *
- * @param redisUrls of one server; or of some nodes of a cluster, separated by commas, with one user, password and scheme.
- * @param secret of the instances that believe each other: equal for those of one release on one database, and known to nobody else.
+ * @param redisUrls one server; or some nodes of a cluster, separated by commas, with the same user, password and
+ * scheme.
+ * @param secret shared by the instances that trust each other: those of one release on one database. Nobody else
+ * knows it.
  */
 export function openSharedCache(
   redisUrls: string | undefined,
@@ -110,7 +117,7 @@ export function openSharedCache(
       await redis.set(key, seal.close(key, value, ttlSeconds), 'EX', ttlSeconds).catch(() => null)
     },
     drop: (keys) => {
-      // One command a key: in a cluster the keys live in different slots.
+      // One command per key: in a cluster the keys belong to different slots.
       for (const key of keys) redis.del(key).catch(() => null)
     },
     increment: async (key, windowMs) => {
@@ -128,13 +135,14 @@ export function openSharedCache(
       await redis.publish(channel, message).catch(() => null)
     },
     subscribe: (channel, onMessage) => {
-      // Connections of their own: one that has subscribed takes no other commands. Each node of a cluster tells all.
+      // A subscribed connection takes no other commands, so these are separate. Each node of a cluster receives all
+      // messages.
       const heard = urls.map((url) => {
         let hears = false
         const options = { ...OPTIONS, ...credentialsOf(urls[0]!), commandTimeout: CONNECT_MS, autoResubscribe: false }
         const ear = new Redis(url, options)
         ears.push(ear)
-        // The other connection tells of a Redis that is away.
+        // The main connection reports that Redis is away.
         ear.on('error', () => {})
         ear.on('ready', () => {
           ear.subscribe(channel).then(
@@ -161,7 +169,10 @@ export function openSharedCache(
   }
 }
 
-/** A cluster takes itself to be ready for as long as it has nodes to try; some node has to be connected. */
+/**
+ * Whether Redis can be used. A cluster counts as ready while it has nodes left to try, so check that one is
+ * connected.
+ */
 function isUp(redis: Redis | Cluster): boolean {
   if (redis.status !== 'ready') return false
   return redis instanceof Redis || redis.nodes().some(({ status }) => status === 'ready')

@@ -8,13 +8,13 @@ import { runCommand, type Command } from './run-command.ts'
 const help = `Usage: npm run audit -- <command> [options]
 
 Commands
-  verify   check the hash of every entry, and that none is missing; keep the last hash elsewhere, to tell
-           later that the log was not written anew
-  export   write the entries, the oldest first, one JSON object a line
+  verify   check the hash of every entry, and that none is missing. Keep the last hash elsewhere: with
+           it you can later prove that nobody rewrote the log
+  export   write the entries, oldest first, one JSON object per line
 
 Options
-  --action <action>        export: only such changes, for instance quota.update
-  --principal <principal>  export: only changes by this one
+  --action <action>        export: only this kind of change, for example quota.update
+  --principal <principal>  export: only changes by this principal
   --from <time>            export: only changes since then (RFC 3339)
   --json                   verify: as JSON; export: as one JSON array
   --help                   this text

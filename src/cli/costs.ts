@@ -23,28 +23,28 @@ import { runCommand, type Command } from './run-command.ts'
 const help = `Usage: npm run -s costs -- <command> [options]
 
 Commands
-  export               write records of cost, one row each, in the order in which they occurred
-  archive              do what the service does each night: delete settled reservations, keys, told
-                       events and idle tenants and users that only a default knew, move months of records that are older than the retention into files, delete files
-                       older than their years
+  export               write cost records, one row each, in the order they occurred
+  archive              do what the service does each night: move months of records that are older than the
+                       retention into files, and delete expired files, settled reservations, idempotency keys,
+                       delivered events, and idle tenants and users whose quotas came only from defaults
   archives             list the archives
-  restore <partition>  bring an archived month back, as llm_cost_records_2026_08
+  restore <partition>  bring back an archived month, for example llm_cost_records_2026_08
 
 Options
-  --format <csv|jsonl|focus>  export: the form (csv)
-  --from <time>, --to <time>  export: when they occurred (RFC 3339), from inclusive, to exclusive; without them, the last 30 days
-  --tenant <id>               export: of this tenant only
-  --resource-type <llm|e2b>   export: of this kind only
-  --cursor <cost_record_id>   export: what follows after this record, without a header: goes on where an export broke off
-  --gzip                      export: compressed
-  --out <file>                export: into a new file instead of the standard output
-  --dry-run                   archive: print what would go, and change nothing
-  --days <n>                  restore: keep it so long before it is archived again (${KEEP_DAYS})
-  --json                      archive, archives: as JSON
+  --format <csv|jsonl|focus>  export: the format (default csv)
+  --from <time>, --to <time>  export: when records occurred (RFC 3339), from inclusive, to exclusive; default: the last 30 days
+  --tenant <id>               export: only this tenant
+  --resource-type <llm|e2b>   export: only this resource type
+  --cursor <cost_record_id>   export: continue after this record, without a header, if an export broke off
+  --gzip                      export: compress the output
+  --out <file>                export: write to a new file instead of standard output
+  --dry-run                   archive: print what would be done, and change nothing
+  --days <n>                  restore: days until it is archived again (default ${KEEP_DAYS})
+  --json                      archive, archives: print JSON
   --help                      this text
 
-Files are in PURSER_ARCHIVE_DIR. PURSER_RETENTION_DAYS, PURSER_ARCHIVE_YEARS, PURSER_RESERVATION_DAYS and PURSER_EVENT_DAYS say what
-goes when.
+Files are in PURSER_ARCHIVE_DIR. PURSER_RETENTION_DAYS, PURSER_ARCHIVE_YEARS, PURSER_RESERVATION_DAYS and PURSER_EVENT_DAYS
+say how long each is kept.
 
 ${DATABASE_HELP}
 Exit code: 0 done, 1 failed, 2 wrong arguments.
@@ -52,7 +52,7 @@ Exit code: 0 done, 1 failed, 2 wrong arguments.
 
 const RFC_3339 = /^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(?:\.[0-9]{1,6})?(?:Z|[+-][0-9]{2}:[0-9]{2})$/i
 
-/** Who has the database has everything in it. */
+/** Whoever can open the database can read everything in it. */
 const OPERATOR = { id: 'cli', role: 'admin', tenantId: null } as const
 
 process.exitCode = await runCommand(help, parseCosts, { statementMs: RETENTION_STATEMENT_MS })
@@ -89,17 +89,18 @@ function parseCosts(args: string[]): Command {
   if (command === 'restore') {
     const days = Number(values.days)
     if (partition === undefined)
-      throw new Error('restore needs the name of a partition: npm run costs -- archives lists them')
-    if (!Number.isInteger(days) || days < 1 || days > 3_650) throw new Error('--days is 1 to 3650')
+      throw new Error('restore needs the name of a partition. List them with: npm run costs -- archives')
+    if (!Number.isInteger(days) || days < 1 || days > 3_650) throw new Error('--days must be 1 to 3650')
     return (db) => restore(db, partition, days)
   }
   if (command !== 'export') throw new Error(command ? `Unknown command: ${command}` : 'A command is missing')
-  if (!isFormat(format)) throw new Error(`--format is one of ${Object.keys(EXPORT_FORMS).join(', ')}`)
-  if (!isResourceType(type)) throw new Error('--resource-type is llm or e2b')
+  if (!isFormat(format)) throw new Error(`--format must be one of ${Object.keys(EXPORT_FORMS).join(', ')}`)
+  if (!isResourceType(type)) throw new Error('--resource-type must be llm or e2b')
   if (cursor !== undefined && !/^[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}$/.test(cursor))
-    throw new Error('--cursor is the cost_record_id of a record')
+    throw new Error('--cursor must be the cost_record_id of a record')
   for (const [name, time] of Object.entries({ from, to })) {
-    if (time !== undefined && !RFC_3339.test(time)) throw new Error(`--${name} is not a time as 2026-11-01T00:00:00Z`)
+    if (time !== undefined && !RFC_3339.test(time))
+      throw new Error(`--${name} must be a time such as 2026-11-01T00:00:00Z`)
   }
   const query = {
     format,
@@ -128,7 +129,7 @@ async function writeExport(
 ): Promise<number> {
   const { chunks } = await exportCosts({ db }, OPERATOR, query)
   const lines = Readable.from(chunks, { highWaterMark: 1 })
-  // A file that is there is not written over; a new one is everybody's costs, so nobody else may read it.
+  // Never overwrite a file. The new one holds everybody's costs, so only its owner may read it.
   const target = out === undefined ? process.stdout : createWriteStream(out, { flags: 'wx', mode: 0o600 })
   if (gzip) await pipeline(lines, createGzip(), target)
   else await pipeline(lines, target)

@@ -1,15 +1,15 @@
 import { parseArgs } from 'node:util'
 import { checkIntegrity, type BrokenInvariant } from '../db/costs/check-integrity.ts'
-import { connect } from '../db/pool/connection.ts'
+import type { Db } from '../db/pool/connection.ts'
 import { faultCode } from '../db/pool/faults.ts'
-import { reachDatabase } from '../db/pool/reach.ts'
 import { remedyOf } from '../services/integrity.ts'
-import { DATABASE_HELP, withDatabaseUrl } from './database-url.ts'
+import { DATABASE_HELP } from './database-url.ts'
+import { runCommand, type Command } from './run-command.ts'
 
 const help = `Usage: npm run integrity -- [options]
 
-Checks the books: balances against holds and records, limits, holds that lapsed, lines of cost, idempotency keys.
-Reads every reservation, balance and record in one snapshot and changes nothing; may run beside the service.
+Checks the books: balances against holds and records, limits, lapsed holds, cost records and idempotency keys.
+Reads every reservation, balance and record in one snapshot. It changes nothing and can run while the service does.
 
 Options
   --json   { "healthy", "broken": [ { "invariant", "subject", "detail" } ] }
@@ -19,54 +19,40 @@ ${DATABASE_HELP}
 Exit code: 0 healthy, 1 an invariant is broken or the check failed, 2 wrong arguments.
 `
 
-/** The check of a large database takes its time; this is for a statement that hangs. */
+/** Only stops a statement that hangs: the check of a large database may take many minutes. */
 const CHECK_MS_MAX = 3_600_000
 
-/** There is no schema, or no such function in it. */
+/** SQLSTATEs for a missing schema and a missing function. */
 const MISSING = new Set(['3F000', '42883'])
 
-process.exitCode = await main()
+process.exitCode = await runCommand(help, parseIntegrity, { statementMs: CHECK_MS_MAX })
 
-async function main(): Promise<number> {
-  let values: { json?: boolean; help?: boolean }
-  try {
-    ;({ values } = parseArgs({ options: { json: { type: 'boolean' }, help: { type: 'boolean' } } }))
-  } catch (error) {
-    process.stderr.write(`${(error as Error).message}\n\n${help}`)
-    return 2
-  }
+function parseIntegrity(args: string[]): Command {
+  const { values } = parseArgs({ args, options: { json: { type: 'boolean' }, help: { type: 'boolean' } } })
   if (values.help) {
     process.stdout.write(help)
-    return 0
+    process.exit(0)
   }
-  try {
-    let broken: BrokenInvariant[] = []
-    await withDatabaseUrl(async (databaseUrl) => {
-      broken = await check(databaseUrl)
-    })
-    const healthy = broken.length === 0
-    process.stdout.write(values.json ? `${JSON.stringify({ healthy, broken }, null, 2)}\n` : describeBroken(broken))
-    return healthy ? 0 : 1
-  } catch (error) {
-    process.stderr.write(`${(error as Error).message}\n`)
-    return 1
-  }
+  return (db) => checkBooks(db, values.json ?? false)
 }
 
-async function check(databaseUrl: string): Promise<BrokenInvariant[]> {
-  await reachDatabase(databaseUrl)
-  const db = connect(databaseUrl, { connectionsMax: 1, statementMs: CHECK_MS_MAX })
+async function checkBooks(db: Db, json: boolean): Promise<number> {
+  const broken = await findBroken(db)
+  const healthy = broken.length === 0
+  process.stdout.write(json ? `${JSON.stringify({ healthy, broken }, null, 2)}\n` : describeBroken(broken))
+  return healthy ? 0 : 1
+}
+
+async function findBroken(db: Db): Promise<BrokenInvariant[]> {
   try {
     return await checkIntegrity(db)
   } catch (error) {
     if (!MISSING.has(faultCode(error))) throw error
     throw new Error('The database is not migrated: npm run migrate -- up', { cause: error })
-  } finally {
-    await db.destroy()
   }
 }
 
-/** For people: what is broken, by invariant, and what to do about it. */
+/** What is broken, by invariant, and what to do about it. */
 function describeBroken(broken: BrokenInvariant[]): string {
   if (broken.length === 0) return 'The books are healthy: every invariant holds.\n'
   const invariants = [...new Set(broken.map(({ invariant }) => invariant))]

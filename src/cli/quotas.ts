@@ -16,14 +16,14 @@ const help = `Usage: npm run quotas -- <command> [options]
 
 Commands
   export         write every quota as JSON: { "quotas": [...] }
-  import [file]  make or change the quotas of such a file (or of the standard input), all or none;
-                 quotas that the file does not name stay
-  report         what would have been refused had every quota been enforced
+  import [file]  create or change the quotas in such a file (or in standard input), all or none;
+                 quotas that the file does not name stay unchanged
+  report         show what would have been refused if every quota had been enforced
 
 Options
-  --reason <text>  import: why, for the audit log
-  --days <n>       report: how far back, ${DAYS_DEFAULT} by default
-  --json           import, report: as JSON
+  --reason <text>  import: the reason, for the audit log
+  --days <n>       report: how many days back (default ${DAYS_DEFAULT})
+  --json           import, report: print JSON
   --help           this text
 
 ${DATABASE_HELP}
@@ -60,7 +60,7 @@ function parseQuotas(args: string[]): Command {
       return (db) => readQuotas(db, file, reason, json)
     case 'report': {
       const days = Number(daysText)
-      if (!Number.isInteger(days) || days < 1 || days > DAYS_MAX) throw new Error(`--days is 1 to ${DAYS_MAX}`)
+      if (!Number.isInteger(days) || days < 1 || days > DAYS_MAX) throw new Error(`--days must be 1 to ${DAYS_MAX}`)
       return (db) => writeReport(db, days, json)
     }
     default:
@@ -86,7 +86,7 @@ async function writeReport(db: Db, days: number, json: boolean): Promise<number>
   const rows = await quotaReport({ db }, days)
   if (json) process.stdout.write(`${JSON.stringify(rows, null, 2)}\n`)
   else if (rows.length === 0) process.stdout.write(`Nothing would have been refused in the last ${days} days.\n`)
-  // Amounts are made by JSON.rawJSON: written again and read, they are numbers for the table.
+  // Amounts are JSON.rawJSON objects. Writing and reading them again makes numbers for the table.
   else console.table(JSON.parse(JSON.stringify(rows)))
   return 0
 }

@@ -4,14 +4,14 @@ import { epochMicros, readInstant } from '../domain/instant.ts'
 import { usdText } from '../domain/money.ts'
 import { rerate, type RerateTotals } from '../services/costs/rerate.ts'
 
-/** How often a person hears of a run that takes long. */
-const TELL_MS = 2_000
+/** How often a long run reports its progress. */
+const PROGRESS_MS = 2_000
 
 export type RerateValues = { from?: string; to?: string; model?: string; apply?: boolean; json?: boolean }
 
 type Range = { from: string; to: string }
 
-/** The times that a run is about. @throws Error that says what is wrong with them. */
+/** Reads the time range of a run. @throws Error that says which argument is wrong. */
 export function rerateRange({ from, to }: RerateValues): Range {
   if (from === undefined || to === undefined) throw new Error('rerate needs --from and --to')
   const range = { from: instantOf('--from', from), to: instantOf('--to', to) }
@@ -24,11 +24,14 @@ function instantOf(name: string, text: string): string {
   try {
     return readInstant(at)
   } catch {
-    throw new Error(`${name} is a day of UTC, as 2026-11-01, or a time, as 2026-11-01T06:00:00Z; not ${text}`)
+    throw new Error(`${name} must be a UTC day such as 2026-11-01 or a time such as 2026-11-01T06:00:00Z, not ${text}`)
   }
 }
 
-/** Prints the lines that would cost otherwise as they are found, books them with --apply, and then the totals. */
+/**
+ * Prints the records whose cost would differ as they are found, books corrections with --apply, and then prints the
+ * totals.
+ */
 export async function rerateRecords(db: Db, values: RerateValues, range: Range): Promise<number> {
   const { apply = false, json = false, model = null } = values
   const print = json ? jsonPrinter() : textPrinter()
@@ -39,7 +42,7 @@ export async function rerateRecords(db: Db, values: RerateValues, range: Range):
     {
       line: (line) => print.line(line),
       progress: (soFar) => {
-        if (performance.now() - toldAt < TELL_MS) return
+        if (performance.now() - toldAt < PROGRESS_MS) return
         toldAt = performance.now()
         process.stderr.write(`${soFar.looked} records looked at, ${soFar.changes} would cost otherwise so far\n`)
       },
@@ -51,7 +54,7 @@ export async function rerateRecords(db: Db, values: RerateValues, range: Range):
 
 type Printer = { line(line: object): void; end(totals: RerateTotals, apply: boolean): void }
 
-/** One document, written as it comes: nobody has to hold it. */
+/** Prints one JSON document piece by piece, so that it is never in memory as a whole. */
 function jsonPrinter(): Printer {
   let lead = '{"data":[\n'
   const head = () => {
@@ -99,10 +102,10 @@ type Line = {
   estimate_reason: keyof typeof WHY | null
 }
 
-/** Why a line was an estimate until now. */
+/** Why a record was an estimate until now. */
 const WHY = { unpriced: ' (had no price)', usage_unreadable: ' (was not read)' }
 
-/** Amounts by their digits. */
+/** Keeps amounts as they were written. */
 function asWritten(_key: string, value: unknown, { source }: { source?: string }): unknown {
   return typeof value === 'number' ? source : value
 }

@@ -1,5 +1,6 @@
 import { connect, type Db } from '../db/pool/connection.ts'
 import { faultReason } from '../db/pool/faults.ts'
+import { reachDatabase } from '../db/pool/reach.ts'
 import { withDatabaseUrl } from './database-url.ts'
 
 /** Runs a command and returns its exit code. */
@@ -24,6 +25,7 @@ export async function runCommand(
   }
   try {
     return await withDatabaseUrl(async (databaseUrl) => {
+      await reachDatabase(databaseUrl)
       const db = connect(databaseUrl, { connectionsMax: 1, ...options })
       try {
         return await command(db)

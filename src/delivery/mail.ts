@@ -2,19 +2,19 @@ import { createTransport } from 'nodemailer'
 import type { Message } from './message.ts'
 import { wordingOf } from './wording.ts'
 
-/** Whom the server refused, and no one else; null for nobody. */
+/** The recipients that the mail server refused; null if it accepted all. */
 export type Mailed = { refused: string | null }
 
 export type Mailer = (message: Message, recipients: string[]) => Promise<Mailed>
 
 const STEP_MS = 15_000
-/** An attempt's lease is 60 s. */
+/** Below the lease of an attempt, which is 60 s. */
 const MAIL_MS_MAX = 45_000
 
 /**
- * Mail over SMTP, plain and HTML. A repeat has the same Message-ID.
+ * Opens a sender of mail over SMTP, as plain text and HTML. A repeated message has the same Message-ID.
  *
- * @throws what nodemailer throws; `responseCode` is the server's answer.
+ * @throws what nodemailer throws; its `responseCode` is the server's answer.
  */
 export function openMailer(smtpUrl: string, from: string): Mailer {
   const transport = createTransport(
@@ -36,7 +36,7 @@ export function openMailer(smtpUrl: string, from: string): Mailer {
       to: recipients,
       subject,
       messageId: `<${message.id}@${domain}>`,
-      // Machines do not answer it.
+      // Tells automatic responders not to answer.
       headers: { 'auto-submitted': 'auto-generated' },
       text: [subject, '', advice, '', ...facts.map(([name, value]) => `${name}: ${value}`), ''].join('\n'),
       html: `<h3>${escapeHtml(subject)}</h3><p>${escapeHtml(advice)}</p><table>${facts

@@ -1,6 +1,6 @@
-/** What is told, the same in every attempt. Amounts are raw JSON numbers, all their digits. */
+/** The content of a delivery, the same in every attempt. Amounts are raw JSON numbers with all their digits. */
 export type Message = {
-  /** Constant over attempts, so that a receiver can tell a repeat. */
+  /** The same in every attempt, so that a receiver recognises a repeat. */
   id: string
   type: string
   /** RFC 3339: when it happened. */
@@ -8,7 +8,7 @@ export type Message = {
   data: Record<string, unknown>
 }
 
-/** A value of `data` for people. */
+/** A value of `data` as text for people. */
 export function valueText(value: unknown): string {
   return typeof value === 'string' ? value : JSON.stringify(value ?? null)
 }

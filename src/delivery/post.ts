@@ -2,16 +2,16 @@ import { request as httpRequest, type IncomingMessage } from 'node:http'
 import { request as httpsRequest } from 'node:https'
 import type { Targets } from './targets.ts'
 
-/** What a receiver answered. Of its body nothing is kept: it is nobody's business here. */
+/** The receiver's answer. Its body is not kept, because nobody here needs it. */
 export type Posted = { status: number; retryAfterSeconds: number | null }
 
 const ANSWER_BYTES_MAX = 65_536
 
 /**
- * Posts a body to a URL and waits for the status of the answer; redirects are not followed.
+ * Posts a body to a URL and waits for the status of the answer. Does not follow redirects.
  *
- * @param waitMs for all of it: name, connection, answer.
- * @throws TargetRefused; TimeoutError after waitMs; errors of the connection as they are.
+ * @param waitMs the limit for everything: name lookup, connection and answer.
+ * @throws TargetRefused; TimeoutError after waitMs; connection errors unchanged.
  */
 export async function post(
   targets: Targets,
@@ -30,7 +30,7 @@ export async function post(
       method: 'POST',
       headers: { ...headers, 'content-length': String(bytes.length) },
       lookup,
-      // A connection of its own: one that was kept could be cut just now, and would count as a failure.
+      // A new connection each time: a kept one might just be closing, which would count as a failure.
       agent: false as const,
       signal,
     }
@@ -43,7 +43,7 @@ export async function post(
   }
 }
 
-/** Lets the receiver finish its answer, within bounds. */
+/** Reads the answer to its end, up to ANSWER_BYTES_MAX, so that the receiver can finish. */
 function drain(response: IncomingMessage): void {
   let bytes = 0
   response.on('data', (chunk: Buffer) => {
@@ -51,11 +51,14 @@ function drain(response: IncomingMessage): void {
     if (bytes > ANSWER_BYTES_MAX) response.destroy()
   })
   response.on('error', () => {
-    // The status is there; how the rest ends is of no interest.
+    // The status is known, so errors in the rest of the answer do not matter.
   })
 }
 
-/** Seconds, or a date by the receiver's own clock (RFC 9110, section 10.2.3); null where it says neither. */
+/**
+ * Seconds from a Retry-After header: a number, or a date relative to the receiver's clock (RFC 9110, section 10.2.3).
+ * Null if there is neither.
+ */
 function retryAfterSeconds(value: string | undefined, date: string | undefined): number | null {
   if (value === undefined) return null
   if (/^\d{1,9}$/.test(value)) return Number(value)

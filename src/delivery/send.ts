@@ -11,28 +11,32 @@ export type Order = {
   recipients: string[] | null
   secrets: string[]
   message: Message
-  /** The moment of the attempt. */
+  /** The time of the attempt. */
   at: Date
 }
 
-/** How an attempt ended. `status` is that of HTTP or SMTP, where there was an answer. */
+/** The result of an attempt. `status` is the HTTP or SMTP status, if there was an answer. */
 export type Outcome = {
   delivered: boolean
   status: number | null
   error: string | null
   retryAfterSeconds: number | null
-  /** The receiver says that it wants no more, ever. */
+  /** The receiver answered that it is gone for good. */
   gone: boolean
 }
 
 export type Send = (order: Order) => Promise<Outcome>
 
-/** Standard Webhooks asks for 15 to 30 s. */
+/** The Standard Webhooks specification recommends 15 to 30 s. */
 const WAIT_MS = 15_000
 const ERROR_CHARACTERS_MAX = 500
 const GONE = 410
 
-/** Sends one message to one endpoint. Never throws: a failure is an outcome. @param mailer null: no mail server is set. */
+/**
+ * Opens a function that sends one message to one endpoint. It never throws: a failure is an outcome.
+ *
+ * @param mailer null: no mail server is configured.
+ */
 export function openSender({
   targets,
   mailer,
@@ -76,7 +80,7 @@ export function openSender({
 }
 
 function failure(error: string, status: number | null = null): Outcome {
-  // A server's words: what Postgres would not store is taken out.
+  // The text may come from a server. Remove what Postgres would not store.
   const words = error
     .replace(/\p{Cc}+/gu, ' ')
     .slice(0, ERROR_CHARACTERS_MAX)
@@ -95,7 +99,7 @@ function smtpStatus(error: unknown): number | null {
     : null
 }
 
-/** A name with several addresses fails with one error for each. */
+/** The reason of a failure. A name with several addresses fails with one error per address. */
 function sendFaultText(error: unknown, waitMs: number): string {
   if (error instanceof Error && ['AbortError', 'TimeoutError'].includes(error.name))
     return `no answer within ${waitMs / 1_000} s`

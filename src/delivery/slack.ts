@@ -1,7 +1,7 @@
 import type { Message } from './message.ts'
 import { wordingOf } from './wording.ts'
 
-/** A message as Slack's incoming webhooks take it, and what is compatible with them. */
+/** Makes a request for Slack's incoming webhooks and compatible services. */
 export function slackRequest(message: Message): { headers: Record<string, string>; body: string } {
   const { subject, advice, facts } = wordingOf(message)
   const lines = [
@@ -12,7 +12,9 @@ export function slackRequest(message: Message): { headers: Record<string, string
   return { headers: { 'content-type': 'application/json' }, body: JSON.stringify({ text: lines.join('\n') }) }
 }
 
-/** The three characters that Slack's markup asks for: a tenant's id must not become a mention or a link. */
+/**
+ * Escapes the three control characters of Slack's markup, so that a tenant's id cannot become a mention or a link.
+ */
 function escapeMrkdwn(text: string): string {
   return text.replaceAll('&', '&amp;').replaceAll('<', '&lt;').replaceAll('>', '&gt;')
 }

@@ -4,19 +4,23 @@ import ipaddr from 'ipaddr.js'
 
 type Address = { address: string; family: number }
 
-/** Why a URL is not one that is sent to, in words for who set it. */
+/** A URL that must not be sent to. The message tells the administrator why. */
 export class TargetRefused extends Error {
   override readonly name = 'TargetRefused'
 }
 
-/** The guard of addresses: what is sent where an administrator says must not reach into the network of the service. */
+/**
+ * Guards the addresses that messages are sent to: a URL from an administrator must not reach into the service's own
+ * network.
+ */
 export type Targets = {
-  /** What is wrong with a URL as it stands, without asking for its address; null for nothing. */
+  /** What is wrong with a URL, without looking up its name; null if nothing is. */
   complaint(url: string): string | null
   /**
-   * The addresses of a URL, all of them checked, as the look-up for the connection: what is connected to is what was checked.
+   * Looks up the addresses of a URL and checks all of them. Returns a lookup function for the connection, so that the
+   * connection uses exactly the checked addresses.
    *
-   * @throws TargetRefused; errors of the look-up as they are.
+   * @throws TargetRefused; lookup errors unchanged.
    */
   resolve(url: URL): Promise<LookupFunction>
 }
@@ -24,10 +28,10 @@ export type Targets = {
 const PUBLIC_IPV6 = ipaddr.parseCIDR('2000::/3')
 
 /**
- * Lets through https to public addresses, and https and plain http to private ones that are listed.
+ * Allows https to public addresses, and https and plain http to listed private addresses.
  *
- * @param privateTargets networks as 10.0.0.0/8 or addresses, separated by commas.
- * @param addressesOf the look-up of names.
+ * @param privateTargets networks such as 10.0.0.0/8, or addresses, separated by commas.
+ * @param addressesOf looks up a name.
  */
 export function openTargets(
   privateTargets: string | undefined,
@@ -41,18 +45,18 @@ export function openTargets(
     const parsed = ipaddr.process(address)
     return listed.some(([network, bits]) => network.kind() === parsed.kind() && parsed.match(network, bits))
   }
-  const check = (url: URL, address: string) => {
+  const checkAddress = (url: URL, address: string) => {
     if (isListed(address)) return
     if (!isPublic(address)) {
       throw new TargetRefused(`${address} is not a public address, and PURSER_WEBHOOK_PRIVATE_TARGETS does not list it`)
     }
     if (url.protocol !== 'https:') {
-      throw new TargetRefused('plain http goes to addresses that PURSER_WEBHOOK_PRIVATE_TARGETS lists only: use https')
+      throw new TargetRefused('plain http is allowed only to addresses in PURSER_WEBHOOK_PRIVATE_TARGETS: use https')
     }
   }
-  // A name is asked for once at a time: one whose servers are silent must not fill the few threads that ask.
+  // Look up each name only once at a time: a name whose servers do not answer must not occupy the few lookup threads.
   const asking = new Map<string, Promise<Address[]>>()
-  const ask = (host: string) => {
+  const askAddresses = (host: string) => {
     let answer = asking.get(host)
     if (answer === undefined) {
       answer = addressesOf(host).finally(() => asking.delete(host))
@@ -69,7 +73,7 @@ export function openTargets(
         return 'must not hold a user, password or fragment'
       try {
         const host = hostOf(url)
-        if (isIP(host) > 0) check(url, host)
+        if (isIP(host) > 0) checkAddress(url, host)
         else if (url.protocol === 'http:' && listed.length === 0)
           return 'must begin with https://: PURSER_WEBHOOK_PRIVATE_TARGETS lists no addresses for plain http'
         return null
@@ -79,9 +83,9 @@ export function openTargets(
     },
     resolve: async (url) => {
       const host = hostOf(url)
-      const addresses = isIP(host) > 0 ? [{ address: host, family: isIP(host) }] : await ask(host)
-      // One that is refused refuses all: a name that mixes both is up to something.
-      for (const { address } of addresses) check(url, address)
+      const addresses = isIP(host) > 0 ? [{ address: host, family: isIP(host) }] : await askAddresses(host)
+      // If one address is refused, refuse the name: mixing public and private addresses is a known attack.
+      for (const { address } of addresses) checkAddress(url, address)
       return (_host, { all }, answer) => {
         if (all) answer(null, addresses)
         else answer(null, addresses[0]!.address, addresses[0]!.family)
@@ -98,7 +102,7 @@ function hostOf(url: URL): string {
   return url.hostname.replace(/^\[|\]$/g, '')
 }
 
-/** Whether an address is one of the public internet: not private, local, reserved, or IPv4 in disguise. */
+/** Whether an address belongs to the public internet: not private, local, reserved, or IPv4 embedded in IPv6. */
 function isPublic(address: string): boolean {
   const parsed = ipaddr.process(address)
   return parsed.range() === 'unicast' && (parsed.kind() === 'ipv4' || parsed.match(PUBLIC_IPV6))

@@ -4,15 +4,15 @@ import type { Message } from './message.ts'
 
 const SECRET_BYTES = 32
 
-/** A secret as Standard Webhooks has them: whsec_ and 32 random bytes in base64. */
+/** Makes a Standard Webhooks secret: whsec_ and 32 random bytes in base64. */
 export function makeSecret(): string {
   return `whsec_${randomBytes(SECRET_BYTES).toString('base64')}`
 }
 
 /**
- * A message as a Standard Webhooks request, signed with each secret.
+ * Makes a Standard Webhooks request, signed with each secret.
  *
- * @param at the moment of the attempt: receivers refuse what is more than five minutes away.
+ * @param at the time of the attempt: receivers refuse a time that is more than five minutes off.
  */
 export function webhookRequest(
   message: Message,

@@ -1,10 +1,10 @@
 import { epochMicros } from './instant.ts'
 import { decimal, roundUsd, type Usd } from './money.ts'
 
-/** What a sandbox is allocated, and billed for, whatever of it is used. */
+/** The size that a sandbox is allocated. E2B bills the allocation, used or not. */
 export type SandboxSize = { vcpu: number | string; memoryMib: number }
 
-/** The names of sizes: vCPU and MiB, 1,024 MiB to the GiB. */
+/** Sizes by tier name, in vCPU and MiB. A GiB has 1,024 MiB. */
 export const E2B_PRESETS: Readonly<Record<string, SandboxSize>> = {
   nano: { vcpu: 1, memoryMib: 512 },
   default: { vcpu: 2, memoryMib: 512 },
@@ -16,12 +16,12 @@ export const E2B_PRESETS: Readonly<Record<string, SandboxSize>> = {
   standard: { vcpu: 2, memoryMib: 512 },
 }
 
-/** The tier whose rates price a size without a name. */
+/** The tier whose rates price a sandbox when the request gives only vCPU and memory. */
 export const E2B_STANDARD_TIER = 'standard'
 
 export type E2bRates = { usdPerVcpuSecond: string; usdPerGibSecond: string }
 
-/** One version of the rate card of a tier and region, with the size that the tier names. */
+/** One price version of a tier and region, with the size that the tier stands for. */
 export type E2bPrice = E2bRates &
   SandboxSize & {
     priceId: string
@@ -29,45 +29,43 @@ export type E2bPrice = E2bRates &
     region: string
     /** RFC 3339, UTC; inclusive. */
     effectiveDate: string
-    /** RFC 3339, UTC; exclusive; null: open. */
+    /** RFC 3339, UTC; exclusive. Null: no end is set. */
     expiresAt: string | null
     source: string
   }
 
-// 1/1024 has ten decimals, so a product is exact where a division would be cut.
+// 1/1024 has exactly ten decimals: multiplying by it is exact, where a division would be cut off.
 const GIB_PER_MIB = decimal('0.0009765625')
 const MICROSECOND = decimal('0.000001')
 
-/** USD for each second that a size runs: vCPU × USD per vCPU-second + GiB × USD per GiB-second. Exact. */
+/** USD for one second: vCPU × USD per vCPU-second + GiB × USD per GiB-second. Exact. */
 function usdPerSecond(rates: E2bRates, size: SandboxSize): Usd {
   const vcpuUsd = decimal(rates.usdPerVcpuSecond).times(decimal(size.vcpu))
   const memoryUsd = decimal(rates.usdPerGibSecond).times(decimal(size.memoryMib)).times(GIB_PER_MIB)
   return vcpuUsd.plus(memoryUsd)
 }
 
-/** What a run costs at one rate card: seconds × USD per second, rounded once: half up at the 12th decimal. */
-export function costOfE2b(rates: E2bRates, run: SandboxSize & { seconds: number | string }): Usd {
-  return roundUsd(usdPerSecond(rates, run).times(decimal(run.seconds)))
-}
-
 export type E2bRunCost = {
-  /** Null where no price is known for a part of the run. */
+  /** Null when some part of the run has no known price. */
   costUsd: Usd | null
-  /** The version in force at the start; null where none is. */
+  /** The version in force when the run starts; null if there is none. */
   priceId: string | null
-  /** The parts of the run, each at one version's rates; exact, not rounded. */
+  /** One part for each price version that the run touches. Amounts are exact, not rounded. */
   parts: { seconds: Usd; usdPerSecond: Usd; costUsd: Usd }[]
-  /** The dearest second of the run, exact: a cap of whole seconds at this rate pays for any of them. */
+  /**
+   * The highest rate that any second of the run has, exact. Used to turn an amount of money into a cap of whole
+   * seconds that the amount surely pays for.
+   */
   dearestUsdPerSecond: Usd
 }
 
 /**
- * What a run costs across versions of the rate card of one tier and region, second by second: a change of price splits
- * it, to the microsecond. Rounded once: half up at the 12th decimal of the total.
+ * Prices a sandbox run across the price versions of one tier and region. Where the price changes during the run, the
+ * run is split at that moment, to the microsecond. Rounded once: half up at the 12th decimal of the total.
  *
- * The same decimals as the SQL function price_e2b_usage.
- * @param versions of one tier and region, not superseded, so that no two overlap; in any order.
- * @param size null: the tier's own size, as the version of the second has it.
+ * The SQL function price_e2b_usage computes the same decimals.
+ * @param versions of one tier and region, in any order; none superseded, so no two overlap.
+ * @param size null: the size of the tier, as each version states it.
  */
 export function costOfE2bRun(
   versions: readonly E2bPrice[],

@@ -14,7 +14,7 @@ import type { Bucket } from './usage/buckets.ts'
 import { SEARCH_CONTEXTS } from './usage/normal-form.ts'
 
 export type LlmEstimateInput = Asked & {
-  /** The whole prompt, cached or not. */
+  /** The whole prompt, including tokens that may come from the cache. */
   inputTokens: number
   maxOutputTokens: number
   maxWebSearches?: number
@@ -23,7 +23,7 @@ export type LlmEstimateInput = Asked & {
 export type LlmEstimate = {
   /** Rounded once: half up at the 12th decimal. */
   totalUsd: Usd
-  /** What is due before the first token comes out: input and fees. Exact, not rounded. */
+  /** The part that is due before the first output token: input and fees. Exact, not rounded. */
   fixedUsd: Usd
   /** Exact. */
   usdPerOutputToken: Usd
@@ -32,11 +32,13 @@ export type LlmEstimate = {
 }
 
 /**
- * The most that a request of text can cost: all input at the dearest rate that can apply to it (plain, or any cache read or
- * write of the card; the long-context rates where the input is above the threshold), the most output at the output rate, or
- * that of reasoning where it is dearer, the web searches, and the dearest fee of one request.
+ * The highest amount that a text request can cost. Adds up:
+ * - all input at the highest rate that can apply (plain, or any cache read or write rate of the card; the
+ * long-context rates if the input is above the threshold),
+ * - all output at the output rate, or at the reasoning rate if that is higher,
+ * - the web searches, and the highest fee for one request.
  *
- * Quantities are whole numbers ≥ 0, at most 1e12.
+ * Quantities are whole numbers from 0 to 1e12.
  */
 export function estimateLlm(price: ModelPrice, request: LlmEstimateInput): LlmEstimate {
   const { longContext, input, output } = tokenPrices(price, request)
@@ -66,7 +68,8 @@ function dearestRequestFee({ usdPerUnit }: ModelPrice): string | undefined {
 type TokenPrice = { bucket: Bucket; usdPerToken: Usd }
 type TokenPrices = { longContext: boolean; input: TokenPrice; output: TokenPrice }
 
-// Most of the work of an estimate, and the same for every request of a card, context length, tier and region.
+// Computing these is most of the work of an estimate, and the result depends only on card, context length, tier and
+// region. So it is kept.
 const known = new WeakMap<ModelPrice, Map<string, TokenPrices>>()
 
 function tokenPrices(price: ModelPrice, request: LlmEstimateInput): TokenPrices {
@@ -88,10 +91,10 @@ function tokenPrices(price: ModelPrice, request: LlmEstimateInput): TokenPrices 
   return prices
 }
 
-/** What a prompt of text may be priced as beside plain input. */
+/** The buckets that may price a text prompt besides plain input. */
 const INPUT_BUCKETS = ['cache_read', 'cache_write', 'cache_write_1h', 'cache_write_12h'] as const
 
-/** The bucket or, where the card has a dearer rate for one of the others, that one. */
+/** The rate of the bucket, or of one of the others if the card has a higher rate for it. */
 function dearest(
   rates: ReturnType<typeof ratesFor>,
   factor: Usd,

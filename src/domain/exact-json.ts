@@ -1,18 +1,19 @@
 import Big from 'big.js'
 import { LONG_NUMBER_CHARACTERS } from './json-bounds.ts'
 
-/** A number whose text may say more than a double holds: sixteen digits or more in a row. */
+/** Matches a number with at least 16 digits in a row: a double may not hold them all. */
 const LONG_NUMBER = /[0-9.]{16}/
 
-/** Of an amount; what is beyond them decides no rounding. */
+/** Decimals that are kept of an amount. Further digits cannot change how it is rounded. */
 const DECIMALS_MAX = 60
-/** Beyond 1e30 every bound refuses a number, so it needs no digits. */
+/** Every bound of the API refuses numbers above 1e30, so their digits need not be kept. */
 const EXPONENT_MAX = 30
 const DOWN = 0
 
 /**
- * JSON in: a number that a double can't hold is kept as its decimal text in plain digits, so that an amount is taken by
- * what was written. How it is written says nothing: programs write the doubles of small amounts with an exponent.
+ * Parses JSON from a caller. A number that a double cannot hold becomes its decimal text in plain digits, so an
+ * amount is taken exactly as written. Numbers with an exponent are treated the same, because programs write small
+ * doubles that way.
  */
 export function parseJson(text: string): unknown {
   if (!LONG_NUMBER.test(text)) return JSON.parse(text)
@@ -23,7 +24,10 @@ export function parseJson(text: string): unknown {
   )
 }
 
-/** JSON to be passed on: its numbers as they are written, all their digits, where JSON.stringify() writes them again. */
+/**
+ * Parses JSON that is written again later. Each number keeps the digits it was written with: JSON.stringify() writes
+ * them unchanged.
+ */
 export function exactJson(text: string): unknown {
   return JSON.parse(text, (_key, value, { source }) =>
     typeof value === 'number' && source !== undefined ? JSON.rawJSON(source) : value,

@@ -1,4 +1,7 @@
-/** A record of cost as exports write it: numerics are decimal text, `usage` and `labels` JSON text, times RFC 3339 in UTC. */
+/**
+ * A cost record as exports write it. Numerics are decimal text, `usage` and `labels` are JSON text, times are RFC
+ * 3339 in UTC.
+ */
 export type ExportRow = {
   cost_record_id: string
   reservation_id: string | null
@@ -26,10 +29,10 @@ export type ExportRow = {
   seconds: string | null
 }
 
-/** A form of export: what stands before the rows, and rows as text, each with its end of line. */
+/** An export format: a header, and a function that writes rows as text with a line end after each. */
 export type ExportForm = {
   contentType: string
-  /** Of what follows behind a row, without the header. */
+  /** The content type of a continued export, which has no header. */
   restContentType: string
   header: string
   write: (rows: ExportRow[]) => string

@@ -1,29 +1,29 @@
-/** What costs can be grouped by, beside labels and one time bucket. */
+/** The fields that costs can be grouped by. Labels and one time bucket are possible as well. */
 const FIELDS = ['tenant', 'user', 'conversation', 'path', 'provider', 'model', 'tier', 'resource_type'] as const
 const TIME_BUCKETS = ['hour', 'day', 'week', 'month'] as const
 
 const LABEL = /^label\.([a-z][a-z0-9_]{0,62})$/
 
-/** At most so many dimensions: every field, a time bucket, and labels. */
+/** The most dimensions in one grouping: every field, a time bucket, and labels. */
 const DIMENSIONS_MAX = 12
 
 const ALLOWED = `${FIELDS.join(', ')}, label.<name>, and at most one of ${TIME_BUCKETS.join(', ')}`
 
-/** One dimension of a grouping; `name` is what the caller wrote. */
+/** One dimension of a grouping. `name` is what the caller wrote. */
 export type Dimension =
   | { kind: 'field'; name: (typeof FIELDS)[number] }
   | { kind: 'label'; name: string; label: string }
   | { kind: 'time'; name: (typeof TIME_BUCKETS)[number] }
 
-/** A grouping that can't be read; the message says what is allowed. */
+/** A grouping that cannot be parsed. The message says what is allowed. */
 export class GroupingError extends Error {
   override readonly name = 'GroupingError'
 }
 
 /**
- * The dimensions of a list of names with commas between them, in its order.
+ * Parses a comma-separated list of names into dimensions, in the same order.
  *
- * @throws GroupingError for an unknown name, a name twice, a second time bucket, or too many names.
+ * @throws GroupingError for an unknown or repeated name, a second time bucket, or too many names.
  */
 export function parseGrouping(text: string): Dimension[] {
   const names = text.split(',').map((name) => name.trim())

@@ -1,9 +1,9 @@
 const RFC_3339 = /^(\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2})(?:\.(\d{1,9}))?(Z|[+-]\d{2}:\d{2})$/
 
 /**
- * Microseconds since 1970-01-01T00:00:00Z, the precision of Postgres; finer digits are cut.
+ * Converts to microseconds since 1970-01-01T00:00:00Z, the precision of Postgres. Finer digits are cut off.
  *
- * @throws RangeError for a text that is not RFC 3339 with a zone, or not a date.
+ * @throws RangeError for text that is not RFC 3339 with a zone, or not a real date.
  */
 export function epochMicros(at: Date | string): bigint {
   if (at instanceof Date) return microsOfMillis(at.getTime(), String(at))
@@ -13,10 +13,10 @@ export function epochMicros(at: Date | string): bigint {
 }
 
 /**
- * Whether a moment lies from one time, inclusive, to another, exclusive (null: without an end). A text is compared to the
- * microsecond. A Date, which each reservation asks for, has whole milliseconds: that is cheaper.
+ * Whether a moment lies between `from` (inclusive) and `until` (exclusive; null: no end). Text is compared to the
+ * microsecond. Every reservation passes a Date, which has whole milliseconds and is compared the cheaper way.
  *
- * @throws RangeError for a text that is not RFC 3339 with a zone, or not a date.
+ * @throws RangeError for text that is not RFC 3339 with a zone, or not a real date.
  */
 export function isWithin(at: Date | string, from: string, until: string | null): boolean {
   if (at instanceof Date)
@@ -25,19 +25,20 @@ export function isWithin(at: Date | string, from: string, until: string | null):
   return epochMicros(from) <= moment && (until === null || moment < epochMicros(until))
 }
 
-/** An instant in a caller's words: a string that the compiler lets nothing but readInstant() take as one. */
+/** An instant exactly as a caller wrote it. The type makes the compiler accept it nowhere but in readInstant(). */
 export interface SpelledInstant {
   readonly spelledInstant: never
 }
 
-/** An instant in the words of whoever runs a command. */
+/** Marks text from the command line as an instant that readInstant() must still parse. */
 export const spelledInstant = (text: string) => text as unknown as SpelledInstant
 
 /**
- * An instant of a caller in the one form that the rest works with: RFC 3339 in UTC, cut to microseconds. Some programs write
- * seven digits: Postgres would round them, perhaps into the next day, and JavaScript would cut them.
+ * Converts a caller's instant to RFC 3339 in UTC, cut off at microseconds. Cut here because some programs write seven
+ * digits: Postgres would round them, perhaps into the next day, and JavaScript would cut them.
  *
- * @throws RangeError for a text that is not RFC 3339 with a zone, or not a date; the schemas refuse it before.
+ * @throws RangeError for text that is not RFC 3339 with a zone, or not a real date. The schemas refuse such text
+ * first.
  */
 export function readInstant(spelled: SpelledInstant | string): string {
   const [, toTheSecond, fraction = '', zone] = RFC_3339.exec((spelled as string).toUpperCase()) ?? []

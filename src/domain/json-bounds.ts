@@ -1,9 +1,12 @@
 const DEPTH_MAX = 32
-/** Twice what any route takes in one array or object, so that its schema says at which place a list is too long. */
+/**
+ * Twice what any route accepts in one array or object, so that the route's schema still gets to name the list that is
+ * too long.
+ */
 const MEMBERS_OF_ONE_MAX = 2_000
-/** A double needs 25 characters; an amount with all its digits, 70. */
+/** A double needs at most 25 characters; an amount with all its digits, 70. */
 const NUMBER_CHARACTERS_MAX = 100
-/** Each number of LONG_NUMBER_CHARACTERS or more is read a second time, digit by digit (see parseJson). */
+/** parseJson() reads each number of at least LONG_NUMBER_CHARACTERS a second time, digit by digit. */
 const LONG_NUMBERS_MAX = 5_000
 export const LONG_NUMBER_CHARACTERS = 16
 const SMALL_CHARACTERS_MAX = 2_000
@@ -11,17 +14,16 @@ const SMALL_CHARACTERS_MAX = 2_000
 const [QUOTE, BACKSLASH, COMMA, MINUS, PLUS, DOT, ZERO, NINE] = [0x22, 0x5c, 0x2c, 0x2d, 0x2b, 0x2e, 0x30, 0x39]
 const [OPEN_LIST, CLOSE_LIST, OPEN_OBJECT, CLOSE_OBJECT, UPPER_E, LOWER_E] = [0x5b, 0x5d, 0x7b, 0x7d, 0x45, 0x65]
 
-/** A text this short cannot hold enough to cost anything, so nothing need be counted in it. */
+/** Whether a text is too short to be expensive, so that counting its parts can be skipped. */
 export const isSmall = (text: string) => text.length <= SMALL_CHARACTERS_MAX
 
 /**
- * What a JSON text has too much of; null where it keeps every bound. To be asked before the text is parsed: a megabyte of
- * brackets or of long numbers holds the process up for a fifth of a second, this look for about 2 ms.
+ * Says which bound a JSON text breaks; null if it keeps them all. Call it before parsing: a megabyte of brackets or
+ * long numbers blocks the process for a fifth of a second, this check for about 2 ms.
  *
- * Counts only: a text that is no JSON passes, and costs the parser no more than its beginning, which was counted.
- *
- * @param membersMax of all arrays and objects together.
- * @param membersOfOneMax of one array or object.
+ * It only counts. Text that is not JSON passes, and the parser then stops where it breaks, within what was counted.
+ * @param membersMax the most members of all arrays and objects together.
+ * @param membersOfOneMax the most members of one array or object.
  */
 export function findExcess(text: string, membersMax: number, membersOfOneMax = MEMBERS_OF_ONE_MAX): string | null {
   const members = new Int32Array(DEPTH_MAX + 1)
@@ -62,7 +64,7 @@ export function findExcess(text: string, membersMax: number, membersOfOneMax = M
   return null
 }
 
-/** Where the string that begins at `begin` ends: at its closing quote, or with the text. */
+/** The index of the closing quote of the string that starts at `begin`, or the end of the text. */
 function endOfString(text: string, begin: number): number {
   let at = begin + 1
   for (; at < text.length; at++) {

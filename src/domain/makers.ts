@@ -6,7 +6,10 @@ export function isCloud(provider: string): boolean {
   return CLOUDS.has(provider)
 }
 
-/** The providers that a model's name alone may mean: its maker if the maker sells it, else every seller. */
+/**
+ * The providers that a model name may mean when no provider is given: the model's maker if the maker sells it, else
+ * every provider that sells it.
+ */
 export function candidateProviders(sellers: Iterable<string>): string[] {
   const providers = [...new Set(sellers)]
   const makers = providers.filter((provider) => MAKERS.has(provider))

@@ -2,21 +2,23 @@ import { billedTier, isFreeCard, isPlainTier, isUnsplit, type Asked, type ModelP
 import type { Usage, UsageQuantity } from './usage/normal-form.ts'
 import { isImageModel } from './usage/source.ts'
 
-/** Something that a rate card has no figure for, so that it was priced as something else. */
+/** A part of a usage for which the price card has no figure, so another rate priced it. */
 export type PriceGap = {
   code: 'tier_unpriced' | 'usage_unread' | 'usage_unsplit'
-  /** Of the usage; null where it was asked for, not served. */
+  /** The field of the usage. Null if the caller asked for the tier and the usage does not name it. */
   field: UsageQuantity | 'service_tier' | 'region' | null
   detail: string
 }
 
 /**
- * What a rate card has no figure for: the tier or region that served, searches without a fee, long-lived cache writes that
- * have the rate of shorter ones, audio and pictures that have the rate of text or may be among it; and a long context that was decided by the mean of
- * several requests.
+ * Lists what the price card has no figure for, so that a warning can say how it was priced instead:
+ * - the tier or region that served, and web searches without a fee;
+ * - long-lived cache writes that get the rate of shorter ones;
+ * - audio and images that get the rate of text, or may be counted among text;
+ * - a long context that was decided by the mean of several requests.
  *
- * @param options `isAggregate`: the usage may sum up several requests without saying how many. `hasModalities`: it says what of
- * the prompt is audio, even where that is none.
+ * @param options `isAggregate`: the usage may sum up several requests without saying how many. `hasModalities`: the
+ * usage says how much of the prompt is audio, even if that is none.
  */
 export function gapsOf(
   price: ModelPrice,
@@ -84,7 +86,7 @@ const LONG_WRITES = [
   ['cache_write_12h_tokens', 'cache_write_12h', 'twelve-hour'],
 ] as const
 
-/** Media that cost more than text nearly everywhere. What a model sees is priced as text by most. */
+/** Media that most providers charge more for than for text. Image input is left out: most price it as text. */
 const OTHER_MEDIA = [
   ['audio_input_tokens', 'audio_input'],
   ['audio_output_tokens', 'audio_output'],
@@ -97,18 +99,25 @@ const CACHED_MEDIA = [
   ['cache_read_image_tokens', 'cache_read_image', 'image_input'],
 ] as const
 
-/** Whether the model is made to hear: most of its input is audio. */
+/** Whether the model is made for audio input, so that most of its input is audio. */
 export function mayHear({ model }: Pick<ModelPrice, 'model'>): boolean {
   return /audio|realtime|transcribe|-live-|sonic/.test(model)
 }
 
-/** Google has one rate for all that some of its models hear; an image model's output rate is that of images. */
+/**
+ * Whether a medium has no rate of its own by design. Some Google models have one rate for all input, audio included;
+ * the output rate of an image model is the rate of images.
+ */
 function isPlainMedium({ provider, model }: ModelPrice, field: string): boolean {
   if (field === 'audio_input_tokens') return provider === 'google'
   return field === 'image_output_tokens' && isImageModel({ model })
 }
 
-/** Where a card has no factor for the tier that is billed. @param served as the usage says; wins over what was asked for. */
+/**
+ * The gap when a card has no factor for the billed tier; null if there is none.
+ *
+ * @param served the tier that the usage names. It wins over the tier that was asked for.
+ */
 export function tierGap(
   price: ModelPrice,
   served: string | undefined,

@@ -1,16 +1,22 @@
 import { decimal, isZero, roundUsd, type Usd } from './money.ts'
 import { bucketsOf, OUTPUT_BUCKETS, type Bucket } from './usage/buckets.ts'
-import type { SearchContext, Usage, UsageStep } from './usage/normal-form.ts'
+import { PLAIN_TIERS, type SearchContext, type Usage, type UsageStep } from './usage/normal-form.ts'
 
 export type { Bucket } from './usage/buckets.ts'
 
-/** What is charged by the piece, beside tokens. A request may cost otherwise by the size of the context that it searched. */
+/**
+ * What a provider charges by the piece, besides tokens. The fee of a request may depend on the size of the context
+ * that it searched.
+ */
 export type Fee = 'web_search' | 'request' | `request_${SearchContext}`
 
-/** USD per million tokens, decimals as text. */
+/** USD per million tokens, as decimal text. */
 export type Rates = Partial<Record<Bucket, string>>
 
-/** One version of a model's rate card: valid from `effectiveDate` (inclusive) to `expiresAt` (exclusive, null: open). */
+/**
+ * One version of a model's price card, valid from `effectiveDate` (inclusive) to `expiresAt` (exclusive; null: no
+ * end).
+ */
 export type ModelPrice = {
   priceId: string
   provider: string
@@ -22,16 +28,18 @@ export type ModelPrice = {
   source: string
   usdPerMtok: Rates
   usdPerUnit: Partial<Record<Fee, string>>
-  /** Rates that stand over `usdPerMtok` for a whole request where its total input is strictly more. */
+  /**
+   * Rates that replace those of `usdPerMtok` for a whole request whose total input is strictly above the threshold.
+   */
   longContext: { inputTokensOver: number; usdPerMtok: Rates } | null
-  /** Factors on token rates: `batch`, `flex`, `priority`, `fast`, `ultrafast`, `region:<name>`. */
+  /** Factors on token rates, by `batch`, `flex`, `priority`, `fast`, `ultrafast` or `region:<name>`. */
   modifiers: Record<string, string>
 }
 
 export type CostLine = {
   bucket: Bucket | Fee
   quantity: number
-  /** Per token, search or request, after modifiers; exact. */
+  /** USD per token, search or request, after modifiers. Exact. */
   usdPerUnit: Usd
   /** Quantity × usdPerUnit; exact, not rounded. */
   costUsd: Usd
@@ -39,25 +47,26 @@ export type CostLine = {
 
 export type UsageCost = {
   costUsd: Usd
-  /** The rest of the total, fees included, so that the two add up to it. */
+  /** The total minus the output cost. It includes the fees, so that both amounts add up to the total. */
   inputCostUsd: Usd
   outputCostUsd: Usd
-  /** Whether any of its requests had the long-context rates. */
+  /** Whether any request of the usage had the long-context rates. */
   longContext: boolean
-  /** Two lines of a bucket where some of the requests had the plain rates and others the long-context ones. */
+  /** A bucket has two lines if some requests had the plain rates and others the long-context rates. */
   breakdown: CostLine[]
 }
 
-/** What the caller asked for; what the usage itself says was served wins over it. */
+/** The tier and region that the caller asked for. What the usage says about them wins. */
 export type Asked = { serviceTier?: string | null; region?: string | null }
 
 const USD_PER_MTOK_TO_TOKEN = decimal('0.000001')
 
 /**
- * What a usage costs by a rate card: Σ quantity × rate, exact, rounded once: half up at the 12th decimal of the total.
+ * Prices a usage by a card: Σ quantity × rate, exact, rounded once: half up at the 12th decimal of the total.
  *
- * The same decimals as the SQL function price_llm_usage. A web search is free only where the card has no fee for it; a
- * usage that does not count requests is one request. Long-context rates are a request's: see isUnsplit().
+ * The SQL function price_llm_usage computes the same decimals. Web searches are free only if the card has no fee for
+ * them. A usage that does not count its requests is one request. The long-context threshold applies to each request:
+ * see isUnsplit().
  * @throws UsageError when a part of the usage, or of one of its steps, is larger than its whole.
  */
 export function costOfUsage(price: ModelPrice, usage: Usage, asked: Asked = {}): UsageCost {
@@ -97,10 +106,13 @@ export function costOfUsage(price: ModelPrice, usage: Usage, asked: Asked = {}):
 
 type RatedTokens = { rates: ApplicableRates; tokens: Iterable<[bucket: Bucket, quantity: number]> }
 
-/** The tokens of a usage by the rates that apply: of its steps where these may have different ones, else of the whole. */
+/**
+ * Groups the tokens of a usage by the rates that apply: step by step if steps may have different rates, else as a
+ * whole.
+ */
 function ratedTokens(price: ModelPrice, usage: Usage): RatedTokens[] {
   const { input_tokens: inputTokens = 0, requests, steps = [] } = usage
-  // No step has more input than all together.
+  // No step has more input than the whole, so if the whole is below the threshold every step is.
   if (steps.length === 0 || !isLong(price, inputTokens)) {
     return [{ rates: ratesFor(price, inputTokens, requests), tokens: bucketsOf(usage) }]
   }
@@ -118,22 +130,23 @@ function sumBuckets(steps: UsageStep[]): Map<Bucket, number> {
 }
 
 /**
- * Whether a usage sums up several requests without their split, and the split could change the price: the sum is above the
- * card's threshold. Each request is priced as if it had the mean input.
+ * Whether a usage sums up several requests without their split, although the split could change the price because the
+ * sum is above the card's threshold. Such requests are priced as if each had the mean input.
  *
- * @param mayBeMany whether the number of requests is unknown. Such a usage is priced as one request unless it counts them.
+ * @param mayBeMany whether the number of requests is unknown. Such a usage is priced as one request unless it counts
+ * them.
  */
 export function isUnsplit(price: ModelPrice, usage: Usage, mayBeMany = false): boolean {
   const { input_tokens: inputTokens = 0, requests = 1, steps } = usage
   return steps === undefined && (mayBeMany || requests > 1) && isLong(price, inputTokens)
 }
 
-/** Whether the mean input of so many requests (0 counts as 1) is strictly above the threshold of the card. */
+/** Whether the mean input of `requests` requests (0 counts as 1) is strictly above the card's threshold. */
 function isLong({ longContext }: ModelPrice, inputTokens: number, requests = 1): boolean {
   return longContext !== null && inputTokens > longContext.inputTokensOver * Math.max(requests, 1)
 }
 
-/** The rates of one request: those of its context length, with the fallbacks of buckets that have none. */
+/** The rates of one request for its context length. `own` gives only rates that the card states; `of` falls back. */
 export type ApplicableRates = {
   longContext: boolean
   of(bucket: Bucket): string
@@ -141,11 +154,11 @@ export type ApplicableRates = {
 }
 
 /**
- * The rates that a total input selects: the long-context ones stand over the plain ones where it is strictly above the
- * threshold, or its mean over so many requests is (0 counts as 1).
+ * Chooses the rates for a total input. Long-context rates replace the plain ones if the input, or its mean over
+ * `requests` (0 counts as 1), is strictly above the threshold.
  *
- * `of` never answers free by omission: a bucket without a rate takes that of the bucket it falls back to.
- * @throws Error when the card has no input rate; the table does not take such a card.
+ * A bucket without a rate takes the rate of the bucket it falls back to, so that no token is free by omission.
+ * @throws Error when the card has no input rate; the database refuses such a card.
  */
 export function ratesFor(price: ModelPrice, inputTokens: number, requests = 1): ApplicableRates {
   const long = isLong(price, inputTokens, requests) ? price.longContext : null
@@ -161,11 +174,11 @@ export function ratesFor(price: ModelPrice, inputTokens: number, requests = 1): 
   }
 }
 
-/** Whose rate a bucket takes that has none, the first that has one; in the end that of the input. */
+/** The buckets that lend their rate to a bucket without one: the first that has a rate counts, in the end input. */
 const FALLBACKS: Record<Bucket, readonly Bucket[]> = {
   input: [],
   cache_read: [],
-  // On a card without cached rates a cached medium costs what it does otherwise, not what text does.
+  // Without cached rates, cached audio and images cost the same as uncached ones, not the same as text.
   cache_read_audio: ['cache_read', 'audio_input'],
   cache_read_image: ['cache_read', 'image_input'],
   cache_write: [],
@@ -181,7 +194,7 @@ const FALLBACKS: Record<Bucket, readonly Bucket[]> = {
   video_output: ['output'],
 }
 
-/** The factor on token rates: the tier's times the region's; 1 for one that the card does not name. */
+/** The factor on token rates: the tier's times the region's. 1 for what the card does not name. */
 export function modifierOf(price: ModelPrice, asked: Asked): Usd {
   const { serviceTier, region } = namedModifiers(price, asked)
   return [serviceTier, region].reduce(
@@ -190,7 +203,7 @@ export function modifierOf(price: ModelPrice, asked: Asked): Usd {
   )
 }
 
-/** The names of the card's modifiers for a tier and a region; null where it has none. */
+/** The names of the card's modifiers for a tier and a region; null if the card has none. */
 export function namedModifiers(
   price: ModelPrice,
   { serviceTier, region }: Asked,
@@ -199,19 +212,19 @@ export function namedModifiers(
   return { serviceTier: serviceTier ? own(serviceTier) : null, region: region ? own(`region:${region}`) : null }
 }
 
-/** Whether a card has no rate and no fee but 0, so that no usage of it costs anything. */
+/** Whether every rate and fee of a card is 0, so that no usage of it costs anything. */
 export function isFreeCard({ usdPerMtok, usdPerUnit, longContext }: ModelPrice): boolean {
   const areFree = (rates: object) => Object.values(rates).every((rate: string) => isZero(decimal(rate)))
   return areFree(usdPerMtok) && areFree(usdPerUnit) && areFree(longContext?.usdPerMtok ?? {})
 }
 
-/** The fee of a request: by the size of context that it searched, where the card has one for it, else the plain one. */
+/** The fee of a request: the one for the size of its search context if the card has it, else the plain one. */
 function requestFee({ usdPerUnit }: ModelPrice, searchContext: SearchContext | undefined): string | undefined {
   const ofContext = searchContext === undefined ? undefined : usdPerUnit[`request_${searchContext}`]
   return ofContext ?? usdPerUnit.request
 }
 
-/** Fees by the piece; no modifier touches them. */
+/** The lines for web searches and requests. Modifiers do not apply to fees. */
 export function feeLines(
   price: ModelPrice,
   { perRequest, ...counts }: { webSearches: number; requests: number; perRequest: string | undefined },
@@ -227,7 +240,7 @@ export function feeLines(
   return lines
 }
 
-/** USD per million tokens as USD per token after modifiers. */
+/** Converts USD per million tokens to USD per token, after modifiers. */
 export function usdPerToken(usdPerMtok: string, factor: Usd): Usd {
   return decimal(usdPerMtok).times(USD_PER_MTOK_TO_TOKEN).times(factor)
 }
@@ -236,15 +249,16 @@ export function costLine(bucket: Bucket | Fee, quantity: number, usdPerUnit: Usd
   return { bucket, quantity, usdPerUnit, costUsd: usdPerUnit.times(quantity) }
 }
 
-/** Served wins over asked, but not over batch: that is where a request was sent, and answers from there say standard. */
+/**
+ * The tier that is billed. The served tier wins over the asked one, except over batch: answers of a batch say
+ * `standard`, although the batch rate is charged.
+ */
 export function billedTier(served: string | undefined, asked: string | null | undefined): string | null {
   if (served === undefined) return asked ?? null
   return asked === 'batch' && PLAIN_TIERS.has(served) ? asked : served
 }
 
-/** Whether a tier is served at the plain rates. */
+/** Whether a tier is billed at the plain rates. */
 export function isPlainTier(tier: string): boolean {
   return PLAIN_TIERS.has(tier)
 }
-
-const PLAIN_TIERS: ReadonlySet<string> = new Set(['standard', 'default', 'auto'])

@@ -1,6 +1,6 @@
 import type { Dimension } from './grouping.ts'
 
-/** What the rollups have sums of: a quarter of an hour, a day or a month of UTC. */
+/** The time spans that rollups have sums of: a quarter of an hour, a day or a month of UTC. */
 export type RollupGrain = 'quarter' | 'day' | 'month'
 
 const QUARTER_MICROS = 900_000_000n
@@ -11,16 +11,16 @@ export function isWholeQuarter(micros: bigint): boolean {
 }
 
 /**
- * Before this, clocks of some zones changed within a quarter of an hour (the last ones at one minute past midnight); since
- * then a bucket of any zone begins with a quarter of an hour of UTC.
+ * Before this moment, some time zones changed their clocks within a quarter of an hour (the last ones at one minute
+ * past midnight). Since then, every hour, day, week and month of any zone begins on a quarter of an hour of UTC.
  */
 const WHOLE_QUARTERS_SINCE_MICROS = BigInt(Date.UTC(2013, 0, 1)) * 1_000n
 
 /**
- * The coarsest rollups that can answer a grouping, so that each of them lies in one bucket of time; null where none can.
+ * The coarsest rollups whose spans each fall into one group of this grouping; null if no rollup does.
  *
- * @param shiftMicros by how much lines of the span before are moved to stand in the buckets of the span.
- * @param fromMicros the earliest moment that is asked about.
+ * @param shiftMicros how far lines of the previous span are moved to compare them with the span.
+ * @param fromMicros the earliest moment of the query.
  */
 export function coarsestGrain(
   dimensions: Dimension[],

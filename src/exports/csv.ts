@@ -16,7 +16,7 @@ const COLUMNS = [
   ...['late', 'overrun', 'estimated', 'corrects'],
 ] as const
 
-/** Lines of CSV as RFC 4180 has them; null is empty, an empty text is quoted. */
+/** Writes CSV lines as in RFC 4180. Null is an empty field; an empty text is quoted. */
 export function csvLines(rows: unknown[][]): string {
   return stringify(rows, {
     record_delimiter: 'windows',
@@ -26,13 +26,13 @@ export function csvLines(rows: unknown[][]): string {
   })
 }
 
-/** As RFC 4180 registers it. */
+/** Content types as registered by RFC 4180. */
 export const CSV_TYPES = {
   contentType: 'text/csv; charset=utf-8; header=present',
   restContentType: 'text/csv; charset=utf-8; header=absent',
 }
 
-/** The fields of a record as GET /v1/cost-records names them; labels and usage are JSON. */
+/** The fields of a cost record with the names of GET /v1/cost-records. `labels` and `usage` are JSON. */
 export const CSV: ExportForm = {
   ...CSV_TYPES,
   header: csvLines([[...COLUMNS]]),

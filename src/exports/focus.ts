@@ -1,10 +1,10 @@
 import { CSV_TYPES, csvLines } from './csv.ts'
 import type { ExportForm, ExportRow } from '../domain/export-row.ts'
 
-/** What a record is in the terms of FOCUS 1.2, with the two columns of 1.3; null is empty. */
+/** A cost record in terms of FOCUS 1.2, with two columns of 1.3. Null is an empty field. */
 type Charge = {
   row: ExportRow
-  /** A line that corrects another one, or its reversal. */
+  /** Whether the record corrects another one, or is its reversal. */
   isCorrection: boolean
   issuer: string
   service: string
@@ -18,9 +18,9 @@ const COLUMNS: Record<string, (charge: Charge) => string | null> = {
   BillingCurrency: () => 'USD',
   BillingPeriodStart: (charge) => monthStart(billedAt(charge), 0),
   BillingPeriodEnd: (charge) => monthStart(billedAt(charge), 1),
-  // A correction has negative quantities, which usage cannot have.
+  // Corrections have negative quantities, which FOCUS does not allow for usage.
   ChargeCategory: ({ isCorrection }) => (isCorrection ? 'Adjustment' : 'Usage'),
-  // Only where the corrected period has been billed: one within its own period is none.
+  // Only if the corrected period has been billed: within its own period it is not a FOCUS correction.
   ChargeClass: (charge) => (isOfEarlierPeriod(charge) ? 'Correction' : null),
   ChargeDescription: ({ row, isCorrection, service }) =>
     `${isCorrection ? 'Correction of ' : ''}${service} ${row.model ?? row.tier ?? 'usage'}`,
@@ -57,7 +57,10 @@ const COLUMNS: Record<string, (charge: Charge) => string | null> = {
   x_UserId: ({ row }) => row.user_id,
 }
 
-/** FOCUS, the FinOps cost and usage format, as CSV: one row a record, amounts in plain decimals, times to the second. */
+/**
+ * FOCUS, the FinOps cost and usage format, as CSV: one row per record, amounts in plain decimals, times to the
+ * second.
+ */
 export const FOCUS: ExportForm = {
   ...CSV_TYPES,
   header: csvLines([Object.keys(COLUMNS)]),
@@ -79,7 +82,7 @@ function chargeOf(row: ExportRow): Charge {
   }
 }
 
-/** What was used: tokens or seconds; a cost that came without either is one request. */
+/** The consumed tokens or seconds. A cost without either counts as one request. */
 function quantityOf({ resource_type: type, total_tokens: tokens, seconds }: ExportRow): Charge['quantity'] {
   if (type === 'llm' && tokens !== null && Number(tokens) > 0) return { amount: tokens, unit: 'Tokens' }
   if (type === 'e2b' && seconds !== null && Number(seconds) > 0) return { amount: seconds, unit: 'Seconds' }
@@ -92,7 +95,9 @@ function isOfEarlierPeriod({ row, isCorrection }: Charge): boolean {
   return isCorrection && month(row.occurred_at) < month(row.recorded_at)
 }
 
-/** A correction is billed when it is recorded, everything else when it occurred. */
+/**
+ * When a charge is billed: a correction of an earlier month when it was recorded, any other charge when it occurred.
+ */
 function billedAt(charge: Charge): string {
   return isOfEarlierPeriod(charge) ? charge.row.recorded_at : charge.row.occurred_at
 }
@@ -102,7 +107,7 @@ function monthStart(time: string, monthsLater: number): string {
   return second(Date.UTC(at.getUTCFullYear(), at.getUTCMonth() + monthsLater, 1))
 }
 
-/** How long a charge lasts, in ms: a sandbox its seconds, everything else the second in which it was. */
+/** How long a charge lasts, in ms: a sandbox as long as it ran, anything else one second. */
 function lastsMs({ seconds }: ExportRow): number {
   return Math.max(1, Math.ceil(Math.abs(Number(seconds ?? 0)))) * 1_000
 }

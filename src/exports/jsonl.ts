@@ -3,7 +3,7 @@ import type { ExportForm, ExportRow } from '../domain/export-row.ts'
 
 const TYPE = 'application/x-ndjson; charset=utf-8'
 
-/** One JSON object a line, as GET /v1/cost-records answers a record. */
+/** One JSON object per line, with the fields of GET /v1/cost-records. */
 export const JSON_LINES: ExportForm = {
   contentType: TYPE,
   restContentType: TYPE,

@@ -1,17 +1,17 @@
 import type { Deliverer } from '../services/alerts/deliver.ts'
 
-/** New events and what is due are looked for this often, in every process; while there is something to do, without a pause. */
+/** How often each process looks for new events and due deliveries. It does not pause while there is more to do. */
 const EVERY_MS = 1_000
-/** What a stop waits for attempts that run; the others are made again, by any process, a minute later. */
+/** How long a stop waits for running attempts. Any process repeats the others a minute later. */
 const STOP_MS = 5_000
 
-/** Delivers until stopped. A failure is told and tried again the next time. */
+/** Delivers until stopped. Reports a failure and continues with the next round. */
 export function startDeliverer(deliverer: Deliverer, onError: (error: unknown) => void): { stop(): Promise<void> } {
   const stopping = Promise.withResolvers<void>()
   let stopped = false
-  const running = run()
+  const running = deliverUntilStopped()
 
-  async function run(): Promise<void> {
+  async function deliverUntilStopped(): Promise<void> {
     while (!stopped) {
       let more = false
       try {

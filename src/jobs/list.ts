@@ -7,31 +7,32 @@ import { watchIntegrity } from '../services/integrity.ts'
 import { keepPricesCurrent } from '../services/prices/price-sync.ts'
 import { giveDefaults } from '../services/quotas/quota-defaults.ts'
 
-/** One kind of work that the service does by itself: when, and which use case. */
+/** A background job of the service: when it runs, and which use case it calls. */
 export type Job = {
-  /** Stands in the queue and in the log, so it keeps its meaning. */
+  /** The name in the queue and the log. Never change it. */
   name: string
-  /** The five fields of a crontab, in UTC. All instances know the time, one of them does the work. */
+  /** The five fields of a crontab, in UTC. One of all instances does the work. */
   cron: string
-  /** A time that was missed is made up for at the next start, if that comes so soon. */
+  /** If no instance ran at a due time, the next start within this time catches up. */
   catchUpMs: number
   /**
-   * Does the work. A failure is logged and tried again, up to ATTEMPTS_MAX times, ever later; a process that dies on the
-   * way may have it done twice, so doing it again has to be harmless.
+   * Does the work. A failure is logged and retried up to ATTEMPTS_MAX times, with growing pauses. If the process dies
+   * meanwhile, the work may be done twice, so repeating it must be harmless.
    *
-   * @param signal tells that the service is stopping: what has not ended two seconds later is tried again elsewhere.
+   * @param signal aborts when the service stops: work that takes more than two seconds from then on is retried
+   * elsewhere.
    */
   run: (signal: AbortSignal) => Promise<void>
 }
 
-/** What jobs have to tell, as pino takes it. */
+/** The log of jobs, as pino has it. */
 export type JobLog = Record<'info' | 'warn', (fields: object, message: string) => void>
 
 const HOUR_MS = 3_600_000
-/** So many names of what waits for an administrator stand in the log; a dry run of the sync lists all. */
+/** The most names of waiting prices in the log. A dry run of the sync lists all. */
 const NAMES_MAX = 20
 
-/** Everything that the service does by the clock, but for the sweep of lapsed holds, which every process does each second. */
+/** All jobs that run on a timetable. The sweep of lapsed holds is not one of them: every process does it each second. */
 export function listJobs(deps: Deps, log: JobLog): Job[] {
   const maintenance = { db: deps.maintenanceDb }
   return [
@@ -43,7 +44,7 @@ export function listJobs(deps: Deps, log: JobLog): Job[] {
     },
     {
       name: 'cost-watch',
-      // Costs come a little later than they occur.
+      // Costs are recorded a little after they occur.
       cron: '7 * * * *',
       catchUpMs: HOUR_MS,
       run: () => watchCosts(maintenance),
@@ -51,22 +52,17 @@ export function listJobs(deps: Deps, log: JobLog): Job[] {
     {
       name: 'integrity-watch',
       cron: '37 * * * *',
-      // Not at a start: what lapsed while nobody was there is just being settled.
+      // Not caught up at a start: holds that lapsed while no instance ran are still being settled then.
       catchUpMs: 0,
       run: async () => {
         await watchIntegrity(maintenance)
       },
     },
     { name: 'roll-up', cron: '* * * * *', catchUpMs: 0, run: (signal) => rollUp(maintenance, signal) },
-    // What a default's own request or start did not come to.
+    // Gives defaults that neither their own request nor a start got to.
     { name: 'give-defaults', cron: '* * * * *', catchUpMs: 0, run: () => giveDefaults(deps) },
-    // Booking makes a partition that is missing, too; made ahead, nobody waits for it at a month's end.
-    {
-      name: 'cost-partitions',
-      cron: '7 3 * * *',
-      catchUpMs: 24 * HOUR_MS,
-      run: () => preparePartitions(deps),
-    },
+    // Booking creates a missing partition too. Creating it ahead saves callers the wait at the end of a month.
+    { name: 'cost-partitions', cron: '7 3 * * *', catchUpMs: 24 * HOUR_MS, run: () => preparePartitions(deps) },
     {
       name: 'retention',
       cron: '23 3 * * *',
@@ -82,11 +78,11 @@ export function listJobs(deps: Deps, log: JobLog): Job[] {
 async function runPriceSync(deps: Deps, log: JobLog): Promise<void> {
   const { added, unchanged, disagreements, held_back: heldBack, sources, dataAt, stale } = await keepPricesCurrent(deps)
   const unread = sources.filter(({ status }) => status === 'unread')
-  log.info({ added: added.length, unchanged, data_at: dataAt }, 'prices are in step with their sources')
-  if (unread.length > 0) log.warn({ sources: unread }, 'a source of prices is out of reach')
+  log.info({ added: added.length, unchanged, data_at: dataAt }, 'prices are up to date with their sources')
+  if (unread.length > 0) log.warn({ sources: unread }, 'a price source is out of reach')
   if (disagreements.length > 0)
-    log.warn(waiting(disagreements), 'prices that the sources disagree about wait for an administrator')
-  if (heldBack.length > 0) log.warn(waiting(heldBack), 'changes of prices are held back for an administrator')
+    log.warn(waiting(disagreements), 'price sources disagree: these prices wait for an administrator')
+  if (heldBack.length > 0) log.warn(waiting(heldBack), 'price changes are held back for an administrator')
   if (stale) log.warn({ data_at: dataAt }, 'price data is stale')
 }
 

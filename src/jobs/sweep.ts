@@ -1,12 +1,15 @@
-/** Holds that have lapsed are settled this often, in every process; a locked one is another process's. */
+/** How often each process settles lapsed holds. It skips holds that another process has locked. */
 const EVERY_MS = 1_000
-/** In one transaction, which keeps decisions waiting for the balances they share: measured, 500 at once halve their rate. */
+/**
+ * The most holds in one transaction. Decisions wait for the balances that it locks: 500 at once halved their measured
+ * rate.
+ */
 const ROWS_MAX = 200
 
 /**
- * Settles lapsed holds once a second until stopped. A failure is told and tried again the next time.
+ * Settles lapsed holds once a second until stopped. Reports a failure and continues a second later.
  *
- * @param settleLapsed settles at most so many and answers how many it did.
+ * @param settleLapsed settles at most `rowsMax` holds and returns how many it settled.
  */
 export function startSweeper(
   settleLapsed: (rowsMax: number) => Promise<number>,
@@ -20,7 +23,7 @@ export function startSweeper(
 
   async function sweep(): Promise<void> {
     try {
-      // As long as a whole load lapsed there may be more.
+      // A full batch means that there may be more.
       while (!stopped && (await settleLapsed(ROWS_MAX)) === ROWS_MAX);
     } catch (error) {
       onError(error)

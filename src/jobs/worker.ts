@@ -12,29 +12,31 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import type { JobQueue } from '../db/pool/job-queue.ts'
 import type { Job } from './list.ts'
 
-/** So many jobs at once in a process. */
+/** The most jobs that a process runs at once. */
 const JOBS_AT_ONCE = 3
-/** A connection for each of them, and one that hears of new jobs. */
+/** One connection for each job, and one that listens for new jobs. */
 export const JOB_CONNECTIONS_MAX = JOBS_AT_ONCE + 1
 const ATTEMPTS_MAX = 5
-/** How long after a worker that ended, because it lost Postgres at a bad moment, the next one begins. */
+/** The pause before the next worker starts, after one ended because it lost Postgres. */
 const RESTART_MS = 5_000
-/** How long a stop waits for the jobs that are running; then they go back to the queue. */
+/** How long a stop waits for running jobs. Then they return to the queue. */
 const FINISH_MS = 2_000
-/** How long going back may take, and closing the connections; where Postgres is away neither works. */
+/**
+ * How long a stop waits for jobs to return to the queue and for connections to close. Without Postgres neither works.
+ */
 const GIVE_UP_MS = 1_500
 
-/** What the worker says, as pino takes it. */
+/** The log of the worker, as pino has it. */
 export type WorkerLog = Record<'error' | 'warn' | 'debug' | 'trace', (fields: object, message: string) => void>
 
-/** From one start of the package's worker to its end. */
+/** A running worker of graphile-worker, from its start to its end. */
 type Life = { workers: WorkerPool; ended: Promise<unknown>; stop(): Promise<void> }
 
 /**
- * Runs the jobs of a list at their times, from a queue that all instances share, until it is stopped.
+ * Runs jobs at their times until stopped, from a queue that all instances share.
  *
- * Starting is not waited for and never fails: where Postgres is away the worker goes on trying. What fails is logged, and
- * is nobody else's failure. A stop takes no longer than the bounds above.
+ * Starting does not wait and never fails: without Postgres the worker keeps trying. Failures are logged and affect
+ * nothing else. A stop takes at most as long as the bounds above.
  */
 export function prepareJobs(queue: JobQueue, jobs: Job[], log: WorkerLog): { start(): void; stop(): Promise<void> } {
   const stopping = new AbortController()
@@ -87,27 +89,28 @@ async function startWorkers(queue: JobQueue, jobs: Job[], log: WorkerLog): Promi
     events,
     logger: toLogger(log),
     concurrency: JOBS_AT_ONCE,
-    // The process has handlers of its own.
+    // The process has signal handlers of its own.
     noHandleSignals: true,
     noPreparedStatements: true,
-    // A job that runs hears of a stop at once.
+    // Running jobs get the abort signal at once.
     gracefulShutdownAbortTimeout: 0,
-    // Not for their speed: without a batch nobody handles the failure to report a job's end, and it ends the process.
+    // Set for safety, not speed: without a batch, nothing handles a failure to report the end of a job, and the
+    // process would end.
     preset: { worker: { completeJobBatchDelay: 0, failJobBatchDelay: 0 } },
   })
   return { workers: workers!, ended: runner.promise, stop: () => stopWorkers(runner, workers!, released) }
 }
 
-/** Lets the jobs that are running end, or gives them back. The timetable is not waited for: it may be asleep. */
+/** Lets running jobs finish, or returns them to the queue. Does not wait for the timetable, which may be asleep. */
 async function stopWorkers(runner: Runner, workers: WorkerPool, released: Promise<unknown>): Promise<void> {
-  // It rejects where the runner is ending by itself.
+  // It rejects if the runner is already ending by itself.
   runner.stop().catch(() => {})
   if (await within(FINISH_MS, released)) return
   Promise.resolve(workers.forcefulShutdown('the service is stopping')).catch(() => {})
   await within(GIVE_UP_MS, released)
 }
 
-/** Whether it settled in time. */
+/** Whether the work settled in time. */
 function within(ms: number, work: Promise<unknown> | undefined): Promise<boolean> {
   const settled = () => true
   return Promise.race([Promise.resolve(work).then(settled, settled), sleep(ms, false, { ref: false })])
@@ -118,7 +121,7 @@ export function toTaskList(jobs: Job[]): TaskList {
   return Object.fromEntries(jobs.map(({ name, run }) => [name, (_payload, { abortSignal }) => run(abortSignal)]))
 }
 
-/** The key leaves one waiting job of a name: a queue that nobody has worked on for long does not pile them up. */
+/** The job key keeps at most one waiting job per name, so a queue that was idle for long does not fill up. */
 function toCronItem({ name, cron, catchUpMs }: Job) {
   return {
     task: name,

@@ -3,10 +3,10 @@ import type { PackageModel, PackageProvider, Skipped } from './package.ts'
 import { SourceError } from './source-text.ts'
 
 /**
- * The providers and models of a feed in the package's form, as far as they are sound. What is not is left out with its
- * reason, so that one bad entry takes nothing else with it.
+ * Reads the valid providers and models of a feed in the package's form. Invalid entries are returned with the reason,
+ * so that one bad entry does not affect the others.
  *
- * @throws SourceError where the whole is not a list of providers with models.
+ * @throws SourceError if the feed is not a list of providers with models.
  */
 export function readFeed(json: unknown): { providers: PackageProvider[]; broken: Skipped[] } {
   if (!Array.isArray(json) || json.length === 0) throw new SourceError('the feed is not a list of providers')
@@ -34,7 +34,10 @@ export function readFeed(json: unknown): { providers: PackageProvider[]; broken:
   return { providers: [...providers.values()], broken }
 }
 
-/** The package's models with the feed's in place of those of the same name; what the feed lacks stays. */
+/**
+ * Merges package and feed: a feed model replaces the package's model of the same name; models that the feed lacks
+ * stay.
+ */
 export function withFeed(own: readonly PackageProvider[], feed: readonly PackageProvider[]): PackageProvider[] {
   const all = new Map(own.map(({ id, models }) => [id, new Map(models.map((model) => [model.id, model]))]))
   for (const { id, models } of feed) {
@@ -45,7 +48,7 @@ export function withFeed(own: readonly PackageProvider[], feed: readonly Package
   return [...all].map(([id, models]) => ({ id, models: [...models.values()] }))
 }
 
-/** Why an entry is not a model that can be read; null where it can. Whether its prices are sane is not judged here. */
+/** Why an entry cannot be read as a model; null if it can. Does not judge whether its prices are plausible. */
 function problemOf(model: unknown): string | null {
   if (!isObject(model) || !isName(model['id'])) return 'has no id'
   const { prices } = model

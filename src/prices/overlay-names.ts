@@ -2,37 +2,44 @@ import { decimal, usdText } from '../domain/money.ts'
 import type { Rates } from '../domain/price.ts'
 import type { PriceVersion } from './package.ts'
 
-/** A further name of a model, whole. */
+/** Another name of a model, matched exactly. */
 export type OverlayAlias = { provider: string; alias: string; model: string }
 
-/** Names of all models of a provider whose id matches. Expanded to exact names when prices are published; a look-up matches no patterns. */
+/**
+ * Names for all models of a provider whose id matches. They are expanded to exact names when prices are published, so
+ * a lookup never matches patterns.
+ */
 export type OverlayNames = {
   provider: string
   /** A regular expression over model ids. */
   models: string
   why: string
-  /** What a matching id is replaced by, once for each name; `$1` is the first group. */
+  /** The replacements of a matching id, each of which makes one name; `$1` is the first group. */
   aliases: string[]
 }
 
-/** Models of one provider that another one sells: a card that is missing there has the same token rates. */
+/**
+ * Models of one provider that another provider sells too. Cards that the seller lacks are copied with the same token
+ * rates.
+ */
 export type OverlayMirror = {
   provider: string
   of: string
   /** A regular expression over model ids. */
   models: string
   why: string
-  /** What a matching id is replaced by, where the other provider calls the model otherwise. */
+  /** The replacement of a matching id, if the seller uses another name. */
   as?: string
-  /** The factor on the copied rates; 1 where it is left out. */
+  /** The factor on the copied rates. 1 if left out. */
   times?: string
 }
 
 type NameRules = { mirrors: OverlayMirror[]; names: OverlayNames[]; aliases: OverlayAlias[] }
 
 /**
- * Copies of cards for providers that lack them: the token rates of all versions and, unless the copy is called otherwise,
- * the names. Fees and modifiers are the provider's own, by its terms. A name that is or means a model there stays what it is.
+ * Copies cards for providers that lack them: the token rates of all versions and, if the name is the same, the
+ * aliases. Fees and modifiers are not copied: they come from the provider's own terms. A name that already is or
+ * means a model of the provider keeps its meaning.
  */
 export function mirrored(
   models: readonly PriceVersion[][],
@@ -42,7 +49,7 @@ export function mirrored(
   const taken = new Set(aliases.map(({ provider, alias }) => nameKey(provider, alias)))
   for (const { provider, model, aliases: names = [] } of models.flat())
     for (const name of [model, ...names]) taken.add(nameKey(provider, name))
-  /** Claims a name of a provider; false where it was taken before. */
+  /** Claims a name of a provider; false if it was taken already. */
   const claim = (provider: string, name: string) => {
     const isFree = !taken.has(nameKey(provider, name))
     taken.add(nameKey(provider, name))

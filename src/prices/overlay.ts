@@ -13,8 +13,8 @@ import {
 import type { PriceVersion } from './package.ts'
 
 /**
- * The project's own prices, dated by edition: what the package lacks, has wrong or cannot say. They win over it.
- * Decimals are text; each entry says why it is there.
+ * The project's own prices, dated by edition: what the package lacks, has wrong or cannot express. They win over the
+ * package. Decimals are text, and each entry says why it exists.
  */
 export type Overlay = {
   /** The day of the facts, as in `overlay 2026-11-10`. */
@@ -31,7 +31,7 @@ type OverlayModel = {
   provider: string
   model: string
   why: string
-  /** In order of their dates. From the first on they stand alone; the package's earlier ones stay. */
+  /** In order of date. From the first date on they replace the package's versions; earlier ones stay. */
   versions: {
     effective_date: string
     usd_per_mtok: Rates
@@ -42,15 +42,15 @@ type OverlayModel = {
 }
 
 /**
- * Rates, fees and modifiers of all models of a provider whose id matches; they fill in what a card does not say itself.
- * Where several terms name the same, the last one counts.
+ * Rates, fees and modifiers for all models of a provider whose id matches. They fill in what a card does not state.
+ * If several terms set the same value, the last one counts.
  */
 type OverlayTerms = {
   provider: string
   /** A regular expression over model ids. */
   models: string
   why: string
-  /** Rates as multiples of the card's own input rate; in a long context, of its input rate there. */
+  /** Rates as multiples of the card's input rate; in a long context, of its long-context input rate. */
   times_input?: Rates
   usd_per_unit?: Partial<Record<Fee, string>>
   modifiers?: Record<string, string>
@@ -64,7 +64,7 @@ type OverlayE2b = {
   usd_per_gib_second: string
 }
 
-/** A version of the sandbox rate card: what publish_e2b_prices takes. */
+/** A version of the sandbox price card, as publish_e2b_prices takes it. */
 export type E2bPriceVersion = {
   tier: string
   region: string
@@ -76,17 +76,19 @@ export type E2bPriceVersion = {
   source: string
 }
 
-/** The overlay of this release, and its text, by whose hash a start knows that it has been published. */
+/**
+ * Reads the overlay of this release, with its text. By the hash of the text, a start knows whether it was published.
+ */
 export async function readOverlay(): Promise<{ overlay: Overlay; text: string }> {
   const text = await readFile(new URL('./overlay.json', import.meta.url), 'utf8')
   return { overlay: JSON.parse(text) as Overlay, text }
 }
 
 /**
- * The package's versions with the overlay laid over them: its models replace theirs from their first date on, its mirrors
- * stand in for what a provider lacks, its terms fill in rates, fees and modifiers, its names win.
+ * Lays the overlay over the package's versions: its models replace theirs from their first date on, its mirrors add
+ * cards that a provider lacks, its terms fill in rates, fees and modifiers, and its names win.
  *
- * @throws Error when an alias of the overlay names no model: a slip in the file.
+ * @throws Error if an alias of the overlay names no model, which is a mistake in the file.
  */
 export function layOver(versions: readonly PriceVersion[], overlay: Overlay): PriceVersion[] {
   const source = `overlay ${overlay.edition}`
@@ -106,14 +108,14 @@ export function layOver(versions: readonly PriceVersion[], overlay: Overlay): Pr
     const before = (byModel.get(modelKey(model)) ?? []).filter((card) => card.effective_date < firstDate)
     byModel.set(modelKey(model), [...before, ...cards])
   }
-  const signed = (theirs: string) => (theirs.endsWith(source) ? theirs : `${theirs} + ${source}`)
+  const withSource = (theirs: string) => (theirs.endsWith(source) ? theirs : `${theirs} + ${source}`)
   const known = [...byModel.values()]
-  const models = [...known, ...mirrored(known, overlay, signed)]
-  const merged = models.map((cards) => cards.map((card) => withTerms(card, overlay.terms, signed)))
+  const models = [...known, ...mirrored(known, overlay, withSource)]
+  const merged = models.map((cards) => cards.map((card) => withTerms(card, overlay.terms, withSource)))
   return withAliases(merged, overlay).flat()
 }
 
-/** The sandbox rate card for every preset, at the overlay's one rate. */
+/** The sandbox price cards of all presets, at the one rate of the overlay. */
 export function e2bVersions(overlay: Overlay): E2bPriceVersion[] {
   const { region, effective_date, usd_per_vcpu_second, usd_per_gib_second } = overlay.e2b
   return Object.entries(E2B_PRESETS).map(([tier, { vcpu, memoryMib }]) => ({

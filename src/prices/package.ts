@@ -2,7 +2,7 @@ import { readFile } from 'node:fs/promises'
 import { decimal, usdText } from '../domain/money.ts'
 import type { Bucket, Fee, Rates } from '../domain/price.ts'
 
-/** A rate card to be published: what publish_model_prices takes, decimals as text. */
+/** A price card to publish, as publish_model_prices takes it. Decimals are text. */
 export type PriceVersion = {
   provider: string
   model: string
@@ -13,21 +13,23 @@ export type PriceVersion = {
   usd_per_unit: Partial<Record<Fee, string>>
   long_context: { input_tokens_over: number; usd_per_mtok: Rates } | null
   modifiers: Record<string, string>
-  /** Other names of the model, each whole. On its first version only. */
+  /** Other names of the model, matched exactly. On its first version only. */
   aliases?: string[]
-  /** The model whose rates these are, where another provider sells it. Not published. */
+  /** The model whose rates were copied, if another provider sells it. Not published. */
   copy_of?: { provider: string; model: string }
 }
 
-/** What of the package cannot be published, and why; such a model is unknown until an admin prices it. */
+/** A model that cannot be published, and why. It stays unknown until an admin prices it. */
 export type Skipped = { provider: string; model: string; reason: string }
 
 export type PackagePrices = { versions: PriceVersion[]; skipped: Skipped[] }
 
-/** From when a version counts whose start nobody knows. */
+/** The start of a version whose start is unknown. */
 const NO_KNOWN_START = '1970-01-01T00:00:00Z'
 
-/** The providers of the package's data, which has no list of its own to ask for; a test compares this one with it. */
+/**
+ * The providers in the package's data. The package has no list to ask for; a test compares this one with its data.
+ */
 export const PACKAGE_PROVIDERS: readonly string[] = [
   'anthropic',
   'arcee',
@@ -74,7 +76,7 @@ export const PACKAGE_PROVIDERS: readonly string[] = [
   'zhipuai',
 ]
 
-/** The package's own shapes, as far as they are read; its feed has the same. */
+/** The part of the package's own types that we read. Its feed has the same form. */
 export type PackageProvider = { id: string; models: PackageModel[] }
 export type PackageModel = { id: string; match: unknown; prices: PackagePrice | PackageConditionalPrice[] }
 type PackageConditionalPrice = {
@@ -87,26 +89,25 @@ export type PackagePrice = Record<
 >
 
 /**
- * The package's price data. Loads the package (about 19 MB of memory), so it is called only when something is to be
- * published.
+ * Reads the package's price data. This loads the package (about 19 MB of memory), so call it only before publishing.
  */
 export async function readPackage(): Promise<PackageProvider[]> {
   const { findProvider } = await import('@pydantic/genai-prices')
   const providers: PackageProvider[] = []
   for (const providerId of PACKAGE_PROVIDERS) {
     const provider = findProvider({ providerId })
-    // It matches loosely by name when an id is not there; only the id itself counts.
+    // findProvider() also matches similar names. Only the exact id counts.
     if (provider?.id === providerId) providers.push(provider)
   }
   return providers
 }
 
-/** Where the package itself would look for newer data. */
+/** The URL where the package looks for newer data. */
 export async function packageFeedUrl(): Promise<string> {
   return (await import('@pydantic/genai-prices')).REMOTE_DATA_JSON_URL
 }
 
-/** The package's release from its manifest, so that asking does not load its data. */
+/** The package's release, read from its manifest so that its data is not loaded. */
 export async function packageRelease(): Promise<string> {
   const manifest = new URL('../package.json', import.meta.resolve('@pydantic/genai-prices'))
   const { version } = JSON.parse(await readFile(manifest, 'utf8')) as { version: string }
@@ -114,11 +115,11 @@ export async function packageRelease(): Promise<string> {
 }
 
 /**
- * Versions of rate cards from the package's data or its feed: exact ids, and as aliases the names that its match rules
- * list one by one.
+ * Makes versions of price cards from the package's data or its feed. Ids are exact; aliases are the names that match
+ * rules list in full.
  *
- * Rules by prefix, part or pattern are left out, because they resolve to siblings. The rates are taken as they are
- * written; the package's arithmetic is binary floating point and is not used.
+ * Rules by prefix, part or pattern are left out, because they match sibling models. Rates are taken as written: the
+ * package computes in binary floating point, so its arithmetic is not used.
  */
 export function versionsOf(providers: readonly PackageProvider[], source: string): PackagePrices {
   const versions: PriceVersion[] = []
@@ -132,7 +133,7 @@ export function versionsOf(providers: readonly PackageProvider[], source: string
         skipped.push({ provider: provider.id, model: model.id, reason: problem })
         continue
       }
-      // The package takes the first rule that matches, and a model's own card is never another's alias.
+      // The package applies the first rule that matches, and a model with a card of its own is never an alias.
       const aliases = exactNames(model.match).filter((name) => !ids.has(name) && !claimed.has(name))
       for (const alias of aliases) claimed.add(alias)
       const cards = datedCards(model).map(({ effectiveDate, prices }) => ({
@@ -168,20 +169,23 @@ const MTOK_KEYS: Readonly<Record<string, Bucket>> = {
 
 const THOUSAND_KEYS: Readonly<Record<string, Fee>> = { web_searches_kcount: 'web_search', requests_kcount: 'request' }
 
-/** Priced, but of a tool that usage does not count: left out, the tokens are priced all the same. */
+/** Prices for a tool that usage does not count. They are ignored; the tokens are still priced. */
 const UNCOUNTED_KEYS: ReadonlySet<string> = new Set(['storage_searches_kcount'])
 
 /**
- * Thresholds that the package sets one token early: it writes 271,999 for OpenAI's 272,000, so that exactly 272,000
- * tokens would be priced as a long context.
+ * Corrects thresholds that the package sets one token too low: it writes 271,999 for OpenAI's 272,000, so that
+ * exactly 272,000 tokens would count as a long context.
  */
 const CORRECTED_THRESHOLDS: ReadonlyMap<number, number> = new Map([[271_999, 272_000]])
 
-/** Why a model's cards cannot be published; null where they can. A unit that usage cannot carry would be free. */
+/**
+ * Why a model's cards cannot be published; null if they can. If usage cannot count what a price is per, that part
+ * would be free.
+ */
 function unpublishable(model: PackageModel): string | null {
   for (const { prices } of conditionalPrices(model)) {
     const keys = Object.keys(prices).filter((key) => prices[key] !== undefined)
-    // The package writes a free model as no prices; only a name that says so is believed.
+    // The package gives free models no prices at all. That is believed only if the name says free.
     if (keys.length === 0) return model.id.endsWith(':free') ? null : 'has no prices'
     for (const key of keys) {
       if (!(key in MTOK_KEYS) && !(key in THOUSAND_KEYS) && !UNCOUNTED_KEYS.has(key)) return `is priced by ${key}`
@@ -228,8 +232,8 @@ function thresholdsOf(prices: PackagePrice): number[] {
 type DatedCard = { effectiveDate: string; prices: PackagePrice }
 
 /**
- * The cards by date. Where a price depends on the time of day, the dearest counts at all times, from the last start on:
- * a version holds for whole days, and an amount must not be too small.
+ * The cards by date. If a price depends on the time of day, the highest counts all day, from the last start on: a
+ * version holds for whole days, and an amount must not be too small.
  */
 function datedCards(model: PackageModel): DatedCard[] {
   const conditional = conditionalPrices(model)
@@ -259,7 +263,7 @@ function inputOf(prices: PackagePrice): number {
   return typeof input === 'object' ? input.base : (input ?? 0)
 }
 
-/** The names that a match rule lists whole: `equals`, alone or among alternatives. */
+/** The names that a match rule lists in full: `equals`, alone or among alternatives. */
 function exactNames(match: unknown): string[] {
   if (typeof match !== 'object' || match === null) return []
   if ('equals' in match && typeof match.equals === 'string') return [match.equals]
@@ -267,7 +271,7 @@ function exactNames(match: unknown): string[] {
   return []
 }
 
-/** A rate by its shortest decimal text, in plain digits. */
+/** A rate as its shortest decimal text, in plain digits. */
 function rateText(rate: number): string {
   return usdText(decimal(rate))
 }

@@ -2,13 +2,13 @@ import { decimal, isZero, usdText } from '../domain/money.ts'
 import type { PriceVersion } from './package.ts'
 import type { SecondPrice } from './second-source.ts'
 
-/** A version in force, past or scheduled, as the database has it. */
+/** A version in the database: in force, past or scheduled. */
 export type CurrentVersion = Omit<PriceVersion, 'aliases'> & { expires_at: string | null }
-/** A name that means a model, and whether an administrator said so. */
+/** An alias of a model, and whether an administrator set it. */
 export type CurrentAlias = { provider: string; alias: string; model: string; by_admin: boolean }
 export type CurrentPrices = { versions: CurrentVersion[]; aliases: CurrentAlias[] }
 
-/** A rate before and after; null where there is none. */
+/** A rate before and after the change; null if there is none. */
 export type RateChange = { bucket: string; from_usd: string | null; to_usd: string | null }
 export type Addition = {
   provider: string
@@ -27,33 +27,33 @@ export type Disagreement = {
 export type HeldBack = { provider: string; model: string; effective_date: string; reason: string }
 
 export type Plan = {
-  /** What to publish, by publish_model_prices(): the additions, and versions that only bring aliases along. */
+  /** What publish_model_prices() gets: the additions, and existing versions that only bring new aliases. */
   publish: PriceVersion[]
   added: Addition[]
   unchanged: number
-  /** Names that will mean a model, or another one. */
+  /** The number of aliases that are new or change their meaning. */
   aliases: number
   disagreements: Disagreement[]
   held_back: HeldBack[]
 }
 
-/** A rate that changes by more than this factor, up or down, waits for an administrator. */
+/** A rate that rises or falls by more than this factor waits for an administrator. */
 const CHANGE_FACTOR_MAX = 10
-/** USD per million tokens that no published price comes near; the dearest are below a thousand. */
+/** A bound in USD per million tokens that no real price comes near; the highest are below a thousand. */
 const RATE_USD_MAX = 10_000
 const RATE = /^[0-9]{1,9}(\.[0-9]{1,20})?$/
 const NAME_LENGTH_MAX = 200
 
 /**
- * What has to be published so that the database has the wanted prices, without touching what was true before.
+ * Works out what to publish so that the database has the wanted prices, without changing what was priced before.
  *
- * A dated price counts from its date, a change without one from now on, so that what was priced stays as it was. The
- * overlay, which people review, is taken at its word. Nothing is ever taken away: what is no longer wanted stays. Where
- * the second source names another figure, of the model or of the one that it copies, or a change is absurd, or an
- * administrator's price stands, nothing is published and the list says so.
+ * A dated price counts from its date. A price without a date counts from now on. The overlay was reviewed by people,
+ * so its changes are not questioned. Nothing is ever removed. Three things are not published but listed: a figure
+ * that the second source contradicts (for the model or for the one it copies), an implausible change, and a price
+ * where an administrator's price is in force.
  *
- * @param wanted versions by model and date, copies after what they copy, as layOver() answers them.
- * @param at the time of the database.
+ * @param wanted versions by model and date, copies after what they copy, as layOver() returns them.
+ * @param at the database's time.
  */
 export function planChanges(
   wanted: readonly PriceVersion[],
@@ -75,7 +75,7 @@ export function planChanges(
   return plan
 }
 
-/** Plans all versions of a model; answers whether the second source names other figures. */
+/** Plans all versions of a model. Returns whether the second source contradicts them. */
 function planModel(
   plan: Plan,
   cards: PriceVersion[],
@@ -101,7 +101,8 @@ function planModel(
     }
     const sameDate = known.find((version) => isSameTime(version.effective_date, card.effective_date))
     const reviewed = card.source.startsWith('overlay ')
-    // The package rewrites a price without a date when it changes; what was priced until now had the old one.
+    // The package overwrites a price without giving a date. What was priced until now had the old one, so the new one
+    // counts from now on.
     const rewritten = sameDate !== undefined && !reviewed && new Date(card.effective_date) <= at
     if (sameDate !== undefined && (isSame(sameDate, card) || (rewritten && !isRunning))) {
       plan.unchanged += 1
@@ -136,8 +137,8 @@ function planModel(
 }
 
 /**
- * Aliases go out with the first version of their model, whose date is that of a name without any meaning before: the one
- * that is there already, or else the first that is published.
+ * Plans the aliases. They are published with the first version of their model, existing or new: from that version's
+ * date on the name has a meaning.
  */
 function planAliases(plan: Plan, wanted: readonly PriceVersion[], current: CurrentPrices): void {
   const key = (provider: string, name: string) => `${provider} ${name}`
@@ -162,7 +163,10 @@ function planAliases(plan: Plan, wanted: readonly PriceVersion[], current: Curre
   }
 }
 
-/** What aliases mean, by provider and name. The wanted ones win, but not over an administrator's. */
+/**
+ * The model of each alias, by provider and name. Wanted aliases win over current ones, except over an
+ * administrator's.
+ */
 function aliasesOf(wanted: readonly PriceVersion[], current: readonly CurrentAlias[]): Map<string, string> {
   const aliasEntry = ({ provider, alias, model }: Omit<CurrentAlias, 'by_admin'>): [string, string] => [
     modelName({ provider, model: alias }),
@@ -177,12 +181,12 @@ function aliasesOf(wanted: readonly PriceVersion[], current: readonly CurrentAli
   ])
 }
 
-/** The model that a name means: itself where it has a card of its own, else by its alias. */
+/** The model that a name means: the model of that name if it has a card, else the alias's model. */
 function meantModel(name: string, models: ReadonlySet<string>, aliases: ReadonlyMap<string, string>): string {
   return models.has(name) ? name : (aliases.get(name) ?? name)
 }
 
-/** Where the prices in force and a second source name different figures, and what of it has no price now. */
+/** Compares the prices in force with a second source: the figures that differ, and the models without a price. */
 export function compareAll(
   current: CurrentPrices,
   second: readonly SecondPrice[],
@@ -228,7 +232,7 @@ function inForceAt<Version extends { effective_date: string; expires_at: string 
 
 type Figures = Pick<PriceVersion, 'usd_per_mtok' | 'usd_per_unit' | 'long_context' | 'modifiers'>
 
-/** Every figure of a card by its name, in one form of writing, so that equal ones are equal text. */
+/** Every figure of a card by name, in one notation, so that equal figures are equal text. */
 function figuresOf({ usd_per_mtok, usd_per_unit, long_context: long, modifiers }: Figures): Map<string, string> {
   const figures = new Map<string, string>()
   const add = (prefix: string, amounts: Partial<Record<string, string>>) => {
@@ -257,7 +261,7 @@ const isSameTime = (one: string, other: string) => Date.parse(one) === Date.pars
 const isByAdmin = (version: CurrentVersion | undefined) =>
   version !== undefined && (version.source === 'admin' || version.source.startsWith('admin: '))
 
-/** Why the database would not take a card; null where it would. */
+/** Why the database would refuse a card; null if it would not. */
 function unsoundness(card: Omit<PriceVersion, 'aliases'>): string | null {
   if (card.provider.length > NAME_LENGTH_MAX || card.model.length > NAME_LENGTH_MAX) return 'has too long a name'
   const threshold = card.long_context?.input_tokens_over ?? 0
@@ -269,7 +273,7 @@ function unsoundness(card: Omit<PriceVersion, 'aliases'>): string | null {
   return null
 }
 
-/** Why a change is not believed without a person; null where it is. */
+/** Why a change needs an administrator; null if it does not. */
 function absurdity(changes: readonly RateChange[]): string | null {
   for (const { bucket, from_usd: from, to_usd: to } of changes) {
     if (bucket.startsWith('modifier ') || bucket === 'long_context.input_tokens_over') continue

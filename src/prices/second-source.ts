@@ -3,7 +3,7 @@ import { decimal, usdText } from '../domain/money.ts'
 import type { Bucket, Rates } from '../domain/price.ts'
 import { SourceError } from './source-text.ts'
 
-/** What a second source says of a model at a time; buckets that it does not name it says nothing of. */
+/** What a second source says about a model at a given time. Buckets that it leaves out are not compared. */
 export type SecondPrice = {
   provider: string
   model: string
@@ -12,15 +12,15 @@ export type SecondPrice = {
 }
 
 export type SecondSource = {
-  /** The day of its figures; null where it does not say. */
+  /** The day of its figures; null if it gives none. */
   asOf: string | null
   pricesAt(at: Date): SecondPrice[]
 }
 
 /**
- * A second source in one of two forms: dated facts, as the project keeps them, or the form of models.dev.
+ * Reads a second source: dated facts as the project keeps them, or the form of models.dev.
  *
- * @throws SourceError where it is neither. An entry that is not sound is left out: a source to compare with may have gaps.
+ * @throws SourceError if it has neither form. Invalid entries are left out: a source for comparison may have gaps.
  */
 export function readSecondSource(json: unknown): SecondSource {
   if (isObject(json) && Array.isArray(json['models'])) return readFacts(json, json['models'])
@@ -55,7 +55,7 @@ function readFacts(json: Record<string, unknown>, models: unknown[]): SecondSour
   }
 }
 
-/** The rates of a fact, as they were before a change that is past, or will be after one that is ahead. */
+/** The rates of a fact at a given time: before past changes, or after scheduled ones. */
 function factRatesAt(fact: Record<string, unknown>, at: Date): Rates {
   let rates = ratesOf(fact['usd_per_mtok'])
   for (const { until, usd_per_mtok: before } of objects(fact['history']))
@@ -65,7 +65,7 @@ function factRatesAt(fact: Record<string, unknown>, at: Date): Rates {
   return rates
 }
 
-/** Providers that models.dev calls by another name. */
+/** Providers with another name on models.dev. */
 const OTHER_NAMES: Readonly<Record<string, string>> = { xai: 'x-ai' }
 const COST_BUCKETS: Readonly<Record<string, Bucket>> = {
   input: 'input',

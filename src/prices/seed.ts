@@ -13,24 +13,24 @@ import { e2bVersions, layOver, readOverlay } from './overlay.ts'
 import { packageRelease, readPackage, versionsOf } from './package.ts'
 import { planChanges } from './plan.ts'
 
-/** Raised when the reading of the package changes what is published, so that the next start publishes again. */
+/** Raise this when a change in reading the package changes what is published: the next start then publishes again. */
 const READER_EDITION = 1
 
 export type SeedOutcome = {
-  /** False where this edition had been published before, and nothing was read or written. */
+  /** False if this edition was published before, so that nothing was read or written. */
   published: boolean
-  /** The package's release and the overlay's hash. */
+  /** The package's release and the hash of the overlay. */
   seedKey: string
   models?: PublishCounts & { aliasesSet: number }
   e2b?: PublishCounts
 }
 
 /**
- * Publishes the prices of the package and the overlay, and those of sandboxes, as versions: all of them on a new
- * database, on a known one what planChanges() finds, so that a newer release leaves alone what was priced before it.
+ * Publishes the prices of package and overlay, and those of sandboxes, as versions. A new database gets all of them.
+ * A known one gets what planChanges() finds, so that a newer release does not change what was priced before.
  *
- * One transaction, idempotent, safe beside another instance doing the same. Where this edition was the last to be
- * published it costs one small query: the package is not even loaded.
+ * Runs in one transaction, is idempotent, and may run beside another instance doing the same. If this edition is the
+ * last published one, it costs one small query and does not even load the package.
  */
 export async function seedPrices(db: Db): Promise<SeedOutcome> {
   const { overlay, text } = await readOverlay()

@@ -4,13 +4,13 @@ import { fileURLToPath } from 'node:url'
 const FETCH_MS_MAX = 8_000
 const BYTES_MAX = 32 * 1_048_576
 
-/** A source of prices that cannot be had, or is not what it should be; the message says which and why. */
+/** A source of prices that cannot be read or has the wrong form. The message names the source and the reason. */
 export class SourceError extends Error {
   override readonly name = 'SourceError'
 }
 
 /**
- * The JSON at a path, a file: URL or an http(s) URL.
+ * Reads the JSON at a path, a file: URL or an http(s) URL.
  *
  * Bounds: 8 s over the network, 32 MiB.
  * @throws SourceError
@@ -27,7 +27,10 @@ export async function readJson(location: string): Promise<unknown> {
   }
 }
 
-/** The time of what stands at a location: a file's last change; what a URL answers is of now. @throws Error for no file. */
+/**
+ * When the data at a location changed: the modification time of a file, the current time for a URL. @throws Error if
+ * there is no file.
+ */
 export async function changedAt(location: string): Promise<Date> {
   return /^https?:/i.test(location) ? new Date() : (await stat(pathOf(location))).mtime
 }

@@ -11,49 +11,49 @@ import { readSecondSource, type SecondSource } from './second-source.ts'
 import { readJson, SourceError, changedAt } from './source-text.ts'
 
 const OWN_FACTS = fileURLToPath(new URL('./facts-2026-11.json', import.meta.url))
-/** What PURSER_PRICE_FEED and --feed say for no feed at all. */
+/** The value of PURSER_PRICE_FEED and --feed that turns the feed off. */
 const NO_FEED = 'none'
 
 export type SyncOptions = {
-  /** Who has it done: what is published stands in the audit log. */
+  /** Whom the audit log names for what is published. */
   actor: Actor
   dryRun: boolean
-  /** A path or URL, or "none"; the package's own where it is left out. */
+  /** A path or URL, or "none". If left out, the package's own feed. */
   feed?: string | undefined
-  /** Whether the feed has to be there; otherwise the package stands alone where it can't be had. */
+  /** Whether an unreadable feed fails the sync. Otherwise the package is used alone. */
   needsFeed?: boolean
-  /** A path or URL; the project's own facts where it is left out. */
+  /** A path or URL. If left out, the project's own facts. */
   second?: string | undefined
   tell?: (line: string) => void
 }
 
-/** Where figures were looked for, and what became of it. */
+/** A source, and whether it was read. */
 export type SourceNote = { name: string; status: 'read' | 'unread' | 'not asked'; detail: string }
 
 export type SyncOutcome = Omit<Plan, 'publish'> & {
   sources: SourceNote[]
-  /** Models that a source has and that cannot be published; they are unknown until an administrator prices them. */
+  /** Models that a source has but that cannot be published. They stay unknown until an administrator prices them. */
   skipped: Skipped[]
-  /** The time of the newest data: of the feed that was read last, the overlay or the second source. */
+  /** The time of the newest data: of the feed that was read last, of the overlay or of the second source. */
   dataAt: Date
 }
 
 /**
  * Reads package, feed and overlay, compares them with the second source and the database, and publishes what
- * planChanges() finds, unless it is a dry run. In one transaction: all of it or nothing.
+ * planChanges() finds, except in a dry run. One transaction: all of it or nothing.
  *
- * @throws SourceError for a second source, or a feed that has to be there, that cannot be read; nothing is changed then.
+ * @throws SourceError if the second source, or a required feed, cannot be read. Nothing is changed then.
  */
 export async function syncPrices(db: Db, options: SyncOptions): Promise<SyncOutcome> {
   const tell = options.tell ?? (() => {})
   const sources: SourceNote[] = []
-  const note = (source: SourceNote) => {
+  const noteSource = (source: SourceNote) => {
     sources.push(source)
     tell(`${source.name}: ${source.status}, ${source.detail}`)
   }
-  const { wanted, skipped, edition, feedAt } = await readWanted(options, note)
+  const { wanted, skipped, edition, feedAt } = await readWanted(options, noteSource)
   const second = await openSecondSource(options.second)
-  note({
+  noteSource({
     name: 'second source',
     status: 'read',
     detail: `${options.second ?? 'own facts'}${second.asOf === null ? '' : ` of ${second.asOf}`}`,
@@ -76,7 +76,7 @@ export async function syncPrices(db: Db, options: SyncOptions): Promise<SyncOutc
   return { ...plan, sources, skipped, dataAt: newest([await readFedAt(db), feedAt, edition, second.asOf]) }
 }
 
-/** The latest of some times and days of UTC. */
+/** The latest of several times and UTC days. */
 function newest(times: (Date | string | null)[]): Date {
   const millis = times.filter((time) => time !== null).map((time) => new Date(time).getTime())
   return new Date(Math.max(...millis.filter((time) => Number.isFinite(time))))
@@ -84,16 +84,16 @@ function newest(times: (Date | string | null)[]): Date {
 
 const AUDITED_MAX = 100
 
-/** The first versions by their names; the prices themselves are kept, version by version. */
+/** What the audit log keeps of a sync: the names of the first versions. Their prices are kept as versions anyway. */
 function auditedPlan({ added, aliases }: Omit<Plan, 'publish'>): object {
   const names = added.map(({ provider, model, effective_date: from }) => `${provider}/${model} from ${from}`)
   return { added: names.length, aliases, versions: names.slice(0, AUDITED_MAX) }
 }
 
-/** What a check of the prices in force against the second source found. */
+/** The result of comparing the prices in force with the second source. */
 export type Verification = ReturnType<typeof compareAll>
 
-/** Compares the prices in force in the database with the second source; changes nothing. @throws SourceError */
+/** Compares the prices in force with the second source. Changes nothing. @throws SourceError */
 export async function verifyPrices(db: Db, second: string | undefined): Promise<Verification> {
   const source = await openSecondSource(second)
   const { at, current } = await readAllModelPrices(db)
@@ -119,7 +119,7 @@ async function readWanted(
   let providers = own
   let source = `genai-prices ${release}`
   let feedAt: Date | null = null
-  if (url === NO_FEED) note({ name: 'feed', status: 'not asked', detail: 'none is wanted' })
+  if (url === NO_FEED) note({ name: 'feed', status: 'not asked', detail: 'turned off' })
   else {
     try {
       const { providers: fed, broken } = readFeed(await readJson(url))
@@ -130,7 +130,7 @@ async function readWanted(
       note({ name: 'feed', status: 'read', detail: url })
     } catch (error) {
       if (needsFeed || !(error instanceof SourceError)) throw error
-      note({ name: 'feed', status: 'unread', detail: `${error.message}; the package stands alone` })
+      note({ name: 'feed', status: 'unread', detail: `${error.message}; using the package alone` })
     }
   }
   const read = versionsOf(providers, source)

@@ -1,27 +1,11 @@
 import { Type, type Static, type TSchema } from 'typebox'
 import type { SpelledInstant } from '../domain/instant.ts'
+import { BUCKETS } from '../domain/usage/buckets.ts'
+import { SEARCH_CONTEXTS } from '../domain/usage/normal-form.ts'
 import { Closed, Cursor, Id, Limit, Nullable, Time, TimeInput, Usd, UsdInput } from './common.ts'
 
-/** Names of token buckets; a bucket without a rate takes that of the bucket it is part of. */
-const BUCKETS = [
-  'input',
-  'cache_read',
-  'cache_read_audio',
-  'cache_read_image',
-  'cache_write',
-  'cache_write_1h',
-  'cache_write_12h',
-  'audio_input',
-  'image_input',
-  'video_input',
-  'output',
-  'reasoning',
-  'audio_output',
-  'image_output',
-  'video_output',
-] as const
-/** A request costs by the size of the context that it searched, where its usage says that; else, and by default, `request`. */
-const FEES = ['web_search', 'request', 'request_low', 'request_medium', 'request_high'] as const
+/** What a card may charge by the piece. A request that searched has the fee of its search context, or else `request`. */
+const FEES = ['web_search', 'request', ...SEARCH_CONTEXTS.map((size) => `request_${size}` as const)] as const
 
 type Amount = number | string
 

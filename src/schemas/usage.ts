@@ -1,4 +1,5 @@
 import { Type, type Static } from 'typebox'
+import { SEARCH_CONTEXTS, type SearchContext } from '../domain/usage/normal-form.ts'
 import { Closed, Id, Nullable } from './common.ts'
 
 export const Count = Type.Integer({ minimum: 0, maximum: 1_000_000_000_000 })
@@ -31,7 +32,8 @@ export const TokenUsage = Type.Object(
     requests: Type.Optional(Count),
     service_tier: Type.Optional(ServiceTier),
     search_context: Type.Optional(
-      Type.Union([Type.Literal('low'), Type.Literal('medium'), Type.Literal('high')], {
+      Type.Unsafe<SearchContext>({
+        anyOf: SEARCH_CONTEXTS.map((size) => Type.Literal(size)),
         description: 'How much of the web the request searched, where its provider charges by that',
       }),
     ),

@@ -36,7 +36,7 @@ function openCounted(stored = new Map<string, string>()): {
   return { cache: openPriceCache(db, shared), asked, news: () => onMessage() }
 }
 
-t.test('a thousand requests at once for a name that is not known share one look-up', async (t) => {
+t.test('a thousand concurrent requests for an uncached name share one lookup', async (t) => {
   const { cache, asked } = openCounted()
   const answers = await Promise.all(Array.from({ length: 1_000 }, () => cache.model('openai', MODEL)))
   t.equal(new Set(answers).size, 1)
@@ -44,14 +44,14 @@ t.test('a thousand requests at once for a name that is not known share one look-
   t.same(asked, { postgres: 2, shared: 1 }, 'the edition of the prices, and the price')
 })
 
-t.test('a name that nobody has is looked up once too', async (t) => {
+t.test('an unknown name is looked up only once, too', async (t) => {
   const { cache, asked } = openCounted()
   await Promise.all(Array.from({ length: 100 }, () => cache.model(null, 'nobody-knows-it')))
   t.same(await cache.model(null, 'nobody-knows-it'), [])
   t.same(asked, { postgres: 2, shared: 1 })
 })
 
-t.test('a price that is known asks neither Redis nor Postgres', async (t) => {
+t.test('a cached price asks neither Redis nor Postgres', async (t) => {
   const { cache, asked } = openCounted()
   await cache.model('openai', MODEL)
   await cache.e2b('standard', 'us-east-1')
@@ -63,7 +63,7 @@ t.test('a price that is known asks neither Redis nor Postgres', async (t) => {
   t.same(asked, before)
 })
 
-t.test('a message that came for no change costs one look at the edition, and what is known stays', async (t) => {
+t.test('a message without a change costs one check of the edition, and the cache stays valid', async (t) => {
   const { cache, asked, news } = openCounted()
   const first = await cache.model('openai', MODEL)
   const before = { ...asked }
@@ -73,7 +73,7 @@ t.test('a message that came for no change costs one look at the edition, and wha
   t.same(asked, { postgres: before.postgres + 1, shared: before.shared })
 })
 
-t.test('an instance takes from what is shared what another has looked up', async (t) => {
+t.test('an instance reads from Redis what another has looked up', async (t) => {
   const stored = new Map<string, string>()
   const prices = await openCounted(stored).cache.model('openai', MODEL)
   const { cache, asked } = openCounted(stored)

@@ -4,7 +4,7 @@ import { openSharedCache } from '../../src/cache/shared.ts'
 import { findFreePort } from '../../src/embedded/free-port.ts'
 import { startRedisServer } from '../helpers/servers/redis-server.ts'
 
-t.test('a node is heard with the password of the first one, which is away', async (t) => {
+t.test("messages of a node are received with the first node's password, even if that node is away", async (t) => {
   const server = await startRedisServer(undefined, ['--requirepass', 'secret'])
   t.teardown(() => server.kill())
   const away = `redis://:secret@127.0.0.1:${await findFreePort()}`

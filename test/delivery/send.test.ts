@@ -55,7 +55,7 @@ t.test('a webhook verifies with each of its secrets, and with no other', async (
   t.throws(() => new Webhook(secrets[0]!).verify(body, { ...asHeaders(receiver), 'webhook-id': 'other' }))
 })
 
-t.test('only 2xx is a success; 3xx is not followed, 410 is for ever', async (t) => {
+t.test('only 2xx is a success; redirects are not followed; 410 is final', async (t) => {
   const [receiver, elsewhere] = [await startReceiver(t), await startReceiver(t)]
   for (const status of [200, 201, 202, 204, 299]) {
     receiver.answer = (response) => response.writeHead(status).end()
@@ -88,34 +88,37 @@ t.test('Retry-After is read in seconds and as a date by the receiver’s own clo
   t.equal(await after({}), null)
 })
 
-t.test('a receiver that is silent, closes, is not there or is no HTTP is a failure with its reason', async (t) => {
-  const receiver = await startReceiver(t)
-  receiver.answer = () => {}
-  const hasty = openSender({ targets, mailer: null, waitMs: 200 })
-  t.match(await hasty(order(receiver.url)), { delivered: false, status: null, error: 'no answer within 0.2 s' })
-  receiver.answer = (response) => response.socket!.destroy()
-  t.match(await send(order(receiver.url)), { delivered: false, status: null, error: /socket hang up|ECONNRESET/ })
-  const closed = createServer().listen(0, '127.0.0.1')
-  await once(closed, 'listening')
-  const { port } = closed.address() as AddressInfo
-  closed.close()
-  await once(closed, 'close')
-  t.match(await send(order(`http://127.0.0.1:${port}/`)), { delivered: false, status: null, error: /ECONNREFUSED/ })
-  const odd = createServer((socket) => socket.end('SSH-2.0-odd\r\n')).listen(0, '127.0.0.1')
-  await once(odd, 'listening')
-  t.teardown(() => odd.close())
-  const oddPort = (odd.address() as AddressInfo).port
-  t.match(await send(order(`http://127.0.0.1:${oddPort}/`)), { delivered: false, status: null, error: /.+/ })
-  t.match(await send(order(`https://127.0.0.1:${oddPort}/`)), { delivered: false, status: null, error: /.+/ })
-})
+t.test(
+  'a receiver that does not answer, closes, is absent or does not speak HTTP is a failure with its reason',
+  async (t) => {
+    const receiver = await startReceiver(t)
+    receiver.answer = () => {}
+    const hasty = openSender({ targets, mailer: null, waitMs: 200 })
+    t.match(await hasty(order(receiver.url)), { delivered: false, status: null, error: 'no answer within 0.2 s' })
+    receiver.answer = (response) => response.socket!.destroy()
+    t.match(await send(order(receiver.url)), { delivered: false, status: null, error: /socket hang up|ECONNRESET/ })
+    const closed = createServer().listen(0, '127.0.0.1')
+    await once(closed, 'listening')
+    const { port } = closed.address() as AddressInfo
+    closed.close()
+    await once(closed, 'close')
+    t.match(await send(order(`http://127.0.0.1:${port}/`)), { delivered: false, status: null, error: /ECONNREFUSED/ })
+    const odd = createServer((socket) => socket.end('SSH-2.0-odd\r\n')).listen(0, '127.0.0.1')
+    await once(odd, 'listening')
+    t.teardown(() => odd.close())
+    const oddPort = (odd.address() as AddressInfo).port
+    t.match(await send(order(`http://127.0.0.1:${oddPort}/`)), { delivered: false, status: null, error: /.+/ })
+    t.match(await send(order(`https://127.0.0.1:${oddPort}/`)), { delivered: false, status: null, error: /.+/ })
+  },
+)
 
-t.test('an answer without an end counts by its status', async (t) => {
+t.test('an endless answer counts by its status', async (t) => {
   const receiver = await startReceiver(t)
   receiver.answer = (response) => response.writeHead(200).write('and so on')
   t.match(await send(order(receiver.url)), { delivered: true, status: 200 })
 })
 
-t.test('a refused address is not connected to, also behind a name', async (t) => {
+t.test('a refused address is never connected to, even behind a name', async (t) => {
   const receiver = await startReceiver(t)
   const { port } = new URL(receiver.url)
   const strict = openSender({ targets: openTargets(undefined), mailer: null })
@@ -132,7 +135,7 @@ t.test('a refused address is not connected to, also behind a name', async (t) =>
   t.match(receiver.received, [{ path: '/named', headers: { host: `hooks.example:${port}` } }])
 })
 
-t.test('a Slack-compatible hook gets text in which nothing is a mention', async (t) => {
+t.test('a Slack-compatible hook gets text without mentions', async (t) => {
   const receiver = await startReceiver(t)
   t.match(await send(order(receiver.url, { kind: 'slack', secrets: [] })), { delivered: true })
   const { text } = JSON.parse(receiver.received[0]!.body) as { text: string }
@@ -168,7 +171,7 @@ async function startMailServer(t: Test, options: SMTPServerOptions = {}) {
 
 const toBoth = { kind: 'email' as const, url: null, secrets: [], recipients: ['a@example.com', 'b@example.com'] }
 
-t.test('mail comes plain and as HTML, escaped, with the same id in every attempt', async (t) => {
+t.test('mail has a plain and an escaped HTML part, and the same id in every attempt', async (t) => {
   const { mails, send } = await startMailServer(t)
   for (let n = 0; n < 2; n++) t.match(await send(order('', toBoth)), { delivered: true, status: null, error: null })
   t.same(mails[0]!.to, toBoth.recipients)

@@ -21,7 +21,7 @@ t.test('a private, local or reserved address is refused, however it is written',
     t.equal(targets.complaint(`https://${host}/`), null)
 })
 
-t.test('plain http and oddities of a URL are refused', async (t) => {
+t.test('plain http and unusual URLs are refused', async (t) => {
   const targets = openTargets(undefined)
   t.match(targets.complaint('http://example.com/'), /must begin with https/)
   t.match(targets.complaint('http://8.8.8.8/'), /plain http goes to addresses that .* lists only/)
@@ -32,7 +32,7 @@ t.test('plain http and oddities of a URL are refused', async (t) => {
   t.match(targets.complaint('no URL at all'), /must be a URL/)
 })
 
-t.test('listed private networks are let through, with plain http too, and nothing beside them', async (t) => {
+t.test('listed private networks are allowed, with plain http too, and no others', async (t) => {
   const targets = openTargets('10.1.0.0/16, 127.0.0.1,fd00::/8')
   for (const url of ['http://10.1.2.3/', 'https://10.1.2.3/', 'http://127.0.0.1:9/', 'http://[fd00::1]/'])
     t.equal(targets.complaint(url), null, url)
@@ -41,7 +41,7 @@ t.test('listed private networks are let through, with plain http too, and nothin
   t.equal(targets.complaint('http://hooks.internal/'), null, 'a name is checked once its address is known')
 })
 
-t.test('a name is refused where any of its addresses is', async (t) => {
+t.test('a name is refused if any of its addresses is', async (t) => {
   const answers: Record<string, string[]> = {
     'good.example': ['8.8.8.8', '2606:4700::1111'],
     'inside.example': ['10.0.0.5'],
@@ -58,7 +58,7 @@ t.test('a name is refused where any of its addresses is', async (t) => {
   await t.rejects(openTargets(undefined).resolve(new URL('https://localhost/')), TargetRefused)
 })
 
-t.test('what is connected to is the address that was checked, whatever the name means a moment later', async (t) => {
+t.test('the connection goes to the checked address, even if the name changes a moment later', async (t) => {
   let asked = 0
   const targets = openTargets(undefined, async () => {
     asked += 1

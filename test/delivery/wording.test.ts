@@ -6,7 +6,7 @@ const worded = (type: string, data: Record<string, unknown> = {}) =>
   wordingOf({ id: '', type, timestamp: '2026-11-10T12:00:00Z', data })
 const subjectOf = (type: string, data: Record<string, unknown>) => worded(type, data).subject
 
-t.test('every type of event has words of its own, and says what to do', async (t) => {
+t.test('every event type has its own subject, and says what to do', async (t) => {
   for (const { const: type } of EventType.anyOf as { const: string }[]) {
     const { subject, advice } = worded(type)
     t.not(subject, `Purser: ${type}`, type)
@@ -14,7 +14,7 @@ t.test('every type of event has words of its own, and says what to do', async (t
   }
 })
 
-t.test('usage that is not read says where, or that there is more of it', async (t) => {
+t.test('unread usage names the place, or says that there is more', async (t) => {
   const data = { provider: 'acme', model: 'm', pointer: '/usage/*/tokens', reason: 'must be a whole number' }
   t.equal(
     subjectOf('usage.unreadable', data),

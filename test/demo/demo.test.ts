@@ -37,7 +37,7 @@ function makeTemporary(t: Test): string {
   return folder
 }
 
-t.test('200 usage objects and 20 sandbox runs agree with the books, in a service of its own', async (t) => {
+t.test('in its own service, 200 usage objects and 20 sandbox runs agree with the books', async (t) => {
   const folder = makeTemporary(t)
   const { code, stdout, stderr } = await runDemo(['--json', '--seed', '7'], { TMPDIR: folder })
   t.equal(code, 0, stderr)
@@ -67,7 +67,7 @@ t.test('200 usage objects and 20 sandbox runs agree with the books, in a service
   t.strictSame(readdirSync(folder), [], 'nothing is left of the service')
 })
 
-t.test('against a service with earlier data, a seed plays the same figures again for new tenants', async (t) => {
+t.test('on a service with earlier data, a seed gives the same figures for new tenants', async (t) => {
   const { url, pool } = await createDatabase(t)
   const service = await startService(t, url)
   const env = { PURSER_URL: service.url, PURSER_ADMIN_KEY: ADMIN_KEY }
@@ -86,7 +86,7 @@ t.test('against a service with earlier data, a seed plays the same figures again
   await assertHealthy(t, pool)
 })
 
-t.test('an interrupt stops the service that it started and removes the folder', async (t) => {
+t.test("an interrupt stops the demo's service and removes its folder", async (t) => {
   const folder = makeTemporary(t)
   const demo = startDemo([], { TMPDIR: folder })
   const closed = once(demo, 'close')
@@ -98,7 +98,7 @@ t.test('an interrupt stops the service that it started and removes the folder', 
   t.strictSame(readdirSync(folder), [])
 })
 
-t.test('what is wrong is said in a line', async (t) => {
+t.test('an error is reported in one line', async (t) => {
   t.match(await runDemo(['--seed', 'x']), { code: 2, stderr: /^demo: --seed must be a whole number/ })
   t.match(await runDemo(['--url', 'http://127.0.0.1:9', '--key', '']), { code: 2, stderr: /needs an admin key/ })
   t.match(await runDemo(['--help']), { code: 0, stdout: /^Usage: npm run demo/, stderr: '' })
@@ -107,7 +107,7 @@ t.test('what is wrong is said in a line', async (t) => {
   t.match(await runDemo(['--url', service.url, '--key', 'wrong']), { code: 1, stderr: /^demo: .*unauthenticated/ })
 })
 
-t.test('a difference in the last decimal is found, wherever it is', (t) => {
+t.test('a difference in the last decimal is found everywhere', (t) => {
   const step = { resourceType: 'llm', kind: 'as reserved', reserve: {}, next: 'leave open' } as const
   const model = { ...step, asked: 'groq/a', booked: 'groq/a' }
   const outcomes: Outcome[] = [

@@ -1,5 +1,5 @@
 import t from 'tap'
-import { costOfE2b, costOfE2bRun, E2B_PRESETS, type E2bPrice } from '../../src/domain/e2b.ts'
+import { costOfE2bRun, E2B_PRESETS, type E2bPrice, type SandboxSize } from '../../src/domain/e2b.ts'
 import { decimal, usdText } from '../../src/domain/money.ts'
 
 const rates = { usdPerVcpuSecond: '0.000014', usdPerGibSecond: '0.0000045' }
@@ -19,17 +19,20 @@ function version(given: Partial<E2bPrice>): E2bPrice {
   }
 }
 
-t.test('a run is billed on the allocated size, by the second', async (t) => {
-  t.equal(usdText(costOfE2b(rates, { vcpu: 2, memoryMib: 512, seconds: 3_600 })), '0.1089')
-  t.equal(usdText(costOfE2b(rates, { vcpu: 2, memoryMib: 2_048, seconds: 412.6 })), '0.0152662')
-  t.equal(usdText(costOfE2b(rates, { vcpu: 1, memoryMib: 513, seconds: 1 })), '0.000016254395', 'rounded once, half up')
-  t.equal(usdText(costOfE2b(rates, { vcpu: 8, memoryMib: 8_192, seconds: 0 })), '0')
+/** The cost of a run at one price, as decimal text. */
+function costText(size: SandboxSize, seconds: number): string | undefined {
+  return costOfE2bRun([version({})], size, { startedAt: '2026-11-01T00:00:00Z', seconds }).costUsd?.toFixed()
+}
+
+t.test('a run is billed by the second for its allocated size', async (t) => {
+  t.equal(costText({ vcpu: 2, memoryMib: 512 }, 3_600), '0.1089')
+  t.equal(costText({ vcpu: 2, memoryMib: 2_048 }, 412.6), '0.0152662')
+  t.equal(costText({ vcpu: 1, memoryMib: 513 }, 1), '0.000016254395', 'rounded once, half up')
+  t.equal(costText({ vcpu: 8, memoryMib: 8_192 }, 0), '0')
 })
 
 t.test('every preset costs what its size costs', async (t) => {
-  const perHour = Object.fromEntries(
-    Object.entries(E2B_PRESETS).map(([tier, size]) => [tier, usdText(costOfE2b(rates, { ...size, seconds: 3_600 }))]),
-  )
+  const perHour = Object.fromEntries(Object.entries(E2B_PRESETS).map(([tier, size]) => [tier, costText(size, 3_600)]))
   t.same(perHour, {
     nano: '0.0585',
     default: '0.1089',
@@ -42,7 +45,7 @@ t.test('every preset costs what its size costs', async (t) => {
   })
 })
 
-t.test('a change of price in mid-run splits the run, to the microsecond', async (t) => {
+t.test('a price change during a run splits the run, to the microsecond', async (t) => {
   const change = '2026-12-01T00:00:00Z'
   const versions = [
     version({ priceId: '2', usdPerVcpuSecond: '0.00002', effectiveDate: change }),
@@ -70,7 +73,7 @@ t.test('a change of price in mid-run splits the run, to the microsecond', async 
   t.equal(usdText(own.costUsd ?? decimal(0)), '0.001405000024', 'a size of its own')
 })
 
-t.test('a run that no price covers whole has no cost', async (t) => {
+t.test('a run that prices do not cover completely has no cost', async (t) => {
   const versions = [version({ effectiveDate: '2026-01-01T00:00:00Z', expiresAt: '2026-02-01T00:00:00Z' })]
   const run = (startedAt: string, seconds: number) => costOfE2bRun(versions, null, { startedAt, seconds })
   t.match(run('2025-12-31T23:59:59Z', 2), { costUsd: null, priceId: null })

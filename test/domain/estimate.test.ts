@@ -9,7 +9,7 @@ function total(...args: Parameters<typeof estimateLlm>): string {
   return usdText(estimateLlm(...args).totalUsd)
 }
 
-t.test('input is estimated at the dearest rate that can apply, output at its own', async (t) => {
+t.test('input is estimated at the highest rate that can apply, output at its own rate', async (t) => {
   t.equal(total(sol, { inputTokens: 12_000, maxOutputTokens: 2_000 }), '0.05', 'cache writes at 2.5')
   t.equal(total(opus, { inputTokens: 1_000, maxOutputTokens: 0 }), '0.008', 'one-hour cache writes at 8')
   const noWrites = card({ usdPerMtok: { input: '3', output: '5', cache_write: '1' } })
@@ -22,7 +22,7 @@ t.test('a long input is estimated at the long-context rates, strictly above the 
   t.equal(estimateLlm(sol, { inputTokens: 272_001, maxOutputTokens: 1 }).longContext, true)
 })
 
-t.test('web searches and one request are in the estimate, untouched by tier and region', async (t) => {
+t.test('the estimate includes web searches and one request, without tier and region factors', async (t) => {
   const price = card({
     usdPerMtok: { input: '1', output: '2' },
     usdPerUnit: { web_search: '0.01', request: '0.012' },
@@ -55,7 +55,7 @@ t.test('an estimate covers the cost of any usage within it', async (t) => {
   t.equal(usdText(estimate.fixedUsd.plus(estimate.usdPerOutputToken.times(300))), usdText(estimate.totalUsd))
 })
 
-t.test('whatever a card says, no text that was asked for costs more than its estimate', async (t) => {
+t.test('no text request costs more than its estimate, on any card', async (t) => {
   const rate = fc.integer({ min: 0, max: 99_999 }).map((digits) => usdText(decimal(digits).times(decimal('0.001'))))
   const rates = fc.record(
     {

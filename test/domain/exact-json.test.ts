@@ -1,7 +1,7 @@
 import t from 'tap'
 import { parseJson } from '../../src/domain/exact-json.ts'
 
-t.test('a number that a double holds is a number, however it is written', async (t) => {
+t.test('a number that a double can hold stays a number, in any notation', async (t) => {
   for (const [text, value] of [
     ['0.30000000000000004', 0.30000000000000004],
     ['2.9999999999999997e-05', 2.9999999999999997e-5],
@@ -15,7 +15,7 @@ t.test('a number that a double holds is a number, however it is written', async 
   }
 })
 
-t.test('one that a double does not hold is its decimal text, in plain digits', async (t) => {
+t.test('a number that a double cannot hold becomes its decimal text, in plain digits', async (t) => {
   for (const [text, plain] of [
     ['12345678.123456789012', '12345678.123456789012'],
     ['1.23456789012345678e-5', '0.0000123456789012345678'],
@@ -28,7 +28,7 @@ t.test('one that a double does not hold is its decimal text, in plain digits', a
   t.equal(parseJson(`0.${'1'.repeat(70)}`), `0.${'1'.repeat(60)}`, 'no more decimals than an amount may have')
 })
 
-t.test('a number without an end, or as good as nothing, makes no long text', async (t) => {
+t.test('a huge or tiny exponent does not make a long text', async (t) => {
   t.equal(parseJson('1.2345678901234567e400'), Infinity)
   t.equal(parseJson('1.2345678901234567e-400'), 0)
   t.equal(parseJson('1.23456789012345678e300'), 1.2345678901234568e300)

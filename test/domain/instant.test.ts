@@ -24,7 +24,7 @@ for (const [spelled, read] of READ) {
   })
 }
 
-t.test('what is no instant is an error', (t) => {
+t.test('a text that is not an instant is an error', (t) => {
   for (const text of ['', '2026-11-24', '2026-11-24T00:00:00', '2026-11-24T24:61:00Z', '2026-11-24T23:59:60Z', 'now'])
     t.throws(() => readInstant(text), RangeError, text)
   t.end()

@@ -1,7 +1,7 @@
 import t from 'tap'
 import { AmountError, decimal, parseAmountUsd, roundUsd, usdText } from '../../src/domain/money.ts'
 
-t.test('an amount is taken by its decimal text, rounded half up to 12 decimals', async (t) => {
+t.test('an amount is read by its decimal text and rounded half up to 12 decimals', async (t) => {
   const cases: [string | number, string][] = [
     [0.30000000000000004, '0.3'],
     [0.1, '0.1'],
@@ -22,7 +22,7 @@ t.test('an amount is taken by its decimal text, rounded half up to 12 decimals',
   for (const [given, expected] of cases) t.equal(usdText(parseAmountUsd(given)), expected, String(given))
 })
 
-t.test('an amount out of its bounds is refused, also where rounding takes it there', async (t) => {
+t.test('an amount out of bounds is refused, also if only rounding puts it there', async (t) => {
   for (const given of [-1, -1e-9, 1e9, NaN, Infinity, '1000000000', '999999999.9999999999996']) {
     t.throws(() => parseAmountUsd(given), AmountError, String(given))
   }
@@ -41,7 +41,7 @@ t.test('text is plain digits at any size, without trailing zeros', async (t) => 
   t.equal(usdText(decimal(-2).times(decimal('0.5'))), '-1')
 })
 
-t.test('rounding goes half away from zero, so that a reversal is the same amount', async (t) => {
+t.test('halves round away from zero, so a reversal has the same amount', async (t) => {
   t.equal(usdText(roundUsd(decimal('0.0000000000005'))), '0.000000000001')
   t.equal(usdText(roundUsd(decimal(0).minus(decimal('0.0000000000005')))), '-0.000000000001')
 })

@@ -6,7 +6,7 @@ import { card } from './cards.ts'
 
 type Rates = ModelPrice['usdPerMtok']
 
-t.test('what a card has no figure for is named, and nothing else', async (t) => {
+t.test('gaps name exactly what the card has no figure for', async (t) => {
   const bare = card({ usdPerMtok: { input: '3', output: '7' } })
   const gaps = (price: ModelPrice, usage: Usage, asked: Asked = {}) =>
     gapsOf(price, usage, asked, { isAggregate: false }).map(({ code, field }) => `${code} ${field}`)

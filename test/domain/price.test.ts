@@ -8,7 +8,7 @@ function cost(price: ModelPrice, usage: Usage, asked?: Asked): string {
   return usdText(costOfUsage(price, usage, asked).costUsd)
 }
 
-t.test('each token is priced once, in the bucket it is in', async (t) => {
+t.test('each token is priced once, in its own bucket', async (t) => {
   // 12362 - 4096 = 8266 x 2 + 4096 x 0.1 + 640 x 10 = 16532 + 409.6 + 6400
   t.equal(cost(sol, { input_tokens: 12_362, cache_read_tokens: 4_096, output_tokens: 640 }), '0.0233416')
   // 12362 - 4096 - 1000 = 7266 x 4 + 4096 x 0.2 + 800 x 5 + 200 x 8 + 640 x 20, and 2 searches
@@ -42,7 +42,7 @@ t.test('a breakdown has the exact lines that make up the total', async (t) => {
   )
 })
 
-t.test('the whole request has the long-context rates strictly above the threshold, and not at it', async (t) => {
+t.test('a request has long-context rates strictly above the threshold, not at it', async (t) => {
   t.equal(cost(sol, { input_tokens: 272_000, output_tokens: 1_000 }), '0.554')
   t.equal(cost(sol, { input_tokens: 272_001, output_tokens: 1_000 }), '1.103004')
   const mostlyCached = costOfUsage(sol, { input_tokens: 300_000, cache_read_tokens: 299_000, output_tokens: 0 })
@@ -51,7 +51,7 @@ t.test('the whole request has the long-context rates strictly above the threshol
   t.equal(costOfUsage(sol, { input_tokens: 272_000 }).longContext, false)
 })
 
-t.test('long-context rates stand over the plain ones, which stay where there is no other', async (t) => {
+t.test('long-context rates replace the plain ones, which stay if there is no other', async (t) => {
   const price = card({
     usdPerMtok: { input: '1', output: '5', cache_write: '1.25', cache_write_12h: '2.5' },
     longContext: { inputTokensOver: 10, usdPerMtok: { input: '2', cache_write: '3' } },
@@ -67,7 +67,7 @@ t.test('long-context rates stand over the plain ones, which stay where there is 
   )
 })
 
-t.test('of requests that are summed up, each has the rates of its own input', async (t) => {
+t.test('each of several summed requests has the rates for its own input', async (t) => {
   const steps = [
     { input_tokens: 272_000, cache_read_tokens: 200_000, output_tokens: 1_000 },
     { input_tokens: 272_001, cache_read_tokens: 272_000, output_tokens: 2_000, reasoning_tokens: 500 },
@@ -110,7 +110,7 @@ t.test('of requests that are summed up, each has the rates of its own input', as
   })
 })
 
-t.test('of requests whose split is not known, the mean is compared with the threshold', async (t) => {
+t.test('if the split of requests is unknown, their mean input is compared with the threshold', async (t) => {
   t.equal(cost(sol, { input_tokens: 544_000, requests: 2 }), '1.088')
   t.equal(cost(sol, { input_tokens: 544_001, requests: 2 }), '2.176004')
   t.equal(costOfUsage(sol, { input_tokens: 272_001, requests: 0 }).longContext, true, 'none counted is one')
@@ -129,7 +129,7 @@ t.test('of requests whose split is not known, the mean is compared with the thre
   }
 })
 
-t.test('a bucket without a rate takes that of what it is part of, and is never free', async (t) => {
+t.test('a bucket without a rate takes the rate of its whole and is never free', async (t) => {
   const million = 1_000_000
   const bare = card({ usdPerMtok: { input: '3' } })
   const all: Usage[] = [
@@ -166,7 +166,7 @@ t.test('a bucket without a rate takes that of what it is part of, and is never f
     )
 })
 
-t.test('audio, images and reasoning have their own rates where the card has them', async (t) => {
+t.test('audio, images and reasoning have their own rates if the card has them', async (t) => {
   const price = card({
     usdPerMtok: {
       input: '1',
@@ -195,7 +195,7 @@ t.test('audio, images and reasoning have their own rates where the card has them
   t.equal(cost(price, usage), '0.032014')
 })
 
-t.test('tier and region multiply token rates together, and leave fees alone', async (t) => {
+t.test('tier and region factors multiply token rates and do not apply to fees', async (t) => {
   const usage = { input_tokens: 1_000_000, output_tokens: 100_000, web_searches: 3 }
   t.equal(cost(opus, usage), '6.03')
   t.equal(cost(opus, usage, { serviceTier: 'batch' }), '3.03')
@@ -207,7 +207,7 @@ t.test('tier and region multiply token rates together, and leave fees alone', as
   }
 })
 
-t.test('what was served wins over what was asked for, but not over batch', async (t) => {
+t.test('the served tier wins over the asked one, but not over batch', async (t) => {
   const usage = { input_tokens: 1_000_000 }
   t.equal(cost(sol, { ...usage, service_tier: 'standard' }, { serviceTier: 'fast' }), '4')
   t.equal(cost(sol, { ...usage, service_tier: 'fast' }, { serviceTier: 'standard' }), '8')
@@ -215,14 +215,14 @@ t.test('what was served wins over what was asked for, but not over batch', async
   t.equal(cost(sol, { ...usage, region: 'eu' }), '4.4')
 })
 
-t.test('a fee for the request is due once, unless the usage counts otherwise', async (t) => {
+t.test('a request fee is charged once, unless the usage counts requests', async (t) => {
   const price = card({ usdPerMtok: { input: '1', output: '1' }, usdPerUnit: { request: '0.012' } })
   t.equal(cost(price, { input_tokens: 1_000 }), '0.013')
   t.equal(cost(price, { input_tokens: 1_000, requests: 3 }), '0.037')
   t.equal(cost(price, { input_tokens: 1_000, requests: 0 }), '0.001')
 })
 
-t.test('a request costs by the size of context that it searched, where the card has a fee for that', async (t) => {
+t.test('a request has the fee of its search context, if the card has one', async (t) => {
   const usdPerUnit = { request: '0.014', request_low: '0.006', request_high: '0' }
   const price = card({ usdPerMtok: { input: '1', output: '1' }, usdPerUnit })
   t.equal(cost(price, { search_context: 'low' }), '0.006')
@@ -244,7 +244,7 @@ t.test('the total is rounded once, half up at the 12th decimal', async (t) => {
   t.equal(cost(half, { input_tokens: 3 }), '0.000000000002')
 })
 
-t.test('input and output share add up to the total', async (t) => {
+t.test('input and output cost add up to the total', async (t) => {
   const tiny = card({ usdPerMtok: { input: '0.0000004', output: '0.0000004' }, usdPerUnit: { request: '0.5' } })
   const { costUsd, inputCostUsd, outputCostUsd } = costOfUsage(tiny, { input_tokens: 1, output_tokens: 1 })
   t.equal(usdText(inputCostUsd.plus(outputCostUsd)), usdText(costUsd))

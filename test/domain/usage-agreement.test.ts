@@ -23,7 +23,7 @@ const sdk = (inputTokens: number, outputTokens: number) => ({
   ...{ inputTokens, outputTokens, totalTokens: inputTokens + outputTokens },
 })
 
-t.test('of a call in several steps all steps count, whatever the metadata say of the last one', async (t) => {
+t.test('all steps of a call count, whatever the metadata say about the last one', async (t) => {
   const usageMetadata = { promptTokenCount: 600, candidatesTokenCount: 100, totalTokenCount: 700 }
   const providerMetadata = { google: { usageMetadata } }
   const all = { input_tokens: 1_000, output_tokens: 200 }
@@ -46,7 +46,7 @@ t.test('of a call in several steps all steps count, whatever the metadata say of
   t.notOk(readProviderUsage({ usage: last, finalStep: { usage: last } }, openai).isAggregate)
 })
 
-t.test('raw usage is of the same request, and the final step has the metadata of version 7', async (t) => {
+t.test('`raw` covers the same request, and version 7 has its metadata in the final step', async (t) => {
   const raw = { promptTokenCount: 10, candidatesTokenCount: 100, thoughtsTokenCount: 40, totalTokenCount: 110 }
   const details = { inputTokenDetails: { cacheReadTokens: 0 }, outputTokenDetails: { reasoningTokens: 40 } }
   reads(t, google, { ...sdk(10, 140), ...details, raw }, { input_tokens: 10, output_tokens: 100, reasoning_tokens: 40 })
@@ -55,7 +55,7 @@ t.test('raw usage is of the same request, and the final step has the metadata of
   reads(t, openai, { usage: sdk(2_000, 200), finalStep }, { input_tokens: 2_000, service_tier: 'priority' })
 })
 
-t.test('requests that a run lists are kept apart, where they add up to it', async (t) => {
+t.test('the requests of a run are kept apart if they add up to its total', async (t) => {
   const one = (input: number, output: number) => ({
     ...{ input_tokens: input, output_tokens: output, total_tokens: input + output },
     ...{ input_tokens_details: { cached_tokens: 0 }, output_tokens_details: { reasoning_tokens: 0 } },
@@ -80,7 +80,7 @@ t.test('requests that a run lists are kept apart, where they add up to it', asyn
   reads(t, claude, { input_tokens: 51_000, output_tokens: 2_100, iterations }, sum)
 })
 
-t.test('counts that are all null are no usage, and a total alone is not free', async (t) => {
+t.test('counts that are all null are not a usage, and a total alone is not free', async (t) => {
   for (const raw of [
     { usageMetadata: { promptTokenCount: null, candidatesTokenCount: null, totalTokenCount: null } },
     { prompt_token_count: null, candidates_token_count: null },
@@ -94,13 +94,13 @@ t.test('counts that are all null are no usage, and a total alone is not free', a
   ])
 })
 
-t.test('a usage of no requests is one of a request, which has its fee', async (t) => {
+t.test('a usage that counts no requests is one request, with its fee', async (t) => {
   const chat = { prompt_tokens: 10, completion_tokens: 1, total_tokens: 11, search_context_size: 'low' }
   const { usage } = readProviderUsage({ ...chat, requests: 0 }, { provider: 'perplexity', model: 'sonar-pro' })
   t.equal(usage.requests, undefined)
 })
 
-t.test('what an image model puts out is images, unless it says otherwise', async (t) => {
+t.test('the output of an image model counts as images unless the usage says otherwise', async (t) => {
   const details = { image_tokens: 0, text_tokens: 0 }
   const openaiImage = { provider: 'openai', model: 'gpt-image-1.5' }
   const made = { input_tokens: 50, input_tokens_details: {}, output_tokens: 4_160, total_tokens: 4_210 }
@@ -148,7 +148,7 @@ t.test('cache writes whose lifetimes do not add up are noted', async (t) => {
   reads(t, claude, of(300, undefined), written, [`usage_total_differs ${pointer}`])
 })
 
-t.test('of the shares of a session that of the model counts, with or without its date', async (t) => {
+t.test("of the entries of a session, the model's own counts, with or without its date", async (t) => {
   const share = (inputTokens: number) => ({ inputTokens, outputTokens: 0, costUSD: 0 })
   const haiku = 'claude-haiku-4-5-20251001'
   reads(t, { ...claude, model: 'claude-haiku-4-5' }, { modelUsage: { [haiku]: share(7) } }, { input_tokens: 7 })
@@ -157,7 +157,7 @@ t.test('of the shares of a session that of the model counts, with or without its
   reads(t, claude, { modelUsage: { [haiku]: share(7) } }, { input_tokens: 7 }, [`usage_unread /modelUsage/${haiku}`])
 })
 
-t.test('a tier is read wherever it stands, and a batch line is known by its shape', async (t) => {
+t.test('a tier is read in every place, and a batch line is recognised by its shape', async (t) => {
   const chat = { prompt_tokens: 10, completion_tokens: 1, total_tokens: 11 }
   const metadata = { promptTokenCount: 10, candidatesTokenCount: 1, totalTokenCount: 11 }
   const priority = { service_tier: 'priority' }

@@ -69,7 +69,7 @@ t.test('OpenAI chat: the prompt includes the cache, the completion includes reas
   t.same(usageOf({ prompt_tokens: 8, total_tokens: 8 }, openai), { input_tokens: 8 }, 'embeddings')
 })
 
-t.test('OpenAI chat: the body and the last chunk of a stream bring the tier along', async (t) => {
+t.test('OpenAI chat: the tier is read from the body and the last chunk of a stream', async (t) => {
   const expected = { ...usageOf(openAiChat, openai), service_tier: 'flex' }
   const chunk = {
     id: 'chatcmpl-1',
@@ -111,7 +111,7 @@ t.test('Groq: as OpenAI chat, also under x_groq in the last chunk', async (t) =>
   t.same(usageOf(body, openai), { ...expected, service_tier: 'standard' })
 })
 
-t.test('gateways: models of others in the OpenAI form are read as that form, once', async (t) => {
+t.test("gateways: other makers' models in the OpenAI form are read as that form", async (t) => {
   const litellm = {
     prompt_tokens: 1_300,
     completion_tokens: 10,
@@ -142,7 +142,7 @@ t.test('gateways: models of others in the OpenAI form are read as that form, onc
   t.same(usageOf(xAi, openai), { input_tokens: 100, output_tokens: 320, reasoning_tokens: 300 }, 'reasoning on top')
 })
 
-t.test('audio from the cache counts in the cache: as little of it as the totals allow', async (t) => {
+t.test('cached audio counts as cached, as little of it as the totals allow', async (t) => {
   const usage = (cached: number, audio: number) =>
     usageOf(
       {
@@ -162,7 +162,7 @@ t.test('audio from the cache counts in the cache: as little of it as the totals 
   })
 })
 
-t.test('OpenAI responses: input includes the cache; twelve-hour writes and web searches are taken over', async (t) => {
+t.test('OpenAI responses: input includes the cache; twelve-hour writes and web searches are read', async (t) => {
   const usage = {
     input_tokens: 5_000,
     input_tokens_details: {
@@ -197,7 +197,7 @@ t.test('OpenAI responses: input includes the cache; twelve-hour writes and web s
   t.same(usageOf(event, openai), { ...expected, service_tier: 'priority', web_searches: 3 })
 })
 
-t.test('OpenAI realtime and images: audio and images are told apart, cached or not', async (t) => {
+t.test('OpenAI realtime and images: audio and images are separated, cached or not', async (t) => {
   const realtime = {
     input_tokens: 500,
     output_tokens: 200,
@@ -262,14 +262,14 @@ t.test('Anthropic: the cache comes on top of input_tokens', async (t) => {
   t.same(usageOf(splitOnly, claude), expected, 'the split by time to live, where the total is missing')
 })
 
-t.test('Anthropic: tier, fast mode and region are what was served', async (t) => {
+t.test('Anthropic: tier, fast mode and region are read as served', async (t) => {
   t.equal(usageOf({ ...anthropic, service_tier: 'batch' }, claude).service_tier, 'batch')
   t.equal(usageOf({ ...anthropic, speed: 'fast' }, claude).service_tier, 'fast')
   t.equal(usageOf({ ...anthropic, inference_geo: 'us' }, claude).region, 'us')
   t.notOk('region' in usageOf({ ...anthropic, inference_geo: 'global' }, claude))
 })
 
-t.test('Anthropic: the last delta of a stream is cumulative, and alone the usage', async (t) => {
+t.test('Anthropic: the last delta of a stream is cumulative and is the whole usage', async (t) => {
   const usage = {
     input_tokens: 100,
     cache_creation_input_tokens: 0,
@@ -293,7 +293,7 @@ t.test('Anthropic: the last delta of a stream is cumulative, and alone the usage
   t.equal(pointerOf({ type: 'message_delta', usage: { ...usage, input_tokens: null } }, claude), '/usage/input_tokens')
 })
 
-t.test('Anthropic: what a compaction used is added, other turns are in the totals already', async (t) => {
+t.test('Anthropic: tokens of a compaction are added; other iterations are in the totals already', async (t) => {
   const tokens = {
     cache_creation: null,
     cache_creation_input_tokens: 10,
@@ -352,7 +352,7 @@ t.test('Gemini: thoughts on top as output, tool use on top as input', async (t) 
   t.same(usageOf({ promptTokenCount: 5, totalTokenCount: 5 }, google), { input_tokens: 5 }, 'zeros are left out')
 })
 
-t.test('Gemini: modalities are told apart, cached or not; tier and traffic are taken over', async (t) => {
+t.test('Gemini: modalities are separated, cached or not; tier and traffic type are read', async (t) => {
   const usage = {
     promptTokenCount: 1_000,
     cachedContentTokenCount: 400,
@@ -501,7 +501,7 @@ t.test('Bedrock: the cache comes on top of inputTokens', async (t) => {
   })
 })
 
-t.test('our own normal form is taken as it is', async (t) => {
+t.test('our own normal form is read unchanged', async (t) => {
   const usage: Usage = {
     input_tokens: 10,
     cache_read_tokens: 5,
@@ -513,7 +513,7 @@ t.test('our own normal form is taken as it is', async (t) => {
   t.equal(pointerOf({ usage: { input_tokens: 1, cache_read_tokens: 2 } }, openai), '/usage/cache_read_tokens')
 })
 
-t.test('images that were written to the cache have the rate of writes', async (t) => {
+t.test('images written to the cache have the rate of cache writes', async (t) => {
   const details = { image_tokens: 600, cache_write_tokens: 600 }
   const raw = { prompt_tokens: 1_000, completion_tokens: 10, total_tokens: 1_010, prompt_tokens_details: details }
   t.match(usageOf(raw, openai), { input_tokens: 1_000, cache_write_tokens: 600, image_input_tokens: 400 })
@@ -562,7 +562,7 @@ t.test('a malformed usage is an error that points at the field', async (t) => {
 const notesOf = (raw: unknown, source: UsageSource) =>
   readProviderUsage(raw, source).notes.map(({ code, pointer }) => `${code} ${pointer}`)
 
-t.test('a form is claimed by its shape and the provider together', async (t) => {
+t.test('a form is recognised by its shape and the provider together', async (t) => {
   const gemini = { promptTokenCount: 5, candidatesTokenCount: 5, totalTokenCount: 10 }
   const converse = { inputTokens: 5, outputTokens: 5, totalTokens: 20, cacheReadInputTokens: 10 }
   const session = { inputTokens: 5, outputTokens: 5, cacheReadInputTokens: 10, cacheCreationInputTokens: 0, costUSD: 1 }
@@ -585,7 +585,7 @@ t.test('a form is claimed by its shape and the provider together', async (t) => 
     t.throws(() => readProviderUsage({ usage: raw }, source), { name: 'UsageError', message }, JSON.stringify(raw))
 })
 
-t.test('a total decides whether parts lie inside or on top, and one that fits no reading is noted', async (t) => {
+t.test('a total decides whether parts are inside or on top, and a total that fits neither is noted', async (t) => {
   const usage = (total: number, cached: number) => ({
     prompt_tokens: 100,
     completion_tokens: 20,
@@ -615,7 +615,7 @@ t.test('a total decides whether parts lie inside or on top, and one that fits no
   t.same(notesOf(unsaid, openai), ['usage_total_differs /completion_tokens_details/reasoning_tokens'])
 })
 
-t.test('what is left beside other parts is checked, and what nobody charges for is not named', async (t) => {
+t.test('remainders are checked, and counts that nobody charges for are not named', async (t) => {
   const sdk = { inputTokens: 5, outputTokens: 1, inputTokenDetails: { noCacheTokens: 6 } }
   t.same(notesOf(sdk, openai), ['usage_total_differs /inputTokenDetails/noCacheTokens'])
   t.same(notesOf({ inputTokens: { total: 5, noCache: 6 } }, openai), ['usage_total_differs /inputTokens/noCache'])
@@ -629,7 +629,7 @@ t.test('what is left beside other parts is checked, and what nobody charges for 
   t.same(notesOf({ ...openAiChat, queue_time: 0.3, total_time: 1.5 }, openai), [])
 })
 
-t.test('a number that nobody knows is named, wherever it stands in the usage', async (t) => {
+t.test('an unknown number is named, wherever it is in the usage', async (t) => {
   const body = { usage: { ...anthropic, server_tool_use: { web_search_requests: 0, code_runs: 3 } } }
   t.same(notesOf(body, claude), ['usage_unread /usage/server_tool_use/code_runs'])
   t.same(notesOf({ ...openAiChat, service_tier: 3 }, openai), ['usage_unread /service_tier'])
@@ -646,7 +646,7 @@ t.test('a number that nobody knows is named, wherever it stands in the usage', a
   t.equal(notesOf({ ...openAiChat, many }, openai).length, 20, 'so many at most')
 })
 
-t.test('a tier is the word of the provider, and none is taken for another', async (t) => {
+t.test("a tier keeps the provider's word, and no tier is taken for another", async (t) => {
   const tierOf = (tier: string) => usageOf({ ...openAiChat, service_tier: tier }, openai).service_tier
   t.same(['default', 'on_demand', 'STANDARD'].map(tierOf), ['standard', 'standard', 'standard'])
   t.same(['priority', 'fast', 'flex', 'batch'].map(tierOf), ['priority', 'fast', 'flex', 'batch'])
@@ -658,7 +658,7 @@ t.test('a tier is the word of the provider, and none is taken for another', asyn
   t.equal(usageOf(converse, aws).service_tier, 'latency_optimized')
 })
 
-t.test('requests of one usage are kept apart where it tells them, and said to be many where it does not', async (t) => {
+t.test('requests are kept apart if the usage lists them, and flagged as several if it does not', async (t) => {
   const tokens = { cache_creation: null, cache_creation_input_tokens: 0, cache_read_input_tokens: 0 }
   const compacted = {
     input_tokens: 1_000,
@@ -699,7 +699,7 @@ t.test('requests of one usage are kept apart where it tells them, and said to be
   )
 })
 
-t.test('the steps of a usage always add up to it, or it cannot be read', async (t) => {
+t.test('a usage whose steps do not add up to it cannot be read', async (t) => {
   const iteration = (type: string, inputTokens: number) => ({ type, input_tokens: inputTokens, output_tokens: 0 })
   const raw = {
     input_tokens: 1,
@@ -728,7 +728,7 @@ t.test('the steps of a usage always add up to it, or it cannot be read', async (
   t.throws(() => usageOf({ ...total, iterations: [odd] }, claude), { name: 'UsageError' })
 })
 
-t.test('steps that were served by several tiers are priced as the dearest, and said so', async (t) => {
+t.test('steps served by several tiers are priced as the most expensive one, with a note', async (t) => {
   const step = (serviceTier: string) => ({
     usage: { inputTokens: 100, outputTokens: 10, totalTokens: 110 },
     providerMetadata: { openai: { serviceTier } },
@@ -752,7 +752,7 @@ t.test('steps that were served by several tiers are priced as the dearest, and s
   ])
 })
 
-t.test('an answer stays small, whatever names an object has', async (t) => {
+t.test('an answer stays small, however long the names in an object are', async (t) => {
   const long = 'x'.repeat(50_000)
   const [pointer = ''] = notesOf({ ...openAiChat, [long]: { [long]: 1 } }, openai)
   t.ok(pointer.length < 200, String(pointer.length))
@@ -764,7 +764,7 @@ t.test('an answer stays small, whatever names an object has', async (t) => {
   }
 })
 
-t.test('a plain usage is held to its rules', async (t) => {
+t.test('a plain usage is checked against the rules of normal form', async (t) => {
   const usage = {
     input_tokens: 10,
     output_tokens: 0,

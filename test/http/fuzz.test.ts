@@ -1,6 +1,4 @@
-import { Agent, request as httpRequest } from 'node:http'
 import { connect } from 'node:net'
-import { text } from 'node:stream/consumers'
 import t from 'tap'
 import { parse } from 'yaml'
 import { ERRORS } from '../../src/errors.ts'
@@ -9,6 +7,7 @@ import { setNow } from '../helpers/fake-clock.ts'
 import { forgedCursors, hostileBodies, isRaw, nastyText, soundValue, spoilValue, type Schema } from '../helpers/fuzz.ts'
 import { assertHealthy } from '../helpers/money/integrity.ts'
 import { randomOf, readSeed } from '../helpers/random.ts'
+import { keepAlive } from '../helpers/servers/keep-alive.ts'
 import { ADMIN_KEY, startService } from '../helpers/servers/service.ts'
 
 /** How many requests; the same seed and number send the same again. */
@@ -245,39 +244,23 @@ function makeBody(schema: Schema, n: number): { body: Buffer; wrong: string | nu
 }
 
 const PROBLEM = 'application/problem+json'
-const agent = new Agent({ keepAlive: true, maxSockets: AT_ONCE })
-t.teardown(() => agent.destroy())
+const exchange = keepAlive(t, service.url, { connectionsMax: AT_ONCE, answerMsMax: ANSWER_MS_MAX })
 
 type Answer = { status: number; type: string; text: string; json: Record<string, unknown> | undefined }
 
-/** Sends a request as it is; rejects where no answer comes in time. */
-function send({ method, path, headers, body }: Request): Promise<Answer> {
-  return new Promise((resolve, reject) => {
-    const outgoing = httpRequest(
-      service.url + path,
-      {
-        method,
-        agent,
-        headers: { ...latin(headers), ...(body === undefined ? {} : { 'content-length': body.length }) },
-      },
-      (response) => {
-        text(response).then((answer) => {
-          const type = response.headers['content-type'] ?? ''
-          const json =
-            /[/+]json\b/.test(type) && answer !== '' ? (JSON.parse(answer) as Record<string, unknown>) : undefined
-          resolve({ status: response.statusCode!, type, text: answer, json })
-        }, reject)
-      },
-    )
-    outgoing.setTimeout(ANSWER_MS_MAX, () => outgoing.destroy(new Error(`no answer within ${ANSWER_MS_MAX} ms`)))
-    outgoing.on('error', (error: NodeJS.ErrnoException) => {
-      // The service does not take in what is far too large: it answers and closes, which may break the sending first.
-      const unread = (body?.length ?? 0) >= HUGE_BYTES && /^(EPIPE|ECONNRESET)$/.test(error.code ?? '')
-      if (unread) resolve({ status: 413, type: PROBLEM, text: '', json: { status: 413, code: 'payload_too_large' } })
-      else reject(error)
-    })
-    outgoing.end(body)
-  })
+/** Sends a request as it is. @throws Error if no answer comes in time. */
+async function send({ method, path, headers, body }: Request): Promise<Answer> {
+  try {
+    const length = body === undefined ? {} : { 'content-length': body.length }
+    const answer = await exchange({ method, path, headers: { ...latin(headers), ...length }, body })
+    const isJson = /[/+]json\b/.test(answer.type) && answer.text !== ''
+    return { ...answer, json: isJson ? (JSON.parse(answer.text) as Record<string, unknown>) : undefined }
+  } catch (error) {
+    // The service does not read a body that is far too large: it answers and closes, which may break the sending first.
+    const { code = '' } = error as NodeJS.ErrnoException
+    if ((body?.length ?? 0) < HUGE_BYTES || !/^(EPIPE|ECONNRESET)$/.test(code)) throw error
+    return { status: 413, type: PROBLEM, text: '', json: { status: 413, code: 'payload_too_large' } }
+  }
 }
 
 const latin = (headers: Record<string, string>) =>

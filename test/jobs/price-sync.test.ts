@@ -96,7 +96,7 @@ t.test('the job publishes what is agreed, and logs what waits for an administrat
   t.same(await eventsOf(), [], 'the data is of today')
 })
 
-t.test('data older than 14 days is told of as price.stale, once a day, until there is newer data', async (t) => {
+t.test('data older than 14 days emits price.stale, once a day, until there is newer data', async (t) => {
   rmSync(feed)
   await setNow(database, '2036-12-04T09:00:00Z')
   t.match(await runJob(), [/^info/, /^warn a source of prices is out of reach/])

@@ -52,7 +52,7 @@ async function waiting(): Promise<{ name: string; attempts: number; locked: bool
   return rows
 }
 
-t.test('of two workers one does a job, once, and it leaves the queue', async (t) => {
+t.test('only one of two workers does a job, once, and the job leaves the queue', async (t) => {
   const done: string[] = []
   const worker = (name: string) => startWorker(t, [job('once', async () => void done.push(name))])
   const [first, second] = [worker('first'), worker('second')]
@@ -63,7 +63,7 @@ t.test('of two workers one does a job, once, and it leaves the queue', async (t)
   t.same(await waiting(), [])
 })
 
-t.test('each item of the list has its time in the queue', async (t) => {
+t.test('each job of the list is scheduled in the queue', async (t) => {
   const from = lines.length
   startWorker(t, [job('yearly', async () => {}), { ...job('daily', async () => {}), cron: '17 4 * * *' }])
   await said(/looking for jobs/, from)
@@ -77,7 +77,7 @@ t.test('each item of the list has its time in the queue', async (t) => {
   }
 })
 
-t.test('a job that fails is told of, waits, and is tried again', async (t) => {
+t.test('a failed job is logged, waits and is retried', async (t) => {
   const from = lines.length
   startWorker(t, [job('failing', () => Promise.reject(new Error('no feed')))])
   await add('failing')
@@ -88,7 +88,7 @@ t.test('a job that fails is told of, waits, and is tried again', async (t) => {
   await pool.query(`select copilot_jobs.complete_jobs(array(select id from copilot_jobs.jobs))`)
 })
 
-t.test('a worker whose Postgres goes away while it works comes back, and the job with it', async (t) => {
+t.test('a worker that loses Postgres at work comes back and retries the job', async (t) => {
   const { port } = new URL(database.url)
   const proxy = await startTcpProxy(t, Number(port))
   let runs = 0
@@ -118,7 +118,7 @@ t.test('a worker whose Postgres goes away while it works comes back, and the job
   t.equal(runs, 2)
 })
 
-t.test('a worker that cannot reach Postgres at its start begins once it can', async (t) => {
+t.test('a worker that cannot reach Postgres when it starts begins once it can', async (t) => {
   const { port } = new URL(database.url)
   const proxy = await startTcpProxy(t, Number(port))
   proxy.cut()
@@ -132,7 +132,7 @@ t.test('a worker that cannot reach Postgres at its start begins once it can', as
   t.equal(runs, 1)
 })
 
-t.test('a stop lets a job end that hears of it, and gives one back that does not', async (t) => {
+t.test('a stop lets a job end that heeds the signal, and returns one to the queue that does not', async (t) => {
   let started = 0
   let heard = false
   const began = () => {
@@ -159,7 +159,7 @@ t.test('a stop lets a job end that hears of it, and gives one back that does not
   await pool.query(`select copilot_jobs.complete_jobs(array(select id from copilot_jobs.jobs))`)
 })
 
-t.test('a worker that was never started, or cannot reach Postgres any more, stops all the same', async (t) => {
+t.test('a worker that never started or lost Postgres still stops', async (t) => {
   const idle = prepareJobs(openJobQueue(database.url, 4), [], log)
   await t.resolves(idle.stop())
   const { port } = new URL(database.url)

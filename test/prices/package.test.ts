@@ -20,17 +20,17 @@ t.test('every provider of the package is read', async (t) => {
   t.ok(versions.length > 1_500)
 })
 
-t.test('what is skipped has a reason, and is little', async (t) => {
+t.test('few models are skipped, each with a reason', async (t) => {
   t.ok(skipped.length < 50, String(skipped.length))
   for (const { reason } of skipped) t.match(reason, /^(has no prices|is priced by \w+|has no input rate)$/)
 })
 
-t.test('no threshold is one token early', async (t) => {
+t.test('no threshold is one token too low', async (t) => {
   t.notOk(versions.some(({ long_context }) => long_context?.input_tokens_over === 271_999))
   t.ok(versions.some(({ long_context }) => long_context?.input_tokens_over === 272_000))
 })
 
-t.test('only names that a rule lists whole become aliases', async (t) => {
+t.test('only names that a rule lists in full become aliases', async (t) => {
   const match = {
     or: [
       { equals: 'm' },

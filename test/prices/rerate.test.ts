@@ -498,7 +498,7 @@ t.test('the command lists, books with --apply, and says what is wrong with its a
   const wrong = [
     [['rerate'], 'rerate needs --from and --to'],
     [['rerate', '--from', '2020-11-01', '--to', '2020-11-01'], '--from must be before --to'],
-    [['rerate', '--from', 'yesterday', '--to', '2020-11-01'], '--from is a day of UTC'],
+    [['rerate', '--from', 'yesterday', '--to', '2020-11-01'], '--from must be a UTC day'],
     [['rerate', '--from', '2020-11-01', '--to', '2020-12-01', '--feed', 'x'], '--feed goes with sync and diff'],
     [['sync', '--apply'], '--apply goes with rerate'],
   ] as const

@@ -13,13 +13,13 @@ const db = new Kysely<DB>({ dialect: new PostgresDialect({ pool }) })
 
 const forget = () => pool.query('delete from copilot_internal.price_seed')
 
-t.test('an edition that was published is not published again', async (t) => {
+t.test('a published edition is not published again', async (t) => {
   const outcome = await seedPrices(db)
   t.equal(outcome.published, false)
   t.match(outcome.seedKey, /^genai-prices \d+\.\d+\.\d+, overlay [0-9a-f]{16}, reader \d+$/)
 })
 
-t.test('publishing the same prices once more changes nothing', async (t) => {
+t.test('publishing the same prices again changes nothing', async (t) => {
   await forget()
   const { published, models, e2b } = await seedPrices(db)
   t.equal(published, true)
@@ -41,7 +41,7 @@ t.test("an admin's version of the same date outlives a seed", async (t) => {
   t.match((await seedPrices(db)).models, { superseded: 0, heldBack: 1 })
 })
 
-t.test('two services that start at once publish once', async (t) => {
+t.test('two services that start together publish once', async (t) => {
   await forget()
   const outcomes = await Promise.all([seedPrices(db), seedPrices(db)])
   for (const { models } of outcomes) t.match(models ?? { added: 0 }, { added: 0 })
@@ -108,7 +108,7 @@ const empty: Overlay = {
   e2b: { why: '', region: 'us-east-1', effective_date: '', usd_per_vcpu_second: '0', usd_per_gib_second: '0' },
 }
 
-t.test('the overlay wins from its first date on; what the package has before stays', async (t) => {
+t.test('the overlay wins from its first date on; earlier versions of the package stay', async (t) => {
   const later = { ...base, effective_date: '2026-09-01T00:00:00Z', usd_per_mtok: { input: '2' } }
   const model = { provider: 'p', model: 'm', why: 'a test' }
   const versions = [{ effective_date: '2026-08-01T00:00:00Z', usd_per_mtok: { input: '3' } }]
@@ -125,7 +125,7 @@ t.test('the overlay wins from its first date on; what the package has before sta
   )
 })
 
-t.test('terms fill in what a card does not say, and no more', async (t) => {
+t.test('terms fill in only what a card does not state', async (t) => {
   const terms = [
     {
       provider: 'p',
@@ -163,7 +163,7 @@ t.test('terms may name a rate as a multiple of the input, plain and in a long co
   t.same(rates({ ...base, usd_per_mtok })[1], undefined)
 })
 
-t.test('an alias of the overlay wins, and one without a model is a slip that stops the seed', async (t) => {
+t.test('an alias of the overlay wins, and one without a model stops the seed', async (t) => {
   const second = { ...base, model: 'm-2', aliases: [] }
   const aliases = [{ provider: 'p', alias: 'm-old', model: 'm-2' }]
   t.same(

@@ -92,7 +92,7 @@ t.test('a change without a date counts from now on, and what was priced before s
   t.equal(await inputAt('changed-1', NOW), '1.5')
 })
 
-t.test('what is published stands in the audit log, by whom it was done; a dry run and no change do not', async (t) => {
+t.test('the audit log names who published; a dry run and a sync without changes are not in it', async (t) => {
   const entries = async () =>
     (await pool.query(`select principal, subject, after from copilot_internal.audit_log where action = 'price.sync'`))
       .rows
@@ -130,7 +130,7 @@ t.test('a dated change counts from its date, in the past and ahead', async (t) =
   t.equal(await inputAt('dated-1', '2027-01-01T00:00:00Z'), '4', 'a schedule may change')
 })
 
-t.test('a disagreement is listed with both figures, and waits for an administrator', async (t) => {
+t.test('a disagreement is listed with both figures and waits for an administrator', async (t) => {
   await sync({ feed: feedOf({ 'disputed-1': { input_mtok: 1, output_mtok: 4 } }) })
   const feed = feedOf({ 'disputed-1': { input_mtok: 2, output_mtok: 4 }, 'disputed-2': { input_mtok: 5 } })
   const second = factsOf(['disputed-1', { input: 3, output: 4 }], ['disputed-2', { input: 6, cache_read: 1 }])
@@ -207,7 +207,7 @@ t.test('an agreed change is published', async (t) => {
   t.equal(await inputAt('agreed-1', NOW), '2')
 })
 
-t.test('absurd changes are held back one by one, and the others go on', async (t) => {
+t.test('implausible changes are held back one by one, and the others are published', async (t) => {
   const sane = { input_mtok: 1, output_mtok: 4, cache_read_mtok: 0.1, web_searches_kcount: 10 }
   const names = ['negative', 'thousandfold', 'thousandth', 'free', 'unnamed', 'fee', 'fine'].map(
     (name) => `absurd-${name}`,
@@ -248,7 +248,7 @@ t.test('absurd changes are held back one by one, and the others go on', async (t
   for (const name of names.slice(0, -1)) t.equal(await inputAt(name, NOW), '1', name)
 })
 
-t.test('broken entries are left out with their reason, and the others go on', async (t) => {
+t.test('broken entries are left out with their reason, and the others are published', async (t) => {
   const good = { id: 'entry-good', match: { equals: 'entry-good' }, prices: { input_mtok: 1 } }
   const entry = (id: string, prices: unknown) => ({ id, match: {}, prices })
   const feed = fileOf([
@@ -299,7 +299,7 @@ t.test('broken entries are left out with their reason, and the others go on', as
   )
 })
 
-t.test('a feed that is missing or broken loses nothing: the package stands alone, or the command fails', async (t) => {
+t.test('without a readable feed the package is used alone, or the command fails if the feed is required', async (t) => {
   const before = await countVersions()
   const server = createServer((request, response) => {
     response.statusCode = request.url === '/feed' ? 200 : 500
@@ -332,7 +332,7 @@ t.test('a feed that is missing or broken loses nothing: the package stands alone
   t.match((await sync({ feed: `${url}/feed`, dryRun: true })).added, [{ model: 'served-1' }])
 })
 
-t.test('aliases come along, move, and stay where an administrator put them', async (t) => {
+t.test('aliases are published, move, and stay where an administrator put them', async (t) => {
   const feed = (names: string[], model = 'named-1') =>
     fileOf([
       {
@@ -365,7 +365,7 @@ t.test('aliases come along, move, and stay where an administrator put them', asy
   t.equal(await meaning('named-a'), 'named-3')
 })
 
-t.test('the command prints what would change, changes it, and tells wrong from done by its exit code', async (t) => {
+t.test('the command prints what would change, changes it, and reports failure by its exit code', async (t) => {
   const prices = (...args: string[]) =>
     new Promise<{ code: number; out: string; err: string }>((resolve) => {
       const env = { ...process.env, DATABASE_URL: database.url, PURSER_PRICE_FEED: 'none' }

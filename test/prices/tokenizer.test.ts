@@ -27,11 +27,11 @@ t.test('no text has more tokens than bytes', async (t) => {
   }
 })
 
-t.test('a control token in a text is text', async (t) => {
+t.test('a control token in a text counts as text', async (t) => {
   t.ok((await countTokens('openai', '<|endoftext|>')) > 1)
 })
 
-t.test('above the bound the bytes stand for the tokens', async (t) => {
+t.test('above the bound the bytes are counted as tokens', async (t) => {
   t.equal(await countTokens('openai', 'é'.repeat(TOKENIZED_BYTES_MAX / 2 + 1)), TOKENIZED_BYTES_MAX + 2)
   t.ok((await countTokens('openai', prose.repeat(30))) < Buffer.byteLength(prose.repeat(30)) / 3)
 })
@@ -58,7 +58,7 @@ t.test(
   },
 )
 
-t.test('cutting a long run changes the count by little', async (t) => {
+t.test('cutting a long run changes the count only a little', async (t) => {
   // The vocabulary has one token for eight of these letters.
   t.ok((await countTokens('openai', 'a'.repeat(8_000))) <= Math.ceil(1_000 * 1.02 * 1.01))
 })

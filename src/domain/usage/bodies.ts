@@ -2,20 +2,26 @@ import { isObject } from '../is-object.ts'
 import { entry, has, ignore, peek, type Node } from './reading/node.ts'
 import type { UsageSource } from './source.ts'
 
-/** An object that may be a usage, and the body around it. `note`: what to say of it where it is read. */
+/**
+ * An object that may be a usage, and the body around it. `note`: a warning to add if this object is the one that is
+ * read.
+ */
 export type Candidate = { node: Node; body: Node | undefined; note?: string | undefined }
 
-/** Where a usage may stand: the object itself, or under the names that bodies and stream events give it. */
+/**
+ * Yields the places where a usage may be: the object itself, then the names that response bodies and stream events
+ * use.
+ */
 export function* candidates(root: Node, source: UsageSource): Generator<Candidate> {
   yield { node: root, body: undefined }
   for (const body of bodiesOf(root)) {
-    // The result of a session has an entry for each model; the usage beside them covers the main model only.
+    // A Claude Agent SDK result has one entry for each model. Its `usage` covers the main model only, so ignore that.
     const share = shareOf(peek(body, 'modelUsage'), source)
     if (share !== undefined) {
       ignore(body, 'usage')
       yield { ...share, body }
     }
-    // The total of all steps before that of the last one.
+    // `totalUsage` comes first: it sums up all steps, while `usage` is that of the last step.
     for (const name of ['totalUsage', 'usage', 'usageMetadata', 'usage_metadata', 'last_token_usage']) {
       const node = peek(body, name)
       if (node !== undefined) yield { node, body }
@@ -25,7 +31,10 @@ export function* candidates(root: Node, source: UsageSource): Generator<Candidat
 
 const DATE = /[-@]\d{8}$/
 
-/** The share of the model that answered, with or without its date; or the only one there is, noted where it is of another. */
+/**
+ * The entry of the model that answered, with or without the date in its name. If the only entry is of another model,
+ * it is used with a note.
+ */
 function shareOf(shares: Node | undefined, { model }: UsageSource): Pick<Candidate, 'node' | 'note'> | undefined {
   if (shares === undefined) return undefined
   const names = Object.keys(shares.value)
@@ -39,7 +48,7 @@ function shareOf(shares: Node | undefined, { model }: UsageSource): Pick<Candida
   return { node, note: own === undefined ? `is the share of another model; priced as ${model}` : undefined }
 }
 
-/** A body, or a response, message, interaction or payload inside a stream's event. */
+/** Yields the root and every body inside a stream event: response, message, interaction or payload. */
 function* bodiesOf(root: Node): Generator<Node> {
   yield root
   for (const name of ['response', 'message', 'interaction', 'x_groq', 'info', 'metadata']) {
@@ -49,7 +58,7 @@ function* bodiesOf(root: Node): Generator<Node> {
   // Codex: event_msg > token_count > info.
   const info = peek(peek(root, 'payload'), 'info')
   if (info !== undefined) yield info
-  // A line of a batch's results.
+  // A line in the results file of a batch.
   for (const [outer, inner] of [
     ['response', 'body'],
     ['result', 'message'],
@@ -57,13 +66,15 @@ function* bodiesOf(root: Node): Generator<Node> {
     const body = peek(peek(root, outer), inner)
     if (body !== undefined) yield body
   }
-  // Moonshot: the last chunk of a stream.
+  // Moonshot puts the usage into the last chunk of a stream.
   const choices = root.value['choices']
   const first: unknown = Array.isArray(choices) ? choices[0] : undefined
   if (isObject(first)) yield { ...root, value: first, pointer: '/choices/0' }
 }
 
-/** Whether a body is the answer in a line of a batch's results: of OpenAI, Anthropic, Gemini or Vertex. */
+/**
+ * Whether a body is the answer inside a line of batch results, as OpenAI, Anthropic, Gemini and Vertex write them.
+ */
 export function isBatchLine(root: Node, body: Node | undefined): boolean {
   if (body?.pointer === '/response') return has(body, 'usageMetadata') && has(root, 'key', 'processed_time')
   return has(root, 'custom_id') && (body?.pointer === '/response/body' || body?.pointer === '/result/message')

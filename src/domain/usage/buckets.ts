@@ -1,7 +1,7 @@
 import { checkParts, type Usage } from './normal-form.ts'
 
-/** The token buckets of a rate card: disjoint, so that every token is priced once. */
-const BUCKETS = [
+/** The token buckets of a price card. They do not overlap, so every token is priced once. */
+export const BUCKETS = [
   'input',
   'cache_read',
   'cache_read_audio',
@@ -21,7 +21,7 @@ const BUCKETS = [
 
 export type Bucket = (typeof BUCKETS)[number]
 
-/** The buckets of what was generated; all others are of the prompt. */
+/** The buckets of generated tokens. All others belong to the prompt. */
 export const OUTPUT_BUCKETS: ReadonlySet<Bucket> = new Set([
   'output',
   'reasoning',
@@ -30,7 +30,10 @@ export const OUTPUT_BUCKETS: ReadonlySet<Bucket> = new Set([
   'video_output',
 ])
 
-/** Tokens by bucket; buckets without tokens are left out. @throws UsageError when a part is larger than its whole. */
+/**
+ * Splits a usage into tokens by bucket; empty buckets are left out. @throws UsageError if a part is larger than its
+ * whole.
+ */
 export function bucketsOf(usage: Usage): [bucket: Bucket, tokens: number][] {
   checkParts(usage)
   const of = (name: keyof Usage) => (usage[name] as number | undefined) ?? 0

@@ -21,7 +21,7 @@ export { checkUsage, USAGE_QUANTITIES, UsageError, type Usage } from './normal-f
 export type { UsageSource } from './source.ts'
 export { Reading }
 
-/** Order matters: a specific form stands before a general one that has the same field names. */
+/** Order matters: where two forms share field names, the more specific one must come first. */
 export const FORMS: readonly Form[] = [
   gemini,
   geminiInteractions,
@@ -36,12 +36,13 @@ export const FORMS: readonly Form[] = [
 ]
 
 /**
- * Reads a usage object into normal form, and notes each number that no reader used.
+ * Reads a provider's usage object into normal form, and notes each number that no reader used.
  *
- * Accepts the object, or the body or last stream event around it (then with the body's service tier and web searches), and our own
- * normal form. A form is claimed by its shape and the provider together. Each number is used once, known to be a part of one that
- * is, known to be no quantity, or noted.
- * @throws UsageError with a pointer into what was sent, where this provider sends no such form, or the object does not fit it.
+ * Accepts the usage object alone, the response body or last stream event around it (then also reads the body's
+ * service tier and web searches), and our own normal form. The shape and the provider together decide which form it
+ * is. Every number is either used once, known to be part of a used one, known not to be a quantity, or noted.
+ * @throws UsageError with a pointer into the object that was sent, if this provider sends no such form or the object
+ * does not fit its form.
  */
 export function readProviderUsage(raw: unknown, source: UsageSource): Reading {
   if (!isObject(raw)) throw new UsageError('', 'must be an object')
@@ -60,7 +61,7 @@ export function readProviderUsage(raw: unknown, source: UsageSource): Reading {
   throw unclaimed ?? new UsageError('', 'is not a usage object of a known form')
 }
 
-/** The same; null where it cannot be read. */
+/** Like readProviderUsage(), but answers null if the usage cannot be read. */
 export function tryReadProviderUsage(raw: unknown, source: UsageSource): Reading | null {
   try {
     return readProviderUsage(raw, source)
@@ -73,7 +74,7 @@ export function tryReadProviderUsage(raw: unknown, source: UsageSource): Reading
 function readBy(form: Form, source: UsageSource, { node, body, note, root }: Candidate & { root: Node }): Reading {
   const reading = form.read(node, source, body, (inner) => readInner(inner, source))
   if (note !== undefined) reading.noteAssumed(node.pointer, note)
-  // The answer in a line of a batch's results says `default`, or nothing.
+  // The answer inside a line of batch results says `default` or nothing about its tier, so set the tier here.
   if (isBatchLine(root, body)) reading.usage.service_tier = 'batch'
   else if (reading.usage.service_tier === undefined && body !== undefined) reading.servedBy(...tierOf(root, undefined))
   for (const pointer of [...unreadOf(node), ...unreadBeside(node, body)]) {
@@ -82,7 +83,9 @@ function readBy(form: Form, source: UsageSource, { node, body, note, root }: Can
   return reading
 }
 
-/** What else of a body is about usage. The object itself has been looked through. */
+/**
+ * Pointers to unread numbers in the other usage fields of the body. The usage object itself has been checked already.
+ */
 function unreadBeside(node: Node, body: Node | undefined): string[] {
   if (body === undefined) return []
   const others = Object.entries(body.value).filter(([name, value]) => /usage/i.test(name) && value !== node.value)
@@ -91,7 +94,7 @@ function unreadBeside(node: Node, body: Node | undefined): string[] {
   return unreadOf({ ...body, value: Object.fromEntries(others.filter(([name]) => !known?.has(name))) })
 }
 
-/** The provider's own usage object, inside of a client's. */
+/** Reads the provider's own usage object that an SDK's usage contains. */
 function readInner(node: Node, source: UsageSource): Reading {
   const form = FORMS.find((one) => one !== aiSdk && one.hasShape(node, source, undefined) && one.isSentBy(source))
   if (form === undefined) throw new UsageError(node.pointer, 'is not a usage object of a known form')

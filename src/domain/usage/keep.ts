@@ -1,14 +1,18 @@
 import { isObject } from '../is-object.ts'
 
-/** The largest object that is kept, as JSON text. A larger one is dropped whole. */
+/** The largest object that is kept, in bytes of JSON text. A larger one is dropped whole. */
 const KEPT_BYTES_MAX = 16_384
 
-/** A word or name as usage objects have them: a tier, a model (`claude-…@20250929`, `…[1m]`). Anything that could be prose is dropped. */
+/**
+ * Matches single words and names as usage objects have them: a tier, a model (`claude-…@20250929`, `…[1m]`). Other
+ * strings could be prose, so they are dropped.
+ */
 const WORD = /^[A-Za-z0-9_.:/[\]-]{1,64}(@[A-Za-z0-9-]{1,64})?$/
 
 /**
- * What is kept of a usage object that could not be read, for a reader that will: its numbers and words, in their places. Texts are
- * left out, since a whole answer may have come along. Null where it would be too large.
+ * Reduces a usage object that could not be read to its numbers and single words, each in its place, so that a later
+ * release can read it. Longer texts are dropped, because a caller may have sent a whole answer along. Null if the
+ * result is too large.
  */
 export function keepUsage(raw: Record<string, unknown>): Record<string, unknown> | null {
   const kept = keep(raw) as Record<string, unknown>

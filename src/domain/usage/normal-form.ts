@@ -1,12 +1,12 @@
 import { pointerStep } from '../json-pointer.ts'
 
 /**
- * Usage of a model in the one normal form, whatever the provider sent: quantities of one request, or the sums of several,
- * whole numbers ≥ 0.
+ * The usage of a model in normal form, the same for all providers: the quantities of one request, or the sums of
+ * several. Whole numbers ≥ 0.
  *
- * `input_tokens` is the whole prompt; cache reads and writes, audio, image and video tokens are disjoint parts of it, so audio
- * that came from the cache counts in `cache_read_audio_tokens` and not in `audio_input_tokens`. `output_tokens` is all
- * that was generated; reasoning, audio, image and video tokens are disjoint parts of it.
+ * `input_tokens` is the whole prompt. Cache reads and writes, audio, image and video tokens are parts of it that do
+ * not overlap: cached audio counts in `cache_read_audio_tokens` and not in `audio_input_tokens`. `output_tokens` is
+ * everything generated. Reasoning, audio, image and video tokens are parts of it that do not overlap.
  */
 export type Usage = {
   input_tokens?: number
@@ -34,19 +34,22 @@ export type Usage = {
   /** Part of output. */
   video_output_tokens?: number
   web_searches?: number
-  /** Requests that the usage sums up; one where it does not say. */
+  /** How many requests the usage sums up. One if it is left out. */
   requests?: number
   /** The tier that served the request, as the provider says; wins over what was asked for. */
   service_tier?: string
   /** The region that served the request, as the provider says; wins over what was asked for. */
   region?: string
-  /** How much of the web a request searched, where its provider charges by that. */
+  /** How much of the web the request searched, if its provider charges by that. */
   search_context?: SearchContext
-  /** The requests that it sums up, 1 to 100, where their split is known: the quantities above are the sums of theirs. */
+  /**
+   * The 1 to 100 requests that the usage sums up, if their split is known. The quantities above are the sums of
+   * theirs.
+   */
   steps?: UsageStep[]
 }
 
-/** One of the requests that a usage sums up: its tokens only. */
+/** One of the requests that a usage sums up. It has tokens only. */
 export type UsageStep = Omit<
   Usage,
   'web_searches' | 'requests' | 'service_tier' | 'region' | 'search_context' | 'steps'
@@ -77,23 +80,26 @@ export const USAGE_QUANTITIES: readonly UsageQuantity[] = [
   'requests',
 ]
 
-/** The quantities of a step. */
+/** The quantities that a step has: all token counts. */
 export const STEP_QUANTITIES = USAGE_QUANTITIES.filter(
   (name): name is keyof UsageStep => name !== 'web_searches' && name !== 'requests',
 )
 
-/** Bound of every quantity: far above any request, and exact as a double. */
+/** The upper bound of every quantity: far above any real request, and exact as a double. */
 const USAGE_QUANTITY_MAX = 1_000_000_000_000
 
-/** At most this many requests of one usage are kept apart. */
+/** The most requests of one usage that are kept apart. */
 export const USAGE_STEPS_MAX = 100
 
-/** What `service_tier` may say; the first three are the plain rates. */
-const SERVICE_TIERS: readonly string[] = ['standard', 'default', 'auto', 'batch', 'flex', 'priority', 'fast']
+/** Tiers that are billed at the plain rates of a price card. */
+export const PLAIN_TIERS: ReadonlySet<string> = new Set(['standard', 'default', 'auto'])
+
+/** The values of `service_tier` that checkUsage() accepts. */
+const SERVICE_TIERS: ReadonlySet<string> = new Set([...PLAIN_TIERS, 'batch', 'flex', 'priority', 'fast'])
 
 const REGION = /^[!-~]{1,200}$/
 
-/** A usage that cannot be priced. `pointer` (RFC 6901) is relative to the usage as it came. */
+/** A usage that cannot be priced. `pointer` (RFC 6901) is relative to the usage as it was sent. */
 export class UsageError extends Error {
   override readonly name = 'UsageError'
   readonly pointer: string
@@ -105,11 +111,11 @@ export class UsageError extends Error {
 }
 
 /**
- * A usage in normal form, checked: known fields only, whole numbers from 0 to 1e12, no part larger than its whole. Null stands
- * for a field left out. `steps` is no field of a caller's: readers of usage objects make it.
+ * Checks a usage in normal form: known fields only, whole numbers from 0 to 1e12, no part larger than its whole. Null
+ * counts as left out. Callers cannot send `steps`; only the readers of provider usage create them.
  *
- * @param base the pointer to the usage itself, where it stands inside something else.
- * @throws UsageError at the first field that is wrong.
+ * @param base the pointer to the usage, if it is inside something else.
+ * @throws UsageError at the first wrong field.
  */
 export function checkUsage(raw: unknown, base = ''): Usage {
   if (typeof raw !== 'object' || raw === null || Array.isArray(raw)) throw new UsageError(base, 'must be an object')
@@ -127,7 +133,11 @@ export function checkUsage(raw: unknown, base = ''): Usage {
   return usage
 }
 
-/** @throws UsageError where a step has a part larger than its whole, or the steps do not add up to the usage. */
+/**
+ * Checks the steps of a usage.
+ *
+ * @throws UsageError if a step has a part larger than its whole, or if the steps do not add up to the usage.
+ */
 export function checkSteps(usage: Usage, steps: readonly UsageStep[]): void {
   for (const step of steps) checkParts(step, {}, '/steps')
   for (const name of STEP_QUANTITIES) {
@@ -136,7 +146,7 @@ export function checkSteps(usage: Usage, steps: readonly UsageStep[]): void {
   }
 }
 
-/** A whole number from 0 to 1e12. @throws UsageError */
+/** Checks that a value is a whole number from 0 to 1e12. @throws UsageError */
 export function checkQuantity(pointer: string, value: unknown): number {
   if (typeof value !== 'number' || !Number.isInteger(value)) throw new UsageError(pointer, 'must be a whole number')
   if (value < 0) throw new UsageError(pointer, 'must not be negative')
@@ -144,7 +154,7 @@ export function checkQuantity(pointer: string, value: unknown): number {
   return value
 }
 
-/** The wholes and their disjoint parts. */
+/** Each whole and its parts, which do not overlap. */
 const WHOLES: readonly (readonly [whole: UsageQuantity, parts: readonly UsageQuantity[]])[] = [
   [
     'input_tokens',
@@ -156,10 +166,10 @@ const WHOLES: readonly (readonly [whole: UsageQuantity, parts: readonly UsageQua
 ]
 
 /**
- * That no part is larger than its whole, alone or together with the parts before it.
+ * Checks that no part is larger than its whole, alone or together with the parts before it.
  *
- * @param pointers where a field stood in a provider's own form, for the error.
- * @param base the pointer to the usage itself, for fields without one of their own.
+ * @param pointers where each field was in the provider's own form, for the error.
+ * @param base the pointer to the usage, for fields without a pointer of their own.
  * @throws UsageError at the part that does not fit.
  */
 export function checkParts(usage: Usage, pointers: Partial<Record<UsageQuantity, string>> = {}, base = ''): void {
@@ -177,7 +187,7 @@ export function checkParts(usage: Usage, pointers: Partial<Record<UsageQuantity,
 }
 
 function checkServiceTier(pointer: string, value: unknown): string {
-  if (typeof value === 'string' && SERVICE_TIERS.includes(value)) return value
+  if (typeof value === 'string' && SERVICE_TIERS.has(value)) return value
   throw new UsageError(pointer, 'must be standard, batch, flex, priority or fast')
 }
 
@@ -192,7 +202,7 @@ function checkRegion(pointer: string, value: unknown): string {
   throw new UsageError(pointer, 'must be 1 to 200 printable characters')
 }
 
-/** 1 to 200 printable characters. */
+/** Whether a value can be the name of a region: 1 to 200 printable characters. */
 export function isRegion(value: unknown): value is string {
   return typeof value === 'string' && REGION.test(value)
 }

@@ -15,6 +15,7 @@ import { measureOf, type Measure, type Measured } from '../costs/measure.ts'
 import type { PriceDeps } from '../prices/price-lookup.ts'
 import type { Principal } from '../keys/principal.ts'
 import type { Queues } from '../queues.ts'
+import { noReservation } from './no-reservation.ts'
 import { requestHash, understoodFields, understoodMeasure } from './request-hash.ts'
 import type { EmitUnread } from '../costs/unread-fields.ts'
 import { bookedWarnings } from '../costs/usage-warnings.ts'
@@ -107,10 +108,6 @@ async function usageSourceOf(
   const model = body.model ?? subject.model
   if (provider === null || model === null) throw invalidRequest([unfit('model', body)])
   return { provider, model }
-}
-
-function noReservation(id: string): Problem {
-  return new Problem('not_found', `There is no reservation ${id}`)
 }
 
 function callFields({

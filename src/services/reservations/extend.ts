@@ -8,6 +8,7 @@ import { estimateTotal, givenTotal } from './extend-estimate.ts'
 import type { PriceDeps } from '../prices/price-lookup.ts'
 import type { Principal } from '../keys/principal.ts'
 import type { Queues } from '../queues.ts'
+import { noReservation } from './no-reservation.ts'
 import { reservationAnswer } from './read-reservation.ts'
 import { quotaExceeded } from './refusal.ts'
 import type { Answered } from './reserve.ts'
@@ -26,7 +27,7 @@ export async function extend(deps: ExtendDeps, principal: Principal, id: string,
   }
   if (body.estimate !== undefined) givenTotal(body.estimate)
   const stored = await findReservation(deps.db, id, principal.tenantId)
-  if (stored === null) throw new Problem('not_found', `There is no reservation ${id}`)
+  if (stored === null) throw noReservation(id)
   const total = body.estimate === undefined ? null : await estimateTotal(deps, stored, body.estimate)
   const { tenant_id: tenantId, provider, model: requestModel, tier, region } = stored
   const requestedUsd = total?.amount_usd ?? stored.reserved_usd
@@ -38,7 +39,7 @@ export async function extend(deps: ExtendDeps, principal: Principal, id: string,
       total,
       ttl_seconds: body.ttl_seconds ?? null,
     })
-    if ('unknown' in extension) throw new Problem('not_found', `There is no reservation ${id}`)
+    if ('unknown' in extension) throw noReservation(id)
     if ('closed' in extension) {
       throw new Problem('reservation_not_open', `Reservation ${id} is settled, or past its expires_at: make a new one.`)
     }

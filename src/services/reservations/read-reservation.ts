@@ -1,14 +1,14 @@
 import type { Db } from '../../db/pool/connection.ts'
 import type { StoredReservation } from '../../db/reservations/reservation.ts'
 import { findReservation } from '../../db/reservations/reservations.ts'
-import { Problem } from '../../errors.ts'
 import { timeText, usdJson } from '../answers.ts'
 import type { Principal } from '../keys/principal.ts'
+import { noReservation } from './no-reservation.ts'
 
 /** A reservation with its attribution and its lines of cost. @throws not_found, also for another tenant's. */
 export async function readReservation({ db }: { db: Db }, principal: Principal, id: string): Promise<object> {
   const stored = await findReservation(db, id, principal.tenantId)
-  if (stored === null) throw new Problem('not_found', `There is no reservation ${id}`)
+  if (stored === null) throw noReservation(id)
   return reservationAnswer(stored)
 }
 

@@ -3,6 +3,7 @@ import type { ReleaseBody } from '../../schemas/reservations.ts'
 import { usdJson } from '../answers.ts'
 import type { Principal } from '../keys/principal.ts'
 import type { Queues } from '../queues.ts'
+import { noReservation } from './no-reservation.ts'
 
 export type ReleaseDeps = { queues: Pick<Queues, 'release'> }
 
@@ -13,7 +14,7 @@ export async function release(deps: ReleaseDeps, principal: Principal, id: strin
     tenant_id: principal.tenantId,
     reason: body.reason ?? null,
   })
-  if ('unknown' in outcome) throw new Problem('not_found', `There is no reservation ${id}`)
+  if ('unknown' in outcome) throw noReservation(id)
   if ('conflict' in outcome) {
     throw new Problem('reservation_committed', `Reservation ${id} has been committed; there is nothing to give back.`)
   }

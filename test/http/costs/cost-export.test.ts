@@ -234,5 +234,5 @@ t.test('the command tells what would go, lists archives, and says what is wrong'
   t.match(await costs('archives', '--json'), { code: 0, stdout: '[]\n' })
   t.match(await costs('restore', 'llm_cost_records_2026_01'), { code: 1, stderr: /not in the list of archives/ })
   t.match(await costs('restore'), { code: 2, stderr: /needs the name of a partition/ })
-  t.match(await costs('restore', 'x', '--days', '0'), { code: 2, stderr: /--days is 1 to 3650/ })
+  t.match(await costs('restore', 'x', '--days', '0'), { code: 2, stderr: /--days must be 1 to 3650/ })
 })

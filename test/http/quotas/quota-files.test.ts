@@ -71,7 +71,7 @@ t.test('a bad file changes nothing, and each of its faults is named', async (t) 
   t.equal((await quotas(['export'])).stdout, before)
   t.match(await quotas(['explode']), { code: 2, stderr: /Unknown command: explode/ })
   t.match(await quotas(['export', '--days', '3']), { code: 2, stderr: /--days goes with report/ })
-  t.match(await quotas(['report', '--days', '0']), { code: 2, stderr: /--days is 1 to 366/ })
+  t.match(await quotas(['report', '--days', '0']), { code: 2, stderr: /--days must be 1 to 366/ })
   t.match(await quotas(['--help']), { code: 0, stdout: /Usage: npm run quotas/ })
 })
 

@@ -1,9 +1,8 @@
-import { Agent, request as httpRequest } from 'node:http'
-import { text } from 'node:stream/consumers'
 import t from 'tap'
 import { createDatabase } from '../../helpers/database.ts'
 import { assertHealthy } from '../../helpers/money/integrity.ts'
 import { randomOf, readSeed } from '../../helpers/random.ts'
+import { keepAlive, type Incoming } from '../../helpers/servers/keep-alive.ts'
 import { startService } from '../../helpers/servers/service.ts'
 import { NO_QUANTITY, SAMPLES } from '../../domain/usage-samples.ts'
 
@@ -26,24 +25,11 @@ const service = await startService(t, database.url, {
   PURSER_ENFORCEMENT: 'warn',
 })
 const { authorization } = await service.keyFor('service')
-const agent = new Agent({ keepAlive: true, maxSockets: AT_ONCE })
+const exchange = keepAlive(t, service.url, { connectionsMax: AT_ONCE, answerMsMax: 60_000 })
 
-type Answer = { status: number; body: string }
-
-async function post(path: string, body: unknown): Promise<Answer> {
-  const request = httpRequest(`${service.url}${path}`, {
-    agent,
-    method: 'POST',
-    headers: { authorization, 'content-type': 'application/json' },
-  })
-  const answered = new Promise<Answer>((resolve, reject) => {
-    request.on('error', reject)
-    request.on('response', (response) => {
-      text(response).then((answer) => resolve({ status: response.statusCode ?? 0, body: answer }), reject)
-    })
-  })
-  request.end(JSON.stringify(body))
-  return answered
+function post(path: string, body: unknown): Promise<Incoming> {
+  const headers = { authorization, 'content-type': 'application/json' }
+  return exchange({ method: 'POST', path, headers, body: JSON.stringify(body) })
 }
 
 type Json = Record<string, unknown>
@@ -99,7 +85,7 @@ function usagesIn(value: unknown): unknown[] {
 }
 
 /** What is wrong with an answer to a commit; null where nothing is. */
-function faultOf({ status, body }: Answer, sent: unknown): string | null {
+function faultOf({ status, text: body }: Incoming, sent: unknown): string | null {
   if (status !== 200) return `status ${status}`
   const answer = JSON.parse(body) as {
     cost_usd: number
@@ -130,12 +116,12 @@ t.test('whatever a usage object looks like, its commit is booked, and nothing be
         tenant_id: 'fuzz',
         estimated_cost_usd: RESERVED_USD,
       })
-      const { reservation_id: id } = JSON.parse(held.body) as { reservation_id: string }
+      const { reservation_id: id } = JSON.parse(held.text) as { reservation_id: string }
       const answer = await post(`/v1/reservations/${id}/commit`, commit)
       const fault = faultOf(answer, commit.provider_usage)
-      if (fault !== null) failures.push(`${fault}: ${JSON.stringify(commit)} -> ${answer.body.slice(0, 400)}`)
+      if (fault !== null) failures.push(`${fault}: ${JSON.stringify(commit)} -> ${answer.text.slice(0, 400)}`)
       else {
-        if (answer.body.includes('usage_unreadable')) unreadable += 1
+        if (answer.text.includes('usage_unreadable')) unreadable += 1
       }
     }
   }

@@ -4,10 +4,10 @@ import { figure, has, ignore, quantity, requiredQuantity, type Node } from '../r
 import { Reading } from '../reading/reading.ts'
 
 /**
- * An entry of the Claude Agent SDK's `modelUsage`: one model's share of a session.
+ * Usage of one model in a session: an entry of the Claude Agent SDK's `modelUsage`.
  *
- * `inputTokens` is without the cache: reads and writes come on top. `outputTokens` includes thinking. It sums up the requests of the
- * session, and does not say how many. A context window and a limit are no quantities.
+ * `inputTokens` excludes the cache: reads and writes come on top. `outputTokens` includes thinking. The entry sums up
+ * the requests of the session and does not say how many. Its context window and limit are not quantities.
  *
  * Source: ModelUsage of the @anthropic-ai/claude-agent-sdk package.
  */
@@ -24,7 +24,7 @@ function readModelUsage(node: Node, _source: UsageSource): Reading {
   const writes = reading.addCacheWrites(quantity(node, 'cacheCreationInputTokens'), {
     ttl1h: quantity(node, 'cacheCreationEphemeral1hInputTokens'),
   })
-  // The two lifetimes may be less than all: a response need not report them.
+  // The two lifetimes may not add up to all writes: a response need not report them.
   reading.checkPart(quantity(node, 'cacheCreationEphemeral5mInputTokens'), writes)
   const output = quantity(node, 'outputTokens')
   reading.add('input_tokens', requiredQuantity(node, 'inputTokens'), reads, writes)

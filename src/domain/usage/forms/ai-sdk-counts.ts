@@ -4,13 +4,13 @@ import { child, has, quantity, requiredQuantity, type Node, type Quantity } from
 import { Reading, type TokenCounts } from '../reading/reading.ts'
 
 /**
- * The AI SDK's own counts, in the form of any version.
+ * Reads the AI SDK's own counts, of any version.
  *
- * `inputTokens` includes what came from the cache and what was written to it, `outputTokens` includes reasoning, unless the total
- * says otherwise. In version 5, which has no details, Google's and xAI's reasoning comes on top, and what Anthropic's and
- * Amazon's models read from the cache, too.
+ * `inputTokens` includes cache reads and writes, and `outputTokens` includes reasoning, unless the total shows
+ * otherwise. Version 5 has no details. There, reasoning of Google's and xAI's models comes on top, and so do cache
+ * reads of Anthropic's and Amazon's models.
  *
- * @param writes cache writes, which version 5 has in its metadata.
+ * @param writes cache writes; version 5 has them in its metadata.
  * @throws UsageError
  */
 export function readCounts(node: Node, source: UsageSource, writes: Quantity | undefined): Reading {
@@ -22,7 +22,7 @@ export function readCounts(node: Node, source: UsageSource, writes: Quantity | u
   return reading.finish()
 }
 
-/** Version 5, and images. */
+/** Reads counts without details: version 5, and image models. */
 function readFlat(node: Node, source: UsageSource, writes: Quantity | undefined): Reading {
   const reading = new Reading()
   const input = requiredQuantity(node, 'inputTokens')
@@ -49,10 +49,10 @@ function readFlat(node: Node, source: UsageSource, writes: Quantity | undefined)
   return reading
 }
 
-/** Providers whose own form counts the cache on top of the input; gateways add it in. */
+/** Providers whose own form excludes the cache from the input. Gateways include it. */
 const NATIVE: ReadonlySet<string> = new Set(['anthropic', 'google', 'azure'])
 
-/** Versions 6 and 7. */
+/** Reads counts with details: versions 6 and 7. */
 function readDetailed(node: Node, source: UsageSource): Reading {
   const inside = child(node, 'inputTokenDetails')
   const generated = child(node, 'outputTokenDetails')
@@ -69,7 +69,7 @@ function readDetailed(node: Node, source: UsageSource): Reading {
   return addAll(reading, source, counts, rest)
 }
 
-/** Between SDK and providers. */
+/** Reads the form that the SDK and its provider packages use between them. */
 function readInnerForm(node: Node, source: UsageSource): Reading {
   const input = child(node, 'inputTokens')!
   const output = child(node, 'outputTokens')
@@ -94,7 +94,7 @@ function addAll(
   const { input, output, reads, writes, reasoning, total } = counts
   reading.noteTotal(total, reading.addTokens(counts))
   reading.add('cache_write_tokens', writes)
-  // What it calls text may be images, too.
+  // What the SDK counts as text may be images.
   reading.addImageOutput(source, undefined, undefined)
   const prompt = input?.count ?? 0
   const written = output?.count ?? 0

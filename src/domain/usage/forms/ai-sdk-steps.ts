@@ -2,13 +2,14 @@ import { USAGE_QUANTITIES, type UsageStep } from '../normal-form.ts'
 import type { Reading } from '../reading/reading.ts'
 import { usageStep } from '../reading/steps.ts'
 
-/** Most expensive first. An unknown tier is priced as standard with a warning, so it ranks just above that. */
+/** Most expensive first. An unknown tier is priced as standard with a warning, so it ranks just above standard. */
 const TIERS = ['ultrafast', 'fast', 'priority', 'unknown', 'standard', 'flex', 'batch']
 
 const rankOf = (tier: string) => TIERS.indexOf(TIERS.includes(tier) ? tier : 'unknown')
 
 /**
- * Adds what one step of several said. Where they were served by several tiers, the dearest prices them all, with a note.
+ * Adds one step of a call to the sum. If the steps were served by several tiers, the most expensive one prices them
+ * all, with a note.
  *
  * @param requests collects the requests that the steps are.
  */

@@ -22,14 +22,15 @@ import {
 import { NOT_KNOWN, Reading } from '../reading/reading.ts'
 
 /**
- * Usage of Vercel's AI SDK: versions 5 to 7, and the form between SDK and providers.
+ * Usage of Vercel's AI SDK: versions 5 to 7, and the form that the SDK and its provider packages use between them.
  *
- * The provider's own usage (`raw`, or in `providerMetadata`) has more details. It is preferred if it adds up to its own total or
- * its counts are the SDK's, and if it covers as much. The metadata also have the tier that served, and the cache writes.
- * `totalUsage`, in version 7 `usage`, sums up the steps of a call, each of them a request.
+ * The provider's own usage (in `raw` or `providerMetadata`) has more details. It is used if it covers the same
+ * requests, and if it adds up to its own total or agrees with the SDK's counts. The metadata also hold the served
+ * tier and the cache writes. `totalUsage`, in version 7 `usage`, sums up the steps of a call; each step is a request.
  *
- * Source: LanguageModelUsage of the ai package, LanguageModelV2Usage to LanguageModelV4Usage of @ai-sdk/provider, and what
- * @ai-sdk/anthropic 2, @ai-sdk/amazon-bedrock 3, @ai-sdk/google 2, @ai-sdk/xai 2, @ai-sdk/openai and @ai-sdk/perplexity put in.
+ * Source: LanguageModelUsage of the ai package, LanguageModelV2Usage to LanguageModelV4Usage of @ai-sdk/provider, and
+ * what @ai-sdk/anthropic 2, @ai-sdk/amazon-bedrock 3, @ai-sdk/google 2, @ai-sdk/xai 2, @ai-sdk/openai and
+ * @ai-sdk/perplexity fill in.
  */
 export const aiSdk: Form = {
   name: "Vercel's AI SDK",
@@ -42,10 +43,10 @@ export const aiSdk: Form = {
   },
 }
 
-/** Names that only Bedrock and the Claude Agent SDK write. */
+/** Names that only Bedrock and the Claude Agent SDK use. */
 const OTHERS = /\b(cacheReadInputTokens|cacheWriteInputTokens|cacheDetails|cacheCreationInputTokens|costUSD)/
 
-/** The steps that have a usage; none where something else stands under that name. */
+/** The steps that have a usage; empty if `steps` is not a list of objects. */
 function stepsOf(body: Node): Node[] {
   const { steps } = body.value
   if (!Array.isArray(steps) || !steps.every(isObject)) return []
@@ -53,7 +54,7 @@ function stepsOf(body: Node): Node[] {
 }
 
 function readTotalOfSteps(node: Node, source: UsageSource, body: Node, inner: ReadInner): Reading {
-  // The usage and the metadata beside the total are the last step's; version 7 calls the total `usage`.
+  // The body's `usage` and metadata belong to the last step. In version 7 `usage` is the total.
   ignore(body, 'usage')
   const steps = stepsOf(body)
   const split = steps.length === 0 ? null : readSteps(node, steps, source, body, inner)
@@ -69,7 +70,7 @@ function readTotalOfSteps(node: Node, source: UsageSource, body: Node, inner: Re
   return reading
 }
 
-/** The steps of a call, each read by itself; the total of them all has to agree. Null where one of them cannot be read. */
+/** Reads the steps of a call one by one and compares them with the total. Null if a step cannot be read. */
 function readSteps(total: Node, steps: Node[], source: UsageSource, body: Node, inner: ReadInner): Reading | null {
   const reading = new Reading()
   const requests: UsageStep[] = []
@@ -83,16 +84,16 @@ function readSteps(total: Node, steps: Node[], source: UsageSource, body: Node, 
     count += one.usage.steps?.length ?? one.usage.requests ?? 1
   }
   if (count === requests.length) reading.splitInto(requests)
-  // A step that is several requests without their split.
+  // Some step stands for several requests and does not give their split.
   else reading.usage.requests = count
   const whole = readOne(total, source, undefined, inner)
   reading.notes.push(...whole.notes)
-  // Version 5 has the writes to the cache in no total.
+  // Version 5 includes cache writes in no total.
   const counted = ({ usage }: Reading) => [
     (usage.input_tokens ?? 0) - (usage.cache_write_tokens ?? 0) + (usage.output_tokens ?? 0),
     usage.cache_read_tokens ?? 0,
   ]
-  // Without a total, the usage of version 5 is that of the last step.
+  // If version 5 has no total, its usage is that of the last step.
   const last = body.value['totalUsage'] === undefined ? peek(steps.at(-1), 'usage') : undefined
   if (!isDeepStrictEqual(counted(whole), counted(reading)) && !isDeepStrictEqual(last?.value, total.value))
     reading.noteDifference(total.pointer, 'is not the sum of the steps; the steps were taken')
@@ -100,7 +101,7 @@ function readSteps(total: Node, steps: Node[], source: UsageSource, body: Node, 
 }
 
 function readOne(node: Node, source: UsageSource, body: Node | undefined, inner: ReadInner): Reading {
-  // Version 7 has it in the final step.
+  // Version 7 has the metadata in its final step.
   const metadata = peek(body, 'providerMetadata') ?? peek(peek(body, 'finalStep'), 'providerMetadata')
   const own = child(node, 'raw') ?? ownUsage(metadata)
   const theirs = own === undefined ? null : readOrNull(() => inner(own))
@@ -115,10 +116,11 @@ function readOne(node: Node, source: UsageSource, body: Node | undefined, inner:
   return chosen.finish()
 }
 
-/** The provider's own reading where it agrees with its own total or with the SDK; else the SDK's, noted. */
+/** Uses the provider's own counts if they agree with their own total or with the SDK; else the SDK's, with a note. */
 function chooseBetween(sdk: Reading, own: Reading, node: Node, total: Quantity | undefined): Reading {
   const isSame = COMPARED.every((name) => (own.usage[name] ?? 0) === (sdk.usage[name] ?? 0))
-  // The SDK sums up all steps of a call; the metadata are of the last one. `raw` is of the same request.
+  // The SDK's counts sum up all steps of a call, but the metadata cover only the last one. `raw` covers the same
+  // request as the SDK's counts.
   if (!node.pointer.endsWith('/raw') && sdk.isTotalled && sumOfTokens(sdk) > sumOfTokens(own)) {
     sdk.noteAssumed(node.pointer, "covers one request of several; the SDK's counts, which cover all, were taken")
     sdk.isAggregate = true
@@ -129,7 +131,7 @@ function chooseBetween(sdk: Reading, own: Reading, node: Node, total: Quantity |
     return sdk
   }
   for (const pointer of unreadOf(node)) own.noteUnread(pointer, NOT_KNOWN)
-  // The SDK's counts repeat what the provider says, in part; its total has to be that of one or the other.
+  // The SDK's counts partly repeat the provider's. Its total has to match one or the other.
   const sum = sumOfTokens(own)
   own.notes.push(...sdk.notes.filter(({ pointer }) => isSame || (pointer === total?.pointer && total.count !== sum)))
   return own
@@ -139,7 +141,7 @@ const sumOfTokens = ({ usage }: Reading) => (usage.input_tokens ?? 0) + (usage.o
 
 const COMPARED = ['input_tokens', 'output_tokens', 'cache_read_tokens', 'cache_write_tokens'] as const
 
-/** The provider's usage object, which version 5 passes on as metadata. */
+/** The provider's usage object, which version 5 passes on in its metadata. */
 function ownUsage(metadata: Node | undefined): Node | undefined {
   return peek(peek(metadata, 'anthropic'), 'usage') ?? peek(peek(metadata, 'google'), 'usageMetadata')
 }
@@ -158,7 +160,10 @@ function bedrocksUsage(metadata: Node | undefined): Node | undefined {
   return peek(peek(metadata, 'bedrock'), 'usage')
 }
 
-/** The tier that served, the lifetimes of Bedrock's cache writes, and what Perplexity bills beside its tokens. */
+/**
+ * Reads from the metadata: the served tier, the lifetimes of Bedrock's cache writes, and what Perplexity bills
+ * besides tokens.
+ */
 function readMetadata(reading: Reading, metadata: Node | undefined, source: UsageSource): void {
   for (const provider of ['openai', 'azure', 'google', 'xai', 'groq']) {
     const served = peek(metadata, provider)

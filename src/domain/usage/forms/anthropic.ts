@@ -8,13 +8,15 @@ import { isSumOf, spreadReasoning, usageStep } from '../reading/steps.ts'
 import { tierOf } from '../reading/tier.ts'
 
 /**
- * Usage of Anthropic's Messages API: Claude's, wherever it is served, and of others who speak it.
+ * Usage of Anthropic's Messages API: from Claude, whichever provider serves it, and from other models with the same
+ * API.
  *
- * `input_tokens` is without the cache: reads and writes come on top. `output_tokens` includes thinking. What a compaction used is
- * not in the totals and is added, unless all iterations together are the totals; other iterations are in them. Stream deltas are cumulative: the last one is the usage.
+ * `input_tokens` excludes the cache: reads and writes come on top. `output_tokens` includes thinking. The totals
+ * exclude what a compaction used, so it is added, unless all iterations together add up to the totals. Other
+ * iterations are in the totals. Stream deltas are cumulative: the last one is the usage.
  *
- * Source: Usage, MessageDeltaUsage and BetaUsage of the @anthropic-ai/sdk package. The tokens of an advisor are another
- * model's, so they are named as unread: they are a record of their own.
+ * Source: Usage, MessageDeltaUsage and BetaUsage of the @anthropic-ai/sdk package. An advisor's tokens belong to
+ * another model, so they are noted as unread: they need a record of their own.
  */
 export const anthropic: Form = {
   name: "Anthropic's messages",
@@ -45,7 +47,7 @@ function readMessage(node: Node, source: UsageSource, body: Node | undefined): R
   reading.add('reasoning_tokens', thinking)
   checkTotalTokens(reading, node)
   readExtras(reading, node, source)
-  // Fast mode is a price of its own, whatever the tier is called.
+  // Fast mode has a price of its own, whatever tier the response names.
   if (word(node, 'speed') !== 'fast') reading.servedBy(...tierOf(node, body))
   return reading.finish()
 }
@@ -55,9 +57,9 @@ function addMessageTokens(reading: Reading, node: Node, source: UsageSource, bod
   const total = quantity(node, 'cache_creation_input_tokens')
   const isDelta = word(body, 'type') === 'message_delta'
   const split = lifetimesOf(node)
-  // A stream's last delta has no split; assume the dearer one-hour rate.
+  // The last delta of a stream has no split, so assume the one-hour rate, the higher one.
   const writes = reading.addCacheWrites(total, split ?? (isDelta ? { ttl1h: total } : {}))
-  // Others have one rate for all lifetimes.
+  // Other models have one rate for all lifetimes.
   if (split === undefined && isClaude(source) && writes !== undefined && writes.count > 0) {
     const taken = isDelta ? 'one-hour' : 'five-minute'
     reading.noteAssumed(
@@ -70,7 +72,9 @@ function addMessageTokens(reading: Reading, node: Node, source: UsageSource, bod
   reading.add('output_tokens', quantity(node, 'output_tokens'))
 }
 
-/** Cache writes by their time to live, of the whole or of the iterations that make it up; undefined where neither says it. */
+/**
+ * Cache writes by lifetime, from the whole or from the iterations it sums up; undefined if neither gives the split.
+ */
 function lifetimesOf(node: Node): { ttl5m: Quantity | undefined; ttl1h: Quantity | undefined } | undefined {
   const whole = child(node, 'cache_creation')
   const parts = children(node, 'iterations').filter((one) => word(one, 'type') === typeInside(node))
@@ -81,15 +85,15 @@ function lifetimesOf(node: Node): { ttl5m: Quantity | undefined; ttl1h: Quantity
   return ttl5m === undefined && ttl1h === undefined ? undefined : { ttl5m, ttl1h }
 }
 
-/** Iterations that are billed apart from the totals. */
+/** The iterations that the totals exclude. */
 const ON_TOP = 'compaction'
-/** Iterations whose sum the totals are. Where a fallback served, what was tried before it is another model's. */
+/** The type of the iterations that the totals sum up. After a fallback, earlier attempts belong to another model. */
 function typeInside(node: Node): string {
   const types = children(node, 'iterations').map((one) => word(one, 'type'))
   return types.includes('fallback_message') ? 'fallback_message' : 'message'
 }
 
-/** Each iteration is a request of its own to the model, so each is held to a long context's threshold by itself. */
+/** Reads the iterations. Each is a request to the model, so the long-context threshold applies to each one. */
 function readIterations(reading: Reading, node: Node, source: UsageSource, thinking: number): void {
   const inside: UsageStep[] = []
   const compactions: { one: Reading; step: UsageStep; pointer: string }[] = []

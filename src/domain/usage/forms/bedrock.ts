@@ -4,9 +4,9 @@ import { children, has, peek, quantity, requiredQuantity, word, type Node, type 
 import { Reading, sumOf } from '../reading/reading.ts'
 
 /**
- * Token usage of Amazon Bedrock's Converse, and of Amazon's models when they are invoked.
+ * Usage of Amazon Bedrock's Converse API, and of Amazon's models when they are invoked directly.
  *
- * `inputTokens` is without the cache: reads and writes come on top. The total may be with them or without.
+ * `inputTokens` excludes the cache: reads and writes come on top. The total may include them or not.
  *
  * Source: TokenUsage, CacheDetail, ServiceTier and PerformanceConfiguration of the Bedrock runtime's API reference.
  */
@@ -28,7 +28,7 @@ const OWN_FIELDS = [
   'cacheDetails',
 ]
 
-/** Fields that only Vercel's AI SDK sends: they tell it from Converse without a cache. */
+/** Fields that only Vercel's AI SDK sends. They distinguish it from Converse without a cache. */
 const SDK_FIELDS = ['inputTokenDetails', 'outputTokenDetails', 'cachedInputTokens', 'reasoningTokens', 'raw']
 
 function isSdkResult(body: Node | undefined): boolean {
@@ -56,7 +56,7 @@ function readConverse(node: Node, _source: UsageSource, body: Node | undefined):
   return reading.finish()
 }
 
-/** Cache writes by their time to live. */
+/** Reads cache writes by lifetime. */
 export function readLifetimes(
   reading: Reading,
   usage: Node | undefined,
@@ -74,7 +74,7 @@ export function readLifetimes(
   return { ttl5m, ttl1h }
 }
 
-/** The tier that served, and whether its latency was optimized, which has prices of its own. */
+/** Reads the served tier, and whether the latency was optimized, which has prices of its own. */
 export function readTierAndLatency(reading: Reading, place: Node | undefined): void {
   if (place === undefined) return
   const tier = peek(place, 'serviceTier')

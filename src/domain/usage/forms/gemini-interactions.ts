@@ -9,11 +9,11 @@ import { tierOf } from '../reading/tier.ts'
 /**
  * Usage of Gemini's Interactions API.
  *
- * `total_input_tokens` includes what came from the cache; thoughts come on top of the output, tool use on top of the input,
- * unless the total says that they are inside. A count that is not there is 0; what the total has beyond all parts is priced as output,
- * the dearer, and noted.
+ * `total_input_tokens` includes cached tokens. Thoughts come on top of the output and tool use on top of the input,
+ * unless the total shows that they are inside. A missing count is 0. If the total exceeds all parts, the rest is
+ * priced as output, the higher rate, and noted.
  *
- * Source: the Usage of interactions in the @google/genai package.
+ * Source: Usage of interactions in the @google/genai package.
  */
 export const geminiInteractions: Form = {
   name: "Gemini's interactions",
@@ -31,7 +31,7 @@ function readInteraction(node: Node, source: UsageSource, body: Node | undefined
   const thoughts = quantity(node, 'total_thought_tokens')
   const total = quantity(node, 'total_tokens')
   addGoogleTokens(reading, node, { prompt: input, tools, cached, output, thoughts, total })
-  // The first turn's share of the input.
+  // The first turn's part of the input.
   reading.checkPart(quantity(node, 'initial_input_tokens'), input)
 
   const listOf = (name: string) => modalities(node, name, 'tokens')

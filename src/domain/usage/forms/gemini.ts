@@ -1,17 +1,17 @@
 import type { UsageSource } from '../source.ts'
 import type { Form } from './form.ts'
 import { addGoogleTokens } from '../reading/google-tokens.ts'
-import { has, inCamelCase, pointerOf, quantity, word, type Node } from '../reading/node.ts'
+import { has, inCamelCase, pointerTo, quantity, word, type Node } from '../reading/node.ts'
 import { addModalities, modalities } from '../reading/media.ts'
 import { Reading } from '../reading/reading.ts'
 import { tierOf } from '../reading/tier.ts'
 
 /**
- * Usage metadata of Gemini, in the JSON's names or in those of its Python client (snake case).
+ * Usage metadata of Gemini, with the names of the JSON API or of the Python client (snake case).
  *
- * `promptTokenCount` includes what came from the cache; thoughts come on top of the candidates and are output, what tools put
- * into the prompt comes on top of it and is input, unless the total says that they are inside. A count that is not there is 0; what
- * the total has beyond all parts is priced as output, the dearer, and noted.
+ * `promptTokenCount` includes cached tokens. Thoughts count as output on top of the candidates, and tool results as
+ * input on top of the prompt, unless the total shows that they are inside. A missing count is 0. If the total exceeds
+ * all parts, the rest is priced as output, the higher rate, and noted.
  *
  * Source: GenerateContentResponseUsageMetadata and UsageMetadata of the @google/genai package.
  */
@@ -34,7 +34,7 @@ function readGemini(node: Node, source: UsageSource, body: Node | undefined): Re
   const total = quantity(node, 'total_token_count')
   addGoogleTokens(reading, node, { prompt, tools, cached, output, thoughts, total })
 
-  // The first turn's share of the prompt.
+  // The first turn's part of the prompt.
   reading.checkPart(quantity(node, 'initial_prompt_token_count'), prompt)
 
   const listOf = (name: string) => modalities(node, name, 'token_count')
@@ -47,7 +47,7 @@ function readGemini(node: Node, source: UsageSource, body: Node | undefined): Re
   })
   if (generated.length === 0) reading.addImageOutput(source, undefined, undefined)
 
-  reading.servedBy(word(node, 'traffic_type'), pointerOf(node, 'traffic_type'))
+  reading.servedBy(word(node, 'traffic_type'), pointerTo(node, 'traffic_type'))
   reading.servedBy(...tierOf(node, body))
   return reading.finish()
 }

@@ -6,12 +6,13 @@ import { Reading } from '../reading/reading.ts'
 import { tierOf } from '../reading/tier.ts'
 
 /**
- * `usage_metadata` of LangChain's messages.
+ * Usage of LangChain's messages (`usage_metadata`).
  *
- * `input_tokens` includes what came from the cache and what was written to it, also for Anthropic; `output_tokens` includes reasoning
- * unless the total says that it comes on top. Under a service tier the details carry its name: `priority_cache_read`.
+ * `input_tokens` includes cache reads and writes, for Anthropic too. `output_tokens` includes reasoning unless the
+ * total shows that it comes on top. Under a service tier the details carry its name: `priority_cache_read`.
  *
- * Source: UsageMetadata of @langchain/core, and what langchain-anthropic, langchain-openai and @langchain/google-genai put in.
+ * Source: UsageMetadata of @langchain/core, and what langchain-anthropic, langchain-openai and
+ * @langchain/google-genai fill in.
  */
 export const langChain: Form = {
   name: "LangChain's usage_metadata",
@@ -20,7 +21,7 @@ export const langChain: Form = {
   read: readLangChain,
 }
 
-/** OpenAI's realtime API has details of the same name, with other names in them. */
+/** Whether the details are LangChain's. OpenAI's realtime API has details of the same name, with other fields. */
 function isLangChains(node: Node): boolean {
   const details = [peek(node, 'input_token_details'), peek(node, 'output_token_details')].filter(
     (one) => one !== undefined,
@@ -55,13 +56,13 @@ function readLangChain(node: Node, source: UsageSource, body: Node | undefined):
   reading.checkPart(quantity(inside, 'document'), input)
   reading.checkPart(quantity(generated, 'text'), output)
   if (tier !== undefined) {
-    // What of the tier's tokens is neither cached nor reasoning.
+    // The tier's own count is what is neither cached nor reasoning.
     reading.checkPart(quantity(inside, tier), input)
     reading.checkPart(quantity(generated, tier), output)
     reading.servedBy(tier, node.pointer)
   }
   reading.servedBy(...tierOf(node, body))
-  // What of a long prompt is above its threshold: our card knows the threshold itself.
+  // Tokens above the long-context threshold: our price card knows the threshold itself.
   ignore(inside, 'over_200k', 'cache_read_over_200k')
   return reading.finish()
 }

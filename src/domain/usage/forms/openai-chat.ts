@@ -7,14 +7,14 @@ import { Reading, type TokenCounts } from '../reading/reading.ts'
 import { tierOf } from '../reading/tier.ts'
 
 /**
- * Usage of OpenAI's chat completions and embeddings, and of all who answer in that form.
+ * Usage of OpenAI's chat completions and embeddings, and of every provider that uses that form.
  *
- * `prompt_tokens` includes what came from the cache and what was written to it, `completion_tokens` includes reasoning, unless
- * the total says that they come on top. Without a total xAI's reasoning is on top. The reasoning of Perplexity's deep research
- * is in no total. What Google's total has beyond its parts is reasoning that it does not show.
+ * `prompt_tokens` includes cache reads and writes, and `completion_tokens` includes reasoning, unless the total shows
+ * that they come on top. Without a total, xAI's reasoning is on top. Reasoning of Perplexity's deep research is in no
+ * total. If Google's total exceeds its parts, the rest is reasoning that it does not show.
  *
- * Source: CompletionUsage of the openai and groq-sdk packages. Fields of others in this form: UsageInfo of
- * @mistralai/mistralai and ChatUsage of @openrouter/sdk, which write camel case; DeepSeek (`prompt_cache_hit_tokens`),
+ * Source: CompletionUsage of the openai and groq-sdk packages. Other providers' fields: UsageInfo of
+ * @mistralai/mistralai and ChatUsage of @openrouter/sdk, which use camel case; DeepSeek (`prompt_cache_hit_tokens`),
  * Moonshot (`cached_tokens`), xAI and Perplexity by their API references; Usage of litellm.
  */
 export const openAiChat: Form = {
@@ -82,7 +82,7 @@ function readCacheWrites(reading: Reading, node: Node, prompt: Node | undefined)
   return writes
 }
 
-/** Perplexity's deep research has its reasoning, beside the totals, in neither the completion nor the total. */
+/** Adds the counts of Perplexity's deep research: its reasoning is in neither the completion nor the total. */
 function addDeepResearch(reading: Reading, counts: TokenCounts): void {
   const { reasoning, ...others } = counts
   reading.noteTotal(counts.total, reading.addTokens({ ...others, reasoning: undefined }))

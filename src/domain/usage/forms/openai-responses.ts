@@ -20,12 +20,12 @@ import { tierOf } from '../reading/tier.ts'
 /**
  * Usage of OpenAI's Responses API, of its realtime, image and transcription APIs, and of Codex.
  *
- * `input_tokens` includes what came from the cache and what was written to it, `output_tokens` includes reasoning, unless the
- * total says that they come on top. All output of an image model is images where no detail says otherwise. Codex sums up the
- * requests of a turn, and does not say how many; the Agents SDK for Python lists them.
+ * `input_tokens` includes cache reads and writes, and `output_tokens` includes reasoning, unless the total shows that
+ * they come on top. All output of an image model is images unless a detail says otherwise. Codex sums up the requests
+ * of a turn and does not say how many; the Python Agents SDK lists them.
  *
- * Source: ResponseUsage, Response.ToolUsage, RealtimeResponseUsage, ImagesResponse.Usage and Transcription.Tokens of the
- * openai package; Usage of @openai/codex-sdk, and the token_count event of Codex; Usage of openai-agents.
+ * Source: ResponseUsage, Response.ToolUsage, RealtimeResponseUsage, ImagesResponse.Usage and Transcription.Tokens of
+ * the openai package; Usage of @openai/codex-sdk, and the token_count event of Codex; Usage of openai-agents.
  */
 export const openAiResponses: Form = {
   name: "OpenAI's Responses API",
@@ -57,7 +57,7 @@ function readResponse(node: Node, source: UsageSource, body: Node | undefined): 
   const cached = (reads?.count ?? 0) + (writes?.count ?? 0)
   readDetails(reading, source, { inside, generated, input, output, reasoning, cached })
 
-  // Codex's event has the last request, and beside it what the session has used so far.
+  // Codex's event has the usage of the last request, and of the whole session so far. Ignore the latter.
   ignore(body, 'total_token_usage')
   reading.isAggregate = has(node, ...CODEX) && !node.pointer.endsWith('/last_token_usage')
   readRequestEntries(reading, node, source)
@@ -67,7 +67,7 @@ function readResponse(node: Node, source: UsageSource, body: Node | undefined): 
   return reading.finish()
 }
 
-/** The Agents SDK of Python keeps each request of a run apart. */
+/** Reads the requests of a run one by one, as the Python Agents SDK lists them. */
 function readRequestEntries(reading: Reading, node: Node, source: UsageSource): void {
   const entries = children(node, 'request_usage_entries').map((entry) =>
     usageStep(readResponse(entry, source, undefined).usage),
@@ -90,10 +90,13 @@ function readWrites(reading: Reading, node: Node, inside: Node | undefined): Qua
   return writes
 }
 
-/** The body's `tool_usage`: searches are billed by the piece; images that a tool made, by another model's rates. */
+/**
+ * Reads the body's `tool_usage`. Searches are billed by the piece. Images that a tool made are billed by another
+ * model's rates, so they are noted.
+ */
 function readTools(reading: Reading, body: Node | undefined, source: UsageSource): void {
   const tools = peek(body, 'tool_usage')
-  // xAI counts its own beside the tokens.
+  // xAI counts its searches beside the tokens.
   if (!isGrok(source)) reading.add('web_searches', quantity(peek(tools, 'web_search'), 'num_requests'))
   const images = peek(tools, 'image_gen')
   reading.noteUnpriced(quantity(images, 'total_tokens'))

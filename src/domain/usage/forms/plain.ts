@@ -7,10 +7,11 @@ import { Reading } from '../reading/reading.ts'
 import { tierOf } from '../reading/tier.ts'
 
 /**
- * Our own normal form, and `input_tokens` with `output_tokens` alone, which mean the same in every form that has them.
+ * Our own normal form, and any object with only `input_tokens` and `output_tokens`, which mean the same in every
+ * form.
  *
- * `input_tokens` is the whole prompt and `output_tokens` all that was generated, reasoning included unless a total says that it
- * comes on top.
+ * `input_tokens` is the whole prompt. `output_tokens` is everything generated, including reasoning unless a total
+ * shows that it comes on top.
  */
 export const plain: Form = {
   name: 'our own normal form',
@@ -19,7 +20,7 @@ export const plain: Form = {
   read: readPlain,
 }
 
-/** Names by which other forms are known; a new field that none of them knows is no reason to refuse. */
+/** Names that identify other forms. An unknown new field is no reason to refuse the object. */
 const FOREIGN =
   /_details$|^cache_(creation|read_input|write_input)|^cached_|^(prompt|completion)|^(iterations|speed|inference_geo|server_tool_use|reasoning_output_tokens)$/
 

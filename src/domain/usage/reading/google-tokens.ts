@@ -12,9 +12,10 @@ type GoogleCounts = {
 }
 
 /**
- * Adds the counts of Gemini: thoughts come on top of the output, and what tools put into the prompt on top of it, unless the
- * total says that they are inside. What the total has beyond all parts is priced as output, the dearer, and noted.
- * @throws UsageError where nothing is counted: the names may stand there with null.
+ * Adds the token counts of Gemini. Thoughts are added to the output, and tool results to the prompt, unless the total
+ * shows that they are already inside. If the total is larger than all parts, the rest is priced as output, the higher
+ * rate, and noted.
+ * @throws UsageError if nothing is counted: the names may be present with null.
  */
 export function addGoogleTokens(reading: Reading, { pointer }: Node, counts: GoogleCounts): void {
   const { prompt, tools, cached, output, thoughts, total } = counts

@@ -1,10 +1,10 @@
 import { children, quantity, word, type Node, type Quantity } from './node.ts'
 import type { Reading } from './reading.ts'
 
-/** Tokens of one modality of a prompt or an answer. */
+/** The tokens of one modality of a prompt or an answer. */
 export type Modality = { modality: string; tokens: Quantity }
 
-/** Documents are read as images, and priced so. */
+/** The modalities that count as each medium. Models read documents as images, and providers price them so. */
 const MEDIA = [
   ['audio', ['audio']],
   ['image', ['image', 'document']],
@@ -17,7 +17,7 @@ const KNOWN_MODALITIES: ReadonlySet<string> = new Set([
   ...MEDIA.flatMap(([, names]) => names),
 ])
 
-/** A list of tokens by modality. A count of 0 is left out of the JSON. @throws UsageError */
+/** Reads a list of tokens by modality. Gemini leaves out counts of 0. @throws UsageError */
 export function modalities(node: Node, list: string, count: string): Modality[] {
   return children(node, list).map((one) => ({
     modality: word(one, 'modality') ?? 'text',
@@ -26,11 +26,11 @@ export function modalities(node: Node, list: string, count: string): Modality[] 
 }
 
 /**
- * Splits a medium (audio, images, video) of the prompt into what came from the cache and what did not, since the two are
- * parts of different wholes. The prompt and its cached part have to be added before.
+ * Splits audio, image or video tokens of the prompt into cached and uncached ones, because the two are parts of
+ * different wholes. Add the prompt and its cached part first.
  *
- * Where the provider does not say how much of it was cached, as little is assumed as the totals allow: uncached is
- * the dearer one. Video from the cache has the rate of all that comes from there.
+ * If the provider does not say how much of the medium was cached, this assumes as little as the totals allow, because
+ * uncached tokens cost more. Cached video has the general rate of cache reads.
  */
 export function addMedium(
   reading: Reading,
@@ -48,16 +48,16 @@ export function addMedium(
   const { audio_input_tokens: audio = 0, image_input_tokens: images = 0, video_input_tokens: video = 0 } = reading.usage
   const overlap = Math.max(0, all.count + audio + images + video + reads + writes - input)
   const fromCache = Math.min(cached?.count ?? Math.min(overlap, reads), all.count)
-  // What was written to the cache has the rate of writes, whatever it is.
+  // Cache writes have one rate, whatever the medium.
   const written = Math.min(Math.max(0, overlap - fromCache), writes, all.count - fromCache)
   reading.add(`${medium}_input_tokens`, { count: all.count - fromCache - written, pointer: all.pointer })
   if (fromCache > 0 && cachedField !== null) reading.add(cachedField, { ...(cached ?? all), count: fromCache })
 }
 
-/** The lists of modalities that Gemini gives beside its counts, each with the count that it splits. */
+/** Gemini's lists of modalities, each with the count that it splits. */
 type ModalityLists = Record<'prompt' | 'tools' | 'cached' | 'output', { list: Modality[]; whole: Quantity | undefined }>
 
-/** Adds what of Gemini's counts was no text. The counts themselves have to be added before. */
+/** Adds the tokens of Gemini's counts that are not text. Add the counts themselves first. */
 export function addModalities(reading: Reading, { prompt, tools, cached, output }: ModalityLists): void {
   for (const { list, whole } of [prompt, tools, cached, output]) checkModalities(reading, list, whole)
   addMedia(reading, [...prompt.list, ...tools.list], cached.list)
@@ -65,7 +65,7 @@ export function addModalities(reading: Reading, { prompt, tools, cached, output 
   addOutputMedia(reading, output.list)
 }
 
-/** The same for lists of modalities. */
+/** Adds the media of the prompt, from lists of modalities. */
 function addMedia(reading: Reading, prompt: readonly Modality[], cached: readonly Modality[]): void {
   for (const [medium, names] of MEDIA) {
     const said = sumOfModalities(cached, names)
@@ -74,12 +74,12 @@ function addMedia(reading: Reading, prompt: readonly Modality[], cached: readonl
   }
 }
 
-/** Tokens of what was generated, by modality. */
+/** Adds the media of the output, from a list of modalities. */
 function addOutputMedia(reading: Reading, generated: readonly Modality[]): void {
   for (const [medium, names] of MEDIA) reading.add(`${medium}_output_tokens`, sumOfModalities(generated, names))
 }
 
-/** Notes modalities that nobody knows, which get the rate of text, and a list that comes to more than its whole. */
+/** Notes unknown modalities, which are priced as text, and a list whose sum is larger than its whole. */
 function checkModalities(reading: Reading, list: readonly Modality[], whole: Quantity | undefined): void {
   const sum = list.reduce((all, { tokens }) => all + tokens.count, 0)
   const last = list.at(-1)
@@ -93,7 +93,7 @@ function checkModalities(reading: Reading, list: readonly Modality[], whole: Qua
   }
 }
 
-/** The tokens of all entries of the given modalities; undefined where there is no such entry. */
+/** The tokens of all entries with one of these modalities; undefined if there is no such entry. */
 function sumOfModalities(list: readonly Modality[], names: readonly string[]): Quantity | undefined {
   const [first, ...others] = list.filter(({ modality }) => names.includes(modality.toLowerCase()))
   if (first === undefined) return undefined

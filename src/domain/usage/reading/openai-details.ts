@@ -4,17 +4,20 @@ import { child, quantity, type Node, type Quantity } from './node.ts'
 import { said, type Reading } from './reading.ts'
 
 type Details = {
-  /** The details of the prompt and of the answer. */
+  /** Details of the prompt and of the answer. */
   inside: Node | undefined
   generated: Node | undefined
   input: Quantity
   output: Quantity | undefined
   reasoning: Quantity | undefined
-  /** What of the input came from the cache or was written to it. */
+  /** Input tokens that were read from the cache or written to it. */
   cached: number
 }
 
-/** Reads the media of OpenAI's details, in its chat and Responses forms, and checks what they leave for text. @throws UsageError */
+/**
+ * Reads audio, image and video tokens from OpenAI's details, for both its chat and Responses forms, and checks the
+ * text tokens against what they leave. @throws UsageError
+ */
 export function readDetails(reading: Reading, source: UsageSource, details: Details): void {
   const { inside, generated, input, output, reasoning, cached } = details
   const fromCache = child(inside, 'cached_tokens_details')
@@ -25,7 +28,7 @@ export function readDetails(reading: Reading, source: UsageSource, details: Deta
     text -= all?.count ?? 0
   }
   reading.checkPart(quantity(fromCache, 'text_tokens'), { count: cached, pointer: '' })
-  // Some count what came from the cache as text, some do not.
+  // Some providers count cached tokens as text, some do not.
   reading.checkRemainder(said(quantity(inside, 'text_tokens')), text, text - cached)
 
   const audioOut = quantity(generated, 'audio_tokens')

@@ -13,7 +13,7 @@ import { isGoogles, isImageModel, mayMakeImages, type UsageSource } from '../sou
 import type { Quantity } from './node.ts'
 import { servedTier } from './tier.ts'
 
-/** What an answer has to say about a usage: a number that was not used, or counts that do not agree. */
+/** A warning about a usage: a number that was not used, or counts that do not agree. */
 export type UsageNote = {
   code: 'usage_unread' | 'usage_total_differs'
   pointer: string
@@ -22,10 +22,10 @@ export type UsageNote = {
   isAssumed?: true
 }
 
-/** Of a number that no reader accounted for. */
+/** The note for a number that no reader accounted for. */
 export const NOT_KNOWN = 'is not known; nothing was priced for it'
 
-/** The counts of a request, as most forms have them. */
+/** The counts of a request, in the terms that most forms share. */
 export type TokenCounts = {
   input: Quantity | undefined
   output: Quantity | undefined
@@ -35,31 +35,31 @@ export type TokenCounts = {
   total: Quantity | undefined
 }
 
-/** A part of a whole, which a total may count inside of it or on top. */
+/** A part of a whole. Providers differ in whether the whole includes it or it comes on top. */
 type Part = { count: number; isOnTop: boolean; mayBeInside: boolean }
 
 /**
- * Collects a usage in normal form, remembers where each field stood, so that an error names the provider's field, and notes
- * what does not agree.
+ * Collects a usage in normal form. Remembers where each field came from, so that errors name the provider's field,
+ * and collects notes about counts that do not agree.
  */
 export class Reading {
   readonly usage: Usage
   readonly notes: UsageNote[] = []
   readonly pointers: Partial<Record<UsageQuantity | 'service_tier' | 'region', string>> = {}
-  /** Whether it may sum up several requests without saying how many. */
+  /** Whether the usage may sum up several requests without saying how many. */
   isAggregate = false
-  /** Whether it says by modality what its prompt is. */
+  /** Whether the usage splits its prompt by modality. */
   hasModalities = false
-  /** Whether its total is what its counts add up to. */
+  /** Whether the provider's total equals the sum of its counts. */
   isTotalled = false
-  /** What the provider itself says that it cost, in USD; what it rounds may be off by `roundedUsd`. */
+  /** The cost that the provider reports, in USD. `roundedUsd` is how far rounding may put it off. */
   reportedUsd: (Quantity & { roundedUsd?: number }) | undefined
 
   constructor(usage: Usage = {}) {
     this.usage = usage
   }
 
-  /** Adds what was found to a field; nothing where nothing was found. */
+  /** Adds counts to a field. Undefined adds nothing. */
   add(field: UsageQuantity, ...all: (Quantity | undefined)[]): void {
     for (const found of all) {
       if (found === undefined) continue
@@ -72,7 +72,7 @@ export class Reading {
     this.notes.push({ code: 'usage_unread', pointer, detail })
   }
 
-  /** Notes a number that was read, but does not say all that its price depends on; or the place where it should say it. */
+  /** Notes a number that does not say everything its price depends on, or the place where that is missing. */
   noteAssumed(pointer: string, detail: string): void {
     this.notes.push({ code: 'usage_unread', pointer, detail, isAssumed: true })
   }
@@ -81,17 +81,17 @@ export class Reading {
     this.notes.push({ code: 'usage_total_differs', pointer, detail })
   }
 
-  /** Notes a quantity for which no price card has a rate. */
+  /** Notes a quantity that no price card has a rate for. */
   noteUnpriced(found: Quantity | undefined): void {
     if (found !== undefined && found.count > 0)
       this.noteUnread(found.pointer, `counts ${found.count}, for which no price card has a rate`)
   }
 
   /**
-   * Notes a total that no reading adds up to. Where no output is counted, what it has beyond the parts is priced as that. The
-   * parts have to be added before.
+   * Notes a total that the parts do not add up to. If no output is counted, the difference is priced as output. Add
+   * the parts first.
    *
-   * @param beyond what it has more than the parts.
+   * @param beyond by how much the total exceeds the parts.
    */
   noteTotal(total: Quantity | undefined, beyond: number): void {
     if (total === undefined || beyond === 0) return
@@ -99,7 +99,7 @@ export class Reading {
     if (beyond > 0 && (this.usage.output_tokens ?? 0) === 0) this.add('output_tokens', { ...total, count: beyond })
   }
 
-  /** The largest of counts that should be equal; notes a difference. */
+  /** Picks the largest of counts that should be equal, and notes a difference. */
   largestOf(...all: (Quantity | undefined)[]): Quantity | undefined {
     const found = all.filter((one) => one !== undefined)
     const [first, ...others] = found
@@ -111,33 +111,38 @@ export class Reading {
     return found.reduce((largest, one) => (one.count > largest.count ? one : largest))
   }
 
-  /** Notes a part without a rate of its own that is larger than its whole. */
+  /** Checks a part that has no rate of its own: notes it if it is larger than its whole. */
   checkPart(found: Quantity | undefined, whole: Quantity | undefined): void {
     if (found !== undefined && found.count > (whole?.count ?? 0))
       this.noteDifference(found.pointer, `is ${found.count}, more than its whole of ${whole?.count ?? 0}`)
   }
 
-  /** Notes a remainder (text tokens, uncached tokens) that equals none of the counts it may have. */
+  /** Checks a remainder, such as text or uncached tokens: notes it if it equals none of the possible counts. */
   checkRemainder(found: Quantity | undefined, ...possible: number[]): void {
     if (found !== undefined && !possible.includes(found.count))
       this.noteDifference(found.pointer, `is ${found.count}, but the other counts leave ${possible[0]}`)
   }
 
-  /** Notes a total that equals none of the sums it may be; one without any part is priced as output. */
+  /**
+   * Checks a total: notes it if it equals none of the possible sums. A total without any part is priced as output.
+   */
   checkTotal(total: Quantity | undefined, ...possible: number[]): void {
     if (total !== undefined && possible.every((sum) => sum === 0)) this.noteTotal(total, total.count)
     else this.checkRemainder(total, ...possible)
   }
 
-  /** Adds cache writes by their time to live: the total, or the sum of the split where it is missing. Both must agree. */
+  /**
+   * Adds cache writes by lifetime: the total, or the sum of the split if there is no total. Notes a difference
+   * between the two.
+   */
   addCacheWrites(
     total: Quantity | undefined,
     { ttl5m, ttl1h }: { ttl5m?: Quantity | undefined; ttl1h?: Quantity | undefined },
   ): Quantity | undefined {
     const sum = sumOf(ttl5m, ttl1h)
-    // Some leave the total at 0 where they give the split.
+    // Some providers send 0 as the total when they send the split.
     const writes = total === undefined || (total.count === 0 && sum !== undefined) ? sum : total
-    // What is not of an hour is of five minutes, but not the other way round.
+    // A missing five-minute count is the rest, but a missing one-hour count is not.
     if (ttl5m !== undefined && writes !== undefined && sum?.count !== writes.count)
       this.noteDifference(
         ttl5m.pointer,
@@ -149,8 +154,9 @@ export class Reading {
   }
 
   /**
-   * Adds what of the output is images, and returns it: as a detail says. Where none does, it is all that an image model puts out,
-   * and, with a note, all that a model does that may also write. Output and reasoning have to be added before.
+   * Adds the image tokens of the output and returns them. Uses the detail if there is one. Without one, all output of
+   * an image model counts as images; so does that of a model that may write text too, with a note. Add output and
+   * reasoning first.
    */
   addImageOutput(source: UsageSource, images: Quantity | undefined, text: Quantity | undefined): Quantity | undefined {
     let found = isImageModel(source) ? said(images) : images
@@ -166,11 +172,11 @@ export class Reading {
   }
 
   /**
-   * Decides which parts come on top of their wholes: as they do by default, unless another reading adds up to the total.
+   * Decides which parts come on top of their wholes: the default, unless another combination adds up to the total.
    *
-   * @param base the sum with all parts inside.
+   * @param base the sum if all parts are inside.
    * @param parts at most 4.
-   * @returns for each part whether it is on top, and what the total has beyond the sum of that reading.
+   * @returns for each part whether it is on top, and by how much the total exceeds the chosen sum.
    */
   byTotal(total: Quantity | undefined, base: number, parts: readonly Part[]): { onTop: boolean[]; beyond: number } {
     const sumWith = (onTop: readonly boolean[]) =>
@@ -188,11 +194,11 @@ export class Reading {
   }
 
   /**
-   * Adds prompt and answer, with what of them came from the cache, was written to it or was reasoned: inside as a rule, on top
-   * where the total says so. The caller adds the writes by their lifetimes.
+   * Adds prompt and answer with their cache reads, cache writes and reasoning. By default those are inside, or on top
+   * if the total shows that. The caller adds the writes by lifetime.
    *
-   * @param options `isReasoningOnTop`: what is not in the answer as a rule.
-   * @returns what the total has beyond all of it.
+   * @param options `isReasoningOnTop`: by default reasoning is not inside the answer.
+   * @returns by how much the total exceeds all of it.
    */
   addTokens(
     { input, output, reads, writes, reasoning, total }: TokenCounts,
@@ -204,7 +210,8 @@ export class Reading {
       { count: thought, isOnTop: isReasoningOnTop || thought > written, mayBeInside: thought <= written },
       { count: cached, isOnTop: cached > prompt, mayBeInside: cached <= prompt },
     ])
-    // A part that exceeds its whole must be on top. Without a total that confirms it, the provider may be wrong: warn.
+    // A part larger than its whole must be on top. Without a total that confirms it the provider may be wrong, so
+    // warn.
     if (!isReasoningOnTop && thought > written && !this.isTotalled) this.checkPart(reasoning, output)
     if (cached > prompt && !this.isTotalled) this.checkPart(sumOf(reads, writes), input)
     this.add('input_tokens', input)
@@ -216,7 +223,10 @@ export class Reading {
     return beyond
   }
 
-  /** What Google's total has beyond its parts is reasoning that the usage does not show; elsewhere such a total is noted. */
+  /**
+   * Handles a total that exceeds its parts. For Google the rest is reasoning that the usage does not show; for others
+   * it is noted.
+   */
   addUnexplained(total: Quantity | undefined, beyond: number, source: UsageSource): void {
     if (total === undefined || beyond <= 0 || !isGoogles(source)) {
       this.noteTotal(total, beyond)
@@ -227,14 +237,14 @@ export class Reading {
     this.add('reasoning_tokens', hidden)
   }
 
-  /** Sets the requests that the usage sums up: each by itself, or only how many where there are more than can be kept. */
+  /** Sets the requests that the usage sums up: each one, or only their number if there are more than can be kept. */
   splitInto(steps: UsageStep[]): void {
     this.usage.requests = steps.length
     if (steps.length <= USAGE_STEPS_MAX) this.usage.steps = steps
     else delete this.usage.steps
   }
 
-  /** Sets the tier that served, by any provider's word for it. Another word wins over `standard`. */
+  /** Sets the served tier from any provider's word for it. `standard` does not replace another tier. */
   servedBy(tier: string | undefined, pointer: string): void {
     const known = servedTier(tier)
     if (known === undefined || (known === 'standard' && this.usage.service_tier !== undefined)) return
@@ -242,7 +252,7 @@ export class Reading {
     this.pointers.service_tier = pointer
   }
 
-  /** Sets the region that served; nothing where it is everywhere. */
+  /** Sets the served region; does nothing for a global one. */
   servedIn(region: string | undefined, pointer: string): void {
     if (region === undefined || region === 'global' || region === 'not_available') return
     if (!isRegion(region)) {
@@ -253,13 +263,17 @@ export class Reading {
     this.pointers.region = pointer
   }
 
-  /** Sets how much of the web was searched; nothing where no fee depends on that word. */
+  /** Sets the search context; does nothing for a word that no fee depends on. */
   searched(size: string | undefined): void {
     const known = SEARCH_CONTEXTS.find((one) => one === size)
     if (known !== undefined) this.usage.search_context = known
   }
 
-  /** @throws UsageError when a part is larger than its whole, or the steps do not add up to the usage. */
+  /**
+   * Checks the finished usage.
+   *
+   * @throws UsageError if a part is larger than its whole, or if the steps do not add up to the usage.
+   */
   finish(): this {
     checkParts(this.usage, this.pointers)
     if (this.usage.steps !== undefined) checkSteps(this.usage, this.usage.steps)
@@ -267,12 +281,14 @@ export class Reading {
   }
 }
 
-/** A count that is not 0: some providers send 0 for an unknown count. */
+/** The count, unless it is 0: some providers send 0 for an unknown count. */
 export function said(found: Quantity | undefined): Quantity | undefined {
   return found?.count === 0 ? undefined : found
 }
 
-/** Counts together, at the place of the first; undefined where there is none. @throws UsageError above the bound. */
+/**
+ * The sum of counts, with the pointer of the first; undefined if there is none. @throws UsageError above the bound.
+ */
 export function sumOf(...all: (Quantity | undefined)[]): Quantity | undefined {
   const found = all.filter((one) => one !== undefined)
   const [first] = found

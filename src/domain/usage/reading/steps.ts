@@ -1,13 +1,13 @@
 import { STEP_QUANTITIES, type Usage, type UsageStep } from '../normal-form.ts'
 
-/** A usage as one of several requests: its tokens. */
+/** The tokens of a usage, as one of several requests. */
 export function usageStep(usage: Usage): UsageStep {
   const step: UsageStep = {}
   for (const name of STEP_QUANTITIES) if (usage[name]) step[name] = usage[name]
   return step
 }
 
-/** Whether the requests add up to the whole, each quantity by itself. */
+/** Whether the requests add up to the whole, in every quantity. */
 export function isSumOf(steps: readonly UsageStep[], whole: UsageStep): boolean {
   return STEP_QUANTITIES.every((name) => steps.reduce((sum, step) => sum + (step[name] ?? 0), 0) === (whole[name] ?? 0))
 }

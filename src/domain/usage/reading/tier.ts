@@ -1,40 +1,36 @@
+import { PLAIN_TIERS } from '../normal-form.ts'
 import { peek, type Node } from './node.ts'
 
-/** Words that say: nothing but the plain rates. */
-const PLAIN: ReadonlySet<string> = new Set([
-  'standard',
-  'default',
-  'on_demand',
-  'unspecified',
-  'traffic_type_unspecified',
-])
+/** Providers' words for the plain rates. */
+const PLAIN: ReadonlySet<string> = new Set([...PLAIN_TIERS, 'on_demand', 'unspecified', 'traffic_type_unspecified'])
 
-/** Words that may repeat what was asked for, so that a place further out may know better. */
+/** Words that may only repeat what was asked for. An outer object may know the served tier. */
 const VAGUE: ReadonlySet<string> = new Set(['auto', 'default'])
 
-/** Vertex AI says by the kind of traffic what others say by the tier. */
+/** Vertex AI names the kind of traffic where others name the tier. */
 const OF_TRAFFIC: ReadonlyMap<string, string> = new Map([
   ['on_demand_priority', 'priority'],
   ['on_demand_flex', 'flex'],
 ])
 
 /**
- * Our word for the tier that served: `standard`, `batch`, `flex`, `priority` or `fast`; for any other the provider's own in small
- * letters, so that a price card that has no factor for it says so. Undefined where it says nothing: `auto` is what was asked for.
+ * Our name for the served tier: `standard`, `batch`, `flex`, `priority` or `fast`. Any other word is kept in lower
+ * case, so that a card without a factor for it gives a warning. Undefined if the word says nothing: `auto` only
+ * repeats what was asked for.
  */
 export function servedTier(word: string | undefined): string | undefined {
   const tier = word?.toLowerCase()
   if (tier === undefined || tier === 'auto') return undefined
   if (PLAIN.has(tier)) return 'standard'
-  // A colon would make it a region's name.
+  // Colons are replaced, because `region:` starts the name of a region's modifier.
   return OF_TRAFFIC.get(tier) ?? tier.replaceAll(/[^a-z0-9_.-]/g, '_').slice(0, TIER_LENGTH_MAX)
 }
 
 const TIER_LENGTH_MAX = 64
 
 /**
- * The tier that served: in the usage, on the body or in its `response_metadata`, or where Google's OpenAI-compatible endpoint says it.
- * A place further out counts where a nearer one is vague.
+ * Finds the served tier: in the usage, in the body, in the body's `response_metadata`, or where Google's
+ * OpenAI-compatible endpoint puts it. If a nearer word is vague, an outer one wins.
  */
 export function tierOf(node: Node, body: Node | undefined): [tier: string | undefined, pointer: string] {
   let usual: [string, string] | undefined
