@@ -1,55 +1,29 @@
-import { join } from 'node:path'
-import pg from 'pg'
-import { startNode, startService, type Running } from './processes.ts'
-import { openFolder, say, startPostgres } from './stage.ts'
+import type pg from 'pg'
+import { startService } from './processes.ts'
+import { openPool, say } from './stage.ts'
 
-export const KEY = 'bench-admin-key-0123456789abcdef'
 export const TENANTS = 1_000
 export const USERS_PER_TENANT = 10
 
-export type Setup = {
-  pool: pg.Pool
-  postgresPid: number
-  service: Running
-  bare: Running
-  oneByOne: Running
-  /** How long a start on an empty folder took until it listened, embedded Postgres, migrations and prices included. */
-  emptyMs: number
-}
+/** All tables stay in memory, and checkpoints are rare. */
+export const POSTGRES_SETTINGS = { shared_buffers: '512MB', max_wal_size: '4GB' }
 
-/** The service on a Postgres of its own that flushes to disk, with quotas for every tenant and user, and both yardsticks. */
-export async function setUp(stack: AsyncDisposableStack): Promise<Setup> {
-  say('starting on an empty folder')
-  const first = await startService({ PURSER_DATA_DIR: join(openFolder(stack), 'own'), PURSER_ADMIN_KEY: KEY })
-  stack.defer(() => first.stop())
-  await answers(first)
-  await first.stop()
-
-  const postgres = await startPostgres(stack, { shared_buffers: '512MB', max_wal_size: '4GB' })
-  const environment = {
-    DATABASE_URL: postgres.databaseUrl,
-    PURSER_ADMIN_KEY: KEY,
-    PURSER_RATE_LIMIT_DECISIONS: '100000000',
-    PURSER_RATE_LIMIT_READS: '100000000',
-  }
-  const migrating = await startService(environment)
+/** Starts a service on the database once, which migrates it and adds prices; then makes the quotas. Answers a pool. */
+export async function prepareDatabase(
+  stack: AsyncDisposableStack,
+  databaseUrl: string,
+  folder?: string,
+): Promise<pg.Pool> {
+  const migrating = await startService(stack, { DATABASE_URL: databaseUrl }, folder)
   await migrating.stop()
-  const pool = new pg.Pool({ connectionString: postgres.databaseUrl })
-  stack.defer(() => pool.end())
   say(`making four quotas for each of ${TENANTS} tenants x ${USERS_PER_TENANT} users`)
-  await makeQuotas(pool)
-  const service = await startService(environment)
-  stack.defer(() => service.stop())
-  await answers(service)
-  const bare = await startNode(['bench/bare.ts'], { BENCH_KEY: KEY })
-  stack.defer(() => bare.stop())
-  const oneByOne = await startNode(['bench/one-by-one.ts'], { DATABASE_URL: postgres.databaseUrl })
-  stack.defer(() => oneByOne.stop())
-  return { pool, postgresPid: postgres.pid, service, bare, oneByOne, emptyMs: first.startedMs }
+  const pool = openPool(stack, databaseUrl)
+  await makeQuotas(pool, TENANTS, USERS_PER_TENANT)
+  return pool
 }
 
-/** Platform, tenant by day and by month, user by day: all wide enough never to bind, but for one tenant that has nothing. */
-export async function makeQuotas(pool: pg.Pool): Promise<void> {
+/** Platform, tenant by day and by month, user by day. None of them ever refuses, except that of the tenant `t-refused`. */
+export async function makeQuotas(pool: pg.Pool, tenants: number, usersPerTenant: number): Promise<void> {
   await pool.query(
     `select count(*) from (
        select json_agg(w) as q from (
@@ -58,12 +32,7 @@ export async function makeQuotas(pool: pg.Pool): Promise<void> {
          union all select 'user', 't-' || t, 'u-' || u, 'day', 900000000 from generate_series(1, $1) t, generate_series(1, $2) u
          union all select 'tenant', 't-refused', null, 'day', 0
        ) w) s, copilot_internal.set_quotas(q)`,
-    [TENANTS, USERS_PER_TENANT],
+    [tenants, usersPerTenant],
   )
   await pool.query('analyze')
-}
-
-async function answers(service: Running): Promise<void> {
-  const response = await fetch(`${service.url}/readyz`)
-  if (!response.ok) throw new Error(`the service is not ready: ${await response.text()}`)
 }
