@@ -1,5 +1,3 @@
-import type pg from 'pg'
-
 export function median(numbers: number[]): number {
   return quantile(numbers, 0.5)
 }
@@ -19,14 +17,4 @@ export async function timed(work: () => Promise<unknown>): Promise<number> {
 /** A line of a table: a name, and values below those of the other lines. */
 export function row(name: string, values: string[]): string {
   return name.padEnd(18) + values.map((value) => value.padStart(12)).join('')
-}
-
-export async function countReservations(pool: pg.Pool): Promise<number> {
-  const { rows } = await pool.query<{ n: string }>('select count(*) as n from copilot_internal.reservations')
-  return Number(rows[0]!.n)
-}
-
-export async function countBrokenInvariants(pool: pg.Pool): Promise<number> {
-  const { rows } = await pool.query('select from copilot_internal.check_integrity()')
-  return rows.length
 }

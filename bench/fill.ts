@@ -3,7 +3,7 @@ import { uuidv7 } from 'uuidv7'
 import { connect } from '../src/db/pool/connection.ts'
 import { reserveSpend, type ReserveItem } from '../src/db/reservations/reserve-spend.ts'
 import { rollUp } from '../src/services/costs/roll-up.ts'
-import { TENANTS, USERS_PER_TENANT } from './setup.ts'
+import { TENANTS, USERS_PER_TENANT } from './database.ts'
 import { say } from './stage.ts'
 
 /** Rows of one statement. */

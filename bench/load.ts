@@ -2,9 +2,9 @@ import { execFile } from 'node:child_process'
 import { join } from 'node:path'
 import { promisify } from 'node:util'
 import { findProgram } from '../test/helpers/servers/program.ts'
+import { TENANTS, USERS_PER_TENANT } from './database.ts'
 import { cpuSeconds } from './machine.ts'
 import { KEY, type Running } from './processes.ts'
-import { TENANTS, USERS_PER_TENANT } from './setup.ts'
 import { say } from './stage.ts'
 
 export type Load = {

@@ -1,8 +1,6 @@
 import { chmodSync, mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import pg from 'pg'
-import { startEmbeddedPostgres, type EmbeddedPostgres } from '../src/embedded/postgres.ts'
 
 /** Runs a scenario and then undoes what it deferred to the stack, the last first, also after a failure and at Ctrl-C. */
 export async function onStage<Result>(run: (stack: AsyncDisposableStack) => Promise<Result>): Promise<Result> {
@@ -18,25 +16,6 @@ export function openFolder(stack: AsyncDisposableStack): string {
   // When root runs this, Postgres runs as another user, who has to pass through the folder.
   chmodSync(folder, 0o711)
   return folder
-}
-
-/** An embedded Postgres that flushes to disk, on a temporary folder unless another one is given. */
-export async function startPostgres(
-  stack: AsyncDisposableStack,
-  settings: Record<string, string> = {},
-  dataDir = join(openFolder(stack), 'postgres'),
-): Promise<EmbeddedPostgres> {
-  const postgres = await startEmbeddedPostgres({ dataDir, settings })
-  stack.defer(() => postgres.stop())
-  return postgres
-}
-
-export function openPool(stack: AsyncDisposableStack, connectionString: string, max = 2): pg.Pool {
-  const pool = new pg.Pool({ connectionString, max })
-  // Postgres may stop while a connection is still closing.
-  pool.on('error', () => {})
-  stack.defer(() => pool.end())
-  return pool
 }
 
 /** Writes a line of progress to stderr; only figures go to stdout. */

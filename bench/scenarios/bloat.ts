@@ -1,10 +1,9 @@
 import type pg from 'pg'
-import { countBrokenInvariants } from '../figures.ts'
+import { countBrokenInvariants, POSTGRES_SETTINGS, prepareDatabase, startPostgres } from '../database.ts'
 import { NEEDS_WRK, sendLoad } from '../load.ts'
 import { startService } from '../processes.ts'
 import { defineScenario } from '../scenario.ts'
-import { POSTGRES_SETTINGS, prepareDatabase } from '../setup.ts'
-import { say, startPostgres } from '../stage.ts'
+import { say } from '../stage.ts'
 
 /** Many requests update the same row of the first two; each reservation is updated by its own commit. */
 const TABLES = ['quota_periods', 'scopes', 'reservations']

@@ -1,10 +1,10 @@
 import { resolve } from 'node:path'
+import { POSTGRES_SETTINGS, prepareDatabase, startPostgres } from '../database.ts'
 import { median, row } from '../figures.ts'
 import { measureLoad, NEEDS_WRK, type Measured } from '../load.ts'
 import { startService, type Running } from '../processes.ts'
 import { defineScenario } from '../scenario.ts'
-import { POSTGRES_SETTINGS, prepareDatabase } from '../setup.ts'
-import { say, startPostgres } from '../stage.ts'
+import { say } from '../stage.ts'
 
 const LOADS = ['reserve', 'hot', 'pairs'] as const
 

@@ -9,10 +9,11 @@ import { parseGrouping } from '../../src/domain/grouping.ts'
 import { spelledInstant } from '../../src/domain/instant.ts'
 import { exportCosts } from '../../src/services/costs/export-costs.ts'
 import { rollUp } from '../../src/services/costs/roll-up.ts'
+import { openPool, startPostgres } from '../database.ts'
 import { median, quantile, timed } from '../figures.ts'
 import { holdOf } from '../fill.ts'
 import { defineScenario } from '../scenario.ts'
-import { openPool, say, startPostgres } from '../stage.ts'
+import { say } from '../stage.ts'
 
 const DAYS = 90
 const TENANTS = 500

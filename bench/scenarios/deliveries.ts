@@ -3,10 +3,11 @@ import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { setTimeout as wait } from 'node:timers/promises'
 import type pg from 'pg'
-import { countBrokenInvariants, timed } from '../figures.ts'
+import { countBrokenInvariants, openPool, startPostgres } from '../database.ts'
+import { timed } from '../figures.ts'
 import { KEY, startService } from '../processes.ts'
 import { defineScenario } from '../scenario.ts'
-import { openPool, say, startPostgres } from '../stage.ts'
+import { say } from '../stage.ts'
 
 const POLL_MS = 50
 

@@ -1,12 +1,12 @@
 import type pg from 'pg'
 import { migrateDown, migrateUp } from '../../src/db/migrate/migrations.ts'
-import { countBrokenInvariants, median, row, timed } from '../figures.ts'
+import { countBrokenInvariants, prepareDatabase, startPostgres } from '../database.ts'
+import { median, row, timed } from '../figures.ts'
 import { fillDatabase } from '../fill.ts'
 import { NEEDS_WRK, sendLoad } from '../load.ts'
 import { startService } from '../processes.ts'
 import { defineScenario } from '../scenario.ts'
-import { prepareDatabase } from '../setup.ts'
-import { say, startPostgres } from '../stage.ts'
+import { say } from '../stage.ts'
 
 const LOADS = ['reserve', 'hot', 'pairs'] as const
 const CONNECTIONS = 64

@@ -2,12 +2,18 @@ import type pg from 'pg'
 import { startPgBouncer } from '../../test/helpers/servers/pgbouncer.ts'
 import { startRedisCluster } from '../../test/helpers/servers/redis-cluster.ts'
 import { startRedisServer } from '../../test/helpers/servers/redis-server.ts'
-import { countBrokenInvariants, countReservations, median, row } from '../figures.ts'
+import {
+  countBrokenInvariants,
+  countReservations,
+  POSTGRES_SETTINGS,
+  prepareDatabase,
+  startPostgres,
+} from '../database.ts'
+import { median, row } from '../figures.ts'
 import { NEEDS_WRK, sendLoad } from '../load.ts'
 import { startService } from '../processes.ts'
 import { defineScenario, UsageError } from '../scenario.ts'
-import { POSTGRES_SETTINGS, prepareDatabase } from '../setup.ts'
-import { say, startPostgres } from '../stage.ts'
+import { say } from '../stage.ts'
 
 /** How instances reach Postgres and each other. Each answers settings for the instances. */
 const WAYS: Record<string, (stack: AsyncDisposableStack, databaseUrl: string) => Promise<Record<string, string>>> = {

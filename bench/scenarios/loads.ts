@@ -1,12 +1,18 @@
 import { join } from 'node:path'
 import type pg from 'pg'
-import { countBrokenInvariants, countReservations, median, row } from '../figures.ts'
+import {
+  countBrokenInvariants,
+  countReservations,
+  POSTGRES_SETTINGS,
+  prepareDatabase,
+  startPostgres,
+} from '../database.ts'
+import { median, row } from '../figures.ts'
 import { measureLoad, NEEDS_WRK, sendLoad, type Load, type Measured } from '../load.ts'
 import { proportionalMib, residentMib } from '../machine.ts'
 import { KEY, startNode, startService, type Running } from '../processes.ts'
 import { defineScenario, UsageError } from '../scenario.ts'
-import { POSTGRES_SETTINGS, prepareDatabase } from '../setup.ts'
-import { openFolder, say, startPostgres } from '../stage.ts'
+import { openFolder, say } from '../stage.ts'
 
 /** Loads of one name and number of connections, one a round. */
 type Loads = { name: string; connections: number; rounds: Measured[] }

@@ -1,10 +1,10 @@
 import { setTimeout as wait } from 'node:timers/promises'
+import { startPostgres, TENANTS } from '../database.ts'
 import { median, quantile } from '../figures.ts'
 import { NEEDS_WRK, sendLoad } from '../load.ts'
 import { KEY, startService } from '../processes.ts'
 import { defineScenario } from '../scenario.ts'
-import { TENANTS } from '../setup.ts'
-import { say, startPostgres } from '../stage.ts'
+import { say } from '../stage.ts'
 
 const CALM_CLIENTS = 64
 const CALM_MS = 4_000

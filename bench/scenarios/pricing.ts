@@ -11,9 +11,10 @@ import { seedPrices } from '../../src/prices/seed.ts'
 import { syncPrices } from '../../src/prices/sync.ts'
 import { countTokens, TOKENIZED_BYTES_MAX } from '../../src/prices/tokenizer.ts'
 import { findPrice } from '../../src/services/prices/price-lookup.ts'
+import { startPostgres } from '../database.ts'
 import { timed } from '../figures.ts'
 import { defineScenario } from '../scenario.ts'
-import { say, startPostgres } from '../stage.ts'
+import { say } from '../stage.ts'
 
 const SOURCE = { provider: 'openai', model: 'gpt-6.1-sol' }
 const USAGE = { input_tokens: 12_362, cache_read_tokens: 4_096, cache_write_tokens: 1_000, output_tokens: 640 }

@@ -6,10 +6,10 @@ import { migrateUp } from '../../src/db/migrate/migrations.ts'
 import type { Services } from '../../src/services/index.ts'
 import type { Principal } from '../../src/services/keys/principal.ts'
 import { openServices } from '../../test/helpers/services.ts'
+import { makeQuotas, openPool, startPostgres } from '../database.ts'
 import { median, quantile, timed } from '../figures.ts'
 import { defineScenario } from '../scenario.ts'
-import { makeQuotas } from '../setup.ts'
-import { openPool, say, startPostgres } from '../stage.ts'
+import { say } from '../stage.ts'
 import { measureNewQuotas } from './new-quotas.ts'
 
 const CALLER: Principal = { id: 'key:bench', role: 'service', tenantId: null }

@@ -1,12 +1,33 @@
-import type pg from 'pg'
+import { join } from 'node:path'
+import pg from 'pg'
+import { startEmbeddedPostgres, type EmbeddedPostgres } from '../src/embedded/postgres.ts'
 import { startService } from './processes.ts'
-import { openPool, say } from './stage.ts'
+import { openFolder, say } from './stage.ts'
 
 export const TENANTS = 1_000
 export const USERS_PER_TENANT = 10
 
 /** All tables stay in memory, and checkpoints are rare. */
 export const POSTGRES_SETTINGS = { shared_buffers: '512MB', max_wal_size: '4GB' }
+
+/** An embedded Postgres that flushes to disk, on a temporary folder unless another one is given. */
+export async function startPostgres(
+  stack: AsyncDisposableStack,
+  settings: Record<string, string> = {},
+  dataDir = join(openFolder(stack), 'postgres'),
+): Promise<EmbeddedPostgres> {
+  const postgres = await startEmbeddedPostgres({ dataDir, settings })
+  stack.defer(() => postgres.stop())
+  return postgres
+}
+
+export function openPool(stack: AsyncDisposableStack, connectionString: string, max = 2): pg.Pool {
+  const pool = new pg.Pool({ connectionString, max })
+  // Postgres may stop while a connection is still closing.
+  pool.on('error', () => {})
+  stack.defer(() => pool.end())
+  return pool
+}
 
 /** Starts a service on the database once, which migrates it and adds prices; then makes the quotas. Answers a pool. */
 export async function prepareDatabase(
@@ -35,4 +56,14 @@ export async function makeQuotas(pool: pg.Pool, tenants: number, usersPerTenant:
     [tenants, usersPerTenant],
   )
   await pool.query('analyze')
+}
+
+export async function countReservations(pool: pg.Pool): Promise<number> {
+  const { rows } = await pool.query<{ n: string }>('select count(*) as n from copilot_internal.reservations')
+  return Number(rows[0]!.n)
+}
+
+export async function countBrokenInvariants(pool: pg.Pool): Promise<number> {
+  const { rows } = await pool.query('select from copilot_internal.check_integrity()')
+  return rows.length
 }
