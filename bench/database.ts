@@ -21,8 +21,8 @@ export async function startPostgres(
   return postgres
 }
 
-export function openPool(stack: AsyncDisposableStack, connectionString: string, max = 2): pg.Pool {
-  const pool = new pg.Pool({ connectionString, max })
+export function openPool(stack: AsyncDisposableStack, connectionString: string): pg.Pool {
+  const pool = new pg.Pool({ connectionString, max: 2 })
   // Postgres may stop while a connection is still closing.
   pool.on('error', () => {})
   stack.defer(() => pool.end())

@@ -86,11 +86,14 @@ function listQuestions(): Record<string, Question> {
     ...more,
   })
   const byTenantAndModel = (from: string, to: string): Question => ({
-    ...{ asked: ask('tenant,model', from, to), key: 'tenant_id, model', where: 'true' },
+    asked: ask('tenant,model', from, to),
+    key: 'tenant_id, model',
+    where: 'true',
   })
   const byDay = (timeZone: string): Question => ({
     asked: ask('day', '2026-10-01T00:00:00Z', '2026-11-01T00:00:00Z', { filter: { tenantId: 't-7' }, timeZone }),
-    ...{ key: `date_trunc('day', occurred_at at time zone '${timeZone}')`, where: `tenant_id = 't-7'` },
+    key: `date_trunc('day', occurred_at at time zone '${timeZone}')`,
+    where: `tenant_id = 't-7'`,
   })
   return {
     'a month by tenant and model': byTenantAndModel('2026-10-01T00:00:00Z', '2026-11-01T00:00:00Z'),
@@ -107,7 +110,7 @@ function listQuestions(): Record<string, Question> {
   }
 }
 
-/** Books the records and rolls them up, a step after the other. Answers microseconds of a record for both. */
+/** Books the records and rolls them up, step by step. Answers microseconds of a record for both. */
 async function fill({ db, pool }: Databases, records: number) {
   const month = (n: number) => `2026-${String(8 + n).padStart(2, '0')}-01`
   for (let n = 0; n < 5; n += 1) await pool.query('select copilot_internal.ensure_cost_partitions($1)', [month(n)])
@@ -182,7 +185,9 @@ async function measureCommits({ db, pool }: Databases) {
   const rolledMs = await timed(() => rollUpAll(db))
   const micros = (times: number[]) => (median(times) * 1_000) / BATCH
   return {
-    ...{ tailMicros: micros(ms.enable), plainMicros: micros(ms.disable), rolledMicros: (rolledMs * 1_000) / lines },
+    tailMicros: micros(ms.enable),
+    plainMicros: micros(ms.disable),
+    rolledMicros: (rolledMs * 1_000) / lines,
   }
 }
 

@@ -12,8 +12,8 @@ import { say } from '../stage.ts'
 const POLL_MS = 50
 
 export const scenario = defineScenario({
-  help: `How fast events are delivered. Writes events to the outbox and lets one instance of the service deliver them, signed, to webhooks
-on this machine. Postgres flushes to disk; the receivers run in this process.`,
+  help: `How fast events are delivered. Writes events to the outbox and lets one instance of the service deliver them, signed, to
+webhooks on this machine. Postgres flushes to disk; the receivers run in this process.`,
   options: {
     events: [10_000, 'events'],
     endpoints: [4, 'endpoints, each of which gets every event'],

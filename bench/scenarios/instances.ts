@@ -47,8 +47,8 @@ export const scenario = defineScenario({
   help: `Measures several service processes on one Postgres that flushes to disk, each with its share of the connections: the rate of
 all of them together, the slowest beside the fastest, deadlocks, and broken invariants. All instances update the rows of the
 platform, and of 1,000 tenants x 10 users. In each round all counts take turns.
-${NEEDS_WRK} The ways pgbouncer,
-redis and redis-cluster need pgbouncer and redis-server, which are found in the same places.`,
+${NEEDS_WRK}
+The ways pgbouncer, redis and redis-cluster need pgbouncer and redis-server, which are found in the same way.`,
   options: {
     counts: [[1, 2, 4, 10], 'how many instances; the others are compared with the first'],
     ways: [['direct'], `how they reach Postgres and each other: ${Object.keys(WAYS).join(', ')}`],

@@ -34,8 +34,8 @@ const MODELS = 2_000
 const ESTIMATES = 20
 
 export const scenario = defineScenario({
-  help: `Prices calls from a warm cache, reads usage objects, publishes and syncs the prices of all models in an embedded Postgres, measures
-the memory of ${MODELS} models in the cache, and estimates long texts.`,
+  help: `Prices calls from a warm cache, reads usage objects, publishes and syncs the prices of all models in an embedded Postgres,
+measures the memory of ${MODELS} models in the cache, and estimates long texts.`,
   options: { calls: [200_000, 'calls that are priced'] },
   async run(stack, { calls }) {
     const { databaseUrl } = await startPostgres(stack)
