@@ -40,10 +40,10 @@ ${NEEDS_WRK}`,
     return { rounds }
   },
   print({ rounds }, { connections, pairs }) {
-    const heads = ['here/s', 'there/s', 'rate', 'Node', 'Postgres', 'rate of each pair']
+    const heads = ['here/s', 'there/s', 'rate', 'Node', 'Postgres']
     return [
       `${connections} connections to each of two at once; rate, and processor time of a request, as shares of the other checkout's`,
-      row('load', heads),
+      `${row('load', heads)}   rate of each pair`,
       ...LOADS.map((load) => {
         const measured = rounds.filter((round) => round.load === load)
         const rate = (side: 'here' | 'there') => median(measured.map((one) => one[side].requestsPerSecond)).toFixed(0)

@@ -47,7 +47,7 @@ ${NEEDS_WRK}`,
   },
   print: ({ fullSize, rates, brokenInvariants, migrationSeconds }) => [
     `the full database has ${fullSize}`,
-    row('load', ['empty/s', 'full/s', 'share', 'share of each round']),
+    `${row('load', ['empty/s', 'full/s', 'share'])}   of each round`,
     ...rates.map(describe),
     `broken invariants: ${brokenInvariants.empty} in the empty one, ${brokenInvariants.full} in the full one`,
     ...Object.entries(migrationSeconds).map(([step, seconds]) => `${step}: ${seconds.toFixed(1)} s`),
