@@ -74,7 +74,7 @@ The ways pgbouncer, redis and redis-cluster need pgbouncer and redis-server, whi
     return { measured, decisions, deadlocks: rows[0]!.deadlocks, brokenInvariants }
   },
   print: ({ measured, decisions, deadlocks, brokenInvariants }, { counts }) => [
-    row('way', ['instances', 'granted/s', `of that of ${counts[0]!}`, 'least/most', 'failed']),
+    row('way', ['instances', 'granted/s', `share of ${counts[0]!}`, 'least/most', 'failed']),
     ...measured.map(({ way, instances, perSecond, ofFirst, fairness, failed }) =>
       row(way, [String(instances), perSecond.toFixed(0), ofFirst.toFixed(2), fairness.toFixed(2), String(failed)]),
     ),
