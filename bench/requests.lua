@@ -1,11 +1,11 @@
 -- What wrk sends, by BENCH_LOAD: reserve (one reservation a request), pairs (each reservation is committed), refused (a
--- tenant that has no money), mix (the money path with looks between). Every reservation has an Idempotency-Key of its own.
+-- tenant without money), mix (see mixed() below). Every reservation has its own Idempotency-Key.
 local load = os.getenv("BENCH_LOAD")
 local key = os.getenv("BENCH_KEY")
 local tenants = tonumber(os.getenv("BENCH_TENANTS"))
 local users = tonumber(os.getenv("BENCH_USERS"))
 local run = os.getenv("BENCH_RUN")
--- Milliseconds that a connection waits on average before each request; 0: it asks as soon as it is answered.
+-- Milliseconds that a connection waits on average before each request; 0: it sends the next one at once.
 local pause = tonumber(os.getenv("BENCH_PAUSE"))
 local sent = 0
 local held = {}
@@ -45,8 +45,8 @@ end
 
 local COMMIT = '{"usage":{"input_tokens":1180,"output_tokens":150}}'
 
--- Of a hundred requests, once there are holds: 50 reservations, 25 commits, 8 releases, 7 longer holds, 5 checks, 4 looks at
--- a tenant's quotas, 1 sum of a tenant's costs.
+-- Of a hundred requests, once there are holds: 50 reservations, 25 commits, 8 releases, 7 extensions, 5 checks, 4 reads of
+-- a tenant's quota status, 1 sum of a tenant's costs.
 local function mixed()
   local dice = math.random(100)
   if dice <= 50 or #held == 0 then return reserve() end
@@ -75,14 +75,14 @@ if load == "pairs" or load == "mix" then
   end
 end
 
--- Requests that know nothing of each other come at such distances. wrk does not count the pause as latency.
+-- An exponential distribution, as of independent callers. wrk does not count the pause as latency.
 if pause > 0 then
   function delay()
     return math.floor(-pause * math.log(1 - math.random()) + 0.5)
   end
 end
 
--- wrk itself prints no further than the 99th.
+-- wrk itself prints no percentile above the 99th.
 function done(_, latency)
   io.write("Latency 99.9%: " .. latency:percentile(99.9) .. " us\n")
 end

@@ -1,8 +1,8 @@
-// The yardstick: a Fastify route that validates the same body, looks the key's SHA-256 up in a map, and answers.
+// A yardstick: a Fastify route that validates the same body, looks up the key's SHA-256 in a map, and answers.
 import Fastify from 'fastify'
 import { hash } from 'node:crypto'
-import { registerValidation } from '../src/http/plugins/validation.ts'
-import { ReserveBody } from '../src/schemas/reservations.ts'
+import { registerValidation } from '../../src/http/plugins/validation.ts'
+import { ReserveBody } from '../../src/schemas/reservations.ts'
 
 const keys = new Map([[hash('sha256', process.env['BENCH_KEY'] ?? '', 'hex'), 'bench']])
 

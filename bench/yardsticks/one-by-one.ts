@@ -1,15 +1,14 @@
-// A yardstick that is not the product: the same decision by the same function, but a transaction for each request, on a
-// pool of 16 connections.
+// A yardstick: the same decision by the same function, but in a transaction for each request, on a pool of 16 connections.
 import Fastify from 'fastify'
-import { openPriceCache } from '../src/cache/prices.ts'
-import { openSharedCache } from '../src/cache/shared.ts'
-import { openClock } from '../src/db/pool/clock.ts'
-import { connect } from '../src/db/pool/connection.ts'
-import { reserveSpend, type ReserveItem } from '../src/db/reservations/reserve-spend.ts'
-import { idempotencyKeyOf } from '../src/http/idempotency-key.ts'
-import { registerValidation } from '../src/http/plugins/validation.ts'
-import { ReserveBody } from '../src/schemas/reservations.ts'
-import { reserve } from '../src/services/reservations/reserve.ts'
+import { openPriceCache } from '../../src/cache/prices.ts'
+import { openSharedCache } from '../../src/cache/shared.ts'
+import { openClock } from '../../src/db/pool/clock.ts'
+import { connect } from '../../src/db/pool/connection.ts'
+import { reserveSpend, type ReserveItem } from '../../src/db/reservations/reserve-spend.ts'
+import { idempotencyKeyOf } from '../../src/http/idempotency-key.ts'
+import { registerValidation } from '../../src/http/plugins/validation.ts'
+import { ReserveBody } from '../../src/schemas/reservations.ts'
+import { reserve } from '../../src/services/reservations/reserve.ts'
 
 const databaseUrl = process.env['DATABASE_URL'] ?? ''
 const db = connect(databaseUrl, { connectionsMax: 16 })
