@@ -11,7 +11,7 @@ import { GUARDS, type Guard } from './guard-list.ts'
 import { without } from './without.ts'
 
 const root = join(import.meta.dirname, '..', '..')
-const COPIED = ['.taprc', 'bench', 'migrations', 'openapi.yaml', 'package.json', 'src', 'test', 'tsconfig.json']
+const COPIED = ['bench', 'migrations', 'openapi.yaml', 'package.json', 'src', 'test', 'tsconfig.json']
 /** A run that hangs without its guard is as red as one that fails. */
 const SECONDS_MAX = 240
 /** Smaller than usual: a guard that is gone shows at once. The same choices in every run: what it shows does not hang on luck. */
@@ -111,12 +111,10 @@ async function runIn(folder: string, files: string[]): Promise<Outcome> {
   process.once('SIGINT', stop)
   const outcome = { passed: 0, failed: 0, first: '' }
   const gone = once(child, 'close')
-  let named = false
   for await (const line of createInterface({ input: child.stdout })) {
-    const [, name] = /^\s+not ok \d+ - (.*?)(?: # time=.*)?$/.exec(line) ?? []
-    // A failure inside a test comes before the test's own name, which has a time; the name tells more.
-    if (name !== undefined && (outcome.first === '' || (!named && line.includes(' # time=')))) outcome.first = name
-    named ||= name !== undefined && line.includes(' # time=')
+    // The name of a test, then what failed inside it.
+    const [, name] = /^ {4}not ok (.+?)(?: > .*)?$/.exec(line) ?? []
+    if (name !== undefined && outcome.first === '') outcome.first = name
     const [, passed, failed] = /^(\d+) passed, (\d+) failed$/.exec(line) ?? []
     if (passed !== undefined) Object.assign(outcome, { passed: Number(passed), failed: Number(failed) })
   }
