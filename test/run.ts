@@ -84,7 +84,7 @@ async function runFiles(
     console.log(progress.ended(result))
     if (options.names) for (const name of result.names) console.log(`  - ${name}`)
   })
-  writeDurations(durations)
+  if (positionals.length === 0) writeDurations(durations)
   if (signal.aborted) {
     console.log('Interrupted: not all files have run.')
     totals.failed++

@@ -4,7 +4,7 @@ import type { Guard } from './guard-list.ts'
 
 const root = join(import.meta.dirname, '..', '..')
 
-/** The files without a guard, by their names. @throws where the text that is taken away is not in each exactly once. */
+/** The texts of a guard's files with the guard removed, by path. @throws Error unless each file has its text exactly once. */
 export function without({ name, file, alsoIn = [], remove, put }: Guard): Map<string, string> {
   return new Map(
     [file, ...alsoIn].map((path) => {

@@ -4,7 +4,7 @@ import { join, relative } from 'node:path'
 const root = join(import.meta.dirname, '..', '..')
 const durationsFile = join(root, '.cache', 'test-durations.json')
 
-/** Seconds by file, as measured by the last run in this checkout. */
+/** Seconds by file, as measured by the last run of all files in this checkout. */
 export type Durations = Record<string, number>
 
 /** What a file is taken to need until it has been measured. */
@@ -36,7 +36,7 @@ export function readDurations(): Durations {
   }
 }
 
-/** Keeps what this run has measured for the order and the estimates of the next one. */
+/** Keeps what a run of all files has measured, for the order and the estimates of the next run. */
 export function writeDurations(durations: Durations): void {
   mkdirSync(join(root, '.cache'), { recursive: true })
   writeFileSync(durationsFile, JSON.stringify(durations, null, 2))
