@@ -137,7 +137,7 @@ export const GUARDS: Guard[] = [
     file: 'src/db/pool/change.ts',
     remove: '      actor.wait?.decide()\n',
     put: '',
-    tests: ['test/http/changes-in-time.test.ts'],
+    tests: ['test/http/faults/changes-in-time.test.ts'],
   },
   {
     name: 'lock of the reservation',
