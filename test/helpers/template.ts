@@ -14,7 +14,7 @@ export async function createTemplate(serverUrl: string, name: string): Promise<v
   await query(serverUrl, `create database ${name}`)
   const url = new URL(serverUrl)
   url.pathname = `/${name}`
-  await migrateUp(url.href, (line) => console.log(`template: ${line}`))
+  await migrateUp(url.href, () => {})
   await seed(url.href)
   await query(url.href, fakeClock(null))
 }

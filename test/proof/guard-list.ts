@@ -1,7 +1,7 @@
 import { globSync } from 'node:fs'
 import { join } from 'node:path'
 
-/** One guard of the money: the text that is it, and the tests that are to miss it. */
+/** One guard of the money: its text, and the tests that must detect its removal. */
 export interface Guard {
   name: string
   /** What would happen without it. */
@@ -134,7 +134,7 @@ export const GUARDS: Guard[] = [
     file: 'src/db/pool/change.ts',
     remove: '      actor.wait?.decide()\n',
     put: '',
-    tests: ['test/http/changes-in-time.test.ts'],
+    tests: ['test/http/faults/changes-in-time.test.ts'],
   },
   {
     name: 'lock of the reservation',

@@ -11,7 +11,7 @@ import { describeProcess } from '../../src/embedded/process-table.ts'
 import { createEmptyDatabase } from '../helpers/database.ts'
 import { makeDataDir } from '../helpers/servers/embedded.ts'
 import { ADMIN_KEY, spawnService, type Service } from '../helpers/servers/service.ts'
-import { startArguments } from '../helpers/servers/start-arguments.ts'
+import { processEnvironment, startArguments } from '../helpers/servers/start-arguments.ts'
 
 const run = promisify(execFile)
 const root = join(import.meta.dirname, '..', '..')
@@ -28,7 +28,7 @@ async function start(t: Test, settings: Record<string, string>): Promise<Service
 async function startAndFail(settings: Record<string, string>) {
   const child = spawn(process.execPath, startArguments, {
     cwd: root,
-    env: { PATH: process.env['PATH'], TMPDIR: process.env['TMPDIR'], LOG_LEVEL: 'warn', PORT: '0', ...settings },
+    env: { ...processEnvironment(), LOG_LEVEL: 'warn', PORT: '0', ...settings },
     stdio: ['ignore', 'pipe', 'pipe'],
   })
   // Should it start after all, it is stopped and ends with 0.

@@ -3,7 +3,7 @@ import { once } from 'node:events'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
 import type { Test } from 'tap'
-import { startArguments } from './start-arguments.ts'
+import { processEnvironment, startArguments } from './start-arguments.ts'
 
 const root = join(import.meta.dirname, '..', '..', '..')
 
@@ -51,7 +51,7 @@ export async function startService(
 export async function spawnService(environment: Record<string, string>): Promise<Service> {
   const child = spawn(process.execPath, startArguments, {
     cwd: root,
-    env: { PATH: process.env['PATH'], TMPDIR: process.env['TMPDIR'], LOG_LEVEL: 'warn', PORT: '0', ...environment },
+    env: { ...processEnvironment(), LOG_LEVEL: 'warn', PORT: '0', ...environment },
     stdio: ['ignore', 'pipe', 'pipe'],
   })
   const lines: string[] = []

@@ -2,10 +2,10 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { SignJWT } from 'jose'
 import pg from 'pg'
 import t from 'tap'
-import { createDatabase } from '../helpers/database.ts'
-import { assertHealthy } from '../helpers/money/integrity.ts'
-import { startService, type Answer } from '../helpers/servers/service.ts'
-import { startTcpProxy } from '../helpers/servers/tcp-proxy.ts'
+import { createDatabase } from '../../helpers/database.ts'
+import { assertHealthy } from '../../helpers/money/integrity.ts'
+import { startService, type Answer } from '../../helpers/servers/service.ts'
+import { startTcpProxy } from '../../helpers/servers/tcp-proxy.ts'
 
 /** All connections that changes have; each is taken by one that waits until its lock_timeout of 1.5 s. */
 const CONNECTIONS = 6

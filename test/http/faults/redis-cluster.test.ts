@@ -1,9 +1,9 @@
 import { Cluster } from 'ioredis'
 import t, { type Test } from 'tap'
-import { createDatabase } from '../helpers/database.ts'
-import { assertHealthy } from '../helpers/money/integrity.ts'
-import { startRedisCluster } from '../helpers/servers/redis-cluster.ts'
-import { startService, type Service } from '../helpers/servers/service.ts'
+import { createDatabase } from '../../helpers/database.ts'
+import { assertHealthy } from '../../helpers/money/integrity.ts'
+import { startRedisCluster } from '../../helpers/servers/redis-cluster.ts'
+import { startService, type Service } from '../../helpers/servers/service.ts'
 
 const database = await createDatabase(t)
 const cluster = await startRedisCluster(['--cluster-require-full-coverage', 'no'])

@@ -1,8 +1,8 @@
 import type { PoolClient } from 'pg'
 import t, { type Test } from 'tap'
-import { createDatabase } from '../helpers/database.ts'
-import { assertHealthy } from '../helpers/money/integrity.ts'
-import { startService, type Answer } from '../helpers/servers/service.ts'
+import { createDatabase } from '../../helpers/database.ts'
+import { assertHealthy } from '../../helpers/money/integrity.ts'
+import { startService, type Answer } from '../../helpers/servers/service.ts'
 
 const database = await createDatabase(t)
 const service = await startService(t, database.url, { LOG_LEVEL: 'silent' })

@@ -3,11 +3,11 @@ import { setImmediate as turn } from 'node:timers/promises'
 import pg from 'pg'
 import t from 'tap'
 import { parse } from 'yaml'
-import { startEmbeddedPostgres, type EmbeddedPostgres } from '../../src/embedded/postgres.ts'
-import { makeDataDir } from '../helpers/servers/embedded.ts'
-import { randomOf, readSeed } from '../helpers/random.ts'
-import { ADMIN_KEY, startService } from '../helpers/servers/service.ts'
-import { startTcpProxy } from '../helpers/servers/tcp-proxy.ts'
+import { startEmbeddedPostgres, type EmbeddedPostgres } from '../../../src/embedded/postgres.ts'
+import { makeDataDir } from '../../helpers/servers/embedded.ts'
+import { randomOf, readSeed } from '../../helpers/random.ts'
+import { ADMIN_KEY, startService } from '../../helpers/servers/service.ts'
+import { startTcpProxy } from '../../helpers/servers/tcp-proxy.ts'
 
 const seed = readSeed()
 t.comment(`seed ${seed}; PURSER_TEST_SEED repeats it`)

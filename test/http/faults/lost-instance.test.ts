@@ -1,9 +1,9 @@
 import { setImmediate as turn } from 'node:timers/promises'
 import t from 'tap'
-import { createDatabase } from '../helpers/database.ts'
-import { assertHealthy } from '../helpers/money/integrity.ts'
-import { startService } from '../helpers/servers/service.ts'
-import { startTcpProxy } from '../helpers/servers/tcp-proxy.ts'
+import { createDatabase } from '../../helpers/database.ts'
+import { assertHealthy } from '../../helpers/money/integrity.ts'
+import { startService } from '../../helpers/servers/service.ts'
+import { startTcpProxy } from '../../helpers/servers/tcp-proxy.ts'
 
 // Two instances; the way of one to Postgres can be spoiled.
 const database = await createDatabase(t)

@@ -1,17 +1,17 @@
 import { join } from 'node:path'
 import { pathToFileURL } from 'node:url'
 import t, { type Test } from 'tap'
-import { DatabaseClock } from '../../src/db/pool/clock.ts'
-import { connect } from '../../src/db/pool/connection.ts'
-import { keepRetention } from '../../src/services/archives/retention.ts'
-import { createDatabase } from '../helpers/database.ts'
-import { setNow } from '../helpers/fake-clock.ts'
-import { assertHealthy } from '../helpers/money/integrity.ts'
-import { startService, type Service } from '../helpers/servers/service.ts'
+import { DatabaseClock } from '../../../src/db/pool/clock.ts'
+import { connect } from '../../../src/db/pool/connection.ts'
+import { keepRetention } from '../../../src/services/archives/retention.ts'
+import { createDatabase } from '../../helpers/database.ts'
+import { setNow } from '../../helpers/fake-clock.ts'
+import { assertHealthy } from '../../helpers/money/integrity.ts'
+import { startService, type Service } from '../../helpers/servers/service.ts'
 
 const HOUR_MS = 3_600_000
 const TEN_YEARS_MS = 87_660 * HOUR_MS
-const MODULE = pathToFileURL(join(import.meta.dirname, '..', 'helpers', 'shifted-clock.ts')).href
+const MODULE = pathToFileURL(join(import.meta.dirname, '..', '..', 'helpers', 'shifted-clock.ts')).href
 
 const database = await createDatabase(t)
 // A model whose price changes within the hour before and the hour after the time of the tests.

@@ -1,8 +1,8 @@
 import t from 'tap'
-import { createDatabase } from '../helpers/database.ts'
-import { assertHealthy } from '../helpers/money/integrity.ts'
-import { startPgBouncer } from '../helpers/servers/pgbouncer.ts'
-import { startService, type Answer } from '../helpers/servers/service.ts'
+import { createDatabase } from '../../helpers/database.ts'
+import { assertHealthy } from '../../helpers/money/integrity.ts'
+import { startPgBouncer } from '../../helpers/servers/pgbouncer.ts'
+import { startService, type Answer } from '../../helpers/servers/service.ts'
 
 const database = await createDatabase(t)
 const pooler = await startPgBouncer(database.url, 3)

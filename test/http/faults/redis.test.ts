@@ -1,12 +1,12 @@
 import { createRequire } from 'node:module'
 import { Redis } from 'ioredis'
 import t, { type Test } from 'tap'
-import { sealWith } from '../../src/cache/seal.ts'
-import { findFreePort } from '../../src/embedded/free-port.ts'
-import { createDatabase } from '../helpers/database.ts'
-import { assertHealthy } from '../helpers/money/integrity.ts'
-import { startRedis } from '../helpers/servers/redis.ts'
-import { startService, type Answer, type Service } from '../helpers/servers/service.ts'
+import { sealWith } from '../../../src/cache/seal.ts'
+import { findFreePort } from '../../../src/embedded/free-port.ts'
+import { createDatabase } from '../../helpers/database.ts'
+import { assertHealthy } from '../../helpers/money/integrity.ts'
+import { startRedis } from '../../helpers/servers/redis.ts'
+import { startService, type Answer, type Service } from '../../helpers/servers/service.ts'
 
 const database = await createDatabase(t)
 const redis = await startRedis(t)
@@ -152,7 +152,7 @@ t.test('what stands in Redis as a price never changes an amount, however well fo
   t.not(free, json, 'the forged price differs from the true one')
   const honest = (await apart.call('POST', '/v1/estimates', estimateOf(MODEL))).json
   t.ok(honest.cost_usd > 0)
-  const { version } = createRequire(import.meta.url)('../../package.json') as { version: string }
+  const { version } = createRequire(import.meta.url)('../../../package.json') as { version: string }
   const poisons = {
     'a forged price, sealed by somebody who knows the release and DATABASE_URL': sealWith(
       `${version} ${database.url}`,
