@@ -19,11 +19,11 @@ export function costRoutes(app: App, services: Services): void {
       schema: {
         tags: ['costs'],
         operationId: 'listCostRecords',
-        summary: 'List records of cost, the last recorded first',
+        summary: 'List cost records, last recorded first',
         description:
-          'A label is filtered by a parameter of its name: label.feature=chat. from (inclusive) and to (exclusive) bound occurred_at. ' +
-          'Where records since from are archived, the answer is a 409 that names their months; without from, it lists what is here. ' +
-          'The order is recorded_at, then cost_record_id, both descending: what is recorded while you walk over the pages stands before the first one, so that you see every other record once.',
+          'To filter by a label, send a parameter with its name: label.feature=chat. ' +
+          'If records since `from` are archived, the answer is a 409 that names their months. Without `from`, archived records are left out. ' +
+          'The order is by recorded_at, then by cost_record_id, both descending. Records made while you read the pages come before the first page, so you see every other record once.',
         querystring: CostRecordsQuery,
         response: answers({ 200: Page(CostRecord) }),
       },
@@ -43,13 +43,13 @@ export function costRoutes(app: App, services: Services): void {
       schema: {
         tags: ['costs'],
         operationId: 'readCosts',
-        summary: 'Sum up costs, in total and by groups; exact',
+        summary: 'Sum up costs exactly, in total and by group',
         description:
-          'The groups sum up to the total, and the total is the sum of the records that GET /v1/cost-records lists for the same filter. ' +
-          'from is inclusive, to exclusive; without them, the last 30 days. A label is filtered by a parameter of its name: label.feature=chat. ' +
-          'Keys of time are where a bucket begins in time_zone: hour 2026-11-24T13:00:00Z (with the offset where it is not 0), day 2026-11-24, week the date of its Monday, month 2026-11. ' +
-          'Groups come in the order of their keys, a page of limit at a time; top gives the dearest only, on one page. ' +
-          'compare=previous adds previous_cost_usd, the cost of the span of the same length just before; its records count where they would stand had they occurred one span later.',
+          'The groups add up to the total, and the total is the sum of the records that GET /v1/cost-records lists for the same filter. ' +
+          'Without `from` and `to`, the last 30 days count. To filter by a label, send a parameter with its name: label.feature=chat. ' +
+          'The key of a time group is when it starts in time_zone: hour 2026-11-24T13:00:00Z (with the offset if it is not 0), day 2026-11-24, week the date of its Monday, month 2026-11. ' +
+          'Groups are ordered by their keys, in pages of `limit`. `top` answers only the most expensive ones, on one page. ' +
+          'compare=previous adds previous_cost_usd: the cost of the span of the same length just before. Each record of that span counts in the group that it would be in one span later.',
         querystring: CostsQuery,
         response: answers({ 200: Costs }),
       },
@@ -68,19 +68,18 @@ export function costRoutes(app: App, services: Services): void {
       schema: {
         tags: ['costs'],
         operationId: 'exportCosts',
-        summary: 'Stream records of cost as CSV, JSON lines or FOCUS, one row each',
+        summary: 'Stream cost records as CSV, JSON lines or FOCUS',
         description:
-          'In the order of occurred_at, then cost_record_id; from is inclusive, to exclusive; without them, the last 30 days. ' +
-          'A label is filtered by a parameter of its name: label.feature=chat. With accept-encoding: gzip the answer is compressed. ' +
-          'Where the connection breaks, ask again with the same filter and cursor, the cost_record_id (x_CostRecordId) of the last whole row: the rest follows, without a header. ' +
-          'An answer that is not whole ends without the end of its transfer.',
+          'One row for each record, ordered by occurred_at, then by cost_record_id. Without `from` and `to`, the last 30 days. ' +
+          'To filter by a label, send a parameter with its name: label.feature=chat. With accept-encoding: gzip the answer is compressed. ' +
+          'If the export fails midway, the connection closes without the final chunk; treat the file as incomplete. To resume, send the same filter and, as `cursor`, the cost_record_id (x_CostRecordId) of the last whole row: the rows after it follow, without a header.',
         querystring: CostExportQuery,
         response: answers({
           200: {
-            description: 'Lines; their form is that of format',
+            description: 'The rows, in the form that format names.',
             content: {
-              'text/csv': { schema: Type.String({ description: 'csv and focus' }) },
-              'application/x-ndjson': { schema: Type.String({ description: 'jsonl: a cost record a line' }) },
+              'text/csv': { schema: Type.String({ description: 'For csv and focus.' }) },
+              'application/x-ndjson': { schema: Type.String({ description: 'For jsonl: one CostRecord a line.' }) },
             },
           },
         }),
