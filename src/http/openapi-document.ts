@@ -19,13 +19,13 @@ const SCHEMAS = '#/components/schemas/'
 const RESPONSES = '#/components/responses/'
 
 /**
- * The published document, from what the package made of the routes' schemas: each schema with a title becomes a component
- * of that name, each refusal a response by its status, and each operation gets its examples.
+ * Makes the published document from the one that @fastify/swagger generates. Each schema with a title becomes a component
+ * with that name, each refusal becomes a response by its status, and each operation gets its examples.
  *
- * Validation never sees any of this: it works on the schemas of the routes as they are.
+ * Validation is not affected: it uses the schemas of the routes as they are.
  *
  * @param optionalBodies the ids of the operations whose body may be left out.
- * @throws Error where two different schemas have the same title, or an operation has no examples.
+ * @throws Error if two different schemas have the same title, or an operation has no examples.
  */
 export function publish<Document extends { paths?: object; components?: object }>(
   generated: Document,
@@ -35,7 +35,7 @@ export function publish<Document extends { paths?: object; components?: object }
   const responses = new Map<string, Node>()
   const paths = nameSchemas(generated.paths, schemas) as Paths
   for (const operation of Object.values(paths).flatMap((methods) => Object.values(methods))) {
-    // The package takes every body to be required.
+    // @fastify/swagger marks every body as required.
     if (operation.requestBody && optionalBodies.has(operation.operationId)) operation.requestBody.required = false
     addProblems(operation, responses)
     const examples = EXAMPLES[operation.operationId]
@@ -43,34 +43,34 @@ export function publish<Document extends { paths?: object; components?: object }
     addExamples(operation, examples)
   }
   const components = { ...generated.components, responses: sorted(responses), schemas: sorted(schemas) }
-  // Through JSON: an object that stands in two places would be an alias in YAML.
+  // Through JSON, because YAML would write an object that occurs twice as an alias.
   return JSON.parse(JSON.stringify({ ...generated, components, paths })) as Document
 }
 
-/** A copy in which each schema with a title is a reference; the schemas themselves go into `named`. */
+/** Copies the value with a reference in place of each schema that has a title. Adds those schemas to `named`. */
 function nameSchemas(value: unknown, named: Map<string, Node>): unknown {
   if (Array.isArray(value)) return value.map((item) => nameSchemas(item, named))
   if (typeof value !== 'object' || value === null) return value
   const copy: Node = Object.fromEntries(Object.entries(value).map(([key, of]) => [key, nameSchemas(of, named)]))
   const { title, description, $comment, ...rest } = plainUnion(copy)
-  // A property may be called title, too.
+  // Not a string: the properties of a schema, one of which is called title.
   if (typeof title !== 'string') return plainUnion(copy)
-  // The words of one place stand beside the reference; those of the schema are in the comment then: see about().
+  // about() puts the schema's own description into the comment, and the description of this field in its place.
   remember(named, title, { description: $comment ?? description, ...rest })
   const reference = { $ref: SCHEMAS + title }
   return $comment === undefined ? reference : { ...reference, description }
 }
 
-/** @throws Error where another schema has the title. */
+/** @throws Error if a different schema has the same title. */
 function remember(named: Map<string, Node>, title: string, { description, ...schema }: Node): void {
   const { description: known, ...same } = named.get(title) ?? schema
   if (JSON.stringify(schema) !== JSON.stringify(same)) throw new Error(`two different schemas are called ${title}`)
-  // The package takes the description of a parameter's schema away.
+  // @fastify/swagger removes the description from the schema of a parameter.
   const words = known || description
   named.set(title, { ...(words ? { description: words } : {}), ...schema })
 }
 
-/** Constants in one enum, and null as one of the types: how a person would write it, and what generators understand best. */
+/** Turns a union of constants into one enum, and a union with null into a list of types: generators handle these best. */
 function plainUnion(schema: Node): Node {
   const { anyOf, ...rest } = schema
   if (!Array.isArray(anyOf)) return schema
@@ -87,7 +87,7 @@ function plainUnion(schema: Node): Node {
   return { ...moved, anyOf: [described, nothing] }
 }
 
-/** What each operation may be refused with, beside the problems of its own. */
+/** Adds the problems that follow from the key, path and body of the operation, and those that REFUSALS lists for it. */
 function addProblems(operation: Operation, responses: Map<string, Node>): void {
   const { operationId, security, parameters = [], requestBody } = operation
   const needsKey = security === undefined
@@ -138,7 +138,7 @@ function addExamples(operation: Operation, examples: OperationExamples): void {
   }
 }
 
-/** One example without a name; several by their names. */
+/** A single example has no name in the document; several have theirs. */
 function mediaExamples(bodies: OperationExamples['bodies'] = {}): object {
   const [first, ...more] = Object.values(bodies)
   return more.length === 0

@@ -36,7 +36,7 @@ export function quotaDefaultRoutes(app: App, services: Services): void {
       schema: {
         tags: ['quotas'],
         operationId: 'putQuotaDefault',
-        summary: 'Create or change a default, and the quotas that it created',
+        summary: 'Create or change a default for all tenants or users, new and known',
         description:
           'Every tenant or user that is already known gets the new limit, too. A quota that an administrator set or deleted stays as it is.',
         headers: ReasonHeaders,
