@@ -24,7 +24,6 @@ import { answerClientError, answerError, registerProblems } from './http/plugins
 import { registerRateLimit, type Limits } from './http/plugins/rate-limit.ts'
 import { registerRequestContext, requestIdOf } from './http/plugins/request-context.ts'
 import { registerValidation } from './http/plugins/validation.ts'
-import { ProblemSchema, QuotaExceededSchema } from './http/problem-responses.ts'
 import { RequestLines } from './http/request-lines.ts'
 import type { Deps } from './services/deps.ts'
 
@@ -80,8 +79,6 @@ export async function buildApp(options: AppOptions): Promise<App> {
   registerDeadline(app)
   registerAuth(app, deps)
   await registerRateLimit(app, options.limits, deps.counters)
-  app.addSchema(ProblemSchema)
-  app.addSchema(QuotaExceededSchema)
   await registerOpenApi(app, options.version, registerOptionalBody(app))
 
   reservationRoutes(app, deps)

@@ -1,5 +1,5 @@
 import { Type, type Static } from 'typebox'
-import { Cursor, Id, Limit, Nullable, Time, TimeInput, Uuid } from './common.ts'
+import { about, Cursor, Id, Limit, Nullable, Time, TimeInput, Uuid } from './common.ts'
 
 export const EventType = Type.Union(
   [
@@ -16,13 +16,14 @@ export const EventType = Type.Union(
     'delivery.failed',
     'integrity.broken',
   ].map((type) => Type.Literal(type)),
+  { title: 'EventType', description: 'docs/events.md says what each type means and what to do.' },
 )
 
 export const EventsQuery = Type.Object(
   {
     type: Type.Optional(EventType),
     tenant_id: Type.Optional(Id),
-    from: Type.Optional(TimeInput),
+    from: Type.Optional(about(TimeInput, 'Events created at this time or later.')),
     limit: Type.Optional(Limit),
     cursor: Type.Optional(Cursor),
   },
@@ -30,16 +31,19 @@ export const EventsQuery = Type.Object(
 )
 export type EventsQuery = Omit<Static<typeof EventsQuery>, 'limit' | 'cursor'>
 
-export const Event = Type.Object({
-  event_id: Uuid,
-  type: Type.String(),
-  created_at: Time,
-  tenant_id: Nullable(Type.String()),
-  user_id: Nullable(Type.String()),
-  quota_id: Nullable(Type.Integer()),
-  data: Type.Unsafe<object>({
-    type: 'object',
-    additionalProperties: true,
-    description: 'What happened, by type; amounts are exact numbers, times RFC 3339',
-  }),
-})
+export const Event = Type.Object(
+  {
+    event_id: Uuid,
+    type: about(Type.String(), 'One of EventType. A later version may add types.'),
+    created_at: Time,
+    tenant_id: Nullable(Type.String({ description: 'Null: the event concerns no tenant.' })),
+    user_id: Nullable(Type.String()),
+    quota_id: Nullable(Type.Integer()),
+    data: Type.Unsafe<object>({
+      type: 'object',
+      additionalProperties: true,
+      description: 'What happened; the fields depend on the type. Amounts are exact numbers, times RFC 3339.',
+    }),
+  },
+  { title: 'Event' },
+)

@@ -2,6 +2,7 @@ import { connect } from 'node:net'
 import t from 'tap'
 import { parse } from 'yaml'
 import { ERRORS } from '../../src/errors.ts'
+import { dereferenced } from '../helpers/contract.ts'
 import { createDatabase } from '../helpers/database.ts'
 import { setNow } from '../helpers/fake-clock.ts'
 import { forgedCursors, hostileBodies, isRaw, nastyText, soundValue, spoilValue, type Schema } from '../helpers/fuzz.ts'
@@ -43,9 +44,8 @@ type Parameter = { in: 'path' | 'query' | 'header'; name: string; required?: boo
 type Operation = { method: string; path: string; parameters: Parameter[]; body: Schema | undefined }
 type Documented = { parameters?: Parameter[]; requestBody?: { content: { 'application/json'?: { schema: Schema } } } }
 
-const { paths } = parse((await service.call('GET', '/openapi.yaml')).text) as {
-  paths: Record<string, Record<string, Documented>>
-}
+const published = (await service.call('GET', '/openapi.yaml')).text
+const { paths } = dereferenced(parse(published) as { paths: Record<string, Record<string, Documented>> })
 const operations: Operation[] = Object.entries(paths).flatMap(([path, methods]) =>
   Object.entries(methods).map(([method, { parameters = [], requestBody }]) => ({
     method: method.toUpperCase(),

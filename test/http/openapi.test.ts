@@ -4,6 +4,7 @@ import { parse } from 'yaml'
 import { buildApp } from '../../src/app.ts'
 import { ERROR_HELP, ERRORS, type ErrorCode } from '../../src/errors.ts'
 import type { Deps } from '../../src/services/deps.ts'
+import { dereferenced } from '../helpers/contract.ts'
 import { createDatabase } from '../helpers/database.ts'
 import { startService, type Answer } from '../helpers/servers/service.ts'
 
@@ -29,7 +30,7 @@ const database = await createDatabase(t)
 const service = await startService(t, database.url)
 const caller = await service.keyFor('service')
 const published = await service.call('GET', '/openapi.yaml', undefined, { authorization: '' })
-const contract = parse(published.text) as Contract
+const contract = dereferenced(parse(published.text) as Contract)
 
 /** Every route of the app as `GET /v1/…/{id}`, from the router itself: one line a path, indented below its beginning. */
 async function listRoutes(): Promise<string[]> {

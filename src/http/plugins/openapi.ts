@@ -1,6 +1,7 @@
 import swagger from '@fastify/swagger'
 import swaggerUi from '@fastify/swagger-ui'
 import type { FastifyInstance } from 'fastify'
+import { publish } from '../openapi-document.ts'
 
 /**
  * The contract, from the schemas of the routes: /openapi.yaml and, for people, /docs. Register before the routes.
@@ -19,7 +20,7 @@ export async function registerOpenApi(
         title: 'Purser',
         version,
         description:
-          'The cost and quota authority for calls of language models and for sandboxes: reserve, commit, release.',
+          'Decides whether a call of a language model or a sandbox may spend money, and records what it cost: reserve, do the work, then commit or release.',
       },
       security: [{ key: [] }],
       components: {
@@ -27,34 +28,23 @@ export async function registerOpenApi(
           key: {
             type: 'http',
             scheme: 'bearer',
-            description: 'An API key, or a JWT where the operator has set that up',
+            description: 'An API key, or a JWT if the operator has configured that.',
           },
         },
       },
       tags: [
-        { name: 'reservations', description: 'Hold money before a request, book it afterwards' },
-        { name: 'costs', description: 'What was spent' },
-        { name: 'quotas', description: 'What may be spent' },
-        { name: 'events', description: 'What somebody should know of' },
-        { name: 'pricing', description: 'What a token, a search or a second costs, since when and until when' },
-        { name: 'keys', description: 'Who may call' },
-        { name: 'audit', description: 'What administrators changed' },
-        { name: 'operations', description: 'Whether the service is well' },
+        { name: 'reservations', description: 'Hold money before the work, and book the cost after it.' },
+        { name: 'costs', description: 'What was spent.' },
+        { name: 'quotas', description: 'How much may be spent.' },
+        { name: 'events', description: 'What happened, and how people are notified.' },
+        { name: 'pricing', description: 'What a token, a search or a second costs, and when.' },
+        { name: 'keys', description: 'Who may call this API.' },
+        { name: 'audit', description: 'What administrators changed.' },
+        { name: 'operations', description: 'Whether the service works.' },
       ],
     },
-    transformObject: (document) => {
-      if (!('openapiObject' in document)) return document.swaggerObject
-      for (const path of Object.values(document.openapiObject.paths ?? {})) {
-        const { operationId, requestBody } = path?.post ?? {}
-        // The package takes every body to be required.
-        if (optionalBodies.has(operationId ?? '') && requestBody && 'required' in requestBody)
-          requestBody.required = false
-      }
-      return document.openapiObject
-    },
-    refResolver: {
-      buildLocalReference: (json, _base, _fragment, i) => (typeof json['$id'] === 'string' ? json['$id'] : `def-${i}`),
-    },
+    transformObject: (document) =>
+      'openapiObject' in document ? publish(document.openapiObject, optionalBodies) : document.swaggerObject,
   })
   await app.register(swaggerUi, { routePrefix: '/docs', uiConfig: { deepLinking: true }, staticCSP: true })
   app.get('/openapi.yaml', { schema: { hide: true } }, async (_request, reply) =>

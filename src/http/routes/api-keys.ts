@@ -20,7 +20,7 @@ export function apiKeyRoutes(app: App, deps: Deps): void {
       schema: {
         tags: ['keys'],
         operationId: 'createApiKey',
-        summary: 'Make a key; its secret is in this answer only',
+        summary: 'Create a key; only this answer shows its secret',
         headers: ReasonHeaders,
         body: ApiKeyBody,
         response: answers({ 201: NewApiKey }),
@@ -55,9 +55,9 @@ export function apiKeyRoutes(app: App, deps: Deps): void {
       schema: {
         tags: ['keys'],
         operationId: 'rotateApiKey',
-        summary: 'Give a key a new secret, which is in this answer only',
+        summary: 'Give a key a new secret, which only this answer shows',
         description:
-          'The old secret goes on for overlap_seconds, so that services can change over. The key_id stays, and with it the idempotency keys of its requests.',
+          'The old secret works for overlap_seconds more, so that services have time to switch. The key_id stays the same, and so do the idempotency keys of its requests.',
         params: Type.Object({ key_id: Uuid }),
         headers: ReasonHeaders,
         body: RotateBody,

@@ -16,9 +16,8 @@ export function auditLogRoutes(app: App, deps: Deps): void {
       schema: {
         tags: ['audit'],
         operationId: 'listAuditLog',
-        summary: 'List what administrators changed, the newest first',
-        description:
-          'from is inclusive. Each entry holds the hash of the one before it; npm run audit -- verify checks them.',
+        summary: 'List what administrators changed, newest first',
+        description: 'Each entry holds the hash of the entry before it; npm run audit -- verify checks them.',
         querystring: AuditQuery,
         response: answers({ 200: Page(AuditEntry) }),
       },

@@ -21,11 +21,11 @@ export function costRecordRoutes(app: App, deps: Deps): void {
       schema: {
         tags: ['costs'],
         operationId: 'listCostRecords',
-        summary: 'List records of cost, the last recorded first',
+        summary: 'List cost records, last recorded first',
         description:
-          'A label is filtered by a parameter of its name: label.feature=chat. from (inclusive) and to (exclusive) bound occurred_at. ' +
-          'Where records since from are archived, the answer is a 409 that names their months; without from, it lists what is here. ' +
-          'The order is recorded_at, then cost_record_id, both descending: what is recorded while you walk over the pages stands before the first one, so that you see every other record once.',
+          'To filter by a label, send a parameter with its name: label.feature=chat. ' +
+          'If records since `from` are archived, the answer is a 409 that names their months. Without `from`, archived records are left out. ' +
+          'The order is by recorded_at, then by cost_record_id, both descending. Records made while you read the pages come before the first page, so you see every other record once.',
         querystring: CostRecordsQuery,
         response: answers({ 200: Page(CostRecord) }),
       },
@@ -45,11 +45,10 @@ export function costRecordRoutes(app: App, deps: Deps): void {
       schema: {
         tags: ['costs'],
         operationId: 'record',
-        summary: 'Record spend that had no reservation, all records or none',
+        summary: 'Record spend that had no reservation: all records or none',
         description:
-          'Counted against quotas and never refused for them. Each record is priced at its occurred_at and counts in the periods of then. ' +
-          'It has its own idempotency_key: the same record again answers the first one as replayed, another record with that key is 422. ' +
-          'occurred_at may be up to 5 minutes ahead; more than 90 days ago only with an admin key, and then no quota counts it.',
+          'Quotas count the spend but never refuse it. Each record takes the prices and counts in the periods of its occurred_at. ' +
+          'Each record has its own idempotency_key: sent again, the same record is answered with replayed true; another record with that key is a 422.',
         body: RecordsBody,
         response: answers({ 201: RecordsAnswer }),
       },
@@ -64,10 +63,10 @@ export function costRecordRoutes(app: App, deps: Deps): void {
       schema: {
         tags: ['costs'],
         operationId: 'correct',
-        summary: 'Correct a record by two new ones: its full reversal, and the real cost',
+        summary: 'Correct a cost record by two new ones',
         description:
-          'Both count in the periods of the corrected record, and tokens or seconds are priced at its moment. With cost_usd its quantities stay as they were. ' +
-          'A record is corrected once; after that its successor can be.',
+          'The first new record reverses the old one in full; the second holds the real cost. Both count in the periods of the old record, and take the prices of its time. ' +
+          'A record can be corrected once. To correct it again, correct the record that replaced it.',
         params: RecordParams,
         body: CorrectBody,
         response: answers({ 201: CorrectAnswer }),

@@ -20,13 +20,13 @@ export function costRoutes(app: App, deps: Deps): void {
       schema: {
         tags: ['costs'],
         operationId: 'readCosts',
-        summary: 'Sum up costs, in total and by groups; exact',
+        summary: 'Sum up costs exactly, in total and by group',
         description:
-          'The groups sum up to the total, and the total is the sum of the records that GET /v1/cost-records lists for the same filter. ' +
-          'from is inclusive, to exclusive; without them, the last 30 days. A label is filtered by a parameter of its name: label.feature=chat. ' +
-          'Keys of time are where a bucket begins in time_zone: hour 2026-11-24T13:00:00Z (with the offset where it is not 0), day 2026-11-24, week the date of its Monday, month 2026-11. ' +
-          'Groups come in the order of their keys, a page of limit at a time; top gives the dearest only, on one page. ' +
-          'compare=previous adds previous_cost_usd, the cost of the span of the same length just before; its records count where they would stand had they occurred one span later.',
+          'The groups add up to the total, and the total is the sum of the records that GET /v1/cost-records lists for the same filter. ' +
+          'Without `from` and `to`, the last 30 days count. To filter by a label, send a parameter with its name: label.feature=chat. ' +
+          'The key of a time group is when it starts in time_zone: hour 2026-11-24T13:00:00Z (with the offset if it is not 0), day 2026-11-24, week the date of its Monday, month 2026-11. ' +
+          'Groups are ordered by their keys, in pages of `limit`. `top` answers only the most expensive ones, on one page. ' +
+          'compare=previous adds previous_cost_usd: the cost of the span of the same length just before. Each record of that span counts in the group that it would be in one span later.',
         querystring: CostsQuery,
         response: answers({ 200: Costs }),
       },
@@ -45,19 +45,18 @@ export function costRoutes(app: App, deps: Deps): void {
       schema: {
         tags: ['costs'],
         operationId: 'exportCosts',
-        summary: 'Stream records of cost as CSV, JSON lines or FOCUS, one row each',
+        summary: 'Stream cost records as CSV, JSON lines or FOCUS',
         description:
-          'In the order of occurred_at, then cost_record_id; from is inclusive, to exclusive; without them, the last 30 days. ' +
-          'A label is filtered by a parameter of its name: label.feature=chat. With accept-encoding: gzip the answer is compressed. ' +
-          'Where the connection breaks, ask again with the same filter and cursor, the cost_record_id (x_CostRecordId) of the last whole row: the rest follows, without a header. ' +
-          'An answer that is not whole ends without the end of its transfer.',
+          'One row for each record, ordered by occurred_at, then by cost_record_id. Without `from` and `to`, the last 30 days. ' +
+          'To filter by a label, send a parameter with its name: label.feature=chat. With accept-encoding: gzip the answer is compressed. ' +
+          'If the export fails midway, the connection closes without the final chunk; treat the file as incomplete. To resume, send the same filter and, as `cursor`, the cost_record_id (x_CostRecordId) of the last whole row: the rows after it follow, without a header.',
         querystring: CostExportQuery,
         response: answers({
           200: {
-            description: 'Lines; their form is that of format',
+            description: 'The rows, in the form that format names.',
             content: {
-              'text/csv': { schema: Type.String({ description: 'csv and focus' }) },
-              'application/x-ndjson': { schema: Type.String({ description: 'jsonl: a cost record a line' }) },
+              'text/csv': { schema: Type.String({ description: 'For csv and focus.' }) },
+              'application/x-ndjson': { schema: Type.String({ description: 'For jsonl: one CostRecord a line.' }) },
             },
           },
         }),

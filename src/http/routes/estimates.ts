@@ -13,7 +13,8 @@ export function estimateRoutes(app: App, deps: Deps): void {
       schema: {
         tags: ['reservations'],
         operationId: 'estimate',
-        summary: 'What a usage costs, or what a call can cost at most; no quota is read',
+        summary: 'Price a usage, or the most that a call can cost',
+        description: 'Reads no quota and holds nothing.',
         body: EstimateBody,
         response: answers({ 200: EstimateAnswer }),
       },

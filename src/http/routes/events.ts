@@ -15,10 +15,13 @@ export function eventRoutes(app: App, deps: Deps): void {
       schema: {
         tags: ['events'],
         operationId: 'listEvents',
-        summary: 'List events, the last written first',
+        summary: 'List events, newest first',
         description:
-          'Each is told once: quota.warning for a threshold and quota.exceeded once a quota, period and change of the limit; quota.overrun, reservation.late and reservation.lapsed once a reservation; price.missing once a tenant, model and day, for 50 models a principal and day, and then once with more_than instead of a model; usage.unreadable (a commit whose usage could not be read, booked at the reserved amount) once a tenant, provider, place in the object and day, and usage.unread (a field that nothing reads) once a provider, field and day, both bounded likewise. ' +
-          'from (inclusive) bounds created_at. A key that is bound to a tenant sees the events of that tenant.',
+          'Each event is emitted once. quota.warning: once for a threshold, quota, period and change of the limit. quota.exceeded: once for a quota, period and change of the limit. ' +
+          'quota.overrun, reservation.late and reservation.lapsed: once for a reservation. ' +
+          'price.missing: once for a tenant, model and day, for up to 50 models of a principal in a day, and then once with more_than instead of a model. ' +
+          'usage.unreadable (the usage of a commit could not be read, and the reserved amount was booked): once for a tenant, provider, place in the object and day. usage.unread (no rule reads a field): once for a provider, field and day. Both have the same bound. ' +
+          'A key that is bound to a tenant sees the events of that tenant only.',
         querystring: EventsQuery,
         response: answers({ 200: Page(Event) }),
       },

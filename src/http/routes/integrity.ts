@@ -15,9 +15,9 @@ export function integrityRoutes(app: App, { maintenanceDb }: Deps): void {
       schema: {
         tags: ['operations'],
         operationId: 'readIntegrity',
-        summary: 'Check the books: every invariant of the money that does not hold',
+        summary: 'Check the books: list every invariant that does not hold',
         description:
-          'Reads every reservation, balance and record, which takes minutes where there are many millions. For admins, and viewers that are not bound to a tenant. Broken books are a 200 with healthy false; npm run integrity says what to do.',
+          'Reads every reservation, balance and record, which takes minutes if there are many millions. Only for keys that are not bound to a tenant. If the books are broken, the answer is a 200 with healthy false; docs/operations.md says what to do.',
         response: answers({ 200: Integrity }),
       },
     },

@@ -5,10 +5,13 @@ import { readiness } from '../../services/readiness.ts'
 import { ERROR_HELP, ERRORS, Problem, type ErrorCode } from '../../errors.ts'
 import { answers } from '../problem-responses.ts'
 
-const Checks = Type.Object({
-  status: Type.String(),
-  checks: Type.Object({ postgres: Type.String(), migrations: Type.String(), redis: Type.String() }),
-})
+const Checks = Type.Object(
+  {
+    status: Type.String(),
+    checks: Type.Object({ postgres: Type.String(), migrations: Type.String(), redis: Type.String() }),
+  },
+  { title: 'ReadinessAnswer' },
+)
 
 export function operationRoutes(app: App, deps: Deps): void {
   app.get(
@@ -17,9 +20,9 @@ export function operationRoutes(app: App, deps: Deps): void {
       schema: {
         tags: ['operations'],
         operationId: 'health',
-        summary: 'Whether the process answers',
+        summary: 'Tell whether the process answers',
         security: [],
-        response: answers({ 200: Type.Object({ status: Type.String() }) }),
+        response: answers({ 200: Type.Object({ status: Type.String() }, { title: 'HealthAnswer' }) }),
       },
     },
     async (_request, reply) => reply.send({ status: 'ok' }),
@@ -31,7 +34,8 @@ export function operationRoutes(app: App, deps: Deps): void {
       schema: {
         tags: ['operations'],
         operationId: 'readiness',
-        summary: 'Whether the service can decide: Postgres in reach and migrated. Redis never makes it unready',
+        summary: 'Tell whether the service can decide',
+        description: 'It can if Postgres is in reach and migrated. Without Redis it can still decide.',
         security: [],
         response: answers({ 200: Checks, 503: Checks }),
       },
@@ -49,16 +53,19 @@ export function operationRoutes(app: App, deps: Deps): void {
       schema: {
         tags: ['operations'],
         operationId: 'problem',
-        summary: 'What a problem means and what to do',
+        summary: 'Explain a problem and what to do about it',
         security: [],
         params: Type.Object({ code: Type.String({ maxLength: 100 }) }),
         response: answers({
-          200: Type.Object({
-            type: Type.String(),
-            title: Type.String(),
-            status: Type.Integer(),
-            description: Type.String(),
-          }),
+          200: Type.Object(
+            {
+              type: Type.String(),
+              title: Type.String(),
+              status: Type.Integer(),
+              description: Type.String(),
+            },
+            { title: 'ProblemHelp' },
+          ),
         }),
       },
     },

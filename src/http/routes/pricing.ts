@@ -20,10 +20,10 @@ import { ADMINS, READERS } from '../plugins/auth.ts'
 import { answers } from '../problem-responses.ts'
 
 const LIST_DESCRIPTION =
-  'at: versions in force then. status is as of now. A superseded version is not listed; costs that it priced keep it.'
+  '`at` selects the versions in force at that time; `status` is as of now. A superseded version is not listed, but costs that it priced keep it.'
 const ADD_DESCRIPTION =
-  'Rates are never edited: a version closes the one before it and ends where the next one starts. One of a date that has ' +
-  'a version already is a 409, unless replaces names that one; it is kept, and no longer in force.'
+  'Rates are never edited. A version ends the one before it, and lasts until the next one starts. If there is a version ' +
+  'with the same effective_date, the answer is a 409, unless `replaces` names it. A replaced version is kept but no longer in force.'
 
 export function pricingRoutes(app: App, deps: Deps): void {
   app.get(
@@ -33,8 +33,8 @@ export function pricingRoutes(app: App, deps: Deps): void {
       schema: {
         tags: ['pricing'],
         operationId: 'listModelPrices',
-        summary: 'List versions of models’ rate cards, by provider, model and date',
-        description: `${LIST_DESCRIPTION} model may be an alias.`,
+        summary: 'List the prices of models, ordered by provider, model and date',
+        description: `${LIST_DESCRIPTION} \`model\` may be an alias.`,
         querystring: ModelPricesQuery,
         response: answers({ 200: Page(ModelPriceVersion) }),
       },
@@ -53,7 +53,7 @@ export function pricingRoutes(app: App, deps: Deps): void {
       schema: {
         tags: ['pricing'],
         operationId: 'publishModelPrice',
-        summary: 'Add a version of a model’s rate card, also ahead or in the past',
+        summary: 'Publish a price of a model, for now, the future or the past',
         description: ADD_DESCRIPTION,
         headers: ReasonHeaders,
         body: ModelPriceBody,
@@ -70,7 +70,7 @@ export function pricingRoutes(app: App, deps: Deps): void {
       schema: {
         tags: ['pricing'],
         operationId: 'listSandboxPrices',
-        summary: 'List versions of the sandbox rate card, by tier, region and date',
+        summary: 'List the prices of sandboxes, ordered by tier, region and date',
         description: LIST_DESCRIPTION,
         querystring: E2bPricesQuery,
         response: answers({ 200: Page(E2bPriceVersion) }),
@@ -90,8 +90,8 @@ export function pricingRoutes(app: App, deps: Deps): void {
       schema: {
         tags: ['pricing'],
         operationId: 'publishSandboxPrice',
-        summary: 'Add a version of the sandbox rate card of a tier and region',
-        description: `${ADD_DESCRIPTION} Without vcpu and memory_mib the tier keeps its size.`,
+        summary: 'Publish a price of a sandbox tier in a region',
+        description: `${ADD_DESCRIPTION} Without vcpu and memory_mib, the tier keeps its size.`,
         headers: ReasonHeaders,
         body: E2bPriceBody,
         response: answers({ 201: E2bPriceVersion }),
@@ -107,10 +107,10 @@ export function pricingRoutes(app: App, deps: Deps): void {
       schema: {
         tags: ['pricing'],
         operationId: 'syncPrices',
-        summary: 'Publish what package, feed and overlay agree on with the second source',
+        summary: 'Publish the prices on which the sources agree',
         description:
-          'A change counts from its date, or from now on where it has none. Disagreements and absurd changes are listed ' +
-          'and not published; POST /v1/pricing/models decides. Where the feed is out of reach the package stands alone, and sources says so.',
+          'Compares the package, the feed and the overlay with a second source. A change counts from its date, or from now on if it has none. ' +
+          'Disagreements and changes that look wrong are listed but not published; decide on them with POST /v1/pricing/models. If the feed is out of reach, the package is used alone, and `sources` says so.',
         headers: ReasonHeaders,
         body: SyncBody,
         response: answers({ 200: SyncAnswer }),

@@ -18,7 +18,7 @@ export function quotaDefaultRoutes(app: App, deps: Deps): void {
       schema: {
         tags: ['quotas'],
         operationId: 'listQuotaDefaults',
-        summary: 'List what tenants and users get at first sight',
+        summary: 'List the quotas that new tenants and users get',
         querystring: Type.Object({ limit: Type.Optional(Limit), cursor: Type.Optional(Cursor) }, Closed),
         response: answers({ 200: Page(QuotaDefault) }),
       },
@@ -37,8 +37,9 @@ export function quotaDefaultRoutes(app: App, deps: Deps): void {
       schema: {
         tags: ['quotas'],
         operationId: 'putQuotaDefault',
-        summary: 'Make or change a default, and the quotas of all that are known by now',
-        description: 'A quota that an administrator set or deleted stays as it is.',
+        summary: 'Create or change a default for all tenants or users, new and known',
+        description:
+          'Every tenant or user that is already known gets the new limit, too. A quota that an administrator set or deleted stays as it is.',
         headers: ReasonHeaders,
         body: QuotaDefaultBody,
         response: answers({ 200: QuotaDefault }),
@@ -54,7 +55,7 @@ export function quotaDefaultRoutes(app: App, deps: Deps): void {
       schema: {
         tags: ['quotas'],
         operationId: 'deleteQuotaDefault',
-        summary: 'Take a default away; the quotas that it made stay',
+        summary: 'Delete a default; the quotas that it created stay',
         querystring: QuotaDefaultQuery,
         headers: ReasonHeaders,
         response: answers({ 204: Type.Null() }),

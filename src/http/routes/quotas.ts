@@ -59,9 +59,9 @@ export function quotaRoutes(app: App, deps: Deps): void {
       schema: {
         tags: ['quotas'],
         operationId: 'setQuota',
-        summary: 'Make a quota (201), or change the one with the same natural key (200)',
+        summary: 'Create a quota (201), or change the one with the same natural key (200)',
         description:
-          'The natural key is resource_type, scope with its ids, and period. What is left out takes its default.',
+          'The natural key is resource_type, scope, tenant_id, user_id and period. A setting that is left out gets its default.',
         headers: ReasonHeaders,
         body: QuotaBody,
         response: answers({ 200: Quota, 201: Quota }),
@@ -80,8 +80,9 @@ export function quotaRoutes(app: App, deps: Deps): void {
       schema: {
         tags: ['quotas'],
         operationId: 'quotaStatus',
-        summary: 'What is spent, held and left of each quota that applies',
-        description: 'May be cached for a short time, as as_of says; Cache-Control: no-cache asks Postgres.',
+        summary: 'Read what is spent, held and left of each quota that applies',
+        description:
+          'The amounts may come from a cache; as_of says when they were read. Cache-Control: no-cache reads them from Postgres.',
         querystring: Type.Object(
           { tenant_id: Type.Optional(Id), user_id: Type.Optional(Id), resource_type: Type.Optional(ResourceType) },
           Closed,
@@ -102,7 +103,7 @@ export function quotaRoutes(app: App, deps: Deps): void {
       schema: {
         tags: ['quotas'],
         operationId: 'setQuotas',
-        summary: 'Make or change up to 1,000 quotas by their natural keys, all or none',
+        summary: 'Create or change up to 1,000 quotas by their natural keys: all or none',
         headers: ReasonHeaders,
         body: QuotasBody,
         response: answers({ 200: QuotasAnswer }),
@@ -134,7 +135,8 @@ export function quotaRoutes(app: App, deps: Deps): void {
         tags: ['quotas'],
         operationId: 'patchQuota',
         summary: 'Change some settings of a quota',
-        description: 'What is left out stays as it is; raise null ends a raise. The natural key never changes.',
+        description:
+          'A setting that is left out stays as it is. `"raise": null` ends a raise. The natural key never changes.',
         params: QuotaParams,
         headers: ReasonHeaders,
         body: QuotaPatch,
@@ -154,7 +156,7 @@ export function quotaRoutes(app: App, deps: Deps): void {
         operationId: 'deleteQuota',
         summary: 'Delete a quota',
         description:
-          'Open holds settle in its closed balance, no default brings it back, and a PUT of the same natural key revives it.',
+          'Open holds settle in its closed balance. No default creates it again. A PUT with the same natural key restores it.',
         params: QuotaParams,
         headers: ReasonHeaders,
         response: answers({ 204: Type.Null() }),
@@ -173,8 +175,8 @@ export function quotaRoutes(app: App, deps: Deps): void {
       schema: {
         tags: ['quotas'],
         operationId: 'quotaHistory',
-        summary: 'What a quota’s periods came to, the running one first',
-        description: 'Periods in which nothing happened are left out, but for the running one.',
+        summary: 'List the periods of a quota, the running one first',
+        description: 'Past periods in which nothing was spent or held are left out.',
         params: QuotaParams,
         querystring: Type.Object({ limit: Type.Optional(Limit), cursor: Type.Optional(Cursor) }, Closed),
         response: answers({ 200: Page(QuotaPeriod) }),

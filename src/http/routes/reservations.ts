@@ -43,10 +43,11 @@ export function reservationRoutes(app: App, deps: Deps): void {
       schema: {
         tags: ['reservations'],
         operationId: 'reserve',
-        summary: 'Hold the estimated money in every quota that applies, or in none',
+        summary: 'Hold an amount in every quota that applies, or in none',
         description:
-          'With an Idempotency-Key a repeat answers the stored decision; keys live 7 days at least, and belong to their tenant. Without one, a hold whose caller has gone or was told 503 is released; a request whose caller has gone before it was decided never is. A refusal is 429 with every violated quota. ' +
-          'The RateLimit fields tell of the enforced quota that has least left, in micros of a USD.',
+          'Call this before a model or a sandbox. With an Idempotency-Key it is safe to retry: a repeated request gets the stored decision. A key belongs to its tenant and is kept for at least 7 days. ' +
+          'Without a key nobody can claim a hold whose answer was lost, so the service releases a hold if its caller disconnected or got a 503. If the caller disconnects before the decision, nothing is held. ' +
+          'A refusal is a 429 that lists every violated quota. The RateLimit headers describe the enforced quota that has the least left.',
         headers: IdempotencyHeaders,
         body: ReserveBody,
         response: answers({ 201: heldAnswer(ReserveAnswer), 429: refusalAnswer }),
@@ -70,11 +71,11 @@ export function reservationRoutes(app: App, deps: Deps): void {
       schema: {
         tags: ['reservations'],
         operationId: 'listReservations',
-        summary: 'List reservations, the newest first',
+        summary: 'List reservations, newest first',
         description:
-          'A label is filtered by a parameter of its name: label.feature=chat. from (inclusive) and to (exclusive) bound created_at. ' +
-          'The order is that of the ids, descending: what is reserved while you walk over the pages stands before the first one, so that you see every other reservation once. ' +
-          'A page looks through 250,000 reservations at most: it may hold fewer than limit, even none, while next_cursor leads on.',
+          'To filter by a label, send a parameter with its name: label.feature=chat. ' +
+          'The order is by id, descending. Reservations made while you read the pages come before the first page, so you see every other reservation once. ' +
+          'A page reads at most 250,000 reservations. It may therefore hold fewer than limit, even none, although next_cursor is not null.',
         querystring: ReservationsQuery,
         response: answers({ 200: Page(Reservation) }),
       },
@@ -93,10 +94,10 @@ export function reservationRoutes(app: App, deps: Deps): void {
       schema: {
         tags: ['reservations'],
         operationId: 'check',
-        summary: 'Ask what a reservation would be answered, and write nothing',
+        summary: 'Ask whether a reservation would be made, without making it',
         description:
-          'The body of a reservation. A refusal is an answer: allowed is false, and violations says why. A default quota ' +
-          'that the reservation would make has quota_id null.',
+          'Takes the body of a reservation and holds nothing. If a quota does not allow it, the answer is still a 200: allowed is false, and violations says why. ' +
+          'A default quota that the reservation would create has quota_id null.',
         body: ReserveBody,
         response: answers({ 200: warnedAnswer(CheckAnswer) }),
       },
@@ -129,8 +130,9 @@ export function reservationRoutes(app: App, deps: Deps): void {
       schema: {
         tags: ['reservations'],
         operationId: 'commit',
-        summary: 'Book what it really cost and give the hold back',
-        description: 'Never refused for lack of quota. The same commit again answers the same.',
+        summary: 'Book what the work really cost and give the hold back',
+        description:
+          'No quota refuses a commit, because the money is already spent. Sent again, the same commit gets the same answer; a different one is a 409.',
         params: ReservationParams,
         body: CommitBody,
         response: answers({ 200: CommitAnswer }),
@@ -147,11 +149,11 @@ export function reservationRoutes(app: App, deps: Deps): void {
       schema: {
         tags: ['reservations'],
         operationId: 'extend',
-        summary: 'Hold a reservation for longer, or for a larger total',
+        summary: 'Hold a reservation for longer, or for a larger amount',
         description:
-          'New totals, never lower ones, so that a repeat changes nothing; expires_at becomes the later of the old one and now + ttl_seconds. ' +
-          'After one of its periods has ended the whole hold moves to the running ones. A refusal is 429 and leaves the hold as it was; ' +
-          'its amounts are about the whole of the new total, and reserved_usd is what others hold.',
+          'Send new totals. Nothing is ever lowered, so a repeated request changes nothing. ' +
+          'If a period of the hold has ended, the whole hold moves to the running period. A refusal is a 429 and leaves the hold as it was; ' +
+          'its amounts are for the whole new total, and its reserved_usd is what other reservations hold.',
         params: ReservationParams,
         body: ExtendBody,
         response: answers({ 200: warnedAnswer(ExtendAnswer), 429: refusalAnswer }),
@@ -170,7 +172,7 @@ export function reservationRoutes(app: App, deps: Deps): void {
       schema: {
         tags: ['reservations'],
         operationId: 'release',
-        summary: 'Give an unused hold back',
+        summary: 'Give a hold back without booking a cost',
         params: ReservationParams,
         body: ReleaseBody,
         response: answers({ 200: ReleaseAnswer }),

@@ -38,7 +38,7 @@ export function webhookEndpointRoutes(app: App, deps: Deps): void {
       schema: {
         tags: ['events'],
         operationId: 'listWebhookEndpoints',
-        summary: 'List where events are delivered to, without secrets',
+        summary: 'List the endpoints that events are delivered to, without secrets',
         querystring: Type.Object({ limit: Type.Optional(Limit), cursor: Type.Optional(Cursor) }, Closed),
         response: answers({ 200: Page(Endpoint) }),
       },
@@ -57,10 +57,10 @@ export function webhookEndpointRoutes(app: App, deps: Deps): void {
       schema: {
         tags: ['events'],
         operationId: 'createWebhookEndpoint',
-        summary: 'Have events delivered by webhook, e-mail or a Slack-compatible hook',
+        summary: 'Deliver events by webhook, e-mail or a Slack-compatible hook',
         description:
-          'Events from now on, of the types named (none: of every type), of one tenant and of one scope where these are given. ' +
-          'A webhook is signed as in Standard Webhooks; its secret is in this answer only. Each delivery is attempted ten times in four days.',
+          'Delivers events from now on, if they have one of the types and, where given, the tenant and the scope. ' +
+          'A webhook is signed as in Standard Webhooks; only this answer shows its secret. Each delivery is attempted up to ten times in four days.',
         headers: ReasonHeaders,
         body: EndpointBody,
         response: answers({ 201: NewEndpoint }),
@@ -92,7 +92,8 @@ export function webhookEndpointRoutes(app: App, deps: Deps): void {
         tags: ['events'],
         operationId: 'patchWebhookEndpoint',
         summary: 'Change an endpoint, or enable or disable it',
-        description: 'What is queued for a disabled endpoint waits until it is enabled; no more is queued for it.',
+        description:
+          'While an endpoint is disabled, no new events are queued for it, and those in its queue wait until it is enabled.',
         params: EndpointParams,
         headers: ReasonHeaders,
         body: EndpointPatch,
@@ -110,7 +111,7 @@ export function webhookEndpointRoutes(app: App, deps: Deps): void {
       schema: {
         tags: ['events'],
         operationId: 'deleteWebhookEndpoint',
-        summary: 'Take an endpoint away, and its deliveries with it',
+        summary: 'Delete an endpoint and its deliveries',
         params: EndpointParams,
         headers: ReasonHeaders,
         response: answers({ 204: Type.Null() }),
@@ -129,9 +130,9 @@ export function webhookEndpointRoutes(app: App, deps: Deps): void {
       schema: {
         tags: ['events'],
         operationId: 'rotateWebhookSecret',
-        summary: 'Give a webhook a new secret, which is in this answer only',
+        summary: 'Give a webhook a new secret, which only this answer shows',
         description:
-          'For overlap_seconds deliveries are signed with the old one, too, so that receivers can change over.',
+          'For overlap_seconds, deliveries are signed with both secrets, so that receivers have time to switch.',
         params: EndpointParams,
         headers: ReasonHeaders,
         body: RotateSecretBody,
@@ -156,8 +157,8 @@ export function webhookEndpointRoutes(app: App, deps: Deps): void {
       schema: {
         tags: ['events'],
         operationId: 'testWebhookEndpoint',
-        summary: 'Send a test of type endpoint.test, in one attempt',
-        description: 'GET …/deliveries tells within seconds how it ended.',
+        summary: 'Send a test event to an endpoint, in one attempt',
+        description: 'Its type is endpoint.test. Within seconds, GET …/deliveries shows how it ended.',
         params: EndpointParams,
         response: answers({ 202: Delivery }),
       },
@@ -173,7 +174,7 @@ export function webhookEndpointRoutes(app: App, deps: Deps): void {
       schema: {
         tags: ['events'],
         operationId: 'listDeliveries',
-        summary: 'List an endpoint’s deliveries, the last queued first',
+        summary: 'List the deliveries of an endpoint, last queued first',
         params: EndpointParams,
         querystring: DeliveriesQuery,
         response: answers({ 200: Page(Delivery) }),
@@ -194,8 +195,8 @@ export function webhookEndpointRoutes(app: App, deps: Deps): void {
       schema: {
         tags: ['events'],
         operationId: 'redeliver',
-        summary: 'Send a delivery again, whatever became of it',
-        description: 'It keeps its webhook-id, and has all its attempts again.',
+        summary: 'Send a delivery again',
+        description: 'Whatever its status is. It keeps its webhook-id and gets all its attempts again.',
         params: Type.Object({ delivery_id: Uuid }),
         response: answers({ 202: Delivery }),
       },

@@ -2,6 +2,7 @@
 import { readFileSync } from 'node:fs'
 import t from 'tap'
 import { parse } from 'yaml'
+import { dereferenced } from '../../helpers/contract.ts'
 import { createDatabase } from '../../helpers/database.ts'
 import type { Schema } from '../../helpers/fuzz.ts'
 import { startService } from '../../helpers/servers/service.ts'
@@ -18,9 +19,8 @@ type Operation = {
   parameters?: { name: string; schema: Schema }[]
   requestBody?: { content: { 'application/json': { schema: Schema } } }
 }
-const { paths } = parse(readFileSync(new URL('../../../openapi.yaml', import.meta.url), 'utf8')) as {
-  paths: Record<string, Record<string, Operation>>
-}
+const published = readFileSync(new URL('../../../openapi.yaml', import.meta.url), 'utf8')
+const { paths } = dereferenced(parse(published) as { paths: Record<string, Record<string, Operation>> })
 
 function* freeTexts(schema: Text, at: string): Generator<string> {
   const isFree = schema.enum === undefined && schema.const === undefined
