@@ -1,14 +1,7 @@
 import { randomUUID } from 'node:crypto'
 import type { Socket } from 'node:net'
 import type { FastifyError, FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
-import {
-  faultReason,
-  maybeChanged,
-  databaseProblem,
-  unchanged,
-  undecided,
-  unread,
-} from '../../db/pool/faults.ts'
+import { faultReason, maybeChanged, databaseProblem, unchanged, undecided, unread } from '../../db/pool/faults.ts'
 import { ERRORS, invalidRequest, Problem, type ErrorCode } from '../../errors.ts'
 import { BODY_BYTES_MAX } from './json.ts'
 import { fieldErrors } from './validation.ts'
