@@ -44,7 +44,7 @@ export async function rerateRecords(db: Db, values: RerateValues, range: Range):
       progress: (soFar) => {
         if (performance.now() - toldAt < PROGRESS_MS) return
         toldAt = performance.now()
-        process.stderr.write(`${soFar.looked} records looked at, ${soFar.changes} would cost otherwise so far\n`)
+        process.stderr.write(`${soFar.looked} records checked, ${soFar.changes} with another cost so far\n`)
       },
     },
   )
@@ -77,12 +77,12 @@ function textPrinter(): Printer {
     end: ({ difference_usd: differenceUsd, ...counts }, apply) => {
       const { looked, changes, corrected, overtaken, unpriced, undecided, unreadable } = counts
       const lines = [
-        `${looked} records looked at; ${changes} ${apply ? 'cost otherwise, and' : 'would cost otherwise,'} ${usdText(differenceUsd)} USD in all; ${corrected} corrected.`,
-        ...(overtaken > 0 ? [`${overtaken} were corrected by somebody else meanwhile.`] : []),
+        `${looked} records checked; ${changes} ${apply ? 'had another cost' : 'would have another cost'}, ${usdText(differenceUsd)} USD in total; ${corrected} corrected.`,
+        ...(overtaken > 0 ? [`${overtaken} were corrected by somebody else in the meantime.`] : []),
         ...(unpriced > 0 ? [`${unpriced} still have no price.`] : []),
-        ...(unreadable > 0 ? [`${unreadable} stay estimates: their usage is still unreadable.`] : []),
-        ...(undecided > 0 ? [`${undecided} cannot be rated: what priced them is gone with their reservation.`] : []),
-        ...(!apply && changes > 0 ? ['Nothing was booked; --apply books it.'] : []),
+        ...(unreadable > 0 ? [`${unreadable} remain estimates: their usage is still unreadable.`] : []),
+        ...(undecided > 0 ? [`${undecided} cannot be rated: their price was deleted with their reservation.`] : []),
+        ...(!apply && changes > 0 ? ['Nothing was booked. Use --apply to book the corrections.'] : []),
       ]
       process.stdout.write(`${lines.join('\n')}\n`)
     },

@@ -8,7 +8,7 @@ import { createDatabase } from '../helpers/database.ts'
 const { pool } = await createDatabase(t)
 const MODEL = 'gpt-6.1-sol'
 
-/** A cache of prices whose ways to Postgres and to what the instances share are counted. */
+/** A price cache that counts its reads from Postgres and from the shared cache. */
 function openCounted(stored = new Map<string, string>()): {
   cache: PriceCache
   asked: { postgres: number; shared: number }

@@ -144,7 +144,7 @@ t.test('a Slack-compatible hook gets text without mentions', async (t) => {
   t.equal(receiver.received[0]!.headers['webhook-signature'], undefined)
 })
 
-/** A real SMTP server; `mails` are what it was sent, raw. */
+/** A real SMTP server. `mails` are the raw mails that it received. */
 async function startMailServer(t: Test, options: SMTPServerOptions = {}) {
   const mails: { to: string[]; raw: string }[] = []
   const server = new SMTPServer({

@@ -23,14 +23,14 @@ function startDemo(args: string[], env: Record<string, string> = {}) {
   })
 }
 
-/** Runs the demo as a process of its own, to its end. */
+/** Runs the demo as a separate process until it ends. */
 async function runDemo(args: string[], env: Record<string, string> = {}) {
   const demo = startDemo(args, env)
   const [stdout, stderr] = await Promise.all([text(demo.stdout), text(demo.stderr), once(demo, 'close')])
   return { code: demo.exitCode, stdout, stderr }
 }
 
-/** A folder for temporary ones, where the server's user can pass through. */
+/** A folder for temporary folders, which the server's user can enter. */
 function makeTemporary(t: Test): string {
   const folder = makeDataDir(t)
   chmodSync(folder, 0o711)

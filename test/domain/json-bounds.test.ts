@@ -2,7 +2,7 @@ import t from 'tap'
 import { findExcess } from '../../src/domain/json-bounds.ts'
 
 const MEMBERS_MAX = 5_000
-/** Long enough for its members to be counted. */
+/** A text long enough that its members are counted. */
 const padded = (json: string) => `{"padding":"${'x'.repeat(2_000)}","value":${json}}`
 const list = (length: number, member: string) => `[${Array.from({ length }, () => member).join()}]`
 const names = (length: number) => `{${Array.from({ length }, (_, n) => `"k${n}":0`).join()}}`

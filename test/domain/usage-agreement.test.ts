@@ -1,14 +1,14 @@
 import t, { type Test } from 'tap'
 import { readProviderUsage, type Usage, type UsageSource } from '../../src/domain/usage/index.ts'
 
-// Of two readings of a usage object the one that agrees with its totals is taken, and an assumption is noted.
+// Of two readings of a usage object, the one that agrees with its totals is used, and assumptions are noted.
 
 const openai = { provider: 'openai', model: 'gpt-5.4' }
 const claude = { provider: 'anthropic', model: 'claude-sonnet-4-6' }
 const google = { provider: 'google', model: 'gemini-2.5-flash' }
 const image = { provider: 'google', model: 'gemini-2.5-flash-image' }
 
-/** Asserts what is read of an object, and which notes there are. */
+/** Asserts what is read from an object, and its notes. */
 function reads(t: Test, source: UsageSource, raw: object, usage: Usage, notes: string[] = []): void {
   const reading = readProviderUsage(raw, source)
   t.match(reading.usage, usage, JSON.stringify(raw))

@@ -10,7 +10,7 @@ import { distinctCard, NO_QUANTITY, SAMPLES } from './usage-samples.ts'
 
 type Path = (string | number)[]
 
-/** What an object comes to: its cost and warnings; or that it cannot be read, which says so itself. */
+/** The result of an object: its cost and warnings, or that it cannot be read, which is reported as well. */
 function outcomeOf(raw: unknown, source: UsageSource): { costUsd: string; warned: string } | 'unreadable' {
   try {
     const reading = readProviderUsage(raw, source)
@@ -49,7 +49,7 @@ function changed(raw: object, path: Path, value: unknown): Record<string, unknow
 
 const pointerOf = (path: Path) => path.map((step) => `/${pointerStep(String(step))}`).join('')
 
-/** Where in a body the usage object stands; what stands beside it is not its own. */
+/** The place of the usage object in its body. Fields beside it are not its own. */
 function usageIn(raw: Record<string, unknown>): Path {
   const known: Path[] = [
     ['totalUsage'],
@@ -70,11 +70,11 @@ function usageIn(raw: Record<string, unknown>): Path {
   )
 }
 
-/** Parts that have the rate of their whole: moving one within it changes nothing. */
+/** Parts with the rate of their whole: moving one within it changes nothing. */
 const PARTS =
   /accepted_prediction_tokens|rejected_prediction_tokens|ttl_30m_tokens|Ephemeral5m|details\/priority$|cached_tokens_details\/text_tokens|TokensDetails\/0\/tokenCount$|by_modality\/0\/tokens$/
 
-/** What it cost by the provider's own account: a share of it is as good as equal. */
+/** The cost that the provider reports: nearly equal is enough. */
 const MONEY = /\/(cost|costUSD|total_cost|cost_in_usd_ticks)$/
 
 const seed = readSeed()

@@ -10,7 +10,9 @@ import type { Response, ResponseUsage } from 'openai/resources/responses/respons
 import type { ModelPrice } from '../../src/domain/price.ts'
 import type { UsageSource } from '../../src/domain/usage/index.ts'
 
-/** A rate card on which no two buckets and no two fees cost the same, so that nothing moves without moving the cost. */
+/**
+ * A price card on which no two buckets and no two fees cost the same, so that any misplaced token changes the cost.
+ */
 export const distinctCard: ModelPrice = {
   priceId: '1',
   provider: 'any',
@@ -46,7 +48,7 @@ export const distinctCard: ModelPrice = {
   modifiers: { batch: '0.5', flex: '0.6', priority: '1.5', fast: '3', 'region:us': '1.1' },
 }
 
-/** Numbers in usage objects that no card charges for. */
+/** Numbers in usage objects that nobody charges for. */
 export const NO_QUANTITY =
   /^\/requests$|status_code|_time$|contextWindow|maxOutputTokens|model_context_window|web_fetch_requests|^\/choices\/0\/index$|total_token_usage|(input_tokens|output_tokens|request)_cost$|upstream/i
 
@@ -57,13 +59,13 @@ export type Sample = {
   form: string
   source: UsageSource
   raw: Record<string, unknown>
-  /** The cost by the card above, worked out by hand: each quantity at its rate. */
+  /** The cost at the card above, calculated by hand: each quantity at its rate. */
   terms: Term[]
   feesUsd?: number
   factor?: number
-  /** Pointers to numbers that repeat what others say. */
+  /** Pointers to numbers that repeat other numbers. */
   repeats?: RegExp
-  /** Codes of the warnings that it has to have; none by default. */
+  /** Codes of the warnings that it must have; none by default. */
   warns?: string[]
 }
 
@@ -74,7 +76,9 @@ const grok = { provider: 'x-ai', model: 'grok-4.6' }
 const openrouter = { provider: 'openrouter', model: 'anthropic/claude-sonnet-4.6' }
 const bedrock = { provider: 'aws', model: 'global.anthropic.claude-haiku-4-5-20251001-v1:0' }
 
-/** `satisfies` holds a sample to the provider's own type; the others are published examples, named at each. */
+/**
+ * `satisfies` checks a sample against the provider's own type. The others are published examples, with their source.
+ */
 export const SAMPLES: readonly Sample[] = [
   {
     form: 'OpenAI chat completions',

@@ -26,7 +26,7 @@ import {
   type UsageSource,
 } from '../../src/domain/usage/index.ts'
 
-// `satisfies` holds each sample to the provider's own type, so that a new release of its SDK that changes a name
+// `satisfies` checks each sample against the provider's own type, so that a new SDK release that renames a field
 // fails the type check.
 
 const openai = { provider: 'openai', model: 'gpt-6.1-sol' }
@@ -440,7 +440,7 @@ t.test('Vercel: input includes the cache, output includes reasoning, in all its 
     outputTokens: 80,
     outputTokenDetails: { textTokens: 50, reasoningTokens: 30 },
     totalTokens: 1_080,
-    // What the provider itself said, in whatever form: not counted again.
+    // The provider's own usage, of any form, is not counted again.
     raw: { prompt_tokens: 1_000, completion_tokens: 80 },
   } satisfies LanguageModelUsage
   t.same(usageOf(usage, openai), expected)

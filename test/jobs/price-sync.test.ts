@@ -14,7 +14,7 @@ import { openTestDeps } from '../helpers/deps.ts'
 
 const database = await createDatabase(t)
 const { pool } = database
-// Later than any edition of the overlay, so that the feed is the newest data.
+// Later than every edition of the overlay, so that the feed is the newest data.
 await setNow(database, '2036-11-20T10:00:00Z')
 const folder = mkdtempSync(join(tmpdir(), 'purser-feed-'))
 const feed = join(folder, 'feed.json')
@@ -33,7 +33,7 @@ const log = {
 }
 const deps = await openTestDeps(db, shared, { priceFeed: feed })
 
-/** Puts the job into the queue and works on it, as the worker does; answers what it logged. */
+/** Queues the job and runs it, as the worker does. Returns what it logged. */
 async function runJob(): Promise<string[]> {
   logged.length = 0
   const queue = openJobQueue(database.url, 2)
@@ -78,7 +78,7 @@ t.test('the job publishes what is agreed, and logs what waits for an administrat
   writeFeed(
     {
       'brand-new': { input_mtok: 3, output_mtok: 9 },
-      // The second source says another figure.
+      // The second source has another figure.
       'gpt-4.1': { input_mtok: Number(before) * 1.5, output_mtok: 8, cache_read_mtok: 0.5 },
       'negative-one': { input_mtok: -1, output_mtok: 2 },
     },
@@ -89,9 +89,9 @@ t.test('the job publishes what is agreed, and logs what waits for an administrat
   t.equal(await inputOf('gpt-4.1'), before)
   t.equal(await inputOf('negative-one'), null)
   t.match(lines, [
-    /^info prices are in step .*"data_at":"2036-11-20T09:00:00/,
-    /^warn prices that the sources disagree about .*"count":1,"models":\["openai gpt-4.1"\]/,
-    /^warn changes of prices are held back .*negative-one/,
+    /^info prices are up to date .*"data_at":"2036-11-20T09:00:00/,
+    /^warn price sources disagree: .*"count":1,"models":\["openai gpt-4.1"\]/,
+    /^warn price changes are held back .*negative-one/,
   ])
   t.same(await eventsOf(), [], 'the data is of today')
 })
@@ -99,7 +99,7 @@ t.test('the job publishes what is agreed, and logs what waits for an administrat
 t.test('data older than 14 days emits price.stale, once a day, until there is newer data', async (t) => {
   rmSync(feed)
   await setNow(database, '2036-12-04T09:00:00Z')
-  t.match(await runJob(), [/^info/, /^warn a source of prices is out of reach/])
+  t.match(await runJob(), [/^info/, /^warn a price source is out of reach/])
   t.same(await eventsOf(), [], 'to the second 14 days old')
 
   await setNow(database, '2036-12-04T09:00:01Z')

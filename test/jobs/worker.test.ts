@@ -11,7 +11,7 @@ import { startTcpProxy } from '../helpers/servers/tcp-proxy.ts'
 const database = await createDatabase(t)
 const { pool } = database
 
-/** Hears what jobs and log say, by its words. */
+/** Collects log lines and the events of jobs. */
 const told = new EventEmitter()
 const lines: string[] = []
 const tell = (level: string) => (_fields: object, message: string) => {
@@ -20,12 +20,12 @@ const tell = (level: string) => (_fields: object, message: string) => {
 }
 const log = { error: tell('error'), warn: tell('warn'), debug: tell('debug'), trace: tell('trace') }
 
-/** Waits until the log has such a line, since the `from`th. */
+/** Waits for a log line that matches, from line `from` on. */
 async function said(pattern: RegExp, from = 0): Promise<void> {
   while (!lines.slice(from).some((line) => pattern.test(line))) await once(told, 'line')
 }
 
-/** Asks until it is so; each time something else of this process may go on. */
+/** Waits until a condition holds, letting other work of this process run in between. */
 async function until(isSo: () => boolean | Promise<boolean>): Promise<void> {
   while (!(await isSo())) await setImmediate()
 }
@@ -34,7 +34,7 @@ const isEmpty = async () => (await waiting()).length === 0
 
 const job = (name: string, run: Job['run']): Job => ({ name, cron: '0 0 1 1 *', catchUpMs: 0, run })
 
-/** A worker as a process of the service has it; stopped when `t` is done. */
+/** A worker as the service runs it, stopped at the end of the test. */
 function startWorker(t: Test, jobs: Job[], databaseUrl = database.url) {
   const worker = prepareJobs(openJobQueue(databaseUrl, 4), jobs, log)
   worker.start()
@@ -110,7 +110,8 @@ t.test('a worker that loses Postgres at work comes back and retries the job', as
   while (runs === 0) await once(told, 'line')
   proxy.cut()
   end()
-  // The job has ended, and nobody can be told: the queue would keep it locked, and the process would die of it.
+  // The job has ended, but its end cannot be reported: the queue would keep it locked, and the process would die of
+  // the error.
   await said(/^error Failed to complete jobs/, from)
   proxy.mend()
   while (runs === 1) await once(told, 'line')

@@ -3,8 +3,8 @@ import t from 'tap'
 import { decimal, usdText } from '../../src/domain/money.ts'
 import { createDatabase } from '../helpers/database.ts'
 
-// What a second source said of the largest providers' prices in November 2026, in USD per million tokens. The prices
-// that a new database has are held to every one of them.
+// What a second source said about the prices of the largest providers in November 2026, in USD per million tokens.
+// The prices of a new database must agree with all of it.
 type Rates = Record<string, number>
 type Fact = {
   provider: string
@@ -54,7 +54,7 @@ function usd(...lines: [tokens: number, usdPerMtok: number | undefined][]): stri
 for (const fact of facts.models) {
   t.test(`${fact.provider} ${fact.model} is priced as the facts say`, async (t) => {
     const card = await cardOf(fact, facts.as_of)
-    // A card may know more buckets than the facts, but none differently.
+    // A card may have more buckets than the facts, but no different rates.
     t.match(card.usd_per_mtok, texts(fact.usd_per_mtok))
     t.equal(card.long_context?.input_tokens_over, fact.long_context?.input_tokens_over)
     if (fact.long_context) t.match(card.long_context?.usd_per_mtok, texts(fact.long_context.usd_per_mtok))

@@ -3,7 +3,7 @@ import { usdText, decimal } from '../../src/domain/money.ts'
 import { createDatabase } from '../helpers/database.ts'
 import { startService } from '../helpers/servers/service.ts'
 
-// Worked out by hand from the published prices of November 2026, and written as they came out: nothing here is computed.
+// Calculated by hand from the published prices of November 2026, and written down: nothing here is computed.
 const { pool, url } = await createDatabase(t)
 const service = await startService(t, url)
 

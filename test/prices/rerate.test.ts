@@ -12,7 +12,7 @@ import { createDatabase } from '../helpers/database.ts'
 import { assertHealthy } from '../helpers/money/integrity.ts'
 import { booking, hold, openSession, spending } from '../helpers/money/spend.ts'
 
-// In the past, so that a command, which has no clock of the test's, comes after it.
+// In the past, because a command uses the real clock and must run later.
 const NOW = '2020-11-20T12:00:00Z'
 
 const database = await createDatabase(t)
@@ -26,7 +26,7 @@ const actor = { principal: 'a test', ip: null }
 
 type Found = Record<string, unknown>
 
-/** A run over November; amounts as the text that they are written in. */
+/** A run over November. Amounts are kept as written. */
 async function run(request: Partial<RerateRequest> = {}): Promise<{ lines: Found[]; totals: Found }> {
   const lines: Found[] = []
   const totals = await rerate(
@@ -51,7 +51,7 @@ const publish = (model: string, effective_date: string, input: string, output: s
     { provider: 'acme', model, effective_date, source: 'test', usd_per_mtok: { input, output }, ...more },
   ])
 
-/** Records one, and answers its id. */
+/** Records one cost and returns its id. */
 async function recorded(tenantId: string, changes: Partial<RecordItem>): Promise<string> {
   const { cost_usd: _, ...item } = spending(tenantId, '0', changes)
   const recording = await session.record(item)
@@ -62,7 +62,7 @@ async function recorded(tenantId: string, changes: Partial<RecordItem>): Promise
 const call = (model: string, occurredAt: string, usage: object = { input_tokens: 1_000, output_tokens: 1_000 }) =>
   ({ measure: 'tokens', provider: 'acme', model, usage, occurred_at: occurredAt }) as Partial<RecordItem>
 
-/** What the lines of a tenant come to, and how many there are. */
+/** The sum and the number of a tenant's records. */
 async function booksOf(tenantId: string): Promise<{ lines: number; usd: string }> {
   const { rows } = await pool.query<{ lines: number; usd: string }>(
     `select count(*)::integer as lines, trim_scale(sum(total_cost_usd))::text as usd from (
@@ -73,7 +73,7 @@ async function booksOf(tenantId: string): Promise<{ lines: number; usd: string }
   return rows[0]!
 }
 
-/** A test at whose end every invariant holds. */
+/** A test that checks every invariant at its end. */
 const guarantee = (name: string, check: (t: Test) => Promise<void>) =>
   t.test(name, async (t) => {
     await check(t)
@@ -461,7 +461,7 @@ t.test('the command lists, books with --apply, and says what is wrong with its a
   t.match(listed.stdout, `2020-11-10T00:00:00Z ${id} typed acme typed: 0.012 -> 0.0031\n`)
   t.match(
     listed.stdout,
-    '1 would cost otherwise, -0.0089 USD in all; 0 corrected.\nNothing was booked; --apply books it.',
+    '1 would have another cost, -0.0089 USD in total; 0 corrected.\nNothing was booked. Use --apply to book the corrections.',
   )
 
   const unread = hold('typed', '1', { provider: 'acme', model: 'typed-unread' })
@@ -479,7 +479,7 @@ t.test('the command lists, books with --apply, and says what is wrong with its a
   const ofUnread = [...november.slice(0, -1), 'typed-unread']
   const unreadListed = (await runCli('prices', database.url, ofUnread)).stdout
   t.match(unreadListed, 'typed acme typed-unread: 1 -> 0.003 (was not read)\n')
-  t.match(unreadListed, '1 stay estimates: their usage is still unreadable.\n')
+  t.match(unreadListed, '1 remain estimates: their usage is still unreadable.\n')
   t.match(JSON.parse((await runCli('prices', database.url, [...ofUnread, '--json'])).stdout), {
     data: [{ estimate_reason: 'usage_unreadable', new_cost_usd: 0.003 }],
     totals: { changes: 1, unreadable: 1 },

@@ -8,7 +8,7 @@ import { seedPrices } from '../../src/prices/seed.ts'
 import { createDatabase } from '../helpers/database.ts'
 
 const { pool } = await createDatabase(t)
-// The pool belongs to the test's database, which ends it.
+// The pool belongs to the test's database, which closes it.
 const db = new Kysely<DB>({ dialect: new PostgresDialect({ pool }) })
 
 const forget = () => pool.query('delete from copilot_internal.price_seed')

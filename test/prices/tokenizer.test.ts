@@ -43,7 +43,7 @@ t.test('a hundred thousand letters are not tokenized at all', async (t) => {
 t.test(
   'an unbroken run reaches the tokenizer in short pieces only: its time grows with the square of a run',
   async (t) => {
-    // That they were counted piece by piece shows in the sum: the pieces' own counts, where the whole would have fewer.
+    // The sum shows that the pieces were counted one by one: the whole text would have fewer tokens.
     for (const unit of ['a', ' \n', '!?', '漢字', '😀']) {
       const text = unit.repeat(Math.floor(2_000 / unit.length))
       const characters = Array.from(text)
@@ -59,6 +59,6 @@ t.test(
 )
 
 t.test('cutting a long run changes the count only a little', async (t) => {
-  // The vocabulary has one token for eight of these letters.
+  // The vocabulary has a single token for eight of these letters.
   t.ok((await countTokens('openai', 'a'.repeat(8_000))) <= Math.ceil(1_000 * 1.02 * 1.01))
 })
