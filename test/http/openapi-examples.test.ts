@@ -105,7 +105,7 @@ t.test('the service answers every example as the contract says', async (t) => {
   })
   const make = async (method: string, path: string, body: object | undefined, id: string): Promise<string> => {
     const { json, text: answer } = await service.call(method, path, body)
-    const made: unknown = json[id] ?? json.data?.[0][id]
+    const made: string | number | undefined = json[id] ?? json.data?.[0][id]
     if (made === undefined) throw new Error(`${path}: ${answer}`)
     return String(made)
   }
