@@ -1,6 +1,7 @@
 // npm test: see --help.
 // One real Postgres and one real Redis for the whole run; the last line is always "N passed, N failed".
 import pLimit from 'p-limit'
+import { availableParallelism } from 'node:os'
 import { parseArgs } from 'node:util'
 import { findTestFiles, readDurations, writeDurations, type Durations } from './runner/files.ts'
 import { startProgress } from './runner/progress.ts'
@@ -8,7 +9,8 @@ import { runFile } from './runner/run-file.ts'
 import { startServers } from './runner/servers.ts'
 
 const FILE_SECONDS_MAX = 480
-const FILES_AT_ONCE = 2
+/** One more than there are cores: a file waits about half of its time, for Postgres, for processes, for a deadline. */
+const FILES_AT_ONCE = Math.min(availableParallelism() + 1, 6)
 
 const help = `Usage: npm test [-- [options] [file or folder ...]]
 
@@ -16,8 +18,8 @@ Runs all tests, or those of the named files and folders, and prints each file's 
 The last line is "N passed, N failed"; exits 1 when a test failed.
 
   --durable            Postgres writes to disk before it answers
-  --jobs <n>           how many files run at once (${FILES_AT_ONCE})
-  --timeout <seconds>  what one file may take (${FILE_SECONDS_MAX})
+  --jobs <n>           how many files run at once (here ${FILES_AT_ONCE}: one more than cores, at most 6)
+  --timeout <seconds>  how long one file may take (${FILE_SECONDS_MAX})
   --names              also prints the name of every test
   --help               this text
 

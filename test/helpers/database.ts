@@ -39,7 +39,7 @@ async function makeDatabase(t: Test, template: string): Promise<TestDatabase> {
 
 async function dropDatabase(name: string): Promise<void> {
   try {
-    // Waits up to 5 s for connections that are just closing; force would make them end in an error that nobody hears.
+    // Postgres waits up to 5 s for connections that are closing; `force` would end them with an error that no listener handles.
     await runMaintenance(`drop database ${name}`)
   } catch (error) {
     const objectInUse = '55006'

@@ -3,8 +3,8 @@ import type { TestDatabase } from './database.ts'
 /**
  * The tests' clock as SQL: a session's own `purser.fake_now`, else `at`, else the real time.
  *
- * The time of a whole database is part of the function, not a setting of it: a connection that is just being opened reads
- * the settings before it can be seen, and would keep the time of before.
+ * The time of a whole database is part of the function, not a setting of the database: a connection that is being opened has
+ * already read the settings, and would keep the earlier time.
  */
 export function fakeClock(at: string | null): string {
   const others = at === null ? 'clock_timestamp()' : `timestamptz '${at}'`

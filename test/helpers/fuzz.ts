@@ -24,7 +24,7 @@ export interface Schema {
 const OPTIONAL_SHARE = 0.3
 const LONG = 'x'.repeat(20_000)
 
-/** Numbers as they are written: a double can't hold all of them. */
+/** Numbers as text, because a double cannot hold all of them. */
 const NUMBERS = [
   ...['-1', '-0', '0', '0.5', '1e308', '-1e308', '1e999', '1e-320', '0.1e-400', '9007199254740993', '2147483648'],
   ...['9223372036854775808', '123456789012345678901234567890', '0.30000000000000004', '999999999.9999999999999'],
@@ -80,7 +80,7 @@ const TEXTS = [
   ],
 ]
 
-/** A value that a sound request may have in this place. `seen` answers what answers have held under a name. */
+/** A value that a valid request may have in this place. `seen` returns the values that answers have had under a name. */
 export function soundValue(
   schema: Schema,
   name: string,
@@ -149,7 +149,7 @@ function soundText({ format, pattern, minLength = 1 }: Schema, random: Random): 
   return random.pick(['a', 'b-2', 'tenant', 'Ünï-4']).padEnd(minLength, 'x')
 }
 
-/** A value that hardly any place takes. */
+/** A value that is invalid in almost every place. */
 export function nastyValue(random: Random): unknown {
   const kind = random.below(10)
   if (kind < 3) return JSON.rawJSON(random.pick(NUMBERS))
@@ -174,7 +174,7 @@ export function nastyText(random: Random): string {
   return random.next() < 0.3 ? random.pick(NUMBERS) : random.pick(TEXTS)
 }
 
-/** Puts a nasty value in a random place of a JSON value, or takes what is there away; answers the changed value. */
+/** Puts a nasty value in a random place of a JSON value, or removes what is there; returns the changed value. */
 export function spoilValue(value: unknown, random: Random): unknown {
   if (typeof value !== 'object' || value === null || isRaw(value) || random.next() < 0.1) return nastyValue(random)
   const keys = Object.keys(value)
@@ -187,7 +187,7 @@ export function spoilValue(value: unknown, random: Random): unknown {
   return copy
 }
 
-/** Bodies of so many bytes, each dear to parse or to tell the faults of; `bounded`: by what it has too much of. */
+/** Bodies of `bytes` bytes that are costly to parse or to validate; `bounded`: a limit on the number of values refuses it. */
 export function hostileBodies(bytes: number): { kind: string; body: string; bounded: boolean }[] {
   const many = (text: string, around: string) =>
     around.replace('_', () => text.repeat(bytes / text.length).slice(0, -1))

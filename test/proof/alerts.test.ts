@@ -1,4 +1,4 @@
-// Ten instances that cross the same thresholds at once: each is told once, and of a changed limit once more.
+// Ten instances cross the same thresholds at once: one event for each threshold, and one more after the limit has changed.
 import t from 'tap'
 import { createDatabase } from '../helpers/database.ts'
 import { assertHealthy } from '../helpers/money/integrity.ts'
@@ -9,7 +9,7 @@ const INSTANCES = 10
 const AT_ONCE = 120
 
 const database = await createDatabase(t)
-// One after the other: building an app keeps this process busy for longer than a pool waits for a connection.
+// One after the other: building an app blocks this process for longer than a pool waits for a connection.
 const urls: string[] = []
 while (urls.length < INSTANCES) urls.push(await openInstance(t, database.url))
 
@@ -29,18 +29,18 @@ const reserve = (n: number, tenantId: string, usd: number) =>
 const setLimit = (tenantId: string, usd: number) =>
   call(0, 'PUT', '/v1/quotas', { scope: 'tenant', tenant_id: tenantId, period: 'total', limit_usd: usd })
 
-async function told(tenantId: string): Promise<string[]> {
-  const { rows } = await database.pool.query<{ told: string }>(
-    `select concat_ws(' ', e.type, e.data ->> 'threshold', e.data ->> 'cause') as told
+async function emitted(tenantId: string): Promise<string[]> {
+  const { rows } = await database.pool.query<{ event: string }>(
+    `select concat_ws(' ', e.type, e.data ->> 'threshold', e.data ->> 'cause') as event
      from copilot_internal.quota_events e
      join copilot_internal.cost_quotas q using (quota_id)
      where q.tenant_id = $1 and q.period = 'total' order by 1`,
     [tenantId],
   )
-  return rows.map((row) => row.told)
+  return rows.map((row) => row.event)
 }
 
-t.test('thresholds that many commits cross at once over ten instances are told once each', async (t) => {
+t.test('many commits on ten instances that cross thresholds at once emit one event for each threshold', async (t) => {
   await setLimit('crossed', AT_ONCE / 100)
   const held = await atOnce((n) => reserve(n, 'crossed', 0.01))
   const statuses = await atOnce(async (n) => {
@@ -48,17 +48,17 @@ t.test('thresholds that many commits cross at once over ten instances are told o
     return (await call(n + 1, 'POST', path, { actual_cost_usd: 0.01 })).status
   })
   t.same([...new Set(statuses)], [200])
-  t.same(await told('crossed'), ['quota.exceeded spent', 'quota.warning 0.8', 'quota.warning 0.9'])
+  t.same(await emitted('crossed'), ['quota.exceeded spent', 'quota.warning 0.8', 'quota.warning 0.9'])
 })
 
-t.test('a storm of refusals over ten instances is told once, and once more of another limit', async (t) => {
+t.test('many refusals on ten instances emit one event, and one more after the limit has changed', async (t) => {
   const storm = async () => [...new Set((await atOnce((n) => reserve(n, 'refused', 2))).map(({ status }) => status))]
   await setLimit('refused', 1)
   t.same(await storm(), [429])
   t.same(await storm(), [429])
-  t.same(await told('refused'), ['quota.exceeded refusal'])
+  t.same(await emitted('refused'), ['quota.exceeded refusal'])
   await setLimit('refused', 1.5)
   t.same(await storm(), [429])
-  t.same(await told('refused'), ['quota.exceeded refusal', 'quota.exceeded refusal'])
+  t.same(await emitted('refused'), ['quota.exceeded refusal', 'quota.exceeded refusal'])
   await assertHealthy(t, database.pool)
 })

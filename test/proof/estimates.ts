@@ -1,4 +1,4 @@
-/** What the service itself estimates for a call or a sandbox, from prices as its cache knows them. */
+/** What the service itself estimates for a call or a sandbox, from the prices in its cache. */
 import { openPriceCache } from '../../src/cache/prices.ts'
 import type { MissingPrice } from '../../src/db/alerts/events.ts'
 import { openSharedCache } from '../../src/cache/shared.ts'
@@ -76,7 +76,7 @@ export class Estimates {
     }
   }
 
-  /** What a new total of a reservation costs: so many output tokens, or seconds. */
+  /** The cost of a new total of a reservation, in output tokens or in seconds. */
   async ofTotal(reservationId: string, asked: number): Promise<Total> {
     const stored = await findReservation(this.#deps.db, reservationId, null)
     const measure = stored!.resource_type === 'llm' ? 'max_output_tokens' : 'max_seconds'

@@ -273,7 +273,7 @@ export const GUARDS: Guard[] = [
   },
   {
     name: 'cause above the limit',
-    why: 'nothing tells that a balance stands above its limit, so nothing is decided again',
+    why: 'nothing marks a balance as above its limit, so nothing is decided again',
     ...inFunction('change_balances', 'then coalesce(p.over_cause, p_cause) end', 'then p.over_cause end'),
     tests: [CONCURRENCY],
   },
@@ -410,7 +410,7 @@ export const GUARDS: Guard[] = [
   },
   {
     name: 'forced row-level security',
-    why: 'the owner of the tables, and whoever works as it, is not held to any policy',
+    why: 'no policy applies to the owner of the tables, or to a role that acts as the owner',
     ...inFunction('protect_table', ', force row level security'),
     tests: [ROLES],
   },

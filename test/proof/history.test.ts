@@ -1,5 +1,5 @@
-// Ten instances over a few quotas that bind, while prices change, a name moves between two models, and settled reservations are
-// deleted. The seed repeats what the clients choose; how they interleave is the machine's.
+// Ten instances decide at once over a few quotas that refuse requests, while prices change, a name moves between two models, and
+// settled reservations are deleted. The seed repeats what the clients choose, not how their requests interleave.
 import type pg from 'pg'
 import t, { type Test } from 'tap'
 import { Random } from '../../demo/random.ts'
@@ -12,7 +12,7 @@ import { openInstance } from './instance.ts'
 
 const INSTANCES = 10
 const CLIENTS = 60
-/** Of one run: after so many the limits of all quotas are used up. */
+/** In one run: enough to use up the limits of all quotas. */
 const REQUESTS = 3_000
 const RUNS = sizeFrom('PURSER_TEST_HISTORY_RUNS', 1)
 const seed = printedSeed(t)
@@ -20,7 +20,7 @@ const seed = printedSeed(t)
 /** Millionths of a USD. */
 const units = (usd: number) => Math.round(usd * 1e6)
 
-/** Their limits bind now and then, each of them. */
+/** Each limit is low enough to refuse some requests. */
 const QUOTAS = [
   { scope: 'platform', name: 'platform', limit_usd: 26 },
   { scope: 'tenant', name: 'a', tenant_id: 'a', limit_usd: 9 },
@@ -31,11 +31,11 @@ const QUOTAS = [
 ]
 
 const PROVIDER = 'proof'
-/** What a million tokens of either model costs at least, and less than half of it more. */
+/** The lowest price of a million tokens of each model; prices stay below one and a half times this. */
 const MODELS = { 'm-1': 20_000, 'm-2': 100_000 }
-/** Another name, now of one and now of the other. */
+/** Another name, which moves between the two models. */
 const NAME = 'x'
-/** A call takes half of what it holds at most: a price that rises meanwhile is no overrun. */
+/** A call uses at most half of its hold, so that a price that rises meanwhile causes no overrun. */
 const TOKENS = 1_000_000
 
 type Body = {
@@ -48,31 +48,31 @@ type Body = {
 /** A call of a model is priced by the service, so its amount is null until it is answered. */
 type Request = { key: string; body: Body; scopes: string[]; amount: number | null }
 
-/** How a hold is to be settled; commits of one hold may differ, then one of them wins. */
+/** How to settle a hold. Commits of one hold may have different amounts; then one of them wins. */
 type Plan = { id: string; amount: number; priced: boolean; release: boolean; sent: number }
 
-/** What the clients of one run know of each other. */
+/** What the clients of one run share. */
 class Run {
   readonly history: History = { quotas: [], reserves: [], settles: [], deleted: new Set() }
   readonly requests: Request[] = []
   readonly granted: Request[] = []
   readonly plans: Plan[] = []
-  /** Those that were settled as often as they are to be, so many of them are deleted by now. */
+  /** Plans that no client will repeat any more; many of these reservations are deleted by now. */
   readonly settled: Plan[] = []
   unavailable = 0
   published = 0
   deleted = 0
-  /** Lines of cost of calls that were priced as the other model's. */
+  /** Lines of cost whose calls were priced as the other model. */
   readonly repriced: string[] = []
 }
 
-/** Which model's price an amount is. */
+/** The model whose price this amount is. */
 const modelOf = (amount: number) =>
   Object.entries(MODELS).find(([, least]) => amount >= least && amount < 1.5 * least)?.[0]
 
 async function publish(pool: pg.Pool, random: Random): Promise<void> {
   const model = random.pick(Object.keys(MODELS) as (keyof typeof MODELS)[])
-  // Even, so that half of the tokens cost whole units too.
+  // Even, so that half of the tokens also cost whole units.
   const amount = MODELS[model] + 2 * random.whole(0, MODELS[model] / 5)
   const card = {
     ...{ provider: PROVIDER, model, source: 'test', aliases: random.chance(0.5) ? [NAME] : [] },
@@ -123,7 +123,7 @@ class Client {
     this.#run.published += 1
   }
 
-  /** What was settled a moment ago may still be asked for again. */
+  /** Keep what was settled a moment ago: clients may still repeat it. */
   async #delete(): Promise<void> {
     const { rows } = await this.#pool.query<{ deleted: number }>(
       `select copilot_internal.delete_settled(clock_timestamp() - interval '0.5 seconds', 500) as deleted`,
@@ -215,7 +215,7 @@ class Client {
     else throw new Error(`release answered ${status}: ${JSON.stringify(json)}`)
   }
 
-  /** Sends until something was decided: a machine that is busy elsewhere may keep Postgres out of reach for a while. */
+  /** Sends until something was decided: on a busy machine Postgres may not answer for a while. */
   async #post(path: string, body: object, headers: Record<string, string> = {}) {
     const sent = performance.now()
     for (;;) {
@@ -244,14 +244,14 @@ function balancesOf(quotas: { quota_id: number; spent_usd: number; reserved_usd:
 
 for (let n = 0; n < RUNS; n += 1) {
   t.test(
-    `ten instances at once leave a history that can be: no limit exceeded, one effect a key (seed ${seed + n})`,
+    `ten instances at once leave a possible history: no limit exceeded, one effect for each key (seed ${seed + n})`,
     (t) => play(t, seed + n),
   )
 }
 
 async function play(t: Test, seed: number): Promise<void> {
   const database = await createDatabase(t)
-  // One after the other: building an app keeps this process busy for longer than a pool waits for a connection.
+  // One after the other: building an app blocks this process for longer than a pool waits for a connection.
   const urls: string[] = []
   while (urls.length < INSTANCES) urls.push(await openInstance(t, database.url))
   const run = new Run()
@@ -277,7 +277,7 @@ async function play(t: Test, seed: number): Promise<void> {
     ])
   }
 
-  // Nothing is deleted before this has looked through the lines of early releases.
+  // Nothing is deleted before this has read the lines of early releases.
   for (let looked = 1; looked > 0;) {
     const { rows } = await database.pool.query<{ looked: number }>(
       'select copilot_internal.keep_line_facts(100) as looked',
@@ -294,7 +294,7 @@ async function play(t: Test, seed: number): Promise<void> {
       }),
     ).finally(() => (next = REQUESTS))
   }
-  // Meanwhile Postgres itself is asked: what others can see is never above a limit.
+  // Meanwhile read Postgres itself: no committed balance is ever above its limit.
   let looks = 0
   const above = new Set<string>()
   const look = async () => {
@@ -334,7 +334,7 @@ async function noteDeleted(t: Test, pool: pg.Pool, { history, deleted }: Run): P
   t.equal(history.deleted.size, deleted, 'each deleted reservation had been answered, and no other one is gone')
 }
 
-/** That the tables hold what was answered and nothing else. */
+/** Asserts that the tables hold what was answered and nothing else. */
 async function assertAsAnswered(t: Test, pool: pg.Pool, { reserves, settles, deleted }: History): Promise<void> {
   const { rows } = await pool.query<{ id: string; key: string | null; status: string; record: string | null }>(
     `select reservation_id as id, idempotency_key as key, status, cost_record_id as record from copilot_internal.reservations`,
@@ -359,7 +359,7 @@ async function assertAsAnswered(t: Test, pool: pg.Pool, { reserves, settles, del
   t.equal(Number(lines[0]!.lines), committed.size, 'one line of cost a commit')
 }
 
-t.test('a history that cannot be is told from one that can', (t) => {
+t.test('impossible histories are detected, and possible ones pass', (t) => {
   const quotas: Quota[] = [{ quotaId: 1, scope: 'a', limit: 10 }]
   const grant = (id: string, amount: number, sent: number, answered: number, used: number): Reserve => {
     const balances = [{ quotaId: 1, usedAmount: used }]
@@ -372,24 +372,24 @@ t.test('a history that cannot be is told from one that can', (t) => {
   const commit = (id: string, cost: number, sent: number, answered: number, recordId = 'r'): Settle => {
     return { kind: 'commit', id, cost, sent, answered, status: 'committed', recordId }
   }
-  const told = (reserves: Reserve[], settles: Settle[] = [], deleted: string[] = []) =>
+  const faults = (reserves: Reserve[], settles: Settle[] = [], deleted: string[] = []) =>
     impossibilities({ quotas, reserves, settles, deleted: new Set(deleted) })
 
-  t.same(told([grant('x', 6, 1, 2, 6), refusal(5, 1.5, 3, 6)], [commit('x', 1, 2.5, 4)]), [])
-  t.match(told([grant('x', 6, 1, 2, 6), grant('y', 6, 3, 4, 12)]), [/^a held at least 12 of 10 at 4$/])
-  t.match(told([grant('x', 6, 1, 2, 6), refusal(5, 5, 6, 6)], [commit('x', 1, 3, 4)]), [
+  t.same(faults([grant('x', 6, 1, 2, 6), refusal(5, 1.5, 3, 6)], [commit('x', 1, 2.5, 4)]), [])
+  t.match(faults([grant('x', 6, 1, 2, 6), grant('y', 6, 3, 4, 12)]), [/^a held at least 12 of 10 at 4$/])
+  t.match(faults([grant('x', 6, 1, 2, 6), refusal(5, 5, 6, 6)], [commit('x', 1, 3, 4)]), [
     /a never held 6 between 5 and 6/,
   ])
-  t.match(told([grant('x', 6, 3, 4, 6), refusal(5, 1, 2, 6)]), [/a never held 6 between 1 and 2/])
-  t.match(told([refusal(10, 1, 2, 0)]), [/a had room, 0 of 10 used/])
-  t.match(told([grant('x', 1, 1, 2, 1), grant('x', 1, 3, 4, 1)]), [/^x was granted twice$/])
-  t.match(told([grant('x', 1, 1, 2, 1), { ...grant('y', 1, 3, 4, 2), key: 'key of x' }]), [/has two effects/])
+  t.match(faults([grant('x', 6, 3, 4, 6), refusal(5, 1, 2, 6)]), [/a never held 6 between 1 and 2/])
+  t.match(faults([refusal(10, 1, 2, 0)]), [/a had room, 0 of 10 used/])
+  t.match(faults([grant('x', 1, 1, 2, 1), grant('x', 1, 3, 4, 1)]), [/^x was granted twice$/])
+  t.match(faults([grant('x', 1, 1, 2, 1), { ...grant('y', 1, 3, 4, 2), key: 'key of x' }]), [/has two effects/])
   const again: Reserve = { ...grant('y', 1, 6, 7, 2), key: 'key of x' }
-  t.same(told([grant('x', 1, 1, 2, 1), again], [commit('x', 1, 3, 4)], ['x']), [], 'a deleted key is free')
-  t.match(told([grant('x', 1, 1, 2, 1)], [], ['x']), [/was deleted and never settled/])
+  t.same(faults([grant('x', 1, 1, 2, 1), again], [commit('x', 1, 3, 4)], ['x']), [], 'a deleted key is free')
+  t.match(faults([grant('x', 1, 1, 2, 1)], [], ['x']), [/was deleted and never settled/])
   const gone: Settle = { kind: 'release', id: 'x', sent: 5, answered: 6, status: 'gone' }
-  t.match(told([grant('x', 1, 1, 2, 1)], [commit('x', 1, 3, 4), gone]), [/was gone and never deleted/])
-  t.match(told([grant('x', 1, 1, 2, 1)], [commit('x', 1, 3, 4), commit('x', 1, 5, 6, 'other')]), [/booked twice/])
-  t.match(told([], [commit('x', 1, 3, 4)]), [/settled and never granted/])
+  t.match(faults([grant('x', 1, 1, 2, 1)], [commit('x', 1, 3, 4), gone]), [/was gone and never deleted/])
+  t.match(faults([grant('x', 1, 1, 2, 1)], [commit('x', 1, 3, 4), commit('x', 1, 5, 6, 'other')]), [/booked twice/])
+  t.match(faults([], [commit('x', 1, 3, 4)]), [/settled and never granted/])
   t.end()
 })

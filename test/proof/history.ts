@@ -1,6 +1,6 @@
 /**
  * What can be said afterwards of requests that ran at once. Each took effect at some moment between its request and its
- * answer, and nobody knows at which; so what a quota held at a moment lies between two bounds. Amounts are whole numbers
+ * answer, at an unknown one; so what a quota held at a moment lies between two bounds. Amounts are whole numbers
  * of the smallest unit, times are of one clock.
  */
 
@@ -46,7 +46,7 @@ type Hold = {
   cost: number
 }
 
-/** Everything in a history that cannot be; empty where it can. */
+/** Everything in a history that is impossible; empty if the history is possible. */
 export function impossibilities(history: History): string[] {
   const found: string[] = []
   const holds = holdsOf(history, found)

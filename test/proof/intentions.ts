@@ -5,18 +5,18 @@ import type { Random } from '../../demo/random.ts'
 import { assertHealthy } from '../helpers/money/integrity.ts'
 import { ADMIN_KEY } from '../helpers/servers/service.ts'
 
-/** Before a client asks again, so that many of them leave a machine that recovers some room; far less than Retry-After says. */
+/** Pause before a retry, so that many clients do not overload a machine that recovers; far less than Retry-After says. */
 const PAUSE_MS = 50
 const TENANTS = ['crash-1', 'crash-2', 'crash-3']
 
-/** What a caller wants to be done once, however often it has to ask. Amounts in millionths of a USD. */
+/** What must be done exactly once, however often the caller retries. Amounts in millionths of a USD. */
 export type Intention = {
   key: string
   tenant: string
   amount: number
   plan: 'commit' | 'release' | 'keep'
   cost: number
-  /** What it was answered, as far as it was. */
+  /** From the answers so far. */
   id: string | null
   recordId: string | null
   done: boolean
@@ -44,11 +44,11 @@ export type Drive = {
   clients: number
   /** Called after each answer. */
   onAnswer?: (status: number) => void
-  /** Whether to ask again after a 503 or a lost answer; false: leave it for later. */
+  /** Whether to retry after a 503 or a lost answer; false: leave it for later. */
   again: () => boolean
 }
 
-/** Has clients ask for what is not done yet, each with one request in flight at a time. @throws at an answer that may not be. */
+/** Several clients send what is not done yet, each one request at a time. @throws Error at an answer that is not allowed. */
 export async function pursue(intentions: Intention[], drive: Drive): Promise<void> {
   const open = intentions.filter(({ done }) => !done)
   await Promise.all(
@@ -60,7 +60,7 @@ export async function pursue(intentions: Intention[], drive: Drive): Promise<voi
   )
 }
 
-/** Takes the next steps of one; answers whether it got to its end. */
+/** Does the next steps of one intention; returns whether all are done. */
 async function advance(one: Intention, drive: Drive): Promise<boolean> {
   if (one.id === null) {
     const body = {
@@ -84,7 +84,7 @@ async function advance(one: Intention, drive: Drive): Promise<boolean> {
   return true
 }
 
-/** The body of a 2xx; null where nothing was answered, or that nothing was decided. */
+/** The body of a 2xx answer; null where no answer came or nothing was decided. */
 async function ask(
   { url, onAnswer }: Drive,
   path: string,
@@ -109,7 +109,7 @@ async function ask(
   throw new Error(`${path} answered ${response.status}: ${text}`)
 }
 
-/** That each was done exactly once: one reservation a key, one line of cost a commit, and balances that agree. */
+/** Asserts that each was done exactly once: one reservation a key, one line of cost a commit, and balances that agree. */
 export async function assertDoneOnce(t: Test, pool: pg.Pool, intentions: Intention[]): Promise<void> {
   const { rows } = await pool.query<Record<'key' | 'id' | 'status' | 'lines' | 'cost' | 'record', string | null>>(`
     select r.idempotency_key as key, r.reservation_id as id, r.status, count(c.*)::text as lines,

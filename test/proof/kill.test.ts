@@ -1,4 +1,4 @@
-// What was answered survives a crash, and what was not is wholly there or wholly absent: asked again, it is done once.
+// What was answered survives a crash. What was not answered is there completely or not at all, and a retry does it once.
 import pg from 'pg'
 import t, { type Test } from 'tap'
 import { Random } from '../../demo/random.ts'
@@ -15,14 +15,14 @@ const CLIENTS = 16
 const never = () => false
 const always = () => true
 
-/** A service that the test itself kills; stopped all the same when `t` is done. */
+/** A service that the test itself kills; also stopped when `t` is done. */
 async function start(t: Test, databaseUrl: string): Promise<Service> {
   const service = await spawnService({ DATABASE_URL: databaseUrl, PURSER_ADMIN_KEY: ADMIN_KEY })
   t.teardown(() => service.stop('SIGKILL'))
   return service
 }
 
-t.test('kill -9 of the service in mid-load: asked again, everything is done once', async (t) => {
+t.test('after kill -9 of the service under load, retries do everything exactly once', async (t) => {
   const database = await createDatabase(t)
   const all: Intention[] = []
   for (let round = 0; round < 2; round++) {
@@ -53,7 +53,7 @@ const BETWEEN: { plan: Intention['plan']; sql: string; status: string }[] = [
   { plan: 'release', sql: 'release_spend(', status: 'released' },
 ]
 
-t.test('kill -9 between the commit of a call and its answer: the repeat finds what was done', async (t) => {
+t.test('after kill -9 between the commit of a call and its answer, the retry finds what was done', async (t) => {
   const database = await createDatabase(t)
   const proxy = await startTcpProxy(t, Number(new URL(database.url).port))
   const all: Intention[] = []
@@ -84,7 +84,7 @@ t.test('kill -9 between the commit of a call and its answer: the repeat finds wh
 })
 
 t.test(
-  'kill -9 of Postgres in mid-load: 503 meanwhile, well again by itself, and everything is done once',
+  'after kill -9 of Postgres under load callers get 503, the service recovers by itself, and everything is done exactly once',
   async (t) => {
     const dataDir = makeDataDir(t)
     let postgres: EmbeddedPostgres = await startEmbeddedPostgres({ dataDir })
@@ -125,7 +125,7 @@ t.test(
       `${unavailable} times 503`,
     )
     const pool = new pg.Pool({ connectionString: postgres.databaseUrl })
-    // pool.end() does not wait until its connections are closed, so one may be told that Postgres is being stopped.
+    // pool.end() does not wait until its connections are closed, so one may report that Postgres is stopping.
     pool.on('error', () => {})
     await assertDoneOnce(t, pool, intentions)
     await pool.end()

@@ -1,5 +1,5 @@
-// Random calls by several clients against Postgres and against a small model of the rules, over midnights, month ends, changes
-// of clocks and of prices: every answer, every balance and every line of cost agree, to the last decimal.
+// Several clients send random calls to Postgres and to a small model of the rules, over midnights, month ends, and changes of
+// clocks and prices. Every answer, balance and line of cost must agree to the last decimal.
 import { randomUUID } from 'node:crypto'
 import Big from 'big.js'
 import fc from 'fast-check'
@@ -27,8 +27,8 @@ import {
   type Operation,
   type QuotaName,
   type Resource,
-  type ReserveWish,
-  type ExtendWish,
+  type ReserveInput,
+  type ExtendInput,
   type Total,
   type Rules,
 } from './model.ts'
@@ -54,7 +54,7 @@ const QUOTAS: QuotaName[] = [
 const LONG_AGO = 0
 const TIER = 'proof'
 const MODELS = ['m-1', 'm-2', 'm-3', 'x']
-/** What a call may name: a model, or what was another name of one at some time. */
+/** What a call may name: a model, or a name that was an alias of one at some time. */
 const NAMES = [...MODELS, 'y']
 /** Published before anything else. */
 const FIRST_CARDS: NewCard[] = [
@@ -63,7 +63,7 @@ const FIRST_CARDS: NewCard[] = [
   { from: LONG_AGO, tier: TIER, size: { vcpu: 1, usdPerVcpuSecond: '0.001' } },
 ]
 
-// ---- What the clients try, before it is known what there is to try it on
+// ---- Random inputs, chosen before the reservations and lines exist that they refer to
 
 const usd = (digits: fc.Arbitrary<number>) =>
   fc.tuple(digits, fc.constantFrom(0, 2, 6, 12)).map(([n, scale]) => new Big(n).div(new Big(10).pow(scale)).toFixed())
@@ -77,13 +77,13 @@ const tokens = fc.record({
 })
 const seconds = fc.constantFrom(45, 600, 4_000.5, 86_400)
 const rate = fc.constantFrom('0', '0.15', '1', '2.500001', '40')
-/** What is asked for in units that have a price; null: in USD. */
+/** A request in units that have a price; null: in USD. */
 const ask = fc.oneof(
   { weight: 4, arbitrary: fc.constant(null) },
   { weight: 4, arbitrary: fc.record({ name, tokens }) },
   { weight: 3, arbitrary: fc.record({ tier: fc.constant(TIER), seconds }) },
 )
-/** What a commit, a record or a correction says: the cost, what was used, or that another model answered. */
+/** What a commit, a record or a correction reports: the cost, the usage, or that another model answered. */
 const said = fc.record({
   cost: amount,
   by: fc.constantFrom('cost', 'usage', 'usage', 'another'),
@@ -118,7 +118,7 @@ const rules = fc.record({
   billingDay: fc.constantFrom(1, 15, 31),
 })
 
-/** From when on a card counts; null: as long ago as prices go. */
+/** When a card takes effect; null: at the earliest date of prices. */
 const dates = fc.constantFrom(null, -86_400_000, -60_000, 0, 60_000, 60_000, 420_000, 3_600_000, 86_400_000)
 
 const publishing = fc.record({
@@ -137,8 +137,8 @@ const resizing = fc.record({
   }),
 })
 
-/** Numbers stand for requests, and count holds and lines back from the last; the same request again is a repeat. */
-const wish = fc.oneof(
+/** A number stands for a request, or counts holds and lines back from the last; the same request again is a repeat. */
+const anyInput = fc.oneof(
   {
     weight: 6,
     arbitrary: fc.record({
@@ -155,7 +155,7 @@ const wish = fc.oneof(
     weight: 3,
     arbitrary: fc.record({
       extend: fc.array(
-        // Mostly of more money.
+        // Mostly a larger amount.
         fc.record({
           n: one,
           total: fc.option(amount, { freq: 4 }),
@@ -187,14 +187,14 @@ const wish = fc.oneof(
   { weight: 1, arbitrary: fc.record({ forgetMs: fc.constantFrom(0, 60_000, 7_200_000, 90_000_000) }) },
   {
     weight: 3,
-    // Mostly the limit alone.
+    // Mostly only the limit changes.
     arbitrary: fc.record({ set: fc.record({ n: fc.nat(QUOTAS.length - 1), rules, limitOnly: fc.boolean() }) }),
   },
   { weight: 1, arbitrary: fc.record({ remove: fc.nat(QUOTAS.length - 1) }) },
 )
-type Wish = Generated<typeof wish>
+type Input = Generated<typeof anyInput>
 
-/** Where something is about to end or to change. */
+/** Moments shortly before something ends or changes. */
 const START = fc.constantFrom(
   '2026-10-24T22:40:00Z',
   '2026-10-25T23:50:00Z',
@@ -207,14 +207,14 @@ const START = fc.constantFrom(
 )
 const MINUTE = 60_000
 const HOUR = 60 * MINUTE
-/** What sets clocks may put one back by so much. */
+/** A correction of the system clock may set it back this far. */
 const jump = fc.constantFrom(-1_000, -20_000)
 const pause = fc.constantFrom(1, 7, 31, 60, 300, 1_140, 1_440, 11_520).map((minutes) => minutes * MINUTE)
 
-// ---- The two that are compared
+// ---- The model and the service
 
 type Real = { sessions: Session[]; requests: Request[]; estimates: Estimates }
-/** Replaced as a whole where the order of calls is found out afterwards. */
+/** Replaced as a whole once the order of calls at once is known. */
 type State = { model: Model; holds: string[] }
 
 /** What a request asks for. The service's estimate is compared with the model's on the way. */
@@ -222,7 +222,7 @@ async function askOf(
   { ask: asks, tenant, amount: cost, unit, free, ttlSeconds }: Request,
   { book, now }: Model,
   estimates: Estimates,
-): Promise<Omit<ReserveWish, 'id' | 'key' | 'hash' | 'tenant' | 'user' | 'charge'>> {
+): Promise<Omit<ReserveInput, 'id' | 'key' | 'hash' | 'tenant' | 'user' | 'charge'>> {
   const about: About = { name: null, pricedModel: null, tier: null }
   const inUsd = { asked: cost, input: 0, amount: cost, fixed: '0', unit, ttlSeconds, ttlBeyondUnits: null, free }
   if (asks === null) return { resource: 'llm', about, ...inUsd }
@@ -261,7 +261,7 @@ async function askOf(
   return { resource: 'llm', about: named, asked: String(output), input, ...costs, ttlSeconds, ttlBeyondUnits: null }
 }
 
-/** What is said of something that is there already; of what is not known, only a cost. */
+/** A report about something that exists; about something unknown, only a cost. */
 function measureOf(
   { by, cost, name: answered, tokens: used, seconds: ran }: Said,
   known: { resource: Resource; about: About } | undefined,
@@ -271,10 +271,10 @@ function measureOf(
   return { tokens: used, name: by === 'another' || known.about.name === null ? answered : null }
 }
 
-/** A new total of a hold; null where only its time is extended. */
+/** The new total of a hold; null where only its time is extended. */
 async function totalOf(id: string, usd: string, { holds, book }: Model, estimates: Estimates): Promise<Total | null> {
   const known = holds.get(id)
-  // A hold that took fewer units than asked for is not of its own estimate any more.
+  // A hold that was granted fewer units than requested no longer has the amount of its estimate.
   if (known?.capped === true) return null
   if (known === undefined || (known.about.name ?? known.about.tier) === null)
     return { asked: usd, amount: usd, estimate: { estimated_cost_usd: usd } }
@@ -289,48 +289,48 @@ async function totalOf(id: string, usd: string, { holds, book }: Model, estimate
   return total
 }
 
-async function operationOf(wished: Wish, state: State, { requests, estimates }: Real): Promise<Operation> {
+async function operationOf(input: Input, state: State, { requests, estimates }: Real): Promise<Operation> {
   const { model, holds } = state
   const nobody = '00000000-0000-7000-8000-000000000000'
   const among = (n: number, ids: string[]) => ids.at(-1 - (n % Math.max(ids.length, 1))) ?? nobody
-  // Now and then one that was refused or deleted, or that another client just asks for.
+  // Sometimes one that was refused or deleted, or that another client is requesting.
   const holdOf = (n: number) => (n % 4 === 3 ? among(n, holds) : among(n, [...model.holds.keys()]))
-  if ('reserve' in wished) {
-    const firsts = new Map(wished.reserve.toReversed().map(({ n, other }) => [n, other]))
-    const items: ReserveWish[] = []
-    for (const { n } of wished.reserve) {
+  if ('reserve' in input) {
+    const firsts = new Map(input.reserve.toReversed().map(({ n, other }) => [n, other]))
+    const items: ReserveInput[] = []
+    for (const { n } of input.reserve) {
       const { tenant, user, keyed, charge } = requests[n]!
       const hash = `${n}${keyed && firsts.get(n)}`
       const about = { id: uuidv7(), key: keyed ? `request ${n}` : null, hash, tenant, user, charge }
       items.push({ ...about, ...(await askOf(requests[n]!, model, estimates)) })
     }
     holds.push(...items.map(({ id }) => id))
-    return { kind: 'reserve', items, looks: wished.looks }
+    return { kind: 'reserve', items, looks: input.looks }
   }
-  if ('commit' in wished) {
-    const items = wished.commit.map(({ n, said: what }) => {
+  if ('commit' in input) {
+    const items = input.commit.map(({ n, said: what }) => {
       const id = holdOf(n)
       return { id, measure: measureOf(what, model.holds.get(id)), recordId: uuidv7(), reversalId: randomUUID() }
     })
     return { kind: 'commit', items }
   }
-  if ('release' in wished) return { kind: 'release', ids: wished.release.map(holdOf) }
-  if ('extend' in wished) {
+  if ('release' in input) return { kind: 'release', ids: input.release.map(holdOf) }
+  if ('extend' in input) {
     const open = [...model.holds.values()]
       .filter(({ status, expiresAt }) => status === 'reserved' && expiresAt > model.now)
       .map(({ id }) => id)
-    const items: ExtendWish[] = []
-    for (const { n, total: usd, ttlSeconds } of wished.extend) {
+    const items: ExtendInput[] = []
+    for (const { n, total: usd, ttlSeconds } of input.extend) {
       const id = n % 4 === 3 ? holdOf(n) : among(n, open)
       const total = usd === null ? null : await totalOf(id, usd, model, estimates)
       items.push({ id, total, ttlSeconds: ttlSeconds ?? (total === null ? 60 : null) })
     }
-    // A batch extends each once.
+    // A batch extends each hold once.
     return { kind: 'extend', items: [...new Map(items.map((item) => [item.id, item])).values()] }
   }
-  if ('expire' in wished) return { kind: 'expire' }
-  if ('record' in wished) {
-    const items = wished.record.map(({ n, other, said: what, agoMs }) => {
+  if ('expire' in input) return { kind: 'expire' }
+  if ('record' in input) {
+    const items = input.record.map(({ n, other, said: what, agoMs }) => {
       const { tenant, user, ask: asks } = requests[n]!
       const about = { id: uuidv7(), tenant, user, occurredAt: model.now - agoMs }
       const run = asks !== null && 'tier' in asks ? asks : null
@@ -343,35 +343,35 @@ async function operationOf(wished: Wish, state: State, { requests, estimates }: 
     })
     return { kind: 'record', items }
   }
-  if ('correct' in wished) {
+  if ('correct' in input) {
     const ids = { reversalId: uuidv7(), successorId: uuidv7() }
-    const recordId = among(wished.correct.n, [...model.lines.keys()])
-    return { kind: 'correct', recordId, measure: measureOf(wished.correct.said, model.lines.get(recordId)), ...ids }
+    const recordId = among(input.correct.n, [...model.lines.keys()])
+    return { kind: 'correct', recordId, measure: measureOf(input.correct.said, model.lines.get(recordId)), ...ids }
   }
-  if ('publish' in wished) {
-    const { model: of, rates, names, inMs } = wished.publish
+  if ('publish' in input) {
+    const { model: of, rates, names, inMs } = input.publish
     const others = names.filter((other) => other !== of)
     return { kind: 'publish', card: { from: dateOf(inMs, model.now), model: of, rates, names: others } }
   }
-  if ('resize' in wished) {
-    const { inMs, ...size } = wished.resize
+  if ('resize' in input) {
+    const { inMs, ...size } = input.resize
     return { kind: 'publish', card: { from: dateOf(inMs, model.now), tier: TIER, size } }
   }
-  if ('rerate' in wished) return { kind: 'rerate' }
-  if ('forgetMs' in wished) return { kind: 'forget', before: model.now - wished.forgetMs }
-  if ('set' in wished) {
-    const name = QUOTAS[wished.set.n]!
-    const known = wished.set.limitOnly ? model.quota(name)?.rules : undefined
-    return { kind: 'set quota', name, rules: { ...wished.set.rules, ...known, limit: wished.set.rules.limit } }
+  if ('rerate' in input) return { kind: 'rerate' }
+  if ('forgetMs' in input) return { kind: 'forget', before: model.now - input.forgetMs }
+  if ('set' in input) {
+    const name = QUOTAS[input.set.n]!
+    const known = input.set.limitOnly ? model.quota(name)?.rules : undefined
+    return { kind: 'set quota', name, rules: { ...input.set.rules, ...known, limit: input.set.rules.limit } }
   }
-  return { kind: 'delete quota', name: QUOTAS[wished.remove]! }
+  return { kind: 'delete quota', name: QUOTAS[input.remove]! }
 }
 
 const ACTOR = { principal: 'a test', ip: null }
 const dateOf = (inMs: number | null, now: number) => (inMs === null ? LONG_AGO : now + inMs)
 const timeText = (ms: number) => new Date(ms).toISOString()
 
-/** What a measure is in the items of src/db. */
+/** A measure as the items of src/db express it. */
 function itemOf(measure: Measure) {
   if ('cost' in measure) return { measure: 'cost' as const, cost_usd: measure.cost }
   if ('seconds' in measure) return { measure: 'seconds' as const, seconds: measure.seconds }
@@ -379,8 +379,8 @@ function itemOf(measure: Measure) {
   return { measure: 'tokens' as const, usage: measure.tokens, ...answered }
 }
 
-/** The columns of a hold that say what it is about. */
-function aboutOf({ resource, about, asked, input }: ReserveWish) {
+/** The columns of a hold that describe its call or sandbox. */
+function aboutOf({ resource, about, asked, input }: ReserveInput) {
   if (resource === 'e2b') return { tier: about.tier, region: 'us-east-1', estimate: { seconds: Number(asked) } }
   if (about.pricedModel === null) return { estimate: { estimated_cost_usd: asked } }
   const estimate = { input_tokens: input, max_output_tokens: Number(asked) }
@@ -404,7 +404,7 @@ async function publishCard({ db }: Session, card: NewCard): Promise<string> {
   return (['added', 'unchanged', 'superseded', 'heldBack'] as const).find((outcome) => counts[outcome] === 1)!
 }
 
-/** Does it in Postgres, and answers in the words of the model. */
+/** Runs an operation in Postgres; returns its answer in the model's form. */
 async function perform(session: Session, todo: Operation, { estimates }: Pick<Real, 'estimates'>): Promise<unknown> {
   switch (todo.kind) {
     case 'reserve': {
@@ -417,7 +417,7 @@ async function perform(session: Session, todo: Operation, { estimates }: Pick<Re
             reservation_id: item.id,
             user_id: item.user,
             idempotency_key: item.key,
-            // Each time in other words.
+            // Each repeat describes the same request in other words.
             request_hash: hashOfSaid(item.hash, item.id),
             ttl_seconds: item.ttlSeconds,
             ...(item.ttlBeyondUnits === null ? {} : { ttl_beyond_units: item.ttlBeyondUnits }),
@@ -564,7 +564,7 @@ function keyOf({ resource, scope, period }: QuotaName) {
 
 // ---- How they are compared
 
-/** Answers that a run of the usual size has of; without them it would show little. */
+/** A run of the usual size must have some of each of these answers; otherwise it would prove little. */
 const KINDS = [
   'granted',
   'refused',
@@ -594,7 +594,7 @@ function equal(found: unknown, expected: unknown, what: string): void {
   if (a !== b) throw new Error(`${what}:\n  found    ${a}\n  expected ${b}`)
 }
 
-/** A commit that repeats one does not say again whether it was late. */
+/** A repeated commit does not report again whether it was late. */
 const lateOnce = (answer: unknown, expected: unknown) =>
   Array.isArray(answer) && Array.isArray(expected)
     ? answer.map((one: object, n) => {
@@ -657,7 +657,7 @@ async function nameLines(session: Session, model: Model): Promise<void> {
   for (const { unnamed, id } of rows) model.nameLine(unnamed, id)
 }
 
-/** What each name means around now, whoever asks. */
+/** Which model each name means around now. */
 async function compareMeanings({ pool }: Session, { book, now }: Model): Promise<void> {
   const moments = [LONG_AGO, now - 90_000_000, now - 90_000, now - 1, now, now + 90_000, now + 90_000_000].map(timeText)
   const { rows } = await pool.query<{ name: string; at: number; model: string }>(
@@ -678,22 +678,22 @@ function* orders<Value>(values: Value[]): Generator<Value[]> {
   }
 }
 
-/** One client does one thing. */
+/** One client runs one operation. */
 class Act implements fc.AsyncCommand<State, Real> {
   readonly #client: number
-  readonly #wish: Wish
+  readonly #input: Input
 
-  constructor(client: number, wished: Wish) {
+  constructor(client: number, input: Input) {
     this.#client = client
-    this.#wish = wished
+    this.#input = input
   }
 
   check = () => true
-  toString = () => `client ${this.#client}: ${JSON.stringify(this.#wish)}`
+  toString = () => `client ${this.#client}: ${JSON.stringify(this.#input)}`
 
   async run(state: State, real: Real): Promise<void> {
     const session = real.sessions[this.#client]!
-    const todo = await operationOf(this.#wish, state, real)
+    const todo = await operationOf(this.#input, state, real)
     const answer = await perform(session, todo, real)
     const expected = state.model.apply(todo)
     count(answer)
@@ -704,7 +704,7 @@ class Act implements fc.AsyncCommand<State, Real> {
   }
 }
 
-/** Steps that would seldom meet by chance, all for one request: each is compared as if it came alone. */
+/** Steps about one request that would seldom meet by chance; each is compared as if it came alone. */
 class Story implements fc.AsyncCommand<State, Real> {
   readonly #request: Request
   readonly #steps: (Act | Wait)[]
@@ -722,26 +722,26 @@ class Story implements fc.AsyncCommand<State, Real> {
   }
 }
 
-/** Several do something at once: there is an order in which one after the other answers the same and leaves the same. */
+/** Several operations at once: some order of them must give the same answers and the same balances one after the other. */
 class Meet implements fc.AsyncCommand<State, Real> {
-  readonly #wishes: Wish[]
+  readonly #inputs: Input[]
 
-  constructor(wishes: Wish[]) {
-    this.#wishes = wishes
+  constructor(inputs: Input[]) {
+    this.#inputs = inputs
   }
 
   check = () => true
-  toString = () => `at once: ${JSON.stringify(this.#wishes)}`
+  toString = () => `at once: ${JSON.stringify(this.#inputs)}`
 
   async run(state: State, real: Real): Promise<void> {
     const todos: Operation[] = []
-    for (const wished of this.#wishes) todos.push(await operationOf(wished, state, real))
+    for (const input of this.#inputs) todos.push(await operationOf(input, state, real))
     const answers = await Promise.all(todos.map((todo, n) => perform(real.sessions[n]!, todo, real)))
-    // A sweep leaves what others have locked to the next one, also where they leave it as it was.
+    // A sweep skips what others have locked, even if they do not change it; the next sweep takes it.
     const swept = todos.some(({ kind }) => kind === 'expire')
     if (swept) await perform(real.sessions[0]!, { kind: 'expire' }, real)
     const balances = await balancesIn(real.sessions[0]!)
-    // An extension makes the running periods before it locks the hold, which may be settled by then: a refusal may make periods.
+    // An extension makes the running periods before it locks the hold. If the hold is settled by then, a refusal has made periods.
     const moving = todos.some(({ kind }) => kind === 'extend') ? state.model.moving() : []
     for (const found of moving.length === 0 ? [[]] : [[], moving]) {
       for (const order of orders([...todos.keys()])) {
@@ -753,7 +753,7 @@ class Meet implements fc.AsyncCommand<State, Real> {
           }),
         )
         if (swept) model.apply({ kind: 'expire' })
-        // So how many a sweep settled is not said.
+        // So do not compare how many a sweep settled.
         const fits = order.every((n) => todos[n]!.kind === 'expire' || agree(answers[n], expected.get(n)))
         if (!fits || JSON.stringify(balances) !== JSON.stringify(model.balances())) continue
         state.model = model
@@ -764,7 +764,7 @@ class Meet implements fc.AsyncCommand<State, Real> {
   }
 }
 
-/** Time passes for all; null: until an hour has three minutes left. */
+/** Time passes for all clients; null: until an hour has three minutes left. */
 class Wait implements fc.AsyncCommand<State, Real> {
   readonly #ms: number | null
 
@@ -801,7 +801,7 @@ const priceStory = fc
     again: said,
   })
   .map(({ priced: { asks, change }, pause: wait, usd: total, what, forgets, again }) => {
-    const wishes: (Wish | Wait)[] = [
+    const inputs: (Input | Wait)[] = [
       { reserve: [{ n: 0, other: false }], looks: false },
       change,
       wait,
@@ -810,7 +810,7 @@ const priceStory = fc
       ...(forgets ? [wait, { forgetMs: 0 as const }] : []),
       { correct: { n: 0, said: again } },
     ]
-    const steps = wishes.map((step) => (step instanceof Wait ? step : new Act(0, step)))
+    const steps = inputs.map((step) => (step instanceof Wait ? step : new Act(0, step)))
     return new Story({ ...mine, ask: asks, ttlSeconds: 90_000 }, steps)
   })
 
@@ -834,31 +834,33 @@ const aheadStory = fc
 const story = fc.oneof({ weight: 3, arbitrary: priceStory }, { weight: 1, arbitrary: aheadStory })
 
 const client = fc.nat(CLIENTS - 1)
-const acts = fc.tuple(client, wish).map(([n, wished]) => new Act(n, wished))
+const acts = fc.tuple(client, anyInput).map(([n, input]) => new Act(n, input))
 const commands = fc.commands(
   [
     ...Array.from({ length: 6 }, () => acts),
     pause.map((ms) => new Wait(ms)),
     pause.map((ms) => new Wait(ms)),
-    fc.array(wish.filter(isAtOnce), { minLength: 2, maxLength: CLIENTS }).map((wishes) => new Meet(wishes.map(single))),
+    fc
+      .array(anyInput.filter(isAtOnce), { minLength: 2, maxLength: CLIENTS })
+      .map((inputs) => new Meet(inputs.map(single))),
     jump.map((ms) => new Wait(ms)),
     story,
   ],
   { maxCommands: 50, size: 'max' },
 )
 
-/** A re-rating is many transactions, and what others have locked is not deleted: neither is one moment. */
-function isAtOnce(wished: Wish): boolean {
-  return !('rerate' in wished) && !('forgetMs' in wished)
+/** A re-rating is many transactions, and a deletion skips what others have locked, so neither takes effect at one moment. */
+function isAtOnce(input: Input): boolean {
+  return !('rerate' in input) && !('forgetMs' in input)
 }
 
-/** At once only one item a call: a batch's answers say how its items stood to each other, not in which order it came. */
-function single(wished: Wish): Wish {
-  if ('reserve' in wished) return { ...wished, reserve: wished.reserve.slice(0, 1) }
-  if ('commit' in wished) return { commit: wished.commit.slice(0, 1) }
-  if ('release' in wished) return { release: wished.release.slice(0, 1) }
-  if ('record' in wished) return { record: wished.record.slice(0, 1) }
-  return wished
+/** One item for each call at once: the answers of a batch depend on its items, which would hide the order of the calls. */
+function single(input: Input): Input {
+  if ('reserve' in input) return { ...input, reserve: input.reserve.slice(0, 1) }
+  if ('commit' in input) return { commit: input.commit.slice(0, 1) }
+  if ('release' in input) return { release: input.release.slice(0, 1) }
+  if ('record' in input) return { record: input.record.slice(0, 1) }
+  return input
 }
 
 const scenario = fc.record({
@@ -868,10 +870,10 @@ const scenario = fc.record({
   commands,
 })
 
-t.test('random calls of several clients answer, book and balance as the rules say, one after the other', async (t) => {
+t.test('random calls, one after the other and at once, get the answers, costs and balances of the rules', async (t) => {
   let calls = 0
   const property = fc.asyncProperty(scenario, async ({ start, quotas, requests, commands: steps }) => {
-    // A database of its own for each run, so that nothing is left of the one before.
+    // A database for each run, so that nothing is left of the run before.
     const closing: (() => unknown)[] = []
     const owner = { teardown: (close: () => unknown) => void closing.push(close) }
     const database = await createDatabase(t)
@@ -888,7 +890,7 @@ t.test('random calls of several clients answer, book and balance as the rules sa
         if (one === null) continue
         await first({ kind: 'set quota', name: QUOTAS[n]!, rules: one satisfies Rules })
       }
-      // Nothing is deleted before this has looked through the lines of early releases.
+      // Nothing is deleted before this has read the lines of early releases.
       while ((await keepLineFacts(sessions[0]!.db, 100)) > 0);
       for (const card of FIRST_CARDS) await first({ kind: 'publish', card })
       await fc.asyncModelRun(() => ({ model: state, real }), steps)

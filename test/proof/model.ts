@@ -18,14 +18,14 @@ export type About = { name: string | null; pricedModel: string | null; tier: str
 
 /** One call; amounts in USD as decimal text, times in ms. */
 export type Operation =
-  | { kind: 'reserve'; items: ReserveWish[]; looks: boolean }
-  | { kind: 'commit'; items: CommitWish[] }
+  | { kind: 'reserve'; items: ReserveInput[]; looks: boolean }
+  | { kind: 'commit'; items: CommitInput[] }
   | { kind: 'release'; ids: string[] }
   /** `found`: holds that are settled now, but were still to be moved when the running periods were made for them. */
-  | { kind: 'extend'; items: ExtendWish[]; found?: string[] }
+  | { kind: 'extend'; items: ExtendInput[]; found?: string[] }
   | { kind: 'expire' }
-  | { kind: 'record'; items: RecordWish[] }
-  | ({ kind: 'correct' } & CorrectWish)
+  | { kind: 'record'; items: RecordInput[] }
+  | ({ kind: 'correct' } & CorrectInput)
   | { kind: 'rerate' }
   | { kind: 'publish'; card: NewCard }
   /** Deletes reservations that were settled, and keys of records, before a moment. */
@@ -33,7 +33,7 @@ export type Operation =
   | { kind: 'set quota'; name: QuotaName; rules: Rules }
   | { kind: 'delete quota'; name: QuotaName }
 
-export type ReserveWish = {
+export type ReserveInput = {
   id: string
   key: string | null
   hash: string
@@ -57,12 +57,12 @@ export type ReserveWish = {
   /** Its price card is free; the amount is 0 then. */
   free: boolean
 }
-export type CommitWish = { id: string; measure: Measure; recordId: string; reversalId: string }
-type CorrectWish = { recordId: string; measure: Measure; reversalId: string; successorId: string }
+export type CommitInput = { id: string; measure: Measure; recordId: string; reversalId: string }
+type CorrectInput = { recordId: string; measure: Measure; reversalId: string; successorId: string }
 /** A new total in the units that were asked for, and what it costs. */
 export type Total = { asked: string; amount: string; estimate: Record<string, number | string> }
-export type ExtendWish = { id: string; total: Total | null; ttlSeconds: number | null }
-export type RecordWish = {
+export type ExtendInput = { id: string; total: Total | null; ttlSeconds: number | null }
+export type RecordInput = {
   id: string
   key: string
   hash: string
@@ -272,11 +272,11 @@ export class Model {
    * A look refuses first what would not fit alone; what adds nothing is always looked at. A repeat in one batch shares the
    * first one's answer, also where that is a refusal.
    */
-  #reserve(items: ReserveWish[], looks: boolean): unknown[] {
+  #reserve(items: ReserveInput[], looks: boolean): unknown[] {
     for (const item of items) this.#running(item)
     const refusals = new Map<string, unknown>()
-    const refused = new Map<ReserveWish, unknown>()
-    const refuse = (item: ReserveWish, outcome: unknown) => {
+    const refused = new Map<ReserveInput, unknown>()
+    const refuse = (item: ReserveInput, outcome: unknown) => {
       refused.set(item, outcome)
       if (item.key !== null) refusals.set(item.key, outcome)
     }
@@ -297,7 +297,7 @@ export class Model {
     })
   }
 
-  #decide(item: ReserveWish): object {
+  #decide(item: ReserveInput): object {
     const known = item.key === null ? undefined : this.keys.get(item.key)
     if (known !== undefined) return known.hash === item.hash ? { replayed: known.id } : { mismatch: true }
     const offer = this.#offer(item)
@@ -336,7 +336,7 @@ export class Model {
   }
 
   /** What an item would get now. */
-  #offer(item: ReserveWish) {
+  #offer(item: ReserveInput) {
     const { balances, until } = this.#running(item)
     // Rule 2: no quota refuses what is free.
     const room = item.free ? null : roomIn(balances)
@@ -356,7 +356,7 @@ export class Model {
     return { balances, until, amount, units }
   }
 
-  #commit({ id, measure, recordId, reversalId }: CommitWish) {
+  #commit({ id, measure, recordId, reversalId }: CommitInput) {
     const one = this.holds.get(id)
     if (one === undefined) return { unknown: true }
     if (one.status === 'committed') {
@@ -433,7 +433,7 @@ export class Model {
   }
 
   /** Rule 3. */
-  #extend({ id, total, ttlSeconds }: ExtendWish, found: string[]): unknown {
+  #extend({ id, total, ttlSeconds }: ExtendInput, found: string[]): unknown {
     const one = this.holds.get(id)
     if (one === undefined) return { unknown: true }
     if (one.status !== 'reserved' || one.expiresAt <= this.now) {
@@ -475,7 +475,7 @@ export class Model {
   // ---- Costs without a hold
 
   /** Rule 4. */
-  #record(items: RecordWish[]): unknown {
+  #record(items: RecordInput[]): unknown {
     const ahead = items.flatMap(({ occurredAt }, n) => (occurredAt > this.now + AHEAD_MS ? [n] : []))
     if (ahead.length > 0) return { faults: ahead }
     for (const item of items) this.#running(item)
@@ -486,7 +486,7 @@ export class Model {
         if (endsAt > quota.createdAt) this.#balanceAt(quota, item.occurredAt)
       }
     }
-    const firsts = new Map<string, RecordWish & Priced>()
+    const firsts = new Map<string, RecordInput & Priced>()
     for (const item of items) {
       if (this.recordKeys.has(item.key) || firsts.has(item.key)) continue
       const about = { name: null, pricedModel: null, tier: item.tier }
@@ -506,7 +506,7 @@ export class Model {
       this.#book(id, { ...spender, ...moments, about, usage, usd: usd!, estimate: null, holdId: null, balances })
       this.recordKeys.set(key, { id, hash, cost: usd!, recordedAt: this.now })
     }
-    const known = ({ key }: RecordWish) => this.recordKeys.get(key)!
+    const known = ({ key }: RecordInput) => this.recordKeys.get(key)!
     return { records: items.map((item) => `${known(item).id} ${plain(known(item).cost)}`) }
   }
 
@@ -515,7 +515,7 @@ export class Model {
   }
 
   /** Rule 6. */
-  #correct({ recordId, measure, reversalId, successorId }: CorrectWish): unknown {
+  #correct({ recordId, measure, reversalId, successorId }: CorrectInput): unknown {
     const line = this.lines.get(recordId)
     if (line === undefined) return { unknown: true }
     if (line.reversal) return { successor: null }

@@ -66,7 +66,7 @@ function provideFolder(cleanups: (() => unknown)[]): string {
 async function providePostgres(dataDir: string, durable: boolean, cleanups: (() => unknown)[]): Promise<string> {
   if (process.env['TEST_DATABASE_URL']) return process.env['TEST_DATABASE_URL']
   const fast = { fsync: 'off', synchronous_commit: 'off', full_page_writes: 'off' }
-  const settings = { max_connections: '300', ...(durable ? {} : fast) }
+  const settings = { max_connections: '500', ...(durable ? {} : fast) }
   const postgres = await startEmbeddedPostgres({ dataDir, settings })
   cleanups.push(() => postgres.stop())
   return postgres.databaseUrl

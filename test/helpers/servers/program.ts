@@ -6,16 +6,16 @@ import { promisify } from 'node:util'
 const run = promisify(execFile)
 const cacheFolder = join(import.meta.dirname, '..', '..', '..', '.cache')
 
-/** How to start a program: its path, and the libraries that come with it. */
+/** How to start a program: its path, and the environment with its libraries. */
 export interface Command {
   path: string
   env: NodeJS.ProcessEnv
 }
 
 /**
- * A program on the PATH, or else that of the distribution's packages, unpacked into `.cache/<program>` (Debian and its
- * kin; nothing is installed on the system).
- * @throws Error that tells how to get it.
+ * A program on the PATH, or else from the distribution's packages, unpacked into `.cache/<program>` (Debian and its
+ * derivatives; nothing is installed on the system).
+ * @throws Error that says how to get it.
  */
 export async function findProgram(program: string, packages: string[]): Promise<Command> {
   const onPath = (process.env['PATH'] ?? '')

@@ -9,7 +9,7 @@ export type Received = { path: string; headers: IncomingHttpHeaders; body: strin
 export interface Receiver {
   url: string
   received: Received[]
-  /** Resolves when so many requests have come. */
+  /** Resolves when this many requests have come. */
   has(count: number): Promise<void>
   /** How requests are answered from now on; 200 at first. */
   answer: (response: ServerResponse, request: Received) => void

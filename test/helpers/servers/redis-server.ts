@@ -12,7 +12,7 @@ export interface RedisProcess {
   kill(): Promise<void>
 }
 
-/** A redis-server on the PATH or from the distribution's package. @throws Error that tells how to get one. */
+/** A redis-server on the PATH or from the distribution's package. @throws Error that says how to get one. */
 export async function findRedisServer(): Promise<Command> {
   return findProgram('redis-server', ['redis-server', 'redis-tools'])
 }

@@ -3,7 +3,7 @@ import { Redis } from 'ioredis'
 import type { Test } from 'tap'
 import { startRedisServer, type RedisProcess } from './redis-server.ts'
 
-/** The number of databases that a Redis has unless told otherwise; 0 keeps who has which. */
+/** The default number of databases of a Redis; database 0 records which test file has which. */
 const databasesMax = 16
 /** A claim outlives no run of the tests, even where the file that made it was killed. */
 const claimTtlSeconds = 900

@@ -9,12 +9,12 @@ const root = join(import.meta.dirname, '..', '..', '..')
 
 export const ADMIN_KEY = 'test-admin-key-0123456789abcdef'
 
-/** What came back; `json` is {} where the body is not JSON. */
+/** An answer; `json` is {} where the body is not JSON. */
 export interface Answer {
   status: number
   headers: Headers
   text: string
-  // The tests look into answers freely; what they find is what they assert.
+  // Tests assert what they read, so the type of a body would add nothing.
   // oxlint-disable-next-line typescript/no-explicit-any
   json: any
 }
@@ -28,14 +28,14 @@ export interface Service {
   keyFor(role: 'admin' | 'service' | 'viewer', tenantId?: string): Promise<{ authorization: string }>
   /** Everything that the process has printed so far. */
   output(): string
-  /** Sends a signal and waits for the end; answers the exit code, or the signal that ended it. */
+  /** Sends a signal and waits for the end; returns the exit code, or the signal that ended the process. */
   stop(signal?: NodeJS.Signals): Promise<number | NodeJS.Signals | null>
 }
 
 /**
  * Starts the real service as a process of its own, and waits until it listens. Stopped when `t` is done.
  *
- * @param environment settings beside the database's; the admin key is ADMIN_KEY.
+ * @param environment further settings; the admin key is ADMIN_KEY.
  */
 export async function startService(
   t: Test,
@@ -47,7 +47,7 @@ export async function startService(
   return started
 }
 
-/** The same without a test's teardown, and with no settings but those given. */
+/** The same without teardown, and with only the given settings. */
 export async function spawnService(environment: Record<string, string>): Promise<Service> {
   const child = spawn(process.execPath, startArguments, {
     cwd: root,

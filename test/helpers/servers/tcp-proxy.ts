@@ -9,7 +9,7 @@ export interface TcpProxy {
   through(url: string): string
   /** Where connections made from now on lead. */
   leadTo(port: number): void
-  /** From now on nothing passes in either direction, and nobody is told: connections stay open and new ones are taken. */
+  /** From now on nothing passes in either direction: connections stay open without an error, and new ones are accepted. */
   silence(): void
   /** Breaks every connection, and each new one at once. */
   cut(): void
