@@ -31,21 +31,23 @@ export type AppOptions = {
   deps: Deps
   limits: Limits
   allowEmailIds: boolean
-  /** Addresses whose x-forwarded-for is believed. */
+  /** Addresses of the proxies whose x-forwarded-for header is trusted. */
   trustedProxies?: string | undefined
   version: string
   logger: FastifyBaseLogger | false
 }
 
 const PARAM_CHARACTERS_MAX = 500
-/** Who sends slower than this is closed: what is before the body, then all of it. Node looks every second. */
+/** Longest time for a request's headers to arrive. Node then closes the connection. */
 const HEADERS_MS_MAX = 10_000
+/** Longest time for the whole request to arrive, its body included. */
 const REQUEST_MS_MAX = 30_000
-const LOOK_MS = 1_000
-/** A connection on which nothing moves, for instance because its client does not read the answer. */
+/** How often Node checks connections for the two limits above. */
+const CHECK_MS = 1_000
+/** Longest time without traffic on a connection, for instance because the client does not read the answer. */
 const IDLE_MS_MAX = 60_000
 
-/** The whole HTTP service, ready to listen: the table of contents. */
+/** Builds the HTTP service, ready to listen. */
 export async function buildApp(options: AppOptions): Promise<App> {
   const { deps } = options
   const app: App = Fastify({
@@ -57,8 +59,8 @@ export async function buildApp(options: AppOptions): Promise<App> {
     http: {
       headersTimeout: HEADERS_MS_MAX,
       requestTimeout: REQUEST_MS_MAX,
-      connectionsCheckingInterval: LOOK_MS,
-      // Node's own refusal has no body and no request id: see the request context.
+      connectionsCheckingInterval: CHECK_MS,
+      // Node's own refusal has no body and no request id, so plugins/request-context.ts refuses a missing Host instead.
       requireHostHeader: false,
     },
     trustProxy: options.trustedProxies ?? false,
@@ -67,7 +69,7 @@ export async function buildApp(options: AppOptions): Promise<App> {
     frameworkErrors: answerError,
     clientErrorHandler: answerClientError,
     routerOptions: { maxParamLength: PARAM_CHARACTERS_MAX },
-    // Draining is ours: see the plugin.
+    // plugins/drain.ts answers requests during shutdown.
     return503OnClosing: false,
   })
 

@@ -1,5 +1,5 @@
 import type pg from 'pg'
-import { setQuotas, sumAhead, type QuotaWish } from '../../src/db/quotas/quotas.ts'
+import { setQuotas, sumAhead, type QuotaInput } from '../../src/db/quotas/quotas.ts'
 import type { Db } from '../../src/db/pool/connection.ts'
 import { median, timed } from '../figures.ts'
 import { say } from '../stage.ts'
@@ -21,7 +21,7 @@ type NewQuota = {
 export async function measureNewQuotas(db: Db, pool: pg.Pool, records: number): Promise<NewQuota[]> {
   await fill(pool, records)
   const month = { period: 'month', limit_usd: '900000000' }
-  const inputs: Record<string, QuotaWish[]> = {
+  const inputs: Record<string, QuotaInput[]> = {
     'the platform’s month': [{ ...month, resource_type: 'llm', scope: 'platform' }],
     'a tenant’s month': [{ ...month, scope: 'tenant', tenant_id: 'o-1' }],
     '100 tenants’ months': Array.from({ length: 100 }, (_, n) => ({ ...month, scope: 'tenant', tenant_id: `o-${n}` })),
@@ -32,7 +32,7 @@ export async function measureNewQuotas(db: Db, pool: pg.Pool, records: number): 
     const [atOnce, ahead, waits]: [number[], number[], number[]] = [[], [], []]
     for (let round = 0; round < ROUNDS; round += 1) {
       atOnce.push(await timed(() => setAndRollBack(db, input)))
-      let summed: QuotaWish[] = []
+      let summed: QuotaInput[] = []
       ahead.push(await timed(async () => (summed = await sumAhead(db, input))))
       waits.push(await timed(() => setAndRollBack(db, summed)))
     }
@@ -68,7 +68,7 @@ async function fill(pool: pg.Pool, records: number): Promise<void> {
   }
 }
 
-async function setAndRollBack(db: Db, quotas: QuotaWish[]): Promise<void> {
+async function setAndRollBack(db: Db, quotas: QuotaInput[]): Promise<void> {
   const transaction = await db.startTransaction().execute()
   await setQuotas(transaction, quotas)
   await transaction.rollback().execute()

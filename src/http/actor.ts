@@ -4,12 +4,15 @@ import { Wait } from '../db/pool/wait.ts'
 
 declare module 'fastify' {
   interface FastifyRequest {
-    /** Set when the request is about to make an administrator's change. */
+    /** The caller's wait for an administrator's change; actorOf() sets it. */
     wait: Wait | undefined
   }
 }
 
-/** The principal, address and reason of a change, for the audit log. ReasonHeaders has validated the reason. */
+/**
+ * Returns who makes a change, for the audit log: principal, address and reason. Also starts the request's wait for the
+ * change. The route must declare ReasonHeaders, which validates the reason.
+ */
 export function actorOf(request: Pick<FastifyRequest, 'principal' | 'ip' | 'wait'> & { headers: object }): Actor {
   const { 'x-purser-reason': reason } = request.headers as { 'x-purser-reason'?: string }
   request.wait ??= new Wait()

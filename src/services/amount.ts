@@ -1,7 +1,7 @@
 import { AmountError, boundAmountUsd, parseAmountUsd, type Usd } from '../domain/money.ts'
 import { invalidRequest } from '../errors.ts'
 
-/** An amount of a request, exact. @throws invalidRequest at its pointer where rounding took it out of bounds. */
+/** Parses an amount of a request exactly. @throws invalidRequest at `pointer` if the amount is out of bounds. */
 export function amountOf(value: string | number | Usd, pointer: string): Usd {
   try {
     return typeof value === 'object' ? boundAmountUsd(value) : parseAmountUsd(value)

@@ -11,13 +11,13 @@ import type { TokenSettings } from './keys/tokens.ts'
 import type { PriceSyncDeps } from './prices/price-sync.ts'
 import { openQueues, type QueueDeps } from './queues.ts'
 
-/** What the process opens at its start. */
+/** The connections, caches and settings that the process opens when it starts. */
 export type OpenedDeps = QueueDeps & {
-  /** Connections whose statements may take minutes: for retention, roll-ups, and checks of the books. */
+  /** Connections whose statements may take minutes: for retention, roll-ups, and integrity checks. */
   maintenanceDb: Db
   prices: PriceCache
   shared: SharedCache
-  /** Null: only API keys are valid. */
+  /** Null: tokens are not accepted, only API keys. */
   tokens: TokenSettings | null
   priceFeed?: PriceSyncDeps['priceFeed']
   retention: RetentionSettings
@@ -25,7 +25,7 @@ export type OpenedDeps = QueueDeps & {
   hasMail: EndpointDeps['hasMail']
 }
 
-/** What use cases work with. Each names the part that it needs. */
+/** The dependencies of all use cases. Each use case declares the part that it needs. */
 export type Deps = ReturnType<typeof openDeps>
 
 /** Adds the queues and the caches that all use cases of the process share. */

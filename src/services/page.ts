@@ -1,7 +1,7 @@
-/** A page of a list, and what the next one begins after; null at the end. */
+/** A page of a list. `next` is the position after which the next page begins; null on the last page. */
 export type PageOf<After> = { data: object[]; next: After | null }
 
-/** The page of rows that were read one further than `limit`. */
+/** Makes a page of at most `limit` rows. Pass `limit + 1` rows if there are as many: the extra row shows that more follow. */
 export function pageOf<Row, After>(
   rows: Row[],
   limit: number,

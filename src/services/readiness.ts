@@ -2,7 +2,7 @@ import type { SharedCache } from '../cache/shared.ts'
 import type { Db } from '../db/pool/connection.ts'
 import { missingMigrations } from '../db/migrate/readiness.ts'
 
-/** Whether the service can decide. Redis is told, but never makes it unready. */
+/** Tells whether the service can make decisions. The answer reports Redis, but Redis being down does not make it unready. */
 export async function readiness({ db, shared }: { db: Db; shared: SharedCache }): Promise<{
   ready: boolean
   checks: { postgres: string; migrations: string; redis: string }

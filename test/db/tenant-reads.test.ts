@@ -144,8 +144,8 @@ t.test('a page for one tenant reads no more reservations than any other page', a
       const filter = { equal: { tenant_id: tenant }, labels: {} }
       const page = await listReservations(db, filter, after, 100, max)
       found.push(...page.reservations.map(({ reservation_id: id }) => id))
-      if (page.lookedUntil === null) return { found, pages }
-      after = page.lookedUntil
+      if (page.readUntil === null) return { found, pages }
+      after = page.readUntil
     }
   }
   const whole = await walk('acme', 1_000)

@@ -2,7 +2,7 @@ import Big from 'big.js'
 import fc from 'fast-check'
 import t, { type Test } from 'tap'
 import { giveDefaults, setEnvironmentDefaults } from '../../src/db/quotas/quota-defaults.ts'
-import { deleteQuota, setQuotas, sumAhead, type QuotaWish } from '../../src/db/quotas/quotas.ts'
+import { deleteQuota, setQuotas, sumAhead, type QuotaInput } from '../../src/db/quotas/quotas.ts'
 import { expireReservations } from '../../src/db/reservations/expire-reservations.ts'
 import { releaseSpend } from '../../src/db/reservations/release-spend.ts'
 import type { ReserveItem } from '../../src/db/reservations/reserve-spend.ts'
@@ -30,9 +30,9 @@ function guarantee(name: string, prove: (t: Test) => Promise<void>): void {
 }
 
 /** As the service does it. */
-async function setQuota(tenantId: string, limitUsd: string, changes: Partial<QuotaWish> = {}) {
-  const wish = { scope: 'tenant', tenant_id: tenantId, period: 'day', limit_usd: limitUsd, ...changes }
-  return setQuotas(session.db, await sumAhead(session.db, [wish]))
+async function setQuota(tenantId: string, limitUsd: string, changes: Partial<QuotaInput> = {}) {
+  const input = { scope: 'tenant', tenant_id: tenantId, period: 'day', limit_usd: limitUsd, ...changes }
+  return setQuotas(session.db, await sumAhead(session.db, [input]))
 }
 
 /** Holds that must be granted; answers the id. */

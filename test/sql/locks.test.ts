@@ -2,7 +2,7 @@ import type pg from 'pg'
 import t from 'tap'
 import { expireReservations } from '../../src/db/reservations/expire-reservations.ts'
 import { faultCode } from '../../src/db/pool/faults.ts'
-import { setQuotas, sumAhead, type QuotaWish } from '../../src/db/quotas/quotas.ts'
+import { setQuotas, sumAhead, type QuotaInput } from '../../src/db/quotas/quotas.ts'
 import { createDatabase } from '../helpers/database.ts'
 import { assertHealthy } from '../helpers/money/integrity.ts'
 import { sizeFrom } from '../helpers/seed.ts'
@@ -493,8 +493,8 @@ t.test('a new quota adopts what was in flight when it was asked for', async (t) 
 t.test('what is booked while a new quota’s costs are summed is counted once', async (t) => {
   const [booker, admin] = [openSession(t, database.url), openSession(t, database.url)]
   const [bookerPid, adminPid] = [await pidOf(booker), await pidOf(admin)]
-  const llm: QuotaWish = { scope: 'tenant', tenant_id: 'summed', period: 'month', limit_usd: '1000' }
-  const wishes: QuotaWish[] = [
+  const llm: QuotaInput = { scope: 'tenant', tenant_id: 'summed', period: 'month', limit_usd: '1000' }
+  const wishes: QuotaInput[] = [
     ...['hour', 'day', 'week', 'month', 'total'].map((period) => ({ ...llm, period })),
     { ...llm, scope: 'user', user_id: 'u' },
     { ...llm, resource_type: 'e2b' },

@@ -1,5 +1,5 @@
 import { sql } from 'kysely'
-import { toldActor, type Actor } from '../keys/audit.ts'
+import { actorCte, type Actor } from '../keys/audit.ts'
 import type { Db } from '../pool/connection.ts'
 import type { RecordJson } from './cost-records.ts'
 
@@ -45,7 +45,7 @@ export async function correctRecord(
   const { costRecordId, tenantId, reversalId, successorId, measure, seconds, provider, model, reason } = correction
   const usage = correction.usage === undefined ? null : JSON.stringify(correction.usage)
   const { rows } = await sql<{ outcome: Corrected }>`
-    with ${toldActor({ ...actor, reason })}
+    with ${actorCte({ ...actor, reason })}
     select copilot_internal.correct_record(
     ${costRecordId}, ${tenantId}, ${reversalId}, ${successorId}, ${measure}, ${usage}::jsonb, ${seconds ?? null}::numeric,
     ${correction.cost_usd ?? null}::numeric, ${provider}, ${model}, ${reason}, ${silent}) as outcome

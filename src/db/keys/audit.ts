@@ -13,11 +13,11 @@ export function actorText({ principal, ip, reason }: Actor): string {
 /**
  * Tells who makes a change that one function makes, its entry included, as one statement: where decisions wait for it, they
  * must not wait for the way to us and back. The query `actor`, to be read before the function is called:
- * `with ${toldActor(actor)} select f() from actor where actor.is_known is not null`.
+ * `with ${actorCte(actor)} select f() from actor where actor.is_known is not null`.
  *
  * @param actor null: Postgres itself, by its role.
  */
-export function toldActor(actor: Actor | null): RawBuilder<unknown> {
+export function actorCte(actor: Actor | null): RawBuilder<unknown> {
   const told = actor === null ? '' : actorText(actor)
   return sql`actor as materialized (select set_config('purser.actor', ${told}, true) as is_known)`
 }

@@ -1,9 +1,9 @@
 import { sql } from 'kysely'
-import { toldActor, type Actor } from '../keys/audit.ts'
+import { actorCte, type Actor } from '../keys/audit.ts'
 import type { Db } from '../pool/connection.ts'
-import { sumAhead, type QuotaWish } from './quotas.ts'
+import { sumAhead, type QuotaInput } from './quotas.ts'
 
-export type DefaultWish = {
+export type DefaultInput = {
   scope: 'tenant' | 'user'
   resource_type: 'llm' | 'e2b'
   period: string
@@ -12,7 +12,7 @@ export type DefaultWish = {
 }
 
 /** Sets what tenants get at first sight, as the environment says it; what an administrator set stays. */
-export async function setEnvironmentDefaults(db: Db, defaults: DefaultWish[]): Promise<void> {
+export async function setEnvironmentDefaults(db: Db, defaults: DefaultInput[]): Promise<void> {
   await sql`select copilot_internal.set_quota_defaults(${JSON.stringify(defaults)}::json, true)`.execute(db)
 }
 
@@ -20,10 +20,10 @@ export async function setEnvironmentDefaults(db: Db, defaults: DefaultWish[]): P
 export type TouchedScope = { tenant_id: string; user_id: string | null }
 
 /** Makes or changes a default, which is pending then; answers it. */
-export async function putQuotaDefault(db: Db, wish: DefaultWish, actor: Actor): Promise<StoredDefault> {
+export async function putQuotaDefault(db: Db, input: DefaultInput, actor: Actor): Promise<StoredDefault> {
   const { rows } = await sql<{ stored: StoredDefault }>`
-    with ${toldActor(actor)}
-    select copilot_internal.put_quota_default(${JSON.stringify(wish)}::json) as stored
+    with ${actorCte(actor)}
+    select copilot_internal.put_quota_default(${JSON.stringify(input)}::json) as stored
     from actor where actor.is_known is not null`.execute(db)
   return rows[0]!.stored
 }
@@ -47,7 +47,7 @@ export async function giveDefaults(
   for (const { scope, resource_type: type, period, at } of defaults) {
     let last: TouchedScope | undefined = { tenant_id: '', user_id: '' }
     while (last !== undefined) {
-      const { rows } = await sql<TouchedScope & { quota: (QuotaWish & TouchedScope) | null }>`
+      const { rows } = await sql<TouchedScope & { quota: (QuotaInput & TouchedScope) | null }>`
         select * from copilot_internal.default_quotas(
           ${scope}, ${type}, ${period}, ${last.tenant_id}, ${last.user_id}, ${SCOPES_AT_ONCE})`.execute(db)
       const quotas = rows.flatMap(({ quota }) => quota ?? [])
@@ -64,12 +64,12 @@ export async function giveDefaults(
   }
 }
 
-export type DefaultKey = Pick<DefaultWish, 'scope' | 'resource_type' | 'period'>
+export type DefaultKey = Pick<DefaultInput, 'scope' | 'resource_type' | 'period'>
 
 /** Takes a default away; false where there is none. */
 export async function deleteQuotaDefault(db: Db, key: DefaultKey, actor: Actor): Promise<boolean> {
   const { rows } = await sql<{ gone: boolean }>`
-    with ${toldActor(actor)}
+    with ${actorCte(actor)}
     select copilot_internal.delete_quota_default(${key.scope}, ${key.resource_type}, ${key.period}) as gone
     from actor where actor.is_known is not null`.execute(db)
   return rows[0]!.gone

@@ -1,5 +1,5 @@
 import { sql } from 'kysely'
-import { toldActor, type Actor } from '../keys/audit.ts'
+import { actorCte, type Actor } from '../keys/audit.ts'
 import { readForTenant, readReport, type Db } from '../pool/connection.ts'
 
 /** A quota as quota_json() answers it: amounts as decimal text, times as Postgres writes them. */
@@ -22,7 +22,7 @@ export type StoredQuota = {
 }
 
 /** A quota to be made or changed, in the names of set_quotas(); what is absent takes its default. Amounts as decimal text. */
-export type QuotaWish = {
+export type QuotaInput = {
   resource_type?: string | undefined
   scope: string
   tenant_id?: string | null | undefined
@@ -46,13 +46,13 @@ const SUMS_AT_ONCE = 100
  * Sums what these quotas' scopes have booked in their periods, where setting them opens a balance; they are answered with it.
  * A period may have millions of records: so decisions wait for what is booked from now on only.
  */
-export async function sumAhead<Wish extends QuotaWish>(db: Db, quotas: Wish[]): Promise<Wish[]> {
+export async function sumAhead<Input extends QuotaInput>(db: Db, quotas: Input[]): Promise<Input[]> {
   const moment = await sql<{ at: string | null }>`
     select copilot_internal.booking_cutoff(${JSON.stringify(quotas)}::json)::text as at`.execute(db)
   const { at } = moment.rows[0]!
   if (at === null) return quotas
   return readReport(db, null, async (reading) => {
-    const summed: Wish[] = []
+    const summed: Input[] = []
     for (let n = 0; n < quotas.length; n += SUMS_AT_ONCE) {
       const part = quotas.slice(n, n + SUMS_AT_ONCE)
       const { rows } = await sql<{ booked: (object | null)[] }>`
@@ -68,11 +68,11 @@ export async function sumAhead<Wish extends QuotaWish>(db: Db, quotas: Wish[]): 
 /** Makes or changes quotas by their natural key, all or none; the answers are in the order given. */
 export async function setQuotas(
   db: Db,
-  quotas: QuotaWish[],
+  quotas: QuotaInput[],
   actor: Actor | null = null,
 ): Promise<{ quota: StoredQuota; made: boolean }[]> {
   const { rows } = await sql<{ quota: StoredQuota; made: boolean }>`
-    with ${toldActor(actor)}
+    with ${actorCte(actor)}
     select s.quota, s.made from actor
     cross join lateral copilot_internal.set_quotas(
       case when actor.is_known is not null then ${JSON.stringify(quotas)}::json end) s`.execute(db)
@@ -80,7 +80,7 @@ export async function setQuotas(
 }
 
 /** Some settings of a quota. */
-export type QuotaChanges = Partial<Omit<QuotaWish, 'resource_type' | 'scope' | 'tenant_id' | 'user_id' | 'period'>>
+export type QuotaChanges = Partial<Omit<QuotaInput, 'resource_type' | 'scope' | 'tenant_id' | 'user_id' | 'period'>>
 
 /** Changes some settings of a quota; null where there is none. */
 export async function patchQuota(
@@ -90,7 +90,7 @@ export async function patchQuota(
   actor: Actor | null = null,
 ): Promise<StoredQuota | null> {
   const { rows } = await sql<{ quota: StoredQuota | null }>`
-    with ${toldActor(actor)}
+    with ${actorCte(actor)}
     select copilot_internal.patch_quota(${quotaId}, ${JSON.stringify(changes)}::json) as quota
     from actor where actor.is_known is not null`.execute(db)
   return rows[0]!.quota
@@ -99,7 +99,7 @@ export async function patchQuota(
 /** Deletes a quota and answers what it was; null where there is none. */
 export async function deleteQuota(db: Db, quotaId: number, actor: Actor | null = null): Promise<StoredQuota | null> {
   const { rows } = await sql<{ quota: StoredQuota | null }>`
-    with ${toldActor(actor)}
+    with ${actorCte(actor)}
     select copilot_internal.delete_quota(${quotaId}) as quota from actor where actor.is_known is not null`.execute(db)
   return rows[0]!.quota
 }

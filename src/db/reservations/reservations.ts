@@ -66,29 +66,29 @@ export type ReservationFilter = {
 }
 
 /** A page looks through so many reservations at most, whatever it asks for. */
-const LOOKED_THROUGH_MAX = 250_000
+const ROWS_READ_MAX = 250_000
 
-/** What was found. `lookedUntil`: the next page begins after it; null where nothing more is to be found. Not an id of another tenant's. */
-type Found = { reservations: ReservationWithLines[]; lookedUntil: string | null }
+/** What was found. `readUntil`: the next page begins after it; null where nothing more is to be found. Not an id of another tenant's. */
+type Found = { reservations: ReservationWithLines[]; readUntil: string | null }
 
 /**
  * Reservations behind `afterId`, at most `rowsMax`, the newest first: by their ids, which are made in the order of time. There
  * is no index by tenant: measured, one more would cost each reservation and each commit a tenth of its time. So the
- * primary key is read backwards, over `lookedThroughMax` rows at most; where they are not enough, the next page goes on.
+ * primary key is read backwards, over `rowsReadMax` rows at most; where they are not enough, the next page goes on.
  */
 export async function listReservations(
   db: Db,
   filter: ReservationFilter,
   afterId: string | null,
   rowsMax: number,
-  lookedThroughMax = LOOKED_THROUGH_MAX,
+  rowsReadMax = ROWS_READ_MAX,
 ): Promise<Found> {
   const tenantId = filter.equal.tenant_id ?? null
   const behind = afterId === null ? sql`true` : sql`r.reservation_id < ${afterId}`
   // The reader sees one tenant's rows, so it cannot count what it passes over.
-  const end = tenantId === null ? null : await readReport(db, null, (all) => readEnd(all, behind, lookedThroughMax))
+  const end = tenantId === null ? null : await readReport(db, null, (all) => readEnd(all, behind, rowsReadMax))
   // `end` is the bound; a limit behind it keeps Postgres on the primary key, and cuts nothing that comes in meanwhile.
-  const rowsRead = end === null ? lookedThroughMax : 2 * lookedThroughMax + end.alsoRead
+  const rowsRead = end === null ? rowsReadMax : 2 * rowsReadMax + end.alsoRead
   return readReport(db, tenantId, async (transaction) => {
     const { rows } = await sql<Row>`
       ${withLines(sql`(
@@ -103,9 +103,9 @@ export async function listReservations(
         limit ${rowsMax})`)}
       order by (p.reservation).reservation_id desc`.execute(transaction)
     const reservations = rows.map(withIds)
-    if (rows.length === rowsMax) return { reservations, lookedUntil: null }
-    if (tenantId !== null) return { reservations, lookedUntil: end?.id ?? null }
-    return { reservations, lookedUntil: await readLookedUntil(transaction, behind, lookedThroughMax) }
+    if (rows.length === rowsMax) return { reservations, readUntil: null }
+    if (tenantId !== null) return { reservations, readUntil: end?.id ?? null }
+    return { reservations, readUntil: await findLastRead(transaction, behind, rowsReadMax) }
   })
 }
 
@@ -118,9 +118,9 @@ export async function listReservations(
 async function readEnd(
   db: Db,
   behind: RawBuilder<unknown>,
-  lookedThroughMax: number,
+  rowsReadMax: number,
 ): Promise<{ id: string; alsoRead: number } | null> {
-  const last = await readLookedUntil(db, behind, lookedThroughMax)
+  const last = await findLastRead(db, behind, rowsReadMax)
   if (last === null) return null
   const id = `${last.slice(0, TIME_CHARACTERS)}-0000-0000-000000000000`
   const { rows } = await sql<{ n: string }>`
@@ -133,12 +133,12 @@ async function readEnd(
 const TIME_CHARACTERS = 13
 
 /** The id that a page looks at last; null where it comes to the end. */
-async function readLookedUntil(db: Db, behind: RawBuilder<unknown>, lookedThroughMax: number): Promise<string | null> {
+async function findLastRead(db: Db, behind: RawBuilder<unknown>, rowsReadMax: number): Promise<string | null> {
   const { rows } = await sql<{ id: string }>`
     select r.reservation_id as id from copilot_internal.reservations r
     where ${behind}
     order by r.reservation_id desc
-    offset ${lookedThroughMax - 1} limit 1`.execute(db)
+    offset ${rowsReadMax - 1} limit 1`.execute(db)
   return rows[0]?.id ?? null
 }
 

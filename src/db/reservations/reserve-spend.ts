@@ -92,19 +92,19 @@ type Answer = Places & {
 /**
  * Decides a batch of 1 to 500 items in one round trip, in order but for those that a look refuses; decisions[i] is for items[i].
  *
- * @param lookFirst where refusals are likely: what would not fit alone is refused first, which costs no write.
+ * @param checkFirst where refusals are likely: what would not fit alone is refused first, which costs no write.
  * @throws errors of Postgres as they are; nothing is decided then.
  */
 export async function reserveSpend(
   db: Db,
   items: ReserveItem[],
   enforcement: string,
-  lookFirst = true,
+  checkFirst = true,
 ): Promise<Decision[]> {
   const scopes = scopesOf(items)
   const { rows } = await sql<{ answer: Answer }>`select copilot_internal.reserve_spend(
     ${scopeArguments(scopes)}, ${arrayText(items.map((item) => item.amount_usd))}::numeric[],
-    ${arrayText(scopes.ofItems.flat())}::integer[], ${compositeArrayText(items, ITEM_COLUMNS)}::copilot_internal.reserve_item[], ${enforcement}, ${lookFirst},
+    ${arrayText(scopes.ofItems.flat())}::integer[], ${compositeArrayText(items, ITEM_COLUMNS)}::copilot_internal.reserve_item[], ${enforcement}, ${checkFirst},
     ${arrayText(items.map((item) => item.priced_model ?? null))}::text[], ${arrayText(items.map((item) => item.is_free))}::boolean[]) as answer`.execute(
     db,
   )

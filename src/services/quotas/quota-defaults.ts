@@ -39,8 +39,8 @@ export async function putQuotaDefault(
 ): Promise<object> {
   const key = { scope: body.scope, resource_type: body.resource_type ?? 'llm', period: body.period }
   const limitUsd = usdText(amountOf(body.limit_usd, '/limit_usd'))
-  const wish = { ...key, limit_usd: limitUsd, enforcement: body.enforcement }
-  const stored = await changeAtOnce(db, actor, (connection) => writeDefault(connection, wish, actor))
+  const input = { ...key, limit_usd: limitUsd, enforcement: body.enforcement }
+  const stored = await changeAtOnce(db, actor, (connection) => writeDefault(connection, input, actor))
   try {
     await giveAll(db, (touched) => status.forget(touched))
   } catch (error) {

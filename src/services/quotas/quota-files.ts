@@ -3,12 +3,12 @@ import { Value } from 'typebox/value'
 import type { Actor } from '../../db/keys/audit.ts'
 import { change } from '../../db/pool/change.ts'
 import type { Db } from '../../db/pool/connection.ts'
-import { listQuotas as readQuotas, setQuotas, sumAhead, type QuotaWish } from '../../db/quotas/quotas.ts'
+import { listQuotas as readQuotas, setQuotas, sumAhead, type QuotaInput } from '../../db/quotas/quotas.ts'
 import { parseJson } from '../../domain/exact-json.ts'
 import { invalidRequest } from '../../errors.ts'
 import { FORMAT_MESSAGES, formatsOf } from '../../schemas/formats.ts'
 import { QuotaFile, type QuotaFile as QuotaFileType } from '../../schemas/quotas.ts'
-import { quotaBody, wishesOf } from './quotas.ts'
+import { quotaBody, quotaInputs } from './quotas.ts'
 
 const PAGE_ROWS = 1_000
 
@@ -39,16 +39,16 @@ export async function importQuotas(
   if (actor.reason !== null && !formatsOf({ allowEmailIds })['label']!(actor.reason)) {
     throw invalidRequest([{ pointer: 'reason', message: FORMAT_MESSAGES['label']! }])
   }
-  const wishes = wishesOf(readFile(text, allowEmailIds).quotas)
-  const ahead: QuotaWish[][] = []
-  for (let n = 0; n < wishes.length; n += PAGE_ROWS) ahead.push(await sumAhead(db, wishes.slice(n, n + PAGE_ROWS)))
+  const inputs = quotaInputs(readFile(text, allowEmailIds).quotas)
+  const ahead: QuotaInput[][] = []
+  for (let n = 0; n < inputs.length; n += PAGE_ROWS) ahead.push(await sumAhead(db, inputs.slice(n, n + PAGE_ROWS)))
   return change(db, actor, async (transaction) => {
     let made = 0
     for (const page of ahead) {
       const answers = await setQuotas(transaction, page, actor)
       made += answers.filter((answer) => answer.made).length
     }
-    return { made, changed: wishes.length - made }
+    return { made, changed: inputs.length - made }
   })
 }
 

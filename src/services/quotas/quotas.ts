@@ -12,7 +12,7 @@ import {
   setQuotas as writeQuotas,
   sumAhead,
   type QuotaChanges,
-  type QuotaWish,
+  type QuotaInput,
   type StoredQuota,
 } from '../../db/quotas/quotas.ts'
 import { readInstant } from '../../domain/instant.ts'
@@ -54,7 +54,7 @@ export async function setQuota(
   actor: Actor,
   body: QuotaBody,
 ): Promise<{ made: boolean; quota: object }> {
-  const [answer] = await apply(deps, actor, [wishOf(body)])
+  const [answer] = await apply(deps, actor, [quotaInput(body)])
   return { made: answer!.made, quota: quotaBody(answer!.quota) }
 }
 
@@ -64,30 +64,30 @@ export async function setQuotas(
   actor: Actor,
   bodies: QuotaBody[],
 ): Promise<{ data: object[]; made: number; changed: number }> {
-  const answers = await apply(deps, actor, wishesOf(bodies))
+  const answers = await apply(deps, actor, quotaInputs(bodies))
   const made = answers.filter((answer) => answer.made).length
   return { data: answers.map(({ quota }) => quotaBody(quota)), made, changed: answers.length - made }
 }
 
 /** What set_quotas() takes for a list of quotas. @throws invalidRequest at /quotas/N/…, also where one comes twice. */
-export function wishesOf(bodies: QuotaBody[]): QuotaWish[] {
+export function quotaInputs(bodies: QuotaBody[]): QuotaInput[] {
   const errors: FieldError[] = []
   const places = new Map<string, number>()
-  const wishes: QuotaWish[] = []
+  const inputs: QuotaInput[] = []
   for (const [n, body] of bodies.entries()) {
     const key = stringify([body.resource_type ?? 'llm', body.scope, body.tenant_id, body.user_id, body.period])
     const first = places.get(key)
     if (first !== undefined) errors.push({ pointer: `/quotas/${n}`, message: `is the same quota as /quotas/${first}` })
     else places.set(key, n)
     try {
-      wishes.push(wishOf(body, `/quotas/${n}`))
+      inputs.push(quotaInput(body, `/quotas/${n}`))
     } catch (error) {
       if (!(error instanceof Problem)) throw error
       errors.push(...(error.members['errors'] as FieldError[]))
     }
   }
   if (errors.length > 0) throw invalidRequest(errors)
-  return wishes
+  return inputs
 }
 
 /** One quota. @throws not_found, also for another tenant's. */
@@ -131,9 +131,9 @@ async function bookedAhead(db: Db, quotaId: number, changes: QuotaChanges): Prom
   return ahead[0]?.booked ?? null
 }
 
-async function apply({ db, status }: ChangeDeps, actor: Actor, wishes: QuotaWish[]) {
-  const refuse = refuseZone(wishes.length === 1 ? '/time_zone' : '/quotas')
-  const ahead = await sumAhead(db, wishes).catch(refuse)
+async function apply({ db, status }: ChangeDeps, actor: Actor, inputs: QuotaInput[]) {
+  const refuse = refuseZone(inputs.length === 1 ? '/time_zone' : '/quotas')
+  const ahead = await sumAhead(db, inputs).catch(refuse)
   const answers = await changeAtOnce(slowConnections(db), actor, (connection) =>
     writeQuotas(connection, ahead, actor),
   ).catch(refuse)
@@ -153,7 +153,7 @@ function noQuota(quotaId: number): Problem {
   return new Problem('not_found', `There is no quota ${quotaId}`)
 }
 
-function wishOf(body: QuotaBody, base = ''): QuotaWish {
+function quotaInput(body: QuotaBody, base = ''): QuotaInput {
   const errors: FieldError[] = []
   const needed: readonly string[] = { platform: [], tenant: ['tenant_id'], user: ['tenant_id', 'user_id'] }[body.scope]
   for (const name of ['tenant_id', 'user_id'] as const) {
@@ -165,7 +165,7 @@ function wishOf(body: QuotaBody, base = ''): QuotaWish {
   }
   if (errors.length > 0) throw invalidRequest(errors)
   const { limit_usd: limitUsd, raise, ...rest } = { raise: null, ...body }
-  return { ...rest, ...settingsOf({ limit_usd: limitUsd, raise, thresholds: body.thresholds }, base) } as QuotaWish
+  return { ...rest, ...settingsOf({ limit_usd: limitUsd, raise, thresholds: body.thresholds }, base) } as QuotaInput
 }
 
 /** Settings as the database takes them: amounts as decimal text, thresholds in order. What is left out stays out. */

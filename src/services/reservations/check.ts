@@ -10,9 +10,9 @@ import { reserveItem, quotaWarningsOf, type Answered } from './reserve.ts'
 export type CheckDeps = EstimateDeps & { queues: Pick<Queues, 'check'> }
 
 /**
- * Tells what a reservation would be answered at this moment. Holds nothing, and promises nothing.
+ * Answers what reserve() would decide at this moment. Holds nothing, so a later reservation may be decided differently.
  *
- * @throws price_not_found; invalidRequest; forbidden. A refusal is an answer.
+ * @throws price_not_found; invalidRequest; forbidden. A refusal is answered, not thrown.
  */
 export async function check(deps: CheckDeps, principal: Principal, body: ReserveBody): Promise<Answered> {
   const tenantId = tenantOf(principal, body.tenant_id)

@@ -27,10 +27,11 @@ export type CommitDeps = PriceDeps & {
 }
 
 /**
- * Books what a reservation really cost, and gives its hold back; answers JSON text. Never refused for lack of quota: late and larger commits
- * are booked and marked. A provider's usage that cannot be read is booked at the reserved amount and kept. The same commit again
- * answers the same.
+ * Books the actual cost of a reservation and releases its hold. Returns the answer as JSON text.
  *
+ * A commit is never refused for lack of quota: late commits and commits above the hold are booked and marked. If a
+ * provider's usage cannot be read, the reserved amount is booked and the usage is kept. Safe to retry: the same commit
+ * gets the same answer.
  * @throws not_found; reservation_committed for a different commit; invalidRequest.
  */
 export async function commit(deps: CommitDeps, principal: Principal, id: string, body: CommitBody): Promise<string> {
@@ -43,7 +44,7 @@ export async function commit(deps: CommitDeps, principal: Principal, id: string,
     reservation_id: reservationId,
     tenant_id: principal.tenantId,
     commit_hash: requestHash(understoodCommit(body, measure, call), body),
-    // Made here, before the batch is sent, so that a batch sent again books the same line.
+    // Make the ids before the batch is sent, so that a retry of the batch books the same line.
     cost_record_id: deps.clock.newId(),
     reversal_id: deps.clock.newId(),
     ...measure,
@@ -66,7 +67,10 @@ export async function commit(deps: CommitDeps, principal: Principal, id: string,
   return inSpan(name, about, (span) => settleItem(deps, principal, item, body, measured, span))
 }
 
-/** What was reserved. `unreadable_usage`: why a provider's usage could not be read, and what was kept of it (null: too large to keep). */
+/**
+ * Books the reserved amount. `unreadable_usage` is set if the provider's usage could not be read: why, and the part of it
+ * that is kept (null if it was too large to keep).
+ */
 type Reserved = {
   measure: 'reserved'
   unreadable_usage?: { reasons: FieldError[]; provider_usage: Record<string, unknown> | null }
@@ -92,7 +96,7 @@ async function measureOrReserved(body: CommitBody, source: () => Promise<UsageSo
   }
 }
 
-/** Who answered: the body says it, or the reservation. @throws not_found; invalidRequest where neither names a model. */
+/** Finds the provider and model of a usage, in the body or else in the reservation. @throws not_found; invalidRequest if neither names a model. */
 async function usageSourceOf(
   { queues }: CommitDeps,
   principal: Principal,
@@ -122,7 +126,7 @@ function callFields({
   }
 }
 
-/** What a commit says, in one spelling: see requestHash(). */
+/** The content of a commit in a normal form, for requestHash(). */
 function understoodCommit(body: CommitBody, measure: Measure | Reserved, call: CommitItem['call']): object {
   return {
     ...(measure.measure === 'reserved'

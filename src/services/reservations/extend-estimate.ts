@@ -13,7 +13,7 @@ type Measure = keyof Estimate
 
 const MEASURES: readonly Measure[] = ['max_output_tokens', 'max_seconds', 'estimated_cost_usd']
 
-/** Which total is given. @throws invalidRequest unless exactly one is. */
+/** Finds which total the request gives. @throws invalidRequest unless it gives exactly one. */
 export function givenTotal(estimate: Estimate): Measure {
   const [given, another] = MEASURES.filter((name) => estimate[name] !== undefined)
   if (given === undefined || another !== undefined) {
@@ -24,10 +24,9 @@ export function givenTotal(estimate: Estimate): Measure {
 }
 
 /**
- * What a new total of a reservation costs: priced as the reservation was, with everything else of its estimate, at the
- * rates of its created_at.
+ * Prices a new total of a reservation with the rest of its estimate unchanged, at the rates of its created_at.
  *
- * @throws invalidRequest where the reservation was not estimated that way; price_not_found.
+ * @throws invalidRequest if the reservation was estimated by another measure; price_not_found.
  */
 export async function estimateTotal(deps: PriceDeps, stored: StoredReservation, estimate: Estimate): Promise<Total> {
   const given = givenTotal(estimate)
@@ -49,7 +48,7 @@ function measureOfReservation(stored: StoredReservation): Measure {
 
 async function totalOfModelCall(deps: PriceDeps, stored: StoredReservation, tokens: number): Promise<Total> {
   const at = new Date(stored.created_at)
-  // Not by the name that was asked for: an alias may mean another model by now.
+  // Use the priced model, not the requested name: an alias may mean another model by now.
   const model = stored.priced_model ?? stored.model!
   const price = await findPrice(deps, { provider: stored.provider!, model, at }, '/estimate')
   const { input_tokens: inputTokens, max_web_searches: maxWebSearches = 0 } = stored.estimate as {

@@ -16,10 +16,11 @@ import type { Answered } from './reserve.ts'
 export type ExtendDeps = PriceDeps & { queues: Pick<Queues, 'extend'> }
 
 /**
- * Holds a reservation for longer, or for a larger total, or both; nothing is ever lowered, so a repeat changes nothing.
+ * Extends a reservation to a later expiry, a larger total, or both.
  *
- * Once one of its periods has ended, the whole hold moves to the running ones.
- * @throws quota_exceeded, with the hold as it was; reservation_not_open; not_found; invalidRequest; price_not_found.
+ * Never lowers either, so a retry changes nothing. If one of the hold's periods has ended, the whole hold moves to the
+ * current periods.
+ * @throws quota_exceeded, which leaves the hold unchanged; reservation_not_open; not_found; invalidRequest; price_not_found.
  */
 export async function extend(deps: ExtendDeps, principal: Principal, id: string, body: ExtendBody): Promise<Answered> {
   if (body.ttl_seconds === undefined && body.estimate === undefined) {
@@ -44,7 +45,7 @@ export async function extend(deps: ExtendDeps, principal: Principal, id: string,
       throw new Problem('reservation_not_open', `Reservation ${id} is settled, or past its expires_at: make a new one.`)
     }
     if ('refused' in extension) {
-      // What is asked for is at least what is held: nothing is lowered.
+      // A total below the hold does not lower it, so explain the refusal for at least the held amount.
       const held = decimal(stored.reserved_usd)
       const asked = decimal(requestedUsd)
       const whole = asked.gt(held) ? asked : held

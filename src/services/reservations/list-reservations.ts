@@ -7,10 +7,12 @@ import { reservationAnswer } from './read-reservation.ts'
 import { labelsOf, spanOf } from '../costs/record-filter.ts'
 
 /**
- * Reservations, the newest first; a page begins after an id, and may be short of the limit before the end: what it looks through is
- * bounded. A principal that is bound to a tenant sees that tenant's.
+ * Lists reservations, newest first, after the id of the cursor.
  *
- * @throws forbidden for another tenant; invalidRequest where `from` is after `to`.
+ * A page reads a bounded number of rows, so it may be shorter than the limit although more follow: rely on `next`. A
+ * principal bound to a tenant sees only that tenant's reservations.
+ *
+ * @throws forbidden for another tenant; invalidRequest if `from` is after `to`.
  */
 export async function listReservations(
   { db }: { db: Db },
@@ -23,7 +25,7 @@ export async function listReservations(
   const tenant_id = tenantFilter(principal, query.tenant_id)
   const equal = { status, resource_type, tenant_id, user_id, conversation_id, path_id, provider, model, tier }
   const filter = { equal, labels: labelsOf(query), ...spanOf(query) }
-  const { reservations, lookedUntil } = await list(db, filter, afterId, limit + 1)
+  const { reservations, readUntil } = await list(db, filter, afterId, limit + 1)
   const page = pageOf(reservations, limit, reservationAnswer, (last) => last.reservation_id)
-  return { ...page, next: page.next ?? lookedUntil }
+  return { ...page, next: page.next ?? readUntil }
 }

@@ -5,7 +5,7 @@ import { timeText, usdJson } from '../answers.ts'
 import type { Principal } from '../keys/principal.ts'
 import { noReservation } from './no-reservation.ts'
 
-/** A reservation with its attribution and its lines of cost. @throws not_found, also for another tenant's. */
+/** Reads a reservation with its attribution and the ids of its cost records. @throws not_found, also for another tenant's. */
 export async function readReservation({ db }: { db: Db }, principal: Principal, id: string): Promise<object> {
   const stored = await findReservation(db, id, principal.tenantId)
   if (stored === null) throw noReservation(id)

@@ -15,14 +15,18 @@ import {
 import type { Principal } from '../keys/principal.ts'
 import { NEVER, rateLimitFields, resetSeconds } from './rate-limit-fields.ts'
 
-/** When something was decided, and the balances that it was about. */
+/** The time of a decision and the balances that it read. */
 type Decided = { now: Date; all: Balance[] }
 
 /**
- * The refusal of an amount, explained: each violated quota as it stood at the decision, the one that resets last on top,
- * and the largest amount that would have passed, where the principal may know it. Beside RFC 9457 it has the fields that callers of the first system read.
+ * Builds quota_exceeded: each violated quota with its amounts at the decision, and the largest amount that would have been
+ * allowed, if the principal may see it.
  *
- * @param whole the amount is the new total of an open hold: what is held and what would have passed are told without it.
+ * The violated quota that resets last is also given at the top level. Besides the members of RFC 9457, the body has the
+ * fields that callers of the first system read.
+ *
+ * @param whole the amount is the new total of an open hold. The answer then leaves that hold out of the held amounts and of
+ * the largest amount allowed.
  */
 export function quotaExceeded(
   principal: Principal,
@@ -72,7 +76,7 @@ export function quotaExceeded(
   })
 }
 
-/** The violated quotas of a refusal, as they stood at the decision. */
+/** The violated quotas of a refusal, with their amounts at the decision. */
 export function violationAnswers(principal: Principal, refused: Refusal, decision: Decided): object[] {
   return refused.violations.map((then) => {
     const { enforcement: _enforcement, ...violation } = quotaAnswer(principal, balanceThen(decision, then))
@@ -85,8 +89,10 @@ function balanceThen({ all }: Decided, [place, spentUsd, reservedUsd]: BalanceTh
 }
 
 /**
- * RateLimit fields of the quota on top; Retry-After only where waiting for the reset can help, as far as the principal may know:
- * whether it is there would tell a hidden limit by trying amounts.
+ * Writes the RateLimit fields of the quota at the top level, and Retry-After if waiting for the reset can help.
+ *
+ * Retry-After depends only on amounts that the principal may see. Otherwise a caller could find a hidden limit by trying
+ * amounts and watching for the header.
  */
 function refusalHeaders(
   principal: Principal,

@@ -7,7 +7,7 @@ import { noReservation } from './no-reservation.ts'
 
 export type ReleaseDeps = { queues: Pick<Queues, 'release'> }
 
-/** Releases an unused hold. A repeat answers the same; an expired hold stays expired. @throws not_found; reservation_committed. */
+/** Releases an unused hold. Safe to retry; an expired hold stays expired. @throws not_found; reservation_committed. */
 export async function release(deps: ReleaseDeps, principal: Principal, id: string, body: ReleaseBody): Promise<object> {
   const outcome = await deps.queues.release({
     reservation_id: id.toLowerCase(),

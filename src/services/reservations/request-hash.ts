@@ -3,16 +3,20 @@ import { hash } from 'node:crypto'
 import { USAGE_QUANTITIES, type Usage } from '../../domain/usage/index.ts'
 import type { Measure } from '../costs/measure.ts'
 
-/** Of the rule by which a request is understood. Version 1 knew its words only. */
+/** The version of the rule that normalises requests. Version 1 hashed only the request as it was sent. */
 const VERSION = '02'
 
 /**
- * By which a repeat is told from another request with the same key, as bytea in hexadecimal: the version (1 byte), then the
- * first half of the SHA-256 of what was understood, then SHA-256 of the words in any order. same_request() takes two for one request where either agrees.
+ * Hashes a request, to distinguish a retry from another request with the same key.
  *
- * @param understood holds the defaults, and one spelling of each value; but no id of ours, no time of now, and nothing that
- * follows from prices or from a tokenizer, which change. What is undefined is left out, so a new field changes no old hash.
- * @param words the request as it came.
+ * The result is bytea in hexadecimal: the version (1 byte), the first half of the SHA-256 of the normalised request, and the
+ * SHA-256 of the request as it was sent, independent of the order of its fields. same_request() treats two requests as one
+ * if either hash agrees.
+ *
+ * @param understood the normalised request: defaults filled in, and one spelling for each value. It must not contain ids made
+ * by the service, the current time, or anything derived from prices or a tokenizer, because these change between retries.
+ * Undefined fields are left out, so a new optional field does not change old hashes.
+ * @param words the request as it was sent.
  */
 export function requestHash(understood: object, words: object): string {
   return `\\x${VERSION}${sha256(JSON.stringify(understood)).slice(0, 32)}${sha256(stringify(words))}`
@@ -20,7 +24,7 @@ export function requestHash(understood: object, words: object): string {
 
 const sha256 = (text: string) => hash('sha256', text, 'hex')
 
-/** What and whose a request is. */
+/** The resource type and attribution of a request, in a normal form. */
 export function understoodAttribution(item: {
   resource_type: 'llm' | 'e2b'
   tenant_id: string
@@ -33,7 +37,7 @@ export function understoodAttribution(item: {
   return { resource_type, tenant_id, user_id, conversation_id, path_id, labels: understoodFields(item.labels) }
 }
 
-/** By which tier and in which region a model is asked. */
+/** The service tier and region of a model call, in a normal form. */
 export function understoodPlace({
   service_tier = null,
   region = null,
@@ -44,7 +48,7 @@ export function understoodPlace({
   return { service_tier, region }
 }
 
-/** A measure in one form: a quantity of 0 says as much as none, but for the requests, which are one where nothing is said. */
+/** A measure in a normal form. A quantity of 0 means the same as a missing one, except for requests, whose default is 1. */
 export function understoodMeasure({ measure, usage, seconds, cost_usd }: Measure): object {
   if (usage === undefined) return { measure, seconds, cost_usd }
   const { service_tier, region, search_context, requests = 1, steps } = usage
@@ -60,7 +64,7 @@ function quantitiesOf(usage: Usage): string {
   return quantities
 }
 
-/** Fields in one order, without those that say nothing: null, and an object that is empty; undefined where none is left. */
+/** Leaves out fields that are null or empty objects, and sorts the rest. Undefined if no field is left. */
 export function understoodFields(fields: object | null | undefined): Record<string, unknown> | undefined {
   const said: Record<string, unknown> = {}
   let isEmpty = true

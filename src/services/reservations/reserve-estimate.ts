@@ -13,13 +13,13 @@ import type { Principal } from '../keys/principal.ts'
 import type { Queues } from '../queues.ts'
 import { tierWarnings } from '../costs/usage-warnings.ts'
 
-/** What a reservation asks for, in money, and what it is about, for the record. */
+/** The estimated cost of a reservation, and the columns that describe what it is for. */
 export type ReserveEstimate = {
   amountUsd: Usd
-  /** What is due whatever is capped, and what one more token or second costs: exact USD. */
+  /** Exact USD: the part that a cap cannot reduce, and the price of one more output token or second. */
   fixedUsd: Usd
   perUnitUsd: Usd
-  /** Whatever is used, it costs nothing by its price card. An estimate of 0 USD is not that. */
+  /** The price card charges nothing for any usage. An estimate of 0 USD alone does not mean that. */
   isFree: boolean
   capsName: 'max_output_tokens' | 'max_runtime_seconds' | null
   priceId: number | null
@@ -28,7 +28,7 @@ export type ReserveEstimate = {
   about: {
     provider?: string
     model?: string
-    /** The model that the name means now. */
+    /** The model that the requested name means now. */
     priced_model?: string
     service_tier?: string | null
     region?: string | null
@@ -43,7 +43,7 @@ export type EstimateDeps = PriceDeps & { queues: Pick<Queues, 'emitMissingPrice'
 
 const ZERO = decimal(0)
 
-/** Works out what a reservation of a tenant needs. @throws invalidRequest, price_not_found. */
+/** Estimates the cost of a reservation. @throws invalidRequest; price_not_found, for which price.missing is emitted. */
 export async function estimateReservation(
   deps: EstimateDeps,
   principal: Principal,
@@ -94,7 +94,7 @@ async function estimateModelCall(
   llm: LlmRequest,
 ): Promise<ReserveEstimate> {
   const price = await findPrice(deps, llm, '/llm').catch(async (error: unknown) => {
-    // Refused, so no decision writes the event.
+    // The request is refused before any decision in SQL, which would emit the event. Emit it here.
     if (error instanceof Problem && error.code === 'price_not_found') {
       const { provider = null, model } = llm
       await deps.queues.emitMissingPrice({ principal: principal.id, tenantId, provider, model })
@@ -132,7 +132,7 @@ async function estimateModelCall(
   }
 }
 
-/** Counted tokens, or those of the text. @throws invalidRequest unless exactly one of them is there. */
+/** Returns the given input_tokens, or counts the tokens of the given text. @throws invalidRequest unless exactly one is given. */
 export async function inputTokensOf(
   provider: string,
   llm: { input_tokens?: number; cache_read_tokens?: number; text?: string },
@@ -175,7 +175,7 @@ async function estimateSandbox(deps: PriceDeps, e2b: E2bRequest): Promise<Reserv
 
 type SizeRequest = { tier?: string; vcpu?: number; memory_mib?: number; region?: string | null }
 
-/** A size by its tier, or by vCPU and memory at the rates of tier standard; no size means tier standard. @throws invalidRequest */
+/** Reads a sandbox size: a tier, or vCPU and memory priced at the rates of tier standard. Default: tier standard. @throws invalidRequest */
 export function sandboxSize({ tier, vcpu, memory_mib: memoryMib, region }: SizeRequest, pointer: string): SandboxSize {
   const errors: FieldError[] = []
   if (tier !== undefined && (vcpu !== undefined || memoryMib !== undefined)) {

@@ -16,7 +16,7 @@ import { estimateReservation, type EstimateDeps, type ReserveEstimate } from './
 
 export type ReserveDeps = EstimateDeps & { queues: Pick<Queues, 'reserve'> }
 
-/** The body is JSON text. */
+/** An answer whose body is JSON text. */
 export type Answered = { body: string; headers: Record<string, string> }
 export type Reserved = Answered & { reservationId: string }
 
@@ -26,9 +26,9 @@ const E2B_TTL_BEYOND_SECONDS = 60
 /**
  * Holds the estimate in every quota that applies, or in none of them.
  *
- * Safe to retry with the same idempotency key: the first outcome is answered again. Amounts in USD, exact decimals.
+ * Safe to retry with the same idempotency key: the answer is the first outcome. Amounts are exact decimals in USD.
  *
- * @param isGone whether the caller has gone: a request that was not sent to Postgres by then is not decided.
+ * @param isGone returns whether the caller has disconnected. If it has, a request that is still queued is dropped undecided.
  * @throws quota_exceeded with every violated quota; price_not_found; idempotency_mismatch; invalidRequest; forbidden.
  */
 export async function reserve(
@@ -104,7 +104,7 @@ async function decide(
   }
 }
 
-/** What a body asks for, as reserve_spend() takes it. */
+/** Makes the item for reserve_spend() from a body and its estimate. */
 export function reserveItem(
   clock: DatabaseClock,
   principal: Principal,
@@ -116,7 +116,7 @@ export function reserveItem(
   const capped = body.allow_caps === true && estimate.capsName !== null
   const ownTtl = body.ttl_seconds ?? (body.e2b === undefined ? LLM_TTL_SECONDS : undefined)
   const item = {
-    // Made here, before the batch is sent: sent again after a lost connection, it is the same reservation.
+    // Make the id before the batch is sent: a retry after a lost connection is then the same reservation.
     reservation_id: clock.newId(),
     resource_type: body.resource_type,
     tenant_id: tenantId,
@@ -137,12 +137,12 @@ export function reserveItem(
     ...(ownTtl === undefined ? { ttl_beyond_units: E2B_TTL_BEYOND_SECONDS } : {}),
     is_free: estimate.isFree,
   }
-  // With the tenant, also where the body leaves it to the principal.
+  // Always hash the tenant, also if the body leaves it out and the principal decides it.
   const words = { ...body, tenant_id: tenantId }
   return Object.assign(item, { request_hash: requestHash(understoodReserve(body, item), words) })
 }
 
-/** What a request for a reservation says, in one spelling: see requestHash(). */
+/** The content of a reservation request in a normal form, for requestHash(). */
 function understoodReserve(body: ReserveBody, item: Omit<ReserveItem, 'request_hash'>): object {
   const { llm, e2b } = body
   const isCapped = body.allow_caps === true
@@ -150,11 +150,11 @@ function understoodReserve(body: ReserveBody, item: Omit<ReserveItem, 'request_h
     ...understoodAttribution(item),
     on_expiry: item.on_expiry,
     ttl_seconds: item.ttl_seconds,
-    // What is not reduced lives as long as that in any case.
+    // Without caps nothing is reduced, so ttl_seconds already covers the whole lifetime.
     ttl_beyond_units: isCapped ? item.ttl_beyond_units : undefined,
     allow_caps: isCapped,
     estimated_usd: body.estimated_cost_usd === undefined ? undefined : item.amount_usd,
-    // The words of the caller: a name may come to mean another model, and a text to have other tokens.
+    // Hash the caller's own values: later a name may mean another model, and a text may count as more tokens.
     llm: llm && {
       provider: llm.provider,
       model: llm.model,

@@ -130,7 +130,7 @@ t.test('a page looks through so many at most, and the next one goes on', async (
   do {
     const found = await listReservations(db, { equal: { tenant_id: 'rare' }, labels: {} }, after, 10, 2)
     pages.push(found.reservations.map((one) => one.reservation_id))
-    after = found.lookedUntil
+    after = found.readUntil
   } while (after !== null)
   t.same(pages[0], [])
   t.same(pages.flat(), [idOf(rare)])
@@ -170,7 +170,7 @@ t.test('where a page of one tenant ends is no id of another tenant', async (t) =
     for (let after: string | null = null; ;) {
       const page = await listReservations(db, { equal: { tenant_id: 'rare' }, labels: {} }, after, 10, max)
       found.push(...page.reservations.map((one) => one.reservation_id))
-      after = page.lookedUntil
+      after = page.readUntil
       if (after === null) break
       t.notOk(others.has(after), after)
     }
