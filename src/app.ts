@@ -69,7 +69,7 @@ export async function buildApp(options: AppOptions): Promise<App> {
     frameworkErrors: answerError,
     clientErrorHandler: answerClientError,
     routerOptions: { maxParamLength: PARAM_CHARACTERS_MAX },
-    // plugins/drain.ts answers requests during shutdown.
+    // plugins/drain.ts refuses new requests during shutdown.
     return503OnClosing: false,
   })
 

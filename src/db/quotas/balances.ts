@@ -1,6 +1,6 @@
 import { decimal, usdText } from '../../domain/money.ts'
 
-/** Balances as change_balances() answers them: parallel arrays, amounts as decimal text; null where there are none. */
+/** Balances as change_balances() returns them: parallel arrays, amounts as decimal text; null if there are none. */
 export type BalanceColumns = {
   quota_period_id: (number | null)[] | null
   quota_id: (number | null)[]
@@ -17,9 +17,9 @@ export type BalanceColumns = {
   ends_at: string[]
 }
 
-/** One quota in one period: amounts in USD as decimal text, times as Postgres writes them. */
+/** One quota in one period: amounts in USD as decimal text, times in Postgres's text form. */
 export type Balance = {
-  /** Null for one that is not made yet, in the answer of a check. */
+  /** Null in the answer of a check if the period has no row yet. */
   quotaPeriodId: number | null
   quotaId: number | null
   scope: 'platform' | 'tenant' | 'user'
@@ -29,18 +29,18 @@ export type Balance = {
   limitUsd: string
   spentUsd: string
   reservedUsd: string
-  /** Of the limit; not below 0. */
+  /** What is left of the limit, at least 0. */
   remainingUsd: string
   startsAt: string
   endsAt: string
 }
 
-/** The balances by their ids. */
+/** Reads the balances into a map by quota_period_id. */
 export function readBalances(columns: BalanceColumns): Map<number | null, Balance> {
   return new Map(listBalances(columns).map((balance) => [balance.quotaPeriodId, balance]))
 }
 
-/** The balances in their order. */
+/** Reads the balances in their order. */
 export function listBalances(columns: BalanceColumns): Balance[] {
   return (columns.quota_period_id ?? []).map((quotaPeriodId, i) => ({
     quotaPeriodId,
@@ -58,12 +58,12 @@ export function listBalances(columns: BalanceColumns): Balance[] {
   }))
 }
 
-/** The balance as it stood with these amounts. */
+/** Copies a balance with other amounts, and works out what is left. */
 export function balanceWith(balance: Balance, spentUsd: string, reservedUsd: string): Balance {
   return { ...balance, spentUsd, reservedUsd, remainingUsd: remainingUsd(balance.limitUsd, spentUsd, reservedUsd) }
 }
 
-/** What is left of a limit, not below 0. */
+/** Works out what is left of a limit, at least 0. */
 export function remainingUsd(limitUsd: string, spentUsd: string, reservedUsd: string): string {
   const room = decimal(limitUsd).minus(decimal(spentUsd)).minus(decimal(reservedUsd))
   return room.lt(0) ? '0' : usdText(room)

@@ -11,15 +11,15 @@ export type DefaultInput = {
   enforcement?: string | undefined
 }
 
-/** Sets what tenants get at first sight, as the environment says it; what an administrator set stays. */
+/** Sets the default quotas for new tenants from the environment. Defaults that an administrator has set are not changed. */
 export async function setEnvironmentDefaults(db: Db, defaults: DefaultInput[]): Promise<void> {
   await sql`select copilot_internal.set_quota_defaults(${JSON.stringify(defaults)}::json, true)`.execute(db)
 }
 
-/** A tenant or user, as an administrator's change may have touched it. */
+/** A tenant (user_id null) or a user whose quotas have changed. */
 export type TouchedScope = { tenant_id: string; user_id: string | null }
 
-/** Makes or changes a default, which is pending then; answers it. */
+/** Creates or changes a default and returns it. It stays pending until giveDefaults() has applied it to known tenants and users. */
 export async function putQuotaDefault(db: Db, input: DefaultInput, actor: Actor): Promise<StoredDefault> {
   const { rows } = await sql<{ stored: StoredDefault }>`
     with ${actorCte(actor)}
@@ -28,14 +28,14 @@ export async function putQuotaDefault(db: Db, input: DefaultInput, actor: Actor)
   return rows[0]!.stored
 }
 
-/** Decisions wait for so many at a time: about a tenth of a second. */
+/** Tenants or users in one transaction. Decisions wait for it, about a tenth of a second. */
 const SCOPES_AT_ONCE = 100
 
 /**
- * Gives the pending defaults to all tenants and users that are known, some at a time, so that decisions wait for few: what is
- * not finished by its end, or another's, is at the next call.
+ * Applies the pending defaults to all known tenants and users, SCOPES_AT_ONCE in each transaction, so that decisions do not
+ * wait long. A default that is not finished, for instance because the process stops, stays pending for the next call.
  *
- * @param onTouched gets those whose quotas have changed.
+ * @param onTouched receives the tenants and users whose quotas have changed.
  */
 export async function giveDefaults(
   db: Db,
@@ -66,7 +66,7 @@ export async function giveDefaults(
 
 export type DefaultKey = Pick<DefaultInput, 'scope' | 'resource_type' | 'period'>
 
-/** Takes a default away; false where there is none. */
+/** Deletes a default; false if there is none. */
 export async function deleteQuotaDefault(db: Db, key: DefaultKey, actor: Actor): Promise<boolean> {
   const { rows } = await sql<{ gone: boolean }>`
     with ${actorCte(actor)}
@@ -75,7 +75,7 @@ export async function deleteQuotaDefault(db: Db, key: DefaultKey, actor: Actor):
   return rows[0]!.gone
 }
 
-/** Amounts as decimal text. */
+/** A default as it is stored; amounts as decimal text. */
 export type StoredDefault = DefaultKey & {
   limit_usd: string
   enforcement: 'enforce' | 'warn' | 'off'
@@ -83,7 +83,7 @@ export type StoredDefault = DefaultKey & {
   updated_at: Date | string
 }
 
-/** Every default: at most one for each scope, resource type and period, so 20 in all. */
+/** Lists all defaults, at most 20: one for each scope, resource type and period. */
 export async function listQuotaDefaults(db: Db): Promise<StoredDefault[]> {
   const { rows } = await sql<StoredDefault>`
     select d.scope, d.resource_type, d.period, d.limit_usd, d.enforcement, d.from_environment, d.updated_at

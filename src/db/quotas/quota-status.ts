@@ -1,10 +1,10 @@
 import { sql } from 'kysely'
 import { readForTenant, readReport, type Db } from '../pool/connection.ts'
 
-/** A scope: '' for none, so that ('', '') is the platform and ('acme', '') a tenant. */
+/** A scope; '' means none, so ('', '') is the platform and ('acme', '') a tenant. */
 type Scope = { tenantId: string; userId: string }
 
-/** A quota with its running balance, amounts as decimal text; no period id where nothing has touched the period yet. */
+/** A quota with its current balance; amounts as decimal text. The period id is null if nothing was booked or held in the period yet. */
 export type QuotaStatusRow = {
   quota_period_id: number | null
   quota_id: number
@@ -20,7 +20,7 @@ export type QuotaStatusRow = {
   ends_at: string
 }
 
-/** Who holds most of a balance with open reservations; the amount as decimal text. */
+/** A tenant, user and conversation with open reservations in a balance; the amount as decimal text. */
 export type Holder = {
   tenant_id: string
   user_id: string | null
@@ -30,10 +30,10 @@ export type Holder = {
 }
 
 const HOLDERS_MAX = 5
-/** So many open reservations are looked through, those that lapse last: the bound of a look at the platform. */
+/** The search for holders reads at most this many open reservations, those that expire last. */
 const HOLDS_MAX = 50_000
 
-/** The quotas of exactly one scope with their running balances, and when that was. */
+/** Reads the quotas of exactly one scope with their current balances, and the time of the reading. */
 export async function readScopeStatus(
   db: Db,
   { tenantId, userId }: Scope,
@@ -48,7 +48,7 @@ export async function readScopeStatus(
     left join copilot_internal.quota_periods p
       on p.quota_id = q.quota_id and p.starts_at = q.period_start and p.closed_at is null
     where ${isExactly('tenant_id', tenantId)} and ${isExactly('user_id', userId)} and q.resource_type in ('llm', 'e2b')`
-  // The platform's is nobody's own: it is read as the service, and answered without amounts.
+  // The platform's quotas belong to no tenant, so read them as the service. Bound principals get them without amounts.
   const { rows } = await readForTenant(db, tenantId === '' ? null : tenantId, (reading) => status.execute(reading))
   return rows[0]!.status
 }
@@ -57,8 +57,10 @@ const isExactly = (column: 'tenant_id' | 'user_id', value: string) =>
   value === '' ? sql`${sql.ref(`q.${column}`)} is null` : sql`${sql.ref(`q.${column}`)} = ${value}`
 
 /**
- * The largest holders of each of these balances of one scope, the largest first, by quota_period_id: among its
- * HOLDS_MAX open reservations that lapse last. Reads all of them: not for each request.
+ * Finds the HOLDERS_MAX largest holders of each of these balances of one scope, by quota_period_id, largest first.
+ *
+ * Reads the HOLDS_MAX open reservations of the scope that expire last. That is too expensive for every request, so cache
+ * the result.
  */
 export async function readHolders(
   db: Db,

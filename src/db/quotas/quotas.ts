@@ -2,7 +2,7 @@ import { sql } from 'kysely'
 import { actorCte, type Actor } from '../keys/audit.ts'
 import { readForTenant, readReport, type Db } from '../pool/connection.ts'
 
-/** A quota as quota_json() answers it: amounts as decimal text, times as Postgres writes them. */
+/** A quota as quota_json() returns it: amounts as decimal text, times in Postgres's text form. */
 export type StoredQuota = {
   quota_id: number
   resource_type: 'llm' | 'e2b'
@@ -21,7 +21,7 @@ export type StoredQuota = {
   updated_at: string
 }
 
-/** A quota to be made or changed, in the names of set_quotas(); what is absent takes its default. Amounts as decimal text. */
+/** A quota to create or change, with the field names of set_quotas(). Missing fields take their default. Amounts as decimal text. */
 export type QuotaInput = {
   resource_type?: string | undefined
   scope: string
@@ -35,16 +35,19 @@ export type QuotaInput = {
   week_starts_on?: number | undefined
   billing_day?: number | undefined
   raise?: { limit_usd: string; until: string } | null | undefined
-  /** What the balance that it opens begins with, as sumAhead() read it. */
+  /** The starting amounts of the balance that setting the quota opens, as sumAhead() has read them. */
   booked?: object | null
 }
 
-/** A statement has a bound, and a tenant's month may take some hundredths of a second. */
+/** Quotas summed by one statement. A tenant's month may take some hundredths of a second, and a statement has a time limit. */
 const SUMS_AT_ONCE = 100
 
 /**
- * Sums what these quotas' scopes have booked in their periods, where setting them opens a balance; they are answered with it.
- * A period may have millions of records: so decisions wait for what is booked from now on only.
+ * Sums what the scopes of these quotas have already booked, for each quota that will open a balance when it is set. Returns
+ * the quotas with `booked` filled in.
+ *
+ * Call this before the transaction that sets the quotas. A period may have millions of records; decisions then wait only
+ * while the records booked since this call are summed.
  */
 export async function sumAhead<Input extends QuotaInput>(db: Db, quotas: Input[]): Promise<Input[]> {
   const moment = await sql<{ at: string | null }>`
@@ -65,7 +68,7 @@ export async function sumAhead<Input extends QuotaInput>(db: Db, quotas: Input[]
   })
 }
 
-/** Makes or changes quotas by their natural key, all or none; the answers are in the order given. */
+/** Creates or changes quotas by their natural key, all or none. The results are in the order of the quotas. */
 export async function setQuotas(
   db: Db,
   quotas: QuotaInput[],
@@ -79,10 +82,9 @@ export async function setQuotas(
   return rows
 }
 
-/** Some settings of a quota. */
 export type QuotaChanges = Partial<Omit<QuotaInput, 'resource_type' | 'scope' | 'tenant_id' | 'user_id' | 'period'>>
 
-/** Changes some settings of a quota; null where there is none. */
+/** Changes some settings of a quota; null if there is no such quota. */
 export async function patchQuota(
   db: Db,
   quotaId: number,
@@ -96,7 +98,7 @@ export async function patchQuota(
   return rows[0]!.quota
 }
 
-/** Deletes a quota and answers what it was; null where there is none. */
+/** Deletes a quota and returns it as it was; null if there is no such quota. */
 export async function deleteQuota(db: Db, quotaId: number, actor: Actor | null = null): Promise<StoredQuota | null> {
   const { rows } = await sql<{ quota: StoredQuota | null }>`
     with ${actorCte(actor)}
@@ -104,7 +106,7 @@ export async function deleteQuota(db: Db, quotaId: number, actor: Actor | null =
   return rows[0]!.quota
 }
 
-/** A quota; null where there is none, or it is not that tenant's. @param tenantId null: of any, and of the platform. */
+/** Reads a quota; null if there is none, or if it is not that tenant's. @param tenantId null: of any tenant or the platform. */
 export async function findQuota(db: Db, quotaId: number, tenantId: string | null): Promise<StoredQuota | null> {
   const { rows } = await readForTenant(db, tenantId, (reading) =>
     sql<{ quota: StoredQuota }>`
@@ -116,7 +118,7 @@ export async function findQuota(db: Db, quotaId: number, tenantId: string | null
   return rows[0]?.quota ?? null
 }
 
-/** A period of a quota: its limit (the raised one where a raise ran until its end, or runs), spent and reserved. */
+/** A period of a quota. `limit_usd` is the raised limit if a raise is active or lasted until the period's end. */
 export type StoredPeriod = {
   starts_at: string
   ends_at: string
@@ -127,8 +129,8 @@ export type StoredPeriod = {
 }
 
 /**
- * The periods of a quota that begin before `beforeMicros` (null: from the running one), the last first, at most `rowsMax`.
- * A balance that was closed is not among them: the one that was opened instead has its costs.
+ * Lists at most `rowsMax` periods of a quota that begin before `beforeMicros` (null: from the current one), latest first.
+ * Closed balances are left out: their costs are in the balances opened to replace them.
  */
 export async function readHistory(
   db: Db,
@@ -176,7 +178,7 @@ export type QuotaFilter = {
   period?: string | undefined
 }
 
-/** Quotas with an id above `afterId`, in the order of their ids, at most `rowsMax`. */
+/** Lists at most `rowsMax` quotas with an id above `afterId`, in the order of their ids. */
 export async function listQuotas(
   db: Db,
   filter: QuotaFilter,
@@ -198,7 +200,7 @@ export async function listQuotas(
   return rows.map(({ quota }) => quota)
 }
 
-/** A period of a quota in which something would have been refused; amounts as decimal text. */
+/** A period of a quota in which enforcement would have refused something; amounts as decimal text. */
 export type ReportedPeriod = {
   quota_id: number
   resource_type: string
@@ -217,7 +219,7 @@ export type ReportedPeriod = {
   first_refused_at: string
 }
 
-/** What each quota would have refused in the last `days` days. */
+/** Reports what each quota would have refused in the last `days` days if it had been enforced. */
 export function readQuotaReport(db: Db, days: number): Promise<ReportedPeriod[]> {
   return readReport(db, null, async (transaction) => {
     const { rows } = await sql<{ period: ReportedPeriod }>`

@@ -5,13 +5,13 @@ import { arrayText } from '../pool/composite.ts'
 import type { Db } from '../pool/connection.ts'
 import type { Granted, Refusal, ReserveItem } from './reserve-spend.ts'
 
-/** What a reservation would be answered, with the balances that apply to it as that answer saw them. */
+/** What reserve_spend() would answer now, and the balances that apply, as this check read them. */
 export type Check = {
   outcome: Granted | { refused: Refusal }
   now: Date
   quotas: Balance[]
   all: Balance[]
-  /** The least room over the enforced balances, USD as decimal text; null where none is enforced. */
+  /** The smallest room over the enforced balances, in USD as decimal text; null if none is enforced. */
   largestAllowedUsd: string | null
 }
 
@@ -22,7 +22,7 @@ type Answer = Places & {
 }
 
 /**
- * Asks what reserve_spend() would answer to each of 1 to 500 items as the only one, in one round trip; writes and
+ * Asks what reserve_spend() would answer to each of 1 to 500 items if it were the only one. One round trip; writes and
  * locks nothing. checks[i] is for items[i].
  */
 export async function checkSpend(db: Db, items: ReserveItem[], enforcement: string): Promise<Check[]> {

@@ -3,32 +3,32 @@ import { readBalances, type Balance, type BalanceColumns } from '../quotas/balan
 import type { Db } from '../pool/connection.ts'
 import type { StoredReservation } from './reservation.ts'
 
-/** Why a usage could not be read, and the numbers and words of the provider's object; null where it was too large to keep. */
+/** Why a usage could not be read, and the numbers and words of the provider's object (null if it was too large to keep). */
 export type UnreadableUsage = {
   reasons: { pointer: string; message: string }[]
   provider_usage: Record<string, unknown> | null
 }
 
-/** One item for commit_spend(), in the names of the SQL type commit_item; amounts as decimal text. */
+/** One item for commit_spend(), with the field names of the SQL type commit_item; amounts as decimal text. */
 export type CommitItem = {
   reservation_id: string
-  /** Set where the principal is bound to a tenant. */
+  /** The tenant that the principal is bound to; null if it is bound to none. */
   tenant_id: string | null
   /** bytea in Postgres's hexadecimal form. */
   commit_hash: string
   cost_record_id: string
   reversal_id: string
-  /** `reserved`: the reserved amount is booked, as an estimate. */
+  /** `reserved`: the reserved amount is booked and marked as estimated. */
   measure: 'tokens' | 'seconds' | 'cost' | 'reserved'
   usage?: Record<string, unknown>
-  /** With `reserved`: the usage that could not be read, which the line keeps; left out where there was none. */
+  /** With `reserved`: the usage that could not be read, which the cost record keeps. Left out if there was no usage. */
   unreadable_usage?: UnreadableUsage
   seconds?: string
   cost_usd?: string
   provider?: string | undefined
   model?: string | undefined
   sandbox_id?: string | null | undefined
-  /** Its instants as readInstant() writes them. */
+  /** Instants are in the form that readInstant() returns. */
   call?: { started_at?: string; ended_at?: string; [other: string]: unknown } | undefined
   execution?: Record<string, unknown> | undefined
   resources?: Record<string, unknown> | undefined
@@ -40,21 +40,22 @@ type Outcome =
   | { unknown: true }
   | { unfit: 'tokens' | 'seconds' | 'model' }
 
-/** What came of one item; contended: whether other instances decided meanwhile. */
+/** The result of one item. `contended`: other instances made decisions at the same time. */
 export type Settlement = { outcome: Outcome; quotas: Balance[]; now: Date; contended: boolean }
 
 /**
- * What JSON can say and jsonb cannot hold: U+0000, and one half of a surrogate pair, which JSON.stringify() always escapes.
- * An escaped backslash is matched as well, so that what follows it is not taken for an escape.
+ * Matches what JSON allows and jsonb rejects: U+0000, and an unpaired surrogate, which JSON.stringify() always escapes.
+ * Also matches an escaped backslash, so that the characters after it are not mistaken for an escape.
  */
 const ESCAPES = /\\(?:\\|u0000|ud[89a-f][0-9a-f]{2})/g
 
 /**
- * Books a batch of 1 to 500 commits in order, in one round trip; settlements[i] is for items[i]. A character that Postgres
- * cannot store is stored as U+FFFD: it must not keep a cost from being booked.
+ * Books a batch of 1 to 500 commits in order, in one round trip. settlements[i] is for items[i].
  *
- * @param silent the service counts only: no quota tells an event.
- * @throws errors of Postgres as they are; nothing is booked then.
+ * A character that Postgres cannot store is stored as U+FFFD, because it must not prevent a cost from being booked.
+ *
+ * @param silent emit no quota events, because enforcement is off.
+ * @throws Postgres errors unchanged; nothing is booked then.
  */
 export async function commitSpend(db: Db, items: CommitItem[], silent = false): Promise<Settlement[]> {
   const text = JSON.stringify(items)

@@ -2,9 +2,10 @@ import { sql } from 'kysely'
 import type { Db } from '../pool/connection.ts'
 
 /**
- * Settles lapsed holds, at most `rowsMax`; answers how many. `silent`: no quota tells an event.
+ * Settles at most `rowsMax` expired holds. Returns how many it settled.
  *
- * @param observe gets the time of Postgres, which comes with the answer.
+ * @param silent emit no quota events, because enforcement is off.
+ * @param observe receives the time of Postgres from the same answer.
  */
 export async function expireReservations(
   db: Db,

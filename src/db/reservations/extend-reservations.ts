@@ -7,14 +7,14 @@ import type { BalanceThen, Refusal } from './reserve-spend.ts'
 /** One item for extend_reservation(); amounts as decimal text. */
 export type ExtendItem = {
   reservation_id: string
-  /** Set where the principal is bound to a tenant. */
+  /** The tenant that the principal is bound to; null if it is bound to none. */
   tenant_id: string | null
-  /** The new total by its name in the reservation's estimate, and what it costs; null where the amount stays. */
+  /** The new total under its name in the reservation's estimate, and its cost; null if the amount does not change. */
   total: { estimate: Record<string, number | string>; amount_usd: string } | null
   ttl_seconds: number | null
 }
 
-/** What came of it, with the balances that hold the reservation, or would: as they stand now. */
+/** The result of one item, and the current balances that hold the reservation or would hold it. */
 export type Extension =
   | { unknown: true }
   | { closed: true }
@@ -30,8 +30,9 @@ type Answer =
     ))
 
 /**
- * Extends a batch of 1 to 500 reservations, each once, in one round trip; extensions[i] is for items[i]. Safe to send again:
- * totals that are held already change nothing.
+ * Extends a batch of 1 to 500 distinct reservations in one round trip. extensions[i] is for items[i].
+ *
+ * Safe to retry: a total that is already held changes nothing.
  */
 export async function extendReservations(db: Db, items: ExtendItem[], enforcement: string): Promise<Extension[]> {
   const sent = items.map(({ reservation_id, tenant_id, total, ttl_seconds }) => ({

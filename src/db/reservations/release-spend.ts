@@ -6,7 +6,11 @@ export type ReleaseItem = { reservation_id: string; tenant_id: string | null; re
 
 export type Release = { settled: StoredReservation } | { conflict: 'committed' } | { unknown: true }
 
-/** Gives a batch of 1 to 500 holds back, in one round trip; the answers are in the order of the items. `silent`: no quota tells an event. */
+/**
+ * Releases a batch of 1 to 500 holds in one round trip. releases[i] is for items[i].
+ *
+ * @param silent emit no quota events, because enforcement is off.
+ */
 export async function releaseSpend(db: Db, items: ReleaseItem[], silent = false): Promise<Release[]> {
   const { rows } = await sql<{ answer: { outcomes: Release[] } }>`
     select copilot_internal.release_spend(${JSON.stringify(items)}::json, ${silent}) as answer`.execute(db)

@@ -1,4 +1,4 @@
-/** A reservation as reservation_json() answers it: amounts as decimal text, times as Postgres writes them. */
+/** A reservation as reservation_json() returns it: amounts as decimal text, times in Postgres's text form. */
 export type StoredReservation = {
   reservation_id: string
   status: 'reserved' | 'committed' | 'released' | 'expired'
@@ -10,7 +10,7 @@ export type StoredReservation = {
   labels: Record<string, string>
   provider: string | null
   model: string | null
-  /** The model whose card priced the hold; null where the caller gave the amount. */
+  /** The model whose price card priced the hold; null if the caller gave the amount. */
   priced_model: string | null
   service_tier: string | null
   region: string | null

@@ -3,7 +3,10 @@ import { readForTenant, readReport, type Db } from '../pool/connection.ts'
 import { instant } from '../costs/cost-records.ts'
 import type { StoredReservation } from './reservation.ts'
 
-/** The lines of the reservation `p.reservation`: along its corrections to the first one, and from there to the last. */
+/**
+ * The ids of the cost records of `p.reservation`, oldest first. Follows the corrections back to the first record, then
+ * forward to the last one.
+ */
 const chain = sql`array(
   with recursive earlier as (
     select (p.reservation).cost_record_id as id, 0 as steps
@@ -17,18 +20,18 @@ const chain = sql`array(
   )
   select line.id from later l cross join lateral (values (l.reversal_id, 1), (l.id, 2)) line(id, n) order by l.steps, line.n)`
 
-/** With the ids of its lines of cost, oldest first. */
+/** A reservation and the ids of its cost records, oldest first. */
 export type ReservationWithLines = StoredReservation & { cost_record_ids: string[] }
 
 type Row = { reservation: StoredReservation; cost_record_ids: string[] }
 
-/** The reservations of a relation of rows `reservation`, with their lines of cost. */
+/** Selects reservations with the ids of their cost records from a relation whose only column is `reservation`. */
 const withLines = (reservations: RawBuilder<unknown>) => sql<Row>`
   select copilot_internal.reservation_json(p.reservation) as reservation,
          array_remove(${chain}, null)::text[] as cost_record_ids
   from ${reservations} p`
 
-/** A reservation; null where there is none, or it is another tenant's. */
+/** Reads a reservation; null if there is none, or if it belongs to another tenant. @param tenantId null: of any tenant. */
 export async function findReservation(
   db: Db,
   id: string,
@@ -41,7 +44,7 @@ export async function findReservation(
   return rows.map(withIds)[0] ?? null
 }
 
-/** Which reservations; what is undefined is not asked for. Times are microseconds since 1970-01-01T00:00:00Z. */
+/** Selects reservations; undefined fields are ignored. Times are microseconds since 1970-01-01T00:00:00Z. */
 export type ReservationFilter = {
   equal: Partial<
     Record<
@@ -57,24 +60,29 @@ export type ReservationFilter = {
       string | undefined
     >
   >
-  /** Each of these labels with this value. */
+  /** The reservation has each of these labels with this value. */
   labels: Record<string, string>
-  /** When it was created: inclusive. */
+  /** Earliest creation time, inclusive. */
   fromMicros?: bigint | undefined
-  /** When it was created: exclusive. */
+  /** Latest creation time, exclusive. */
   toMicros?: bigint | undefined
 }
 
-/** A page looks through so many reservations at most, whatever it asks for. */
+/** One page reads at most this many reservations, whatever its filter. */
 const ROWS_READ_MAX = 250_000
 
-/** What was found. `readUntil`: the next page begins after it; null where nothing more is to be found. Not an id of another tenant's. */
+/**
+ * One page. If it is shorter than asked for, `readUntil` is the id after which the next page continues, or null if nothing
+ * is left to read. `readUntil` is never the id of another tenant's reservation.
+ */
 type Found = { reservations: ReservationWithLines[]; readUntil: string | null }
 
 /**
- * Reservations behind `afterId`, at most `rowsMax`, the newest first: by their ids, which are made in the order of time. There
- * is no index by tenant: measured, one more would cost each reservation and each commit a tenth of its time. So the
- * primary key is read backwards, over `rowsReadMax` rows at most; where they are not enough, the next page goes on.
+ * Lists at most `rowsMax` reservations after `afterId`, newest first. Ids are UUIDv7, so their order is the order of time.
+ *
+ * There is no index by tenant: one more index was measured to add a tenth to the time of each reservation and commit.
+ * Instead, this reads the primary key backwards over at most `rowsReadMax` rows. If they are not enough to fill the page,
+ * the next page continues from `readUntil`.
  */
 export async function listReservations(
   db: Db,
@@ -85,9 +93,10 @@ export async function listReservations(
 ): Promise<Found> {
   const tenantId = filter.equal.tenant_id ?? null
   const behind = afterId === null ? sql`true` : sql`r.reservation_id < ${afterId}`
-  // The reader sees one tenant's rows, so it cannot count what it passes over.
+  // Row-level security hides other tenants' rows, so the tenant's own reader cannot count how many rows it passes over.
   const end = tenantId === null ? null : await readReport(db, null, (all) => readEnd(all, behind, rowsReadMax))
-  // `end` is the bound; a limit behind it keeps Postgres on the primary key, and cuts nothing that comes in meanwhile.
+  // `end` is the real bound. The limit only makes Postgres use the primary key. It is doubled, so that it does not cut off
+  // rows when more are inserted in between.
   const rowsRead = end === null ? rowsReadMax : 2 * rowsReadMax + end.alsoRead
   return readReport(db, tenantId, async (transaction) => {
     const { rows } = await sql<Row>`
@@ -110,10 +119,12 @@ export async function listReservations(
 }
 
 /**
- * Where a page of one tenant ends: before the first id of the millisecond in which the id stands that it looks at last. That
- * one may be another tenant's, and goes into the answer as a cursor; this is nobody's, as it lacks the version of a UUID.
+ * Finds where a page of one tenant ends: at the start of the millisecond of the last reservation that it may read.
  *
- * @returns null where the page comes to the end; `alsoRead`: how many more it reads, those of that millisecond.
+ * The cursor in the answer must not reveal an id of another tenant. The id returned here belongs to no reservation, because
+ * it lacks the version of a UUID.
+ *
+ * @returns null if the page reaches the end. `alsoRead` is how many more rows the page reads because of that millisecond.
  */
 async function readEnd(
   db: Db,
@@ -129,10 +140,10 @@ async function readEnd(
   return { id, alsoRead: Number(rows[0]!.n) }
 }
 
-/** Of a UUIDv7 as text: its milliseconds since 1970. */
+/** The first characters of a UUIDv7 as text: its milliseconds since 1970. */
 const TIME_CHARACTERS = 13
 
-/** The id that a page looks at last; null where it comes to the end. */
+/** Finds the last id that a page may read; null if the page reaches the end. */
 async function findLastRead(db: Db, behind: RawBuilder<unknown>, rowsReadMax: number): Promise<string | null> {
   const { rows } = await sql<{ id: string }>`
     select r.reservation_id as id from copilot_internal.reservations r
@@ -157,13 +168,13 @@ function withIds({ reservation, cost_record_ids: ids }: Row): ReservationWithLin
   return { ...reservation, cost_record_ids: ids }
 }
 
-/** What a reservation is about; its provider and model are null where it named none. These never change. */
+/** What a reservation is for. Provider and model are null if the reservation named none. These fields never change. */
 export type ReservationSubject = Pick<
   StoredReservation,
   'reservation_id' | 'resource_type' | 'tenant_id' | 'provider' | 'model'
 >
 
-/** What each of these reservations is about; undefined for an id that does not exist. */
+/** Finds what each of these reservations is for, in the order of the ids; undefined for an id that does not exist. */
 export async function findSubjects(db: Db, ids: string[]): Promise<(ReservationSubject | undefined)[]> {
   const { rows } = await sql<ReservationSubject>`
     select r.reservation_id, r.resource_type, r.tenant_id, r.provider, r.model

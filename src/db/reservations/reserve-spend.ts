@@ -5,7 +5,7 @@ import { arrayText, compositeArrayText } from '../pool/composite.ts'
 import type { Db } from '../pool/connection.ts'
 import type { StoredReservation } from './reservation.ts'
 
-/** One item for reserve_spend(), in the names of the SQL type reserve_item and its other arguments; amounts as decimal text. */
+/** One item for reserve_spend(), named as the SQL type reserve_item and the function's other arguments; amounts as decimal text. */
 export type ReserveItem = {
   reservation_id: string
   resource_type: 'llm' | 'e2b'
@@ -34,13 +34,13 @@ export type ReserveItem = {
   on_expiry: 'release' | 'charge'
   ttl_seconds: number
   ttl_beyond_units?: number
-  /** The model that the name means now; null where the caller gives the amount. */
+  /** The model that the requested name means now; left out if the caller gives the amount. */
   priced_model?: string
-  /** Its price card is free: no quota refuses it. */
+  /** The price card charges nothing, so no quota refuses the item. */
   is_free: boolean
 }
 
-/** The order of the SQL type. */
+/** The columns in the order of the SQL type reserve_item. */
 const ITEM_COLUMNS = [
   'reservation_id',
   'resource_type',
@@ -69,7 +69,7 @@ const ITEM_COLUMNS = [
   'ttl_beyond_units',
 ] as const satisfies (keyof ReserveItem)[]
 
-/** A balance at the moment of a decision about one item: its place among the batch's balances, spent and reserved then. */
+/** A balance when one item was decided: its index in the batch's list of balances, and the amounts at that moment. */
 export type BalanceThen = [place: number, spentUsd: string, reservedUsd: string]
 
 export type Granted = { granted: string; units: number | null; warned: BalanceThen[] | null }
@@ -77,7 +77,10 @@ export type Refusal = { largest_allowed_usd: string; violations: BalanceThen[] }
 
 type Outcome = Granted | { refused: Refusal } | { replayed: StoredReservation } | { mismatch: true }
 
-/** What was decided about one item, whether other instances decided meanwhile, and the balances that apply to it as they stand after the batch. */
+/**
+ * The decision about one item. `contended`: other instances made decisions at the same time. `quotas` are the balances that
+ * apply to the item and `all` those of the whole batch, with their amounts after the batch.
+ */
 export type Decision = { outcome: Outcome; now: Date; contended: boolean; quotas: Balance[]; all: Balance[] }
 
 type Answer = Places & {
@@ -85,15 +88,16 @@ type Answer = Places & {
   contended: boolean
   ids: number[]
   balances: BalanceColumns
-  /** Null where each item is granted as asked. */
+  /** Null if every item is granted with the amount it asked for. */
   outcomes: Outcome[] | null
 }
 
 /**
- * Decides a batch of 1 to 500 items in one round trip, in order but for those that a look refuses; decisions[i] is for items[i].
+ * Decides a batch of 1 to 500 items in one round trip, in order. decisions[i] is for items[i].
  *
- * @param checkFirst where refusals are likely: what would not fit alone is refused first, which costs no write.
- * @throws errors of Postgres as they are; nothing is decided then.
+ * @param checkFirst first refuse, without a write, each item that would not fit even alone; these are then decided out of
+ * order. Use it if refusals are likely.
+ * @throws Postgres errors unchanged; nothing is decided then.
  */
 export async function reserveSpend(
   db: Db,

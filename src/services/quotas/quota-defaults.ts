@@ -18,7 +18,7 @@ import { amountOf } from '../amount.ts'
 import { timeText, usdJson } from '../answers.ts'
 import { pageOf, type PageOf } from '../page.ts'
 
-/** What tenants and users get at first sight. */
+/** Lists the quotas that new tenants and users get when they are first seen. */
 export async function listQuotaDefaults(
   { db }: { db: Db },
   afterKey: string | null,
@@ -29,8 +29,10 @@ export async function listQuotaDefaults(
 }
 
 /**
- * Makes or changes a default, and with it the quotas of all tenants or users that are known by now, but for those that an
- * administrator set or deleted. @throws invalidRequest; unavailable.
+ * Creates or changes a default, and applies it to all known tenants or users. Quotas that an administrator has set or
+ * deleted are not changed.
+ *
+ * @throws invalidRequest; unavailable, also if the default is set and applying it failed: the service then applies it later.
  */
 export async function putQuotaDefault(
   { db, status }: { db: Db; status: StatusCache },
@@ -46,24 +48,24 @@ export async function putQuotaDefault(
   } catch (error) {
     if (faultReason(error) === null) throw error
     const detail =
-      'The default is set. Those who are known already do not have it yet; they get it within minutes once the database can be used.'
+      'The default is set. Known tenants and users do not have it yet; they get it within minutes once the database can be used.'
     throw unavailable(detail, { cause: error })
   }
   return defaultAnswer(stored)
 }
 
-/** Gives what is pending still, for instance because the instance that set it was stopped on the way. */
+/** Applies defaults that are still pending, for instance because the instance that set them stopped before it had finished. */
 export async function giveDefaults({ db, status }: { db: Db; status: StatusCache }): Promise<void> {
   await giveAll(db, (touched) => status.forget(touched))
 }
 
-/** Takes a default away; the quotas that it made stay. @throws not_found; unavailable. */
+/** Deletes a default; the quotas that it created stay. @throws not_found; unavailable. */
 export async function deleteQuotaDefault({ db }: { db: Db }, actor: Actor, key: DefaultKey): Promise<void> {
   const gone = await changeAtOnce(db, actor, (connection) => removeDefault(connection, key, actor))
   if (!gone) throw new Problem('not_found', `There is no default for ${keyText(key)}`)
 }
 
-/** The order of the list. */
+/** The key by which the list is sorted and paged. */
 function keyText({ scope, resource_type: resourceType, period }: DefaultKey): string {
   return `${scope}/${resourceType}/${period}`
 }

@@ -12,7 +12,7 @@ import { quotaBody, quotaInputs } from './quotas.ts'
 
 const PAGE_ROWS = 1_000
 
-/** Every quota, as importQuotas() takes it: { "quotas": [...] }, without what belongs to one database only. */
+/** Exports every quota in the form that importQuotas() reads: { "quotas": [...] }, without ids and times of this database. */
 export async function exportQuotas({ db }: { db: Db }): Promise<{ quotas: object[] }> {
   const quotas: object[] = []
   for (let afterId = 0; ;) {
@@ -27,7 +27,7 @@ export async function exportQuotas({ db }: { db: Db }): Promise<{ quotas: object
 }
 
 /**
- * Makes or changes the quotas of a file by their natural keys, all or none, in one transaction; others stay.
+ * Creates or changes the quotas of a file by their natural keys, all or none, in one transaction. Other quotas do not change.
  *
  * @throws invalidRequest at /quotas/N/…; unavailable.
  */
@@ -52,7 +52,7 @@ export async function importQuotas(
   })
 }
 
-/** A file's quotas by the same schema as the API's. */
+/** Parses a file and validates its quotas by the same schema as the API. */
 function readFile(text: string, allowEmailIds: boolean): QuotaFileType {
   let file: unknown
   try {

@@ -5,7 +5,7 @@ import { pageOf, type PageOf } from '../page.ts'
 import type { Principal } from '../keys/principal.ts'
 import { visibleQuota } from './quotas.ts'
 
-/** What a quota's periods came to, the running one first. @throws not_found */
+/** Lists the periods of a quota with their limits and amounts, the current one first. @throws not_found */
 export async function quotaHistory(
   { db }: { db: Db },
   principal: Principal,

@@ -2,7 +2,7 @@ import type { Db } from '../../db/pool/connection.ts'
 import { readQuotaReport, type ReportedPeriod } from '../../db/quotas/quotas.ts'
 import { timeText, usdJson } from '../answers.ts'
 
-/** What each quota would have refused in the last `days` days, had it been enforced; see quota_report(). */
+/** Reports what each quota would have refused in the last `days` days if it had been enforced; see quota_report(). */
 export async function quotaReport({ db }: { db: Db }, days: number): Promise<object[]> {
   return (await readQuotaReport(db, days)).map(reportAnswer)
 }

@@ -12,8 +12,10 @@ type StatusDeps = { db: Db; status: StatusCache; holders: HoldersCache }
 type ScopeStatus = { asOf: string; quotas: QuotaStatusRow[] }
 
 /**
- * The quotas that apply to a tenant and user (the platform's among them) with what is spent, held and left, and when that
- * was. From Redis at most 30 seconds old; `fresh` asks Postgres. The largest holders are at most 30 seconds older.
+ * Reads the quotas that apply to a tenant and user, the platform's included: what is spent, held and left, and when.
+ *
+ * The answer may come from Redis and be up to 30 seconds old; `fresh` reads Postgres. The largest holders may be up to 30
+ * seconds older than that.
  */
 export async function quotaStatus(
   deps: StatusDeps,
@@ -41,7 +43,7 @@ export async function quotaStatus(
   }
 }
 
-/** Nothing where the principal may not see them, or nothing is held. */
+/** The largest holders by quota_period_id. Empty for quotas whose amounts the principal may not see, or that hold nothing. */
 async function holdersOf(
   deps: StatusDeps,
   principal: Principal,
@@ -64,7 +66,7 @@ async function scopeStatus({ db, status }: StatusDeps, scope: StatusScope, fresh
   return read
 }
 
-/** What Redis holds, if it has the form of a status: rubbish there is a miss. */
+/** Parses a cached status. Anything malformed counts as a miss. */
 function readStatus(text: string | null): ScopeStatus | null {
   if (text === null) return null
   try {
@@ -107,13 +109,13 @@ function statusAnswer(principal: Principal, row: QuotaStatusRow, holders: Holder
   }
 }
 
-/** Spent as a share of the limit in percent, two decimals; null where the limit is 0. */
+/** Spent in percent of the limit, to two decimals; null if the limit is 0. */
 function percentUsed({ spentUsd, limitUsd }: Balance): number | null {
   const limit = decimal(limitUsd)
   return isZero(limit) ? null : Number(decimal(spentUsd).times(100).div(limit).round(2).toFixed())
 }
 
-/** What will be spent at the period's end if it goes on as so far: spent × length ÷ elapsed. Null for a total. */
+/** Projects the spending at the end of the period, at the rate so far: spent × length ÷ elapsed. Null for period total. */
 function projectedUsd({ period, spentUsd, startsAt, endsAt }: Balance, asOf: Date): RawJson | null {
   if (period === 'total') return null
   const length = new Date(endsAt).getTime() - new Date(startsAt).getTime()

@@ -32,7 +32,7 @@ export type QuotaQuery = {
   period?: string
 }
 
-/** Quotas in the order of their ids; a principal that is bound to a tenant sees that tenant's. @throws forbidden */
+/** Lists quotas in the order of their ids. A principal bound to a tenant sees only that tenant's quotas. @throws forbidden */
 export async function listQuotas(
   { db }: { db: Db },
   principal: Principal,
@@ -48,7 +48,7 @@ export async function listQuotas(
 
 type ChangeDeps = { db: Db; status: StatusCache }
 
-/** Makes a quota, or changes the one with the same natural key. @throws invalidRequest; unavailable. */
+/** Creates a quota, or changes the one with the same natural key. @throws invalidRequest; unavailable. */
 export async function setQuota(
   deps: ChangeDeps,
   actor: Actor,
@@ -58,7 +58,7 @@ export async function setQuota(
   return { made: answer!.made, quota: quotaBody(answer!.quota) }
 }
 
-/** Makes or changes up to 1,000 quotas, all or none. @throws invalidRequest at /quotas/N/…; unavailable. */
+/** Creates or changes up to 1,000 quotas, all or none. @throws invalidRequest at /quotas/N/…; unavailable. */
 export async function setQuotas(
   deps: ChangeDeps,
   actor: Actor,
@@ -69,7 +69,7 @@ export async function setQuotas(
   return { data: answers.map(({ quota }) => quotaBody(quota)), made, changed: answers.length - made }
 }
 
-/** What set_quotas() takes for a list of quotas. @throws invalidRequest at /quotas/N/…, also where one comes twice. */
+/** Validates a list of quotas and makes the inputs of set_quotas(). @throws invalidRequest at /quotas/N/…, also for duplicates. */
 export function quotaInputs(bodies: QuotaBody[]): QuotaInput[] {
   const errors: FieldError[] = []
   const places = new Map<string, number>()
@@ -90,12 +90,12 @@ export function quotaInputs(bodies: QuotaBody[]): QuotaInput[] {
   return inputs
 }
 
-/** One quota. @throws not_found, also for another tenant's. */
+/** Reads one quota. @throws not_found, also for another tenant's. */
 export async function readQuota({ db }: { db: Db }, principal: Principal, quotaId: number): Promise<object> {
   return quotaBody(await visibleQuota(db, principal, quotaId))
 }
 
-/** A quota that the principal may see: one that is bound to a tenant sees that tenant's. @throws not_found */
+/** Reads a quota that the principal may see. A principal bound to a tenant sees only that tenant's quotas. @throws not_found */
 export async function visibleQuota(db: Db, principal: Principal, quotaId: number): Promise<StoredQuota> {
   const quota = await findQuota(db, quotaId, principal.tenantId)
   if (quota === null) throw noQuota(quotaId)
@@ -114,19 +114,19 @@ export async function patchQuota(deps: ChangeDeps, actor: Actor, quotaId: number
   return quotaBody(quota)
 }
 
-/** Deletes a quota; its open holds settle in the closed balance. @throws not_found; unavailable. */
+/** Deletes a quota and closes its balance. Open holds still settle in the closed balance. @throws not_found; unavailable. */
 export async function deleteQuota(deps: ChangeDeps, actor: Actor, quotaId: number): Promise<void> {
   const quota = await changeAtOnce(deps.db, actor, (connection) => removeQuota(connection, quotaId, actor))
   if (quota === null) throw noQuota(quotaId)
   await deps.status.forget([quota])
 }
 
-/** What tells when a quota's periods begin: a change of it opens a balance. */
-const SHAPE = ['time_zone', 'week_starts_on', 'billing_day'] as const
+/** The settings that decide when a quota's periods begin. Changing one of them opens a new balance. */
+const PERIOD_SETTINGS = ['time_zone', 'week_starts_on', 'billing_day'] as const
 
-/** What the balance begins with that a change opens; null where it opens none. */
+/** Sums the starting amounts of the balance that a change opens; null if the change opens none. */
 async function bookedAhead(db: Db, quotaId: number, changes: QuotaChanges): Promise<object | null> {
-  const quota = SHAPE.some((name) => changes[name] !== undefined) ? await findQuota(db, quotaId, null) : null
+  const quota = PERIOD_SETTINGS.some((name) => changes[name] !== undefined) ? await findQuota(db, quotaId, null) : null
   const ahead = quota === null ? [] : await sumAhead(db, [{ ...quota, ...changes }])
   return ahead[0]?.booked ?? null
 }
@@ -141,7 +141,7 @@ async function apply({ db, status }: ChangeDeps, actor: Actor, inputs: QuotaInpu
   return answers
 }
 
-/** Answers a time zone that Node knows and this Postgres does not: only the caller can choose another. */
+/** Turns Postgres's error for a time zone that Node knows and Postgres does not into invalidRequest, so the caller can choose another. */
 function refuseZone(pointer: string): (error: unknown) => never {
   return (error) => {
     if (!isUnknownTimeZone(error)) throw error
@@ -168,7 +168,7 @@ function quotaInput(body: QuotaBody, base = ''): QuotaInput {
   return { ...rest, ...settingsOf({ limit_usd: limitUsd, raise, thresholds: body.thresholds }, base) } as QuotaInput
 }
 
-/** Settings as the database takes them: amounts as decimal text, thresholds in order. What is left out stays out. */
+/** Settings in the form of the database: amounts as decimal text, thresholds sorted. Missing settings stay missing. */
 function settingsOf(
   { limit_usd: limitUsd, thresholds, raise, ...rest }: { [Name in keyof QuotaPatch]: QuotaPatch[Name] | undefined },
   base: string,
@@ -184,7 +184,7 @@ function settingsOf(
   }
 }
 
-/** A quota as it is answered and exported. */
+/** A quota in the form of answers and exports. */
 export function quotaBody(quota: StoredQuota) {
   return {
     ...quota,
