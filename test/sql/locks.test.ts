@@ -494,7 +494,7 @@ t.test('what is booked while a new quota’s costs are summed is counted once', 
   const [booker, admin] = [openSession(t, database.url), openSession(t, database.url)]
   const [bookerPid, adminPid] = [await pidOf(booker), await pidOf(admin)]
   const llm: QuotaInput = { scope: 'tenant', tenant_id: 'summed', period: 'month', limit_usd: '1000' }
-  const wishes: QuotaInput[] = [
+  const inputs: QuotaInput[] = [
     ...['hour', 'day', 'week', 'month', 'total'].map((period) => ({ ...llm, period })),
     { ...llm, scope: 'user', user_id: 'u' },
     { ...llm, resource_type: 'e2b' },
@@ -514,7 +514,7 @@ t.test('what is booked while a new quota’s costs are summed is counted once', 
   await booker.moveTo(second(2))
   await book('4')
   await admin.moveTo(second(2))
-  const summing = sumAhead(admin.db, wishes)
+  const summing = sumAhead(admin.db, inputs)
   await untilBlocked(adminPid, bookerPid)
   await booker.pool.query('commit')
   const ahead = await summing
@@ -537,9 +537,9 @@ t.test('what is booked while a new quota’s costs are summed is counted once', 
   t.match(
     await sumAhead(
       admin.db,
-      wishes.map((wish) => ({ ...wish, limit_usd: '2000' })),
+      inputs.map((wish) => ({ ...wish, limit_usd: '2000' })),
     ),
-    wishes.map(() => ({ booked: undefined })),
+    inputs.map(() => ({ booked: undefined })),
     'a quota that opens nothing has nothing summed',
   )
   await book('32')

@@ -1,10 +1,10 @@
 import { sql } from 'kysely'
 import type { Db } from '../pool/connection.ts'
 
-/** What breaks an invariant: its name in the design (I1, I2, …; keys), the row, and how it breaks it. */
+/** A row that breaks an invariant: the invariant's name in the design (I1, I2, …; keys), the row, and how it breaks it. */
 export type BrokenInvariant = { invariant: string; subject: string; detail: string }
 
-/** Reads every reservation, balance and record in one snapshot; empty is healthy. */
+/** Checks every reservation, balance and record in one snapshot. The result is empty if all invariants hold. */
 export async function checkIntegrity(db: Db): Promise<BrokenInvariant[]> {
   const { rows } = await sql<BrokenInvariant>`
     select invariant, subject, detail from copilot_internal.check_integrity() order by invariant, subject, detail`.execute(

@@ -3,10 +3,10 @@ import { actorCte, type Actor } from '../keys/audit.ts'
 import type { Db } from '../pool/connection.ts'
 import type { RecordJson } from './cost-records.ts'
 
-/** What correct_record() takes; amounts and seconds as decimal text, null for what is not said. */
+/** The arguments of correct_record(); amounts and seconds as decimal text; null means not given. */
 export type Correction = {
   costRecordId: string
-  /** Set where the principal is bound to a tenant. */
+  /** The tenant that the principal is bound to; null if it is bound to none. */
   tenantId: string | null
   reversalId: string
   successorId: string
@@ -20,8 +20,8 @@ export type Correction = {
 }
 
 /**
- * The reversal and the successor; or why there are none. `successor` is what stands instead of the line already; `undated`
- * lines no longer say when they were priced.
+ * The reversal and the successor, or why there are none. `successor` is the record that already replaces this one, or null
+ * if this one is a reversal. `undated`: the record does not say when it was priced.
  */
 export type Corrected =
   | { lines: RecordJson[] }
@@ -31,10 +31,10 @@ export type Corrected =
   | { successor: string | null }
 
 /**
- * Replaces a line of cost by its reversal and the real cost, once; safe to send again with the same ids.
+ * Books the reversal and the successor of a cost record, once. Safe to retry with the same ids.
  *
- * @param silent the service counts only: no quota tells an event.
- * @throws errors of Postgres as they are; nothing is booked then.
+ * @param silent emit no quota events, because enforcement is off.
+ * @throws Postgres errors unchanged; nothing is booked then.
  */
 export async function correctRecord(
   db: Db,

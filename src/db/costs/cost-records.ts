@@ -1,29 +1,29 @@
 import { sql, type RawBuilder } from 'kysely'
 import { readReport, type Db } from '../pool/connection.ts'
 
-/** Which lines of cost; what is undefined is not asked for. Times are microseconds since 1970-01-01T00:00:00Z. */
+/** Selects cost records; undefined fields are ignored. Times are microseconds since 1970-01-01T00:00:00Z. */
 export type RecordFilter = {
   resourceType?: string | undefined
   tenantId?: string | undefined
   userId?: string | undefined
   conversationId?: string | undefined
   pathId?: string | undefined
-  /** Each of these labels with this value. */
+  /** The record has each of these labels with this value. */
   labels?: Record<string, string> | undefined
   provider?: string | undefined
   model?: string | undefined
   tier?: string | undefined
   reservationId?: string | undefined
-  /** When it occurred: inclusive. */
+  /** Earliest time at which it occurred, inclusive. */
   fromMicros?: bigint | undefined
-  /** When it occurred: exclusive. */
+  /** Latest time at which it occurred, exclusive. */
   toMicros?: bigint | undefined
   late?: boolean | undefined
   overrun?: boolean | undefined
   estimated?: boolean | undefined
 }
 
-/** A line of cost, whichever it is of. Numerics are decimal text, `usage` and `unreadable_usage` JSON text. */
+/** A cost record of either resource type. Numerics are decimal text; `usage` and `unreadable_usage` are JSON text. */
 export type StoredRecord = {
   cost_record_id: string
   reservation_id: string | null
@@ -46,13 +46,13 @@ export type StoredRecord = {
   overrun: boolean
   estimated: boolean
   corrects: string | null
-  /** Why it is an estimate; null where it is none, or where a line of before migration 0020 does not say. */
+  /** Why it is an estimate. Null if it is none, and for records from before migration 0020. */
   estimate_reason: string | null
-  /** What could not be read, and why; null where the usage was read. */
+  /** The usage that could not be read, and why; null if the usage was read. */
   unreadable_usage: string | null
 }
 
-/** The lines of both tables as one relation. Conditions on it reach the tables and their indexes. */
+/** The records of both tables as one relation. Postgres pushes conditions on it down to the tables, so their indexes are used. */
 export const costLines = sql`(
   select cost_record_id, reservation_id, 'llm' as resource_type, tenant_id, user_id, conversation_id, path_id, labels,
          provider, model, null::text as tier, usage, input_tokens, output_tokens, null::numeric as seconds,
@@ -66,7 +66,7 @@ export const costLines = sql`(
          estimate_reason, null::jsonb
   from copilot_internal.e2b_cost_records)`
 
-/** What a filter says of the lines `r`, as one condition. */
+/** The SQL condition of a filter on the records `r`. */
 export function recordMatches(filter: RecordFilter): RawBuilder<boolean> {
   const conditions = [sql`true`]
   const equals = (column: string, value: string | boolean | undefined) => {
@@ -92,7 +92,7 @@ export function recordMatches(filter: RecordFilter): RawBuilder<boolean> {
   return sql<boolean>`${sql.join(conditions, sql` and `)}`
 }
 
-/** A time that is given in microseconds. Not as text: Postgres knows no year 0 and not every offset that RFC 3339 allows. */
+/** Converts microseconds to a timestamp. Text would not work: Postgres has no year 0 and rejects some offsets of RFC 3339. */
 export function instant(micros: bigint): RawBuilder<Date> {
   return sql<Date>`(timestamptz 'epoch' + ${microseconds(micros)})`
 }
@@ -101,13 +101,14 @@ export function microseconds(micros: bigint): RawBuilder<unknown> {
   return sql`${String(micros)}::bigint * interval '1 microsecond'`
 }
 
-/** A place in the list of records. Microseconds as text: JSON has no bigint. */
+/** A position in the list of records. Microseconds are text, because JSON has no bigint. */
 export type RecordPosition = { recordedMicros: string; recordId: string }
 
 /**
- * Records behind `after`, at most `rowsMax`, the last recorded first. Records never change, so that a walk over the pages
- * sees each that was there at its begin once; what is recorded meanwhile stands before the first page. `missing`: the archived
- * months of which the span has records that are not here.
+ * Lists at most `rowsMax` records after the position `after`, the last recorded first.
+ *
+ * Records never change, so reading all pages returns each record that existed at the start exactly once. Records booked
+ * during that time come before the first page. `missing` names the archived months that have records of the time range.
  */
 export function listRecords(
   db: Db,
@@ -121,7 +122,7 @@ export function listRecords(
       : sql`r.recorded_at <= ${instant(BigInt(after.recordedMicros))}
           and (r.recorded_at, r.cost_record_id) < (${instant(BigInt(after.recordedMicros))}, ${after.recordId}::uuid)`
   return readReport(db, filter.tenantId ?? null, async (transaction) => {
-    // The page is cut first, so that texts are made of its records only.
+    // Limit the page in the subquery, so that JSON text is made only for its own records.
     const { rows } = await sql<StoredRecord>`
       select r.cost_record_id, r.reservation_id, r.resource_type, r.tenant_id, r.user_id, r.conversation_id, r.path_id, r.labels,
              r.provider, r.model, r.tier, r.usage::text as usage, r.total_cost_usd as cost_usd, r.price_id, r.occurred_at,
@@ -138,8 +139,11 @@ export function listRecords(
 }
 
 /**
- * The archived months that have records of a span, in the transaction that has read it: ask after the rows, so that a month that
- * leaves in between is told as missing, never passed over. None where the span has no begin: then what is here is asked for.
+ * Lists the archived months that have records of a time range. Empty if the range has no start: such a query asks only for
+ * records that are not archived.
+ *
+ * Call it after reading the rows, in the same transaction. A month that is archived in between is then reported as missing
+ * instead of being skipped.
  */
 export async function readMissing(
   transaction: Db,
@@ -154,13 +158,13 @@ export async function readMissing(
   return rows.map(({ partition }) => partition)
 }
 
-/** A record as cost_record_json() answers it: as a StoredRecord, but times as Postgres writes them. */
+/** A record as cost_record_json() returns it: a StoredRecord, but with times in Postgres's text form. */
 export type RecordJson = Omit<StoredRecord, 'occurred_at' | 'recorded_at' | 'recorded_micros'> & {
   occurred_at: string
   recorded_at: string
 }
 
-/** A record by its id; null where there is none. Cost: one look-up in each partition. */
+/** Reads a record by its id; null if there is none. Searches one index in each partition. */
 export async function findRecord(db: Db, id: string): Promise<RecordJson | null> {
   const { rows } = await sql<{ record: RecordJson | null }>`
     select copilot_internal.cost_record_json(${id}) as record`.execute(db)

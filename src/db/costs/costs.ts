@@ -4,24 +4,24 @@ import { coarsestGrain, isWholeQuarter, type RollupGrain } from '../../domain/ro
 import type { Db } from '../pool/connection.ts'
 import { costLines, instant, recordMatches, microseconds, type RecordFilter } from './cost-records.ts'
 
-/** What is asked of the books; times in microseconds since 1970-01-01T00:00:00Z. */
+/** A query over costs; times in microseconds since 1970-01-01T00:00:00Z. */
 export type CostQuestion = {
-  /** Beside its range, which is `fromMicros` and `toMicros`. */
+  /** The filter without its time range, which is in `fromMicros` and `toMicros`. */
   filter: RecordFilter
   fromMicros: bigint
   toMicros: bigint
-  /** With the span of the same length just before. */
+  /** Also sum the range of the same length just before. */
   comparesPrevious: boolean
   dimensions: Dimension[]
   timeZone: string
-  /** The dearest first; else in the order of the keys. */
+  /** True: the most expensive groups first. False: in the order of the keys. */
   dearestFirst: boolean
-  /** The place of the last group that was seen. */
+  /** The place of the last group of the previous page; null for the first page. */
   after: (string | null)[] | null
   groupsMax: number
 }
 
-/** Sums as decimal text, exact. */
+/** Exact sums as decimal text. */
 export type CostSums = {
   cost_usd: string
   previous_cost_usd: string
@@ -31,17 +31,17 @@ export type CostSums = {
   seconds: string
 }
 
-/** A group: its key by dimension, and its place in the order of the keys. */
+/** A group: its key, one value for each dimension, and the texts by which groups are sorted. */
 export type CostGroup = CostSums & { key: (string | null)[]; place: (string | null)[] }
 
-/** The time of Postgres, in microseconds since 1970-01-01T00:00:00Z. */
+/** Reads the clock of Postgres, in microseconds since 1970-01-01T00:00:00Z. */
 export async function readClockMicros(db: Db): Promise<bigint> {
   const { rows } = await sql<{ micros: string }>`
     select (extract(epoch from copilot_internal.clock_now()) * 1000000)::bigint as micros`.execute(db)
   return BigInt(rows[0]!.micros)
 }
 
-/** The year 0; no cost is older, and Postgres's calendar ends before the longest span that can be asked for. */
+/** The year 0. No cost is older, and Postgres cannot represent the start of the longest possible range. */
 const EARLIEST_MICROS = -62_167_219_200_000_000n
 
 const SUMS = ['cost_usd', 'previous_cost_usd', 'records', 'input_tokens', 'output_tokens', 'seconds'] as const
@@ -49,13 +49,15 @@ const SUMS = ['cost_usd', 'previous_cost_usd', 'records', 'input_tokens', 'outpu
 export type CostAnswer = {
   total: CostSums
   groups: CostGroup[]
-  /** Archived months of records without which the sums are not whole; empty where they are. */
+  /** Archived months that the sums would need; empty if the sums are complete. */
   missing: string[]
 }
 
 /**
- * The sum over all lines that match, and groups of them: one statement, so that both are of one moment. The sums of all
- * groups are the total, exactly. A previous line counts where it would stand if it had occurred one span later.
+ * Sums all matching records, in total and by group.
+ *
+ * One statement does both, so the sums of all groups add up exactly to the total. With `comparesPrevious`, a record of the
+ * previous range counts in the group that it would be in if it had occurred one range later.
  */
 export async function sumCosts(db: Db, question: CostQuestion): Promise<CostAnswer> {
   const { fromMicros, toMicros, comparesPrevious, dimensions, groupsMax } = question
@@ -103,7 +105,7 @@ export async function sumCosts(db: Db, question: CostQuestion): Promise<CostAnsw
              )}
       from lines
       group by ${raw.length === 0 ? sql`()` : list(raw.map(({ name }) => sql.ref(name)))}
-      -- What was added and taken away again is no group.
+      -- Leave out groups whose records were all subtracted again.
       having sum(records) <> 0
     ), total as (
       select ${list(SUMS.map((name) => sql`coalesce(sum(${sql.ref(name)}), 0) as ${sql.ref(name)}`))} from groups
@@ -128,7 +130,7 @@ export async function sumCosts(db: Db, question: CostQuestion): Promise<CostAnsw
   return rows[0]!.costs
 }
 
-/** The coarsest rollups that can answer a question; null where only the records can. */
+/** Finds the coarsest rollups that can answer a query; null if it needs the records themselves. */
 function grainOf({ filter, comparesPrevious, dimensions, timeZone, fromMicros }: CostQuestion, spanMicros: bigint) {
   const { userId, conversationId, pathId, reservationId, late, overrun, estimated, labels = {} } = filter
   const fine = [userId, conversationId, pathId, reservationId, late, overrun, estimated]
@@ -137,7 +139,10 @@ function grainOf({ filter, comparesPrevious, dimensions, timeZone, fromMicros }:
   return coarsestGrain(dimensions, timeZone, shiftMicros, fromMicros - shiftMicros)
 }
 
-/** A span, cut into the parts that rollups answer and those of grain "record", which records do; each to add or to take away. */
+/**
+ * Cuts a time range into segments that rollups answer, and segments of grain "record" that records answer. The sign of a
+ * segment says whether to add or subtract it.
+ */
 function segmentsOf(
   fromMicros: bigint,
   toMicros: bigint,
@@ -154,10 +159,11 @@ function segmentsOf(
 const atAnyTime = (filter: RecordFilter) => recordMatches({ ...filter, fromMicros: undefined, toMicros: undefined })
 
 /**
- * What is summed up, as one relation: rollups, lines that are not rolled up yet, and records at the edges, each in the
- * segments that it answers, with their signs. One snapshot sees every line once.
+ * Everything to sum, as one relation: rollups, records that are not rolled up yet, and records at the edges of the range,
+ * each with the sign of its segment. One snapshot sees every record exactly once.
  *
- * @param isWhole no edge needs records; to plan for each month of them takes longer than to sum up the rollups of a tenant.
+ * @param isWhole no edge needs records, so leave them out: planning all their partitions takes longer than summing the
+ * rollups of a tenant.
  */
 function summedLines(filter: RecordFilter, isWhole: boolean): RawBuilder<unknown> {
   return sql`(
@@ -169,7 +175,7 @@ function summedLines(filter: RecordFilter, isWhole: boolean): RawBuilder<unknown
       from copilot_internal.cost_rollups r
       where s.grain <> 'record' and r.grain = s.grain and r.starts_at >= s.starts_at and r.starts_at < s.ends_at
         and ${atAnyTime(filter)}
-      -- A fence: each segment is looked up by an index, whatever the statistics say.
+      -- An optimisation fence: makes Postgres use an index for each segment, whatever the statistics say.
       offset 0) l
     union all
     select s.previous, r.occurred_at, s.sign, s.sign * r.cost_usd, s.sign * r.input_tokens, s.sign * r.output_tokens, s.sign * r.seconds,
@@ -180,11 +186,11 @@ function summedLines(filter: RecordFilter, isWhole: boolean): RawBuilder<unknown
     ${isWhole ? sql`` : sql`union all select * from ${recordLines(filter)} l`})`
 }
 
-/** A sum with the sign of its segment; a multiplication of each would take as long as adding them up. */
+/** A sum with the sign of its segment. Negates instead of multiplying: multiplying takes as long as the summing itself. */
 const signed = (column: string, name = column) =>
   sql`case when s.sign > 0 then r.${sql.ref(column)} else -r.${sql.ref(column)} end as ${sql.ref(name)}`
 
-/** The records of the segments that only records answer. */
+/** The records of the segments that rollups cannot answer. */
 function recordLines(filter: RecordFilter): RawBuilder<unknown> {
   return sql`(
     select s.previous, l.* from segments s cross join lateral (
@@ -199,7 +205,7 @@ function recordLines(filter: RecordFilter): RawBuilder<unknown> {
 
 const list = (parts: RawBuilder<unknown>[]) => sql.join(parts, sql`, `)
 
-/** What else is selected. */
+/** More columns for a select list, each preceded by a comma. */
 const also = (parts: RawBuilder<unknown>[]) =>
   sql.join(
     parts.map((part) => sql`, ${part}`),
@@ -207,9 +213,9 @@ const also = (parts: RawBuilder<unknown>[]) =>
   )
 
 type Column = {
-  /** What the lines are grouped by. */
+  /** The expressions in `group by`. */
   raw: { name: string; value: RawBuilder<unknown> }[]
-  /** The key of a group, and its place among the keys, as text. */
+  /** The key of a group, and the text by which groups are sorted. */
   key: RawBuilder<unknown>
   place: RawBuilder<unknown>
 }
@@ -238,7 +244,7 @@ function columnOf(dimension: Dimension, index: number): Column {
   }
   const begin = { name, value: sql`date_trunc(${sql.lit(dimension.name)}, z.local_at)` }
   if (dimension.name === 'hour') {
-    // Where clocks are set back, an hour comes twice: its offset from UTC tells the two apart, and the earlier one first.
+    // When clocks are set back, an hour occurs twice. The offset from UTC distinguishes the two; the earlier one is first.
     const ahead = sql.ref('ahead')
     return {
       raw: [begin, { name: 'ahead', value: sql`z.local_at - (m.at at time zone 'UTC')` }],
@@ -251,7 +257,7 @@ function columnOf(dimension: Dimension, index: number): Column {
   return { raw: [begin], key, place: key }
 }
 
-/** Whether a group stands behind a place, in the order of the keys; nulls come last. */
+/** The SQL condition that a group comes after a place in the order of the keys; nulls come last. */
 function isBehind(after: (string | null)[] | null, place: RawBuilder<unknown>[]): RawBuilder<boolean> {
   if (after === null) return sql<boolean>`true`
   const here = place.map((one) => sql`${one} is null, coalesce(${one}, '')`)

@@ -3,12 +3,12 @@ import { readForTenant, readReport, type Db } from '../pool/connection.ts'
 import { costLines, recordMatches, readMissing, type RecordFilter } from './cost-records.ts'
 import type { ExportRow } from '../../domain/export-row.ts'
 
-/** A place in an export, behind a record. */
+/** A position in an export: the record after which the next page begins. */
 export type ExportPosition = { occurredAt: string; recordId: string }
 
 /**
- * Records behind `after`, at most `rowsMax`, in the order in which they occurred, and the archived months of which the span has
- * records that are not here.
+ * Reads at most `rowsMax` records after the position `after`, in the order in which they occurred. `missing` names the
+ * archived months that have records of the time range.
  */
 export function readExportRows(
   db: Db,
@@ -43,7 +43,7 @@ export function readExportRows(
   })
 }
 
-/** The place behind a record; null where there is none of that id, or another tenant's. */
+/** Finds the position of a record; null if there is no record with that id, or if it belongs to another tenant. */
 export async function findExportPosition(
   db: Db,
   recordId: string,

@@ -2,7 +2,7 @@ import { sql } from 'kysely'
 import { compositeArrayText } from '../pool/composite.ts'
 import type { Db } from '../pool/connection.ts'
 
-/** One item for record_spend(), in the names of the SQL type record_item; amounts as decimal text. */
+/** One item for record_spend(), with the field names of the SQL type record_item; amounts as decimal text. */
 export type RecordItem = {
   cost_record_id: string
   resource_type: 'llm' | 'e2b'
@@ -15,7 +15,7 @@ export type RecordItem = {
   idempotency_key: string
   /** bytea in Postgres's hexadecimal form. */
   request_hash: string
-  /** Null: now. */
+  /** RFC 3339; null means now. */
   occurred_at: string | null
   measure: 'tokens' | 'seconds' | 'cost'
   usage?: Record<string, unknown>
@@ -30,7 +30,7 @@ export type RecordItem = {
   memory_mib?: number | null
 }
 
-/** The order of the SQL type. */
+/** The columns in the order of the SQL type record_item. */
 const ITEM_COLUMNS = [
   'cost_record_id',
   'resource_type',
@@ -59,19 +59,19 @@ const ITEM_COLUMNS = [
 export type RecordFault = { index: number; fault: 'mismatch' | 'ahead' | 'old' | 'unpriced' }
 export type Recorded = { cost_record_id: string; cost_usd: string; replayed: boolean }
 
-/** What a principal has recorded today and what it asked for, which is more than its ceiling. USD as decimal text. */
+/** Refused, because the day's total and the requested amount exceed the principal's daily maximum. USD as decimal text. */
 export type AboveCeiling = { day_usd: string; asked_usd: string }
 
-/** All recorded, in the order of the items; or nothing, and why. */
+/** All records, in the order of the items; or nothing was recorded, and why. */
 type Outcome = { faults: RecordFault[] } | AboveCeiling | { records: Recorded[] }
 export type Recording = { now: Date } & Outcome
 
 /**
  * Books 1 to 1,000 direct records in one round trip, all or none.
  *
- * @param options `imports`: may be older than the retention; then it is counted in no period. `silent`: no quota tells an event.
- * `dayMaxUsd`: the most that the principal may record in a day of UTC; null: no ceiling.
- * @throws errors of Postgres as they are; nothing is booked then.
+ * @param options `imports`: records may be older than the retention, and then count in no period. `silent`: emit no quota
+ * events, because enforcement is off. `dayMaxUsd`: the most that the principal may record in a UTC day; null: no maximum.
+ * @throws Postgres errors unchanged; nothing is booked then.
  */
 export async function recordSpend(
   db: Db,

@@ -2,14 +2,14 @@ import { sql } from 'kysely'
 import type { Db } from '../pool/connection.ts'
 
 export type RerateFilter = {
-  /** When a line occurred: from inclusive, to exclusive; RFC 3339. */
+  /** The time range in which records occurred: `from` inclusive, `to` exclusive; RFC 3339. */
   from: string
   to: string
-  /** Null: of every model, and of sandboxes. */
+  /** Null: records of every model and of sandboxes. */
   model: string | null
 }
 
-/** A line of cost that would cost otherwise by the prices known by now. Amounts and seconds are decimal text. */
+/** A cost record whose cost would differ by the prices known now. Amounts and seconds are decimal text. */
 export type RatedLine = {
   cost_record_id: string
   resource_type: 'llm' | 'e2b'
@@ -23,41 +23,41 @@ export type RatedLine = {
   new_cost_usd: string
   price_id: number | null
   new_price_id: number
-  /** Booked at the reserved amount (rule 10), and why. */
+  /** Whether the reserved amount was booked (rule 10), and why. */
   estimated: boolean
   estimate_reason: 'unpriced' | 'usage_unreadable' | null
   usage?: Record<string, unknown>
   seconds?: string
-  /** Of a usage that could not be read before: what is not read still. */
+  /** For a usage that could not be read before: warnings about the parts that still cannot be read. */
   warnings?: object[]
 }
 
-/** A line of cost whose usage could not be read, with the object. */
+/** A cost record whose usage could not be read, with the provider's usage object. */
 export type UnreadableLine = Omit<RatedLine, 'new_cost_usd' | 'new_price_id' | 'usage' | 'seconds'> & {
   provider_usage: Record<string, unknown>
 }
 
 export type RatedPage = {
   looked: number
-  /** The id of the last line that was looked at; null behind the end. */
+  /** The id of the last record that was checked; null after the last page. */
   last: string | null
   lines: RatedLine[]
   unpriced: number
   undecided: number
   unread: UnreadableLine[]
-  /** How many lines could not be read and have no object that was kept. */
+  /** How many records have a usage that could not be read and was not kept. */
   unreadable: number
 }
 
 const FIRST = '00000000-0000-0000-0000-000000000000'
 
-/** The moment until which recorded lines are looked at, so that a run does not meet the lines that it books itself. */
+/** Reads the time until which a run checks records, so that it does not check the records that it books itself. */
 export async function readRerateStart(db: Db): Promise<string> {
   const { rows } = await sql<{ at: string }>`select copilot_internal.clock_now()::text as at`.execute(db)
   return rows[0]!.at
 }
 
-/** The next page of lines behind the id `after` (null: the first page); see rerate_page(). */
+/** Reads the page of records after the id `after` (null: the first page); see rerate_page(). */
 export async function readRatedPage(
   db: Db,
   resourceType: 'llm' | 'e2b',
@@ -71,8 +71,8 @@ export async function readRatedPage(
 }
 
 /**
- * What lines of one page, whose usage could not be read, come to by what was read since; in their order, null where the
- * model has no price.
+ * Prices records of one page whose usage could not be read before and has been read now. The results are in the order of
+ * the records; null if the model has no price.
  */
 export async function rateReadUsages(
   db: Db,

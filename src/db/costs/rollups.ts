@@ -2,8 +2,8 @@ import { sql } from 'kysely'
 import type { Db } from '../pool/connection.ts'
 
 /**
- * Adds lines of cost that are not rolled up yet to the rollups, at most so many, from a block of their table on; answers how many, and
- * the block of the last one. 0 where another instance is at it.
+ * Adds at most `linesMax` cost records to the rollups, from the block `fromBlock` of their table on. Returns how many, and the
+ * block of the last one. Returns 0 if another instance is doing it.
  */
 export async function rollUpTail(
   db: Db,
@@ -16,7 +16,7 @@ export async function rollUpTail(
   return { lines, block: Number(block) }
 }
 
-/** Makes the partitions of records of this month and of the next ones, where they are missing. */
+/** Creates the missing partitions of records for this month and the next `monthsAhead` months. */
 export async function prepareCostPartitions(db: Db, monthsAhead: number): Promise<void> {
   await sql`
     select copilot_internal.ensure_cost_partitions(now.at + make_interval(months => n.months))

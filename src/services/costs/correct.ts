@@ -21,11 +21,11 @@ import { bookedWarnings } from './usage-warnings.ts'
 export type CorrectDeps = PriceDeps & { status: StatusCache; enforcement: Enforcement; emitUnread: EmitUnread }
 
 /**
- * Replaces a line of cost by two new ones, its full reversal and the real cost, in the periods of the line; once.
+ * Corrects a cost record, once: books its full reversal and a successor with the actual cost, in the record's own periods.
  *
- * Priced at the line's own moment. With `cost_usd` the line's quantities stay as they were. A line of an early release that
- * no longer says when it was priced takes `cost_usd` only.
- * @throws not_found; record_corrected for a line that was corrected before, and for a reversal; price_not_found; invalidRequest.
+ * The successor is priced at the time of the original record. With `cost_usd` the quantities do not change. Some records of
+ * early releases do not say when they were priced; they accept only `cost_usd`.
+ * @throws not_found; record_corrected if the record is corrected already or is a reversal; price_not_found; invalidRequest.
  */
 export async function correct(
   deps: CorrectDeps,
@@ -35,7 +35,7 @@ export async function correct(
   body: CorrectBody,
 ): Promise<object> {
   let found: Promise<RecordJson> | undefined
-  // What is wrong with the body alone is said before the line is looked up.
+  // Read the record only when it is needed, so that an invalid body is refused before the record is read.
   const lineOf = () => (found ??= findLine(deps, principal, id.toLowerCase()))
   const { measure, reading } = await measureFor(deps, lineOf, body)
   const line = await lineOf()
@@ -43,7 +43,7 @@ export async function correct(
   const correction: Correction = {
     costRecordId: line.cost_record_id,
     tenantId: principal.tenantId,
-    // Made here, before it is sent: sent again after a lost connection, it is the same correction.
+    // Make the ids before sending: a retry after a lost connection is then the same correction.
     reversalId: deps.clock.newId(),
     successorId: deps.clock.newId(),
     ...measure,
@@ -68,7 +68,7 @@ export async function correct(
   return { data, warnings }
 }
 
-/** @throws invalidRequest, also where a provider's usage cannot be read: the caller still has the object. */
+/** Measures the correction. @throws invalidRequest, also if a provider's usage cannot be read: the caller still has the object. */
 async function measureFor(deps: CorrectDeps, lineOf: () => Promise<RecordJson>, body: CorrectBody): Promise<Measured> {
   const source = async () => {
     const line = await lineOf()
@@ -94,7 +94,7 @@ function sendCorrection({ db, enforcement }: CorrectDeps, actor: Actor, correcti
   return changeAtOnce(db, actor, (connection) => correctRecord(connection, actor, correction, silent), sendAgain)
 }
 
-/** That the measure is of what the line is of. */
+/** Checks that a measure of tokens or seconds fits the resource type of the record. @throws invalidRequest */
 function checkFits(line: RecordJson, body: CorrectBody, { measure }: Measure): void {
   const isCall = line.resource_type === 'llm'
   if (measure === 'tokens' && !isCall) {
@@ -114,7 +114,7 @@ function checkFits(line: RecordJson, body: CorrectBody, { measure }: Measure): v
   }
 }
 
-/** The provider of another model than the line's: the line's own where it has that model, else the one that has it. */
+/** Finds the provider of the corrected model: the record's own if it has that model, else the only provider that does. */
 async function providerOf(deps: CorrectDeps, line: RecordJson, model: string | undefined): Promise<string | null> {
   if (model === undefined) return null
   if (line.provider !== null && (await deps.prices.model(line.provider, model)).length > 0) return line.provider

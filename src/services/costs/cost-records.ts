@@ -9,7 +9,7 @@ import type { Principal } from '../keys/principal.ts'
 import { recordFilter } from './record-filter.ts'
 
 /**
- * Records of cost, the last recorded first. Without `from`, those that are here.
+ * Lists cost records, the last recorded first. Without `from`, lists only the records that are not archived.
  *
  * @throws forbidden for another tenant; invalidRequest; archived.
  */
@@ -33,7 +33,7 @@ function listedAnswer({ recorded_micros: _, ...record }: StoredRecord): object {
   return recordAnswer(record)
 }
 
-/** A record as it is answered; fields that only estimates have are left out of the others. */
+/** A record in the form of answers. Fields that only estimates have are left out of other records. */
 export function recordAnswer({
   estimate_reason: reason,
   unreadable_usage: unreadable,

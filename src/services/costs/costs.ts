@@ -13,14 +13,14 @@ import { recordFilter } from './record-filter.ts'
 const DEFAULT_SPAN_MICROS = 30n * 86_400_000_000n
 const MICROS_PER_MS = 1_000n
 
-/** Where the next page of groups begins. It keeps the range, which would move with the clock where the query has none. */
+/** Where the next page of groups begins. It includes the range, because a default range would move with the clock. */
 export type CostsPosition = { fromMicros: string; toMicros: string; place: (string | null)[] }
 
 /**
- * What was spent: in total, and by the dimensions of `group_by`, exactly. Without a range, the last 30 days by Postgres's
- * clock, up to now. Groups come in the order of their keys, or with `top` the dearest first.
+ * Sums costs exactly, in total and by the dimensions of `group_by`. The default range is the last 30 days by Postgres's
+ * clock. Groups are in the order of their keys, or with `top` the most expensive first.
  *
- * @throws forbidden for another tenant; invalidRequest; archived where the answer needs records that have left the database.
+ * @throws forbidden for another tenant; invalidRequest; archived if the answer needs records that have left the database.
  */
 export async function readCosts(
   { db }: { db: Db },
@@ -30,7 +30,7 @@ export async function readCosts(
 ): Promise<{ answer: object; next: CostsPosition | null }> {
   const filter = recordFilter(principal, query)
   const dimensions = groupBy === undefined ? [] : readGrouping(groupBy)
-  // Without dimensions there is one page.
+  // Without dimensions there is only one page, so a cursor cannot belong to this query.
   const isOther = dimensions.length === 0 || after?.place.length !== dimensions.length
   if (after !== null && (top !== undefined || isOther)) {
     const message = top === undefined ? 'is of another group_by' : 'does not go with top, whose answer has one page'
@@ -91,7 +91,7 @@ function readGrouping(text: string): Dimension[] {
 
 export type Range = { fromMicros: bigint; toMicros: bigint }
 
-/** The range asked for, or the first page's; where its end is open, up to now, and its begin, 30 days before the end. */
+/** Works out the range in microseconds. Uses the first page's range if there is one. Default: until now, from 30 days before the end. */
 export async function costRange(
   filter: Partial<Record<keyof Range, bigint | undefined>>,
   after: CostsPosition | null,
@@ -104,7 +104,7 @@ export async function costRange(
   return { fromMicros, toMicros: fromMicros > toMicros ? fromMicros : toMicros }
 }
 
-/** The next whole millisecond, as answers show it: what occurred until now is before it. */
+/** Rounds up to the next whole millisecond, as answers show it, so that everything until now is before the end. */
 function justAfter(micros: bigint): bigint {
   return (micros / MICROS_PER_MS + 1n) * MICROS_PER_MS
 }

@@ -12,23 +12,24 @@ import { costRange } from './costs.ts'
 import type { Principal } from '../keys/principal.ts'
 import { recordFilter } from './record-filter.ts'
 
-/** So many rows are in memory at once, and read by one statement. */
+/** Rows read by one statement and held in memory at once. */
 const PAGE_ROWS = 500
 
 export const EXPORT_FORMS = { csv: CSV, jsonl: JSON_LINES, focus: FOCUS } as const satisfies Record<string, ExportForm>
 export type ExportFormat = keyof typeof EXPORT_FORMS
 
-/** An export that has begun; `chunks` are pieces of its text, whole lines each. */
+/** A started export. Each of `chunks` is text of whole lines. */
 export type CostExport = { contentType: string; chunks: AsyncIterable<string> }
 
 /**
- * Writes records of cost in the order in which they occurred, one row each, a page at a time and no faster than they are taken.
- * Without a range, the last 30 days. `cursor` is the cost_record_id of the last row that arrived: the rest follows, without
- * a header, so that both parts together are the whole.
+ * Exports cost records in the order in which they occurred, one row each. Reads the next page only when the consumer takes
+ * it. The default range is the last 30 days.
  *
- * Each page is read by itself: what is booked meanwhile stands in its place if that is still to come.
- * @throws forbidden for another tenant; invalidRequest; archived, before anything is written. Later the iteration
- * throws the database's error.
+ * To resume, pass the cost_record_id of the last row that arrived as `cursor`. The rest then comes without a header, so that
+ * both parts joined are the whole export. Each page is read by its own statement: a record booked during the export is
+ * included if its place is still ahead.
+ * @throws forbidden for another tenant; invalidRequest; archived; all before the first row. Later the iteration throws
+ * database errors.
  */
 export async function exportCosts(
   { db }: { db: Db },

@@ -11,10 +11,10 @@ import { invalidRequest, type Problem } from '../../errors.ts'
 import type { UsageBody } from '../../schemas/usage.ts'
 import { amountOf } from '../amount.ts'
 
-/** What says how much it cost, for the functions in SQL; amounts and seconds as decimal text. */
+/** The measure that a cost is computed from, for the SQL functions; amounts and seconds as decimal text. */
 export type Measure = { measure: 'tokens' | 'seconds' | 'cost'; usage?: Usage; seconds?: string; cost_usd?: string }
 
-/** A measure, and how a usage was read for it. */
+/** A measure, and the reading of the usage if it came from one. */
 export type Measured = { measure: Measure; reading?: Reading }
 
 type MeasureBody = {
@@ -24,10 +24,10 @@ type MeasureBody = {
 }
 
 /**
- * Tokens, seconds or money: exactly one of the three.
+ * Reads the measure of a request: exactly one of tokens, seconds or money.
  *
- * @param options `costName` is how the request calls the money; `source` finds who answered, where a provider's usage is to be read.
- * @throws invalidRequest at the place that is wrong; UsageError where a provider's usage cannot be read.
+ * @param options `costName` is the request's field for money; `source` finds the provider and model if a provider's usage is read.
+ * @throws invalidRequest at the wrong field; UsageError if a provider's usage cannot be read.
  */
 export async function measureOf(
   body: MeasureBody,
@@ -63,12 +63,12 @@ export function secondsMeasure(seconds: number): Measure {
   return { measure: 'seconds', seconds: usdText(decimal(seconds)) }
 }
 
-/** Tokens in normal form. @throws invalidRequest at the place that is wrong. */
+/** Validates usage in our normal form. @throws invalidRequest at the wrong field. */
 export function checkedTokens(usage: Omit<UsageBody, 'seconds'>, pointer: string): Reading {
   return orInvalid(() => new Reading(checkUsage(usage)), pointer)
 }
 
-/** A provider's usage. @throws invalidRequest at the place that cannot be read. */
+/** Reads a provider's usage object. @throws invalidRequest at the field that cannot be read. */
 export function providerTokens(usage: Record<string, unknown>, source: UsageSource, pointer: string): Reading {
   return orInvalid(() => readProviderUsage(usage, source), pointer)
 }
@@ -81,7 +81,7 @@ function orInvalid(read: () => Reading, pointer: string): Reading {
   }
 }
 
-/** Builds the refusal of a provider's usage that cannot be read. */
+/** Builds invalidRequest for a provider's usage that cannot be read. */
 export function unreadable(error: UsageError, pointer: string): Problem {
   return invalidRequest([{ pointer: pointer + error.pointer, message: error.message }])
 }

@@ -7,9 +7,9 @@ import { tenantFilter, type Principal } from '../keys/principal.ts'
 const LABEL_PREFIX = 'label.'
 
 /**
- * Which records a query asks for; a principal that is bound to a tenant sees that tenant's.
+ * Makes the filter of a query. A principal bound to a tenant sees only that tenant's records.
  *
- * @throws forbidden for another tenant; invalidRequest where `from` is after `to`.
+ * @throws forbidden for another tenant; invalidRequest if `from` is after `to`.
  */
 export function recordFilter(principal: Principal, query: CostFilter): RecordFilter {
   return {
@@ -30,7 +30,7 @@ export function recordFilter(principal: Principal, query: CostFilter): RecordFil
   }
 }
 
-/** A span of time, in microseconds since 1970. @throws invalidRequest where `from` is after `to`. */
+/** Reads a time range, in microseconds since 1970. @throws invalidRequest if `from` is after `to`. */
 export function spanOf(query: { from?: SpelledInstant; to?: SpelledInstant }): {
   fromMicros: bigint | undefined
   toMicros: bigint | undefined
@@ -43,7 +43,7 @@ export function spanOf(query: { from?: SpelledInstant; to?: SpelledInstant }): {
   return { fromMicros, toMicros }
 }
 
-/** The labels that a query names by parameters of their names: label.feature=chat. */
+/** Reads the label filters of a query, given as parameters such as label.feature=chat. */
 export function labelsOf(query: object): Record<string, string> {
   const entries = Object.entries(query) as [string, string][]
   return Object.fromEntries(

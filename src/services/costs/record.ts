@@ -32,16 +32,16 @@ export type RecordDeps = PriceDeps & {
   emitUnread: EmitUnread
   status: StatusCache
   enforcement: Enforcement
-  /** How long records are kept. What is older counts in no period, and only an administrator may bring it in. */
+  /** How long records are kept. Older records count in no period, and only an administrator may import them. */
   retention: { retentionDays: number }
 }
 
 /**
- * Books spend that had no reservation, all records or none; counted against quotas and never refused for them.
+ * Books spend that had no reservation, all records or none. It counts against quotas and is never refused because of them.
  *
- * Safe to retry with the same idempotency keys: each record answers its first id and cost again, as replayed.
- * @throws invalidRequest, price_not_found and idempotency_mismatch that point at /records/N; forbidden, also where it is more than the
- * key may record in a day.
+ * Safe to retry with the same idempotency keys: each record is answered with its first id and cost, marked as replayed.
+ * @throws invalidRequest, price_not_found and idempotency_mismatch, which point at /records/N; forbidden, also if the total is
+ * more than the key may record in a day.
  */
 export async function record(deps: RecordDeps, principal: Principal, body: RecordsBody): Promise<object> {
   const items: RecordItem[] = []
@@ -110,7 +110,7 @@ async function recordItem(
   body: RecordBody,
   pointer: string,
 ): Promise<{ item: RecordItem; reading: Reading | undefined }> {
-  // Made here, before the list is sent: sent again after a lost connection, it is the same record.
+  // Make the id before the list is sent: a retry after a lost connection is then the same record.
   const id = deps.clock.newId()
   const tenantId = tenantOf(principal, body.tenant_id, `${pointer}/tenant_id`)
   checkRecordSubject(body, pointer)
@@ -131,12 +131,12 @@ async function recordItem(
     ...call,
     ...(body.e2b === undefined ? {} : runOf(body.e2b, `${pointer}/e2b`)),
   }
-  // With the tenant, as a reservation's.
+  // Always hash the tenant, also if the body leaves it out and the principal decides it.
   const words = { ...body, tenant_id: tenantId }
   return { item: { ...item, request_hash: requestHash(understoodRecord(body, item, measure), words) }, reading }
 }
 
-/** What a record says, in one spelling: see requestHash(). */
+/** The content of a record in a normal form, for requestHash(). */
 function understoodRecord({ llm, e2b }: RecordBody, item: Omit<RecordItem, 'request_hash'>, measure: Measure): object {
   return {
     ...understoodAttribution(item),
@@ -152,7 +152,7 @@ function checkRecordSubject({ resource_type: own, llm, e2b }: RecordBody, pointe
   if (own === 'e2b' && llm !== undefined) throw misfit(`${pointer}/llm`, own)
 }
 
-/** @param provider whose usage it is; null where nobody has the model, so that there is no price for it either. */
+/** Reads the measure of a record. @param provider of the usage; null if no provider has the model, so it has no price either. */
 function measureOfRecord(
   { resource_type: own, llm, e2b, cost_usd: costUsd }: RecordBody,
   provider: string | null,
@@ -213,7 +213,7 @@ function aboveCeiling(maxUsd: string, { day_usd: dayUsd, asked_usd: askedUsd }: 
   return new Problem('forbidden', detail)
 }
 
-/** Why nothing was recorded: the gravest kind of fault, at each place where it stands. */
+/** Builds the error if nothing was recorded: the most serious kind of fault, at every record that has it. */
 async function refusal(
   deps: RecordDeps,
   principal: Principal,
@@ -269,7 +269,7 @@ async function recordsNotPriced(
   const first = items[indexes[0]!]!
   const at = first.occurred_at ?? undefined
   if (first.resource_type === 'e2b') return sandboxNotPriced(deps, first.tier!, first.region!, at, errors)
-  // Refused, so no booking writes the event.
+  // Nothing is booked, so record_spend() does not emit the event. Emit it here.
   const { tenant_id: tenantId, provider = null, model } = first
   await deps.queues.emitMissingPrice({ principal: principal.id, tenantId, provider, model: model! })
   const usage = records[indexes[0]!]!.llm?.provider_usage

@@ -17,40 +17,40 @@ import { tryReadProviderUsage } from '../../domain/usage/index.ts'
 import { timeText, usdJson } from '../answers.ts'
 import { noteWarnings } from './usage-warnings.ts'
 
-/** So many lines are looked at, and held in memory, at once. */
+/** Records read by one statement and held in memory at once. */
 const PAGE_ROWS = 1_000
 
-/** Who has it done: each correction stands in the audit log. */
+/** `actor` is written to the audit log with each correction. */
 type RerateDeps = { db: Db; actor: Omit<Actor, 'reason'> }
 
 export type RerateRequest = RerateFilter & {
-  /** Whether corrections are booked. */
+  /** True: book the corrections. False: only report them. */
   apply: boolean
 }
 
-/** What a run came to, so far or at its end. `difference_usd` is the sum over the lines it answered. */
+/** The totals of a run, so far or at its end. `difference_usd` is the sum over the reported records. */
 export type RerateTotals = {
   looked: number
   changes: number
   corrected: number
-  /** Corrected by somebody else while this ran. */
+  /** Corrected by another caller during the run. */
   overtaken: number
   unpriced: number
   undecided: number
-  /** Their usage is still unreadable. */
+  /** Records whose usage still cannot be read. */
   unreadable: number
   difference_usd: Usd
 }
 
 /**
- * Finds the lines of cost that would cost something else by the prices known now for their moment. Among them are lines that were
- * booked without a price, and lines whose usage could not be read then and can be read now. Where it is asked for, each is
- * corrected in a transaction of its own: its reversal and its real cost.
+ * Finds cost records whose cost would differ by the prices that are known now for the time they occurred.
  *
- * A run that broke is begun again: a line that is corrected is not found again, so nothing is corrected twice.
- * @param tell.line receives each line that changes, with what was booked for it.
+ * This includes records booked without a price, and records whose usage could not be read then and can be read now. With
+ * `request.apply`, each is corrected in its own transaction, by its reversal and a successor with the new cost. If a run
+ * fails, start it again: corrected records are not found again, so nothing is corrected twice.
+ * @param tell.line receives each record that changes, with what was booked for it.
  * @param tell.progress receives the totals so far, after each page.
- * @throws errors of Postgres as they are; what was booked before stays booked.
+ * @throws Postgres errors unchanged; earlier corrections stay booked.
  */
 export async function rerate(
   { db, actor }: RerateDeps,
@@ -67,7 +67,7 @@ export async function rerate(
     unreadable: 0,
     difference_usd: decimal(0),
   }
-  // Lines of an early release do not say when they were priced.
+  // Records of an early release do not say when they were priced, so copy that from their reservations first.
   while ((await keepLineFacts(db, PAGE_ROWS)) > 0);
   const recordedUntil = await readRerateStart(db)
   const clock = await openClock(db)
@@ -100,8 +100,8 @@ export async function rerate(
 }
 
 /**
- * Reads kept usage objects again. Answers the lines that are readable now, with their new cost and warnings, and counts those
- * without a price and those that are still unreadable.
+ * Reads kept usage objects again. Returns the records that are readable now, with their new cost and warnings, and counts
+ * those without a price and those that are still unreadable.
  */
 async function readAgain(
   db: Db,
@@ -119,7 +119,7 @@ async function readAgain(
   return { lines, unpriced: read.length - lines.length, unreadable: unread.length - read.length }
 }
 
-/** Corrects a line by its own usage. Overtaken: somebody else has corrected it, or taken its price away, since. */
+/** Corrects a record by its own usage. `overtaken`: another caller has since corrected it or removed its price. */
 async function bookCorrection(
   db: Db,
   clock: DatabaseClock,
@@ -129,7 +129,7 @@ async function bookCorrection(
   const correction = {
     costRecordId: line.cost_record_id,
     tenantId: null,
-    // Made here, before it is sent: sent again after a lost connection, it is the same correction.
+    // Make the ids before sending: a retry after a lost connection is then the same correction.
     reversalId: clock.newId(),
     successorId: clock.newId(),
     ...(line.usage === undefined

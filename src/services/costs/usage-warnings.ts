@@ -8,17 +8,17 @@ import { findCard, type PriceDeps } from '../prices/price-lookup.ts'
 import type { Principal } from '../keys/principal.ts'
 import type { EmitUnread } from './unread-fields.ts'
 
-/** At most this many warnings are answered. */
+/** An answer has at most this many warnings. */
 const WARNINGS_MAX = 50
 
-/** A provider's own cost may differ from ours by this share of the larger of the two. */
+/** The cost that a provider reports may differ from ours by this share of the larger of the two without a warning. */
 const TOLERATED_SHARE = '0.01'
 
 /**
- * What an answer says about a usage that was read and priced.
+ * Makes the warnings about a usage that was read and priced.
  *
- * @param price the card that priced it; undefined where that is not known, or money was told.
- * @param costUsd what it came to.
+ * @param price the price card that was used; undefined if it is not known, or if the caller gave the cost in money.
+ * @param costUsd the cost of the usage.
  */
 export function usageWarnings(
   reading: Reading,
@@ -35,7 +35,7 @@ export function usageWarnings(
 
 export type BookedWarningDeps = PriceDeps & { emitUnread: EmitUnread }
 
-/** How a usage was priced: by a card (null: no card priced it), which is looked up by its id or its moment. */
+/** How a usage was priced. `by` finds the price card by its id or its time; null if no card priced it. */
 export type Booked = {
   provider: string | null
   model: string | null
@@ -44,7 +44,7 @@ export type Booked = {
   costUsd: Usd
 }
 
-/** What the answer says about a usage that is booked; emits the events of numbers that nothing reads. Never fails. */
+/** Makes the warnings about a booked usage, and emits usage.unread for numbers that nothing reads. Never throws. */
 export async function bookedWarnings(
   deps: BookedWarningDeps,
   principal: Principal,
@@ -59,12 +59,12 @@ export async function bookedWarnings(
   return usageWarnings(reading, { price, costUsd, asked })
 }
 
-/** What its reader noted, as answers tell it. */
+/** Turns the notes of the usage reader into warnings. */
 export function noteWarnings({ notes }: Reading): UsageWarning[] {
   return notes.map(({ code, pointer, detail }) => ({ code, pointer, detail }))
 }
 
-/** Whether warnings depend on the card that priced a usage; for most usages they do not. */
+/** Tells whether the warnings depend on the price card. For most usages they do not, so the card need not be read. */
 function needsCard({ usage, isAggregate }: Reading, model: string, asked: Asked): boolean {
   const tier = billedTier(usage.service_tier, asked.serviceTier)
   return (
@@ -77,7 +77,7 @@ function needsCard({ usage, isAggregate }: Reading, model: string, asked: Asked)
   )
 }
 
-/** Quantities that some cards have no figure for. */
+/** Quantities for which some price cards have no rate. */
 const RARE = [
   'web_searches',
   'cache_read_audio_tokens',
@@ -90,7 +90,7 @@ const RARE = [
   'video_output_tokens',
 ] as const
 
-/** What to say about the tier that a call asks for, before any usage is known. */
+/** Makes the warnings about the requested service tier, before any usage is known. */
 export function tierWarnings(price: ModelPrice, tier: string | null | undefined): UsageWarning[] {
   const gap = tierGap(price, undefined, tier)
   return gap === null ? [] : [gapWarning(gap)]

@@ -3,12 +3,12 @@ import type { Db } from '../../db/pool/connection.ts'
 import { emitCostAnomalies } from '../../db/alerts/events.ts'
 
 const HOUR_MS = 3_600_000
-/** The last hours that have ended, each looked at again: a run may have been missed, and costs come late. */
+/** Each run checks this many past hours again, because a run may have been missed and costs may arrive late. */
 const HOURS = 3
 const TENANTS_MAX = 200
 
 /**
- * Tells of tenants that spent far more in an hour than in the same hours before (cost.anomaly), once a tenant and hour.
+ * Emits cost.anomaly for tenants that spent far more in an hour than in the same hour before; once per tenant and hour.
  *
  * @param deps.db a connection whose statements may take minutes.
  */
