@@ -3,7 +3,7 @@ import type { Db } from '../pool/connection.ts'
 
 export type ArchiveState = 'closed' | 'verified' | 'archived' | 'restored' | 'deleted'
 
-/** A month of records that is, or is about to be, in a file. Times are RFC 3339, amounts decimal text. */
+/** A month of records that is in a file or is being archived. Times are RFC 3339, amounts are decimal text. */
 export type Archive = {
   partition: string
   state: ArchiveState
@@ -30,7 +30,7 @@ export async function findArchive(db: Db, partition: string): Promise<Archive | 
   return rows[0] ?? null
 }
 
-/** The partitions whose months ended before the retention, the oldest first; not what was restored to be kept for a while. */
+/** Lists the partitions whose months ended more than `retentionDays` ago, oldest first, without restored months that are still kept. */
 export async function listExpiredPartitions(db: Db, retentionDays: number): Promise<string[]> {
   const { rows } = await sql<{ partition: string }>`
     select p.partition
@@ -48,7 +48,7 @@ export async function listExpiredPartitions(db: Db, retentionDays: number): Prom
   return rows.map(({ partition }) => partition)
 }
 
-/** How many records a partition has. Reads its month. */
+/** Counts the records of a partition. Reads the whole month. */
 export async function countPartition(db: Db, partition: string): Promise<number> {
   const month = sql`to_date(${partition.replace(/^.*?_records_/, '')}, 'YYYY_MM')`
   const { rows } = await sql<{ records: number }>`
@@ -59,10 +59,10 @@ export async function countPartition(db: Db, partition: string): Promise<number>
   return rows[0]!.records
 }
 
-/** The table that a partition is of. */
+/** The table that a partition belongs to. */
 const recordTable = (partition: string) => sql.table(`copilot_internal.${partition.replace(/_[0-9_]+$/, '')}`)
 
-/** The archives whose files are older than their years. */
+/** Lists the archives whose files are older than `years`. */
 export async function listOutdatedArchives(db: Db, years: number): Promise<Archive[]> {
   const { rows } = await sql<Archive>`
     select ${columns} from copilot_internal.cost_archives a
@@ -71,14 +71,14 @@ export async function listOutdatedArchives(db: Db, years: number): Promise<Archi
   return rows
 }
 
-/** Makes a past month unchangeable and sums it up; false where there is no such partition. */
+/** Makes a past month read-only and stores its sums; false if there is no such partition. */
 export async function closePartition(db: Db, partition: string): Promise<boolean> {
   const { rows } = await sql<{ closed: boolean }>`
     select copilot_internal.close_cost_partition(${partition}) as closed`.execute(db)
   return rows[0]!.closed
 }
 
-/** Rows of a closed partition as JSON text, behind the last one that was read. */
+/** Reads the rows of a closed partition after the given one, as JSON text. */
 export async function readPartitionRows(
   db: Db,
   { partition, starts_at: startsAt, ends_at: endsAt }: Archive,
@@ -98,7 +98,7 @@ export async function readPartitionRows(
   return rows
 }
 
-/** Notes that the file of a closed (or restored) month was read back and is right. */
+/** Marks the file of a closed or restored month as read back and correct. */
 export async function markVerified(db: Db, partition: string, contentSha256: string, file: string): Promise<void> {
   await sql`select copilot_internal.verify_archive(${partition}, ${contentSha256}, ${file})`.execute(db)
 }
@@ -107,14 +107,14 @@ export async function markDeleted(db: Db, partition: string): Promise<void> {
   await sql`select copilot_internal.forget_archive(${partition})`.execute(db)
 }
 
-/** Deletes keys of direct records of before the end of an archive's month, at most so many; answers how many. */
+/** Deletes at most `rowsMax` idempotency keys of direct records from before the end of an archive's month. Returns how many. */
 export async function deleteArchivedKeys(db: Db, { ends_at: endsAt }: Archive, rowsMax: number): Promise<number> {
   const { rows } = await sql<{ deleted: number }>`
     select copilot_internal.delete_record_keys(${endsAt}::timestamptz, ${rowsMax}) as deleted`.execute(db)
   return rows[0]!.deleted
 }
 
-/** The archives whose costs `archived_usd` of some balance still lacks, or has too much. */
+/** Lists the archived or restored months for which `archived_usd` of some balance is not updated yet. */
 export async function listUncarriedArchives(db: Db): Promise<string[]> {
   const { rows } = await sql<{ partition: string }>`
     select a.partition from copilot_internal.cost_archives a
@@ -123,14 +123,14 @@ export async function listUncarriedArchives(db: Db): Promise<string[]> {
   return rows.map(({ partition }) => partition)
 }
 
-/** Brings `archived_usd` of at most so many balances into step with where a month is; answers how many, 0 where all is done. */
+/** Updates `archived_usd` of at most `rowsMax` balances after a month was archived or restored. Returns how many; 0 when done. */
 export async function carryArchive(db: Db, partition: string, rowsMax: number): Promise<number> {
   const { rows } = await sql<{ carried: number }>`
     select copilot_internal.carry_archive(${partition}, ${rowsMax}) as carried`.execute(db)
   return rows[0]!.carried
 }
 
-/** Takes a verified month out of the database; answers how many records. @throws 55P03 where others have its tables. */
+/** Drops a verified month from the database. Returns how many records it had. @throws 55P03 if other transactions hold its tables. */
 export async function dropPartition(db: Db, partition: string): Promise<number> {
   const { rows } = await sql<{ records: string }>`
     select copilot_internal.drop_cost_partition(${partition}) as records`.execute(db)
@@ -141,14 +141,14 @@ export async function prepareRestore(db: Db, partition: string): Promise<void> {
   await sql`select copilot_internal.prepare_restore(${partition})`.execute(db)
 }
 
-/** Puts rows, each as JSON text, into the table of a restore. */
+/** Inserts rows, given as JSON text, into the table of a restore. */
 export async function loadArchivedRows(db: Db, partition: string, rows: string[]): Promise<void> {
   await sql`select copilot_internal.load_archived_records(${partition}, ${`[${rows.join(',')}]`}::json)`.execute(db)
 }
 
 /**
- * Makes a restored month a partition again, which is left alone for so many days; answers how many records.
- * @throws 55P03 where others have the tables.
+ * Attaches a restored month as a partition again, and keeps it for `keepDays` days. Returns how many records it has.
+ * @throws 55P03 if other transactions hold the tables.
  */
 export async function finishRestore(db: Db, partition: string, keepDays: number): Promise<number> {
   const { rows } = await sql<{ records: string }>`
@@ -157,7 +157,7 @@ export async function finishRestore(db: Db, partition: string, keepDays: number)
   return Number(rows[0]!.records)
 }
 
-/** Deletes reservations and keys that were settled so long ago, at most so many of each; answers how many. */
+/** Deletes reservations and keys that were settled more than `days` ago, at most `rowsMax` of each. Returns how many. */
 export async function deleteSettled(db: Db, days: number, rowsMax: number): Promise<number> {
   const { rows } = await sql<{ deleted: number }>`
     select copilot_internal.delete_settled(
@@ -166,8 +166,8 @@ export async function deleteSettled(db: Db, days: number, rowsMax: number): Prom
 }
 
 /**
- * Copies what reservations say of the price of lines of an early release, at most so many lines; answers how many it looked
- * at, 0 once all are done.
+ * Copies from reservations how and when they were priced to the cost records of early releases, which do not say it. Handles
+ * at most `rowsMax` records. Returns how many it checked; 0 when all are done.
  */
 export async function keepLineFacts(db: Db, rowsMax: number): Promise<number> {
   const { rows } = await sql<{ looked: number }>`
@@ -175,7 +175,7 @@ export async function keepLineFacts(db: Db, rowsMax: number): Promise<number> {
   return rows[0]!.looked
 }
 
-/** How many reservations delete_settled() would delete. */
+/** Counts the reservations that delete_settled() would delete. */
 export async function countSettled(db: Db, days: number): Promise<number> {
   const { rows } = await sql<{ settled: string }>`
     select count(*) as settled from copilot_internal.reservations r
@@ -183,10 +183,10 @@ export async function countSettled(db: Db, days: number): Promise<number> {
   return Number(rows[0]!.settled)
 }
 
-/** A tenant or user ('' for none) by resource type. */
+/** A tenant (user_id '') or user, for one resource type. */
 export type ScopeKey = { resource_type: 'llm' | 'e2b'; tenant_id: string; user_id: string }
 
-/** Tenants and users that nobody has used for so many days, behind the given one; is_free: nothing names them. */
+/** Lists tenants and users after the given one that were not used for `days`. `is_free`: nothing names them, so they may be retired. */
 export async function listIdleScopes(
   db: Db,
   days: number,
@@ -199,7 +199,7 @@ export async function listIdleScopes(
   return rows
 }
 
-/** Takes away those that are still idle, with the quotas that defaults gave them; answers how many. @throws 55P03. */
+/** Deletes those of the scopes that are still idle, with the quotas that defaults gave them. Returns how many. @throws 55P03. */
 export async function retireScopes(db: Db, days: number, scopes: ScopeKey[]): Promise<number> {
   const { rows } = await sql<{ retired: number }>`
     select copilot_internal.retire_scopes(
@@ -210,7 +210,7 @@ export async function retireScopes(db: Db, days: number, scopes: ScopeKey[]): Pr
   return rows[0]!.retired
 }
 
-/** Deletes events that were told so long ago, with their deliveries, at most so many; answers how many. */
+/** Deletes at most `rowsMax` events that have been deletable for `days`, with their deliveries. Returns how many. */
 export async function deleteOldEvents(db: Db, days: number, rowsMax: number): Promise<number> {
   const { rows } = await sql<{ deleted: number }>`
     select copilot_internal.delete_old_events(
@@ -218,7 +218,7 @@ export async function deleteOldEvents(db: Db, days: number, rowsMax: number): Pr
   return rows[0]!.deleted
 }
 
-/** How many events delete_old_events() would delete. */
+/** Counts the events that delete_old_events() would delete. */
 export async function countDeletableEvents(db: Db, days: number): Promise<number> {
   const { rows } = await sql<{ deletable: string }>`
     select count(*) as deletable from copilot_internal.clock_now() now

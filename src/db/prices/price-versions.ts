@@ -2,7 +2,7 @@ import { sql, type RawBuilder } from 'kysely'
 import type { Fee, Rates } from '../../domain/price.ts'
 import type { Db } from '../pool/connection.ts'
 
-/** A model's rate card to be published, in the names of publish_model_prices(). Decimals as text, times RFC 3339. */
+/** A model's price card to publish, with the field names of publish_model_prices(). Decimals as text, times RFC 3339. */
 export type NewModelPrice = {
   provider: string
   model: string
@@ -16,7 +16,7 @@ export type NewModelPrice = {
   aliases?: string[] | undefined
 }
 
-/** A sandbox's rate card to be published, in the names of publish_e2b_prices(). Decimals as text. */
+/** A sandbox's price card to publish, with the field names of publish_e2b_prices(). Decimals as text. */
 export type NewE2bPrice = {
   tier: string
   region: string
@@ -62,10 +62,10 @@ export type StoredE2bPrice = {
   status: PriceStatus
 }
 
-/** What became of an admin's version: its id; or why nothing was written. */
+/** The id of an administrator's new version, or why nothing was written. */
 export type AddedPrice = { price_id: number } | { exists: number | null } | { alias_of: string } | { size_of: string }
 
-/** Adds one version of a model's rate card. @param replaces null: none of that date; 0: whichever stands there. */
+/** Adds one version of a model's price card. @param replaces the version of that date to replace; null: none; 0: any. */
 export async function addModelPrice(db: Db, version: NewModelPrice, replaces: number | null): Promise<AddedPrice> {
   const { rows } = await sql<{ added: AddedPrice }>`
     select copilot_internal.add_model_price(${JSON.stringify(version)}::text::jsonb, ${replaces}::bigint) as added`.execute(
@@ -74,7 +74,7 @@ export async function addModelPrice(db: Db, version: NewModelPrice, replaces: nu
   return rows[0]!.added
 }
 
-/** Adds one version of a sandbox's rate card; likewise. */
+/** Adds one version of a sandbox's price card. @param replaces as for addModelPrice(). */
 export async function addE2bPrice(db: Db, version: NewE2bPrice, replaces: number | null): Promise<AddedPrice> {
   const { rows } = await sql<{ added: AddedPrice }>`
     select copilot_internal.add_e2b_price(${JSON.stringify(version)}::text::jsonb, ${replaces}::bigint) as added`.execute(
@@ -85,16 +85,15 @@ export async function addE2bPrice(db: Db, version: NewE2bPrice, replaces: number
 
 export type VersionFilter = {
   priceId?: number | undefined
-  /** RFC 3339: only versions that are in force then. */
+  /** RFC 3339: only versions that are in force at this time. */
   at?: string | undefined
   status?: PriceStatus | undefined
 }
 
 /**
- * Versions of rate cards in the order of provider, model (or its alias) and date, at most `rowsMax`; superseded ones are
- * not among them.
+ * Lists at most `rowsMax` versions of models' price cards by provider, model (or its alias) and date, without superseded ones.
  *
- * @param afterId the price_id that the page before ended with.
+ * @param afterId the last price_id of the previous page.
  */
 export async function listModelVersions(
   db: Db,
@@ -129,7 +128,7 @@ export async function listModelVersions(
   return rows.map(({ price }) => price)
 }
 
-/** Likewise for sandboxes, in the order of tier, region and date. */
+/** Lists versions of sandboxes' price cards by tier, region and date; otherwise as listModelVersions(). */
 export async function listE2bVersions(
   db: Db,
   filter: VersionFilter & { tier?: string | undefined; region?: string | undefined },
@@ -177,7 +176,7 @@ function versionMatches(
       and (${version}.expires_at is null or ${version}.expires_at > ${at}::timestamptz)))`
 }
 
-/** What the database has of models' prices: versions that are not superseded, and what each alias means in the end. */
+/** All models' prices in the database: the versions that are not superseded, and the model that each alias finally means. */
 export type AllModelPrices = {
   versions: (Omit<NewModelPrice, 'aliases' | 'effective_date' | 'expires_at'> & {
     effective_date: string
@@ -189,7 +188,7 @@ export type AllModelPrices = {
   aliases: { provider: string; alias: string; model: string; by_admin: boolean }[]
 }
 
-/** All models' prices at once, and the time of the database, in whole milliseconds. */
+/** Reads all models' prices in one statement, and the time of the database in whole milliseconds. */
 export async function readAllModelPrices(db: Db): Promise<{ at: Date; current: AllModelPrices }> {
   const { rows } = await sql<{ at: Date; current: AllModelPrices }>`
     select date_trunc('milliseconds', copilot_internal.clock_now()) as at, json_build_object(
@@ -207,19 +206,19 @@ export async function readAllModelPrices(db: Db): Promise<{ at: Date; current: A
   return rows[0]!
 }
 
-/** Until the transaction ends nobody else changes prices: what it reads is what it changes. */
+/** Locks prices against changes by others until the transaction ends, so that it changes exactly what it has read. */
 export async function lockPrices(transaction: Db): Promise<void> {
   await sql`select copilot_internal.lock_prices()`.execute(transaction)
 }
 
-/** Notes that price data of that time was read from a feed; an older one changes nothing. */
+/** Stores that price data of that time was read from a feed. An older time changes nothing. */
 export async function noteFeed(db: Db, at: Date): Promise<void> {
-  // No change of prices, so no new edition.
+  // No price changes, so the edition stays the same.
   await sql`update copilot_internal.price_edition
     set fed_at = greatest(fed_at, least(${at}::timestamptz, copilot_internal.clock_now()))`.execute(db)
 }
 
-/** The time of the newest data that was read from a feed; null where none ever was. */
+/** Reads the time of the newest data that was read from a feed; null if none was ever read. */
 export async function readFedAt(db: Db): Promise<Date | null> {
   const { rows } = await sql<{ at: Date | null }>`select fed_at as at from copilot_internal.price_edition`.execute(db)
   return rows[0]!.at
@@ -227,7 +226,7 @@ export async function readFedAt(db: Db): Promise<Date | null> {
 
 export type PublishCounts = { added: number; unchanged: number; superseded: number; heldBack: number }
 
-/** Publishes versions of models' rate cards and aliases, at most 10,000; idempotent. */
+/** Publishes at most 10,000 versions of models' price cards and aliases. Idempotent. */
 export async function publishModelPrices(
   db: Db,
   versions: readonly NewModelPrice[],
@@ -237,7 +236,7 @@ export async function publishModelPrices(
   return { ...countsOf(rows[0]!), aliasesSet: rows[0]!.aliases_set }
 }
 
-/** Publishes versions of the sandbox rate card; likewise. */
+/** Publishes versions of the sandbox price cards. Idempotent. */
 export async function publishE2bPrices(db: Db, versions: readonly object[]): Promise<PublishCounts> {
   const { rows } = await sql<CountsRow>`
     select * from copilot_internal.publish_e2b_prices(${JSON.stringify(versions)}::text::jsonb)`.execute(db)
@@ -250,7 +249,7 @@ function countsOf({ added, unchanged, superseded, held_back }: CountsRow): Publi
   return { added, unchanged, superseded, heldBack: held_back }
 }
 
-/** The edition of package and overlay that a start published last; null on a new database. */
+/** Reads which package and overlay a start published last; null on a new database. */
 export async function readSeedKey(db: Db): Promise<string | null> {
   const { rows } = await sql<{ seed_key: string }>`select seed_key from copilot_internal.price_seed`.execute(db)
   return rows[0]?.seed_key ?? null

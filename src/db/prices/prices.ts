@@ -3,16 +3,16 @@ import type { E2bPrice } from '../../domain/e2b.ts'
 import type { ModelPrice } from '../../domain/price.ts'
 import type { Db } from '../pool/connection.ts'
 
-/** Prices as they were at an edition: a number that grows with every change of any price. */
+/** Prices as of an edition. The edition is a number that grows with every change of any price. */
 export type PricesThen<Price> = { edition: number; prices: Price[] }
 
-/** The edition of now: that of the last change that is committed. */
+/** Reads the current edition, which is that of the last committed change. */
 export async function readPriceEdition(db: Db): Promise<number> {
   const { rows } = await sql<{ edition: string }>`select edition::text from copilot_internal.price_edition`.execute(db)
   return Number(rows[0]!.edition)
 }
 
-/** A rate card, with the time in which a name is priced by it: while the card is in force and the name means its model. */
+/** A price card, and the time in which it prices a name: while the card is in force and the name means its model. */
 export type NamedPrice = ModelPrice & {
   /** RFC 3339, inclusive. */
   pricesFrom: string
@@ -21,9 +21,10 @@ export type NamedPrice = ModelPrice & {
 }
 
 /**
- * All versions in force, past and scheduled, of what a name means: the model of an alias while that is in force, else the
- * model of that name, as resolve_model() says; never a prefix. Without a provider, of every provider that has the name.
- * Empty where nobody knows it.
+ * Finds all current, past and scheduled versions of the model that a name means. While an alias is in force, that is its
+ * model, else the model of that name, as in resolve_model(). Never matches a prefix.
+ *
+ * Without a provider, finds the versions of every provider that has the name. Empty if no provider has it.
  */
 export async function findModelPrices(db: Db, provider: string | null, name: string): Promise<PricesThen<NamedPrice>> {
   const { rows } = await sql<{ edition: string; prices: NamedPrice[] }>`
@@ -59,7 +60,7 @@ export async function findModelPrices(db: Db, provider: string | null, name: str
   return pricesThen(rows)
 }
 
-/** All versions of a tier's rate card in a region, oldest first. */
+/** Finds all versions of a tier's price card in a region, oldest first. */
 export async function findE2bPrices(db: Db, tier: string, region: string): Promise<PricesThen<E2bPrice>> {
   const { rows } = await sql<{ edition: string; prices: E2bPrice[] }>`
     select n.edition::text, coalesce((
@@ -79,7 +80,7 @@ function pricesThen<Price>([row]: { edition: string; prices: Price[] }[]): Price
 
 type PricedFor = Pick<NamedPrice, 'pricesFrom' | 'pricesUntil'>
 
-/** Every name that has a price at some time, an alias too, and that time; one row for each version. For hints. */
+/** Lists every name (also aliases) that has a price at some time, and that time; one row per version. Used for suggestions. */
 export async function listPricedNames(db: Db): Promise<({ provider: string; model: string } & PricedFor)[]> {
   const { rows } = await sql<{ names: ({ provider: string; model: string } & PricedFor)[] }>`
     with aliases as (
@@ -108,7 +109,7 @@ export async function listPricedNames(db: Db): Promise<({ provider: string; mode
   return rows[0]!.names
 }
 
-/** Every tier that has a price at some time, and that time; likewise. */
+/** Lists every tier that has a price at some time, and that time; one row per version. Used for suggestions. */
 export async function listPricedTiers(db: Db): Promise<({ tier: string; region: string } & PricedFor)[]> {
   const { rows } = await sql<{ tiers: ({ tier: string; region: string } & PricedFor)[] }>`
     select coalesce(json_agg(json_build_object(

@@ -8,19 +8,20 @@ import { createGunzip, createGzip } from 'node:zlib'
 import { exactSum } from '../../domain/money.ts'
 import { FILE_MODE, makeArchiveFolder } from './archive-folder.ts'
 
-/** What a file has: records, the sum of their costs as decimal text, and the SHA-256 of its uncompressed content. */
+/** The content of a file: the number of records, the sum of their costs as decimal text, and the SHA-256 of the uncompressed data. */
 export type Content = { records: number; cost_usd: string; content_sha256: string }
 
-/** What nobody has written to for so long was left behind by a run that broke off. */
+/** A .part file that was not written to for this long was left behind by a failed run. */
 const LEFT_BEHIND_MS = 86_400_000
 
 /**
- * Writes records, one JSON text a line, into a compressed file, and answers what it has. It has its name only once it is whole,
- * on the disk, read back and accepted: another run that archives the same month may have dropped it meanwhile, and then the
- * file that is there is all that is left of it.
+ * Writes records into a compressed file, one JSON text per line. Returns its content as read back from the disk.
  *
- * @param linesMax so many lines are read back at once.
- * @throws what `accept` throws, with the file that is there as it was; Error where the folder is not ours alone.
+ * The file gets its name only when it is complete, flushed, read back and accepted. Another run that archives the same month
+ * may already have dropped the month from the database; an existing file is then the only copy and must not be damaged.
+ *
+ * @param linesMax how many lines are read back at once.
+ * @throws what `accept` throws, with an existing file unchanged; Error if the folder is shared with other users.
  */
 export async function writeArchive(
   file: string,
@@ -30,7 +31,7 @@ export async function writeArchive(
 ): Promise<Content> {
   await makeArchiveFolder(dirname(file))
   await removeLeftBehind(file)
-  // A name of this run's own: two that write one file make a file that neither has read back.
+  // Use a name unique to this run. If two runs wrote to one file, neither would have verified the result.
   const part = `${file}.${randomUUID()}.part`
   async function* lines() {
     for await (const row of rows) yield `${row}\n`
@@ -59,7 +60,7 @@ async function removeLeftBehind(file: string): Promise<void> {
   }
 }
 
-/** Writes what the file has beside it, for people and for a restore into another database. */
+/** Writes a manifest beside the file, for people and for a restore into another database. */
 export async function writeManifest(file: string, manifest: Content & { partition: string }): Promise<void> {
   const target = file.replace(/\.jsonl\.gz$/, '.manifest.json')
   const part = `${target}.${randomUUID()}.part`
@@ -68,7 +69,7 @@ export async function writeManifest(file: string, manifest: Content & { partitio
   await rename(part, target)
 }
 
-/** Reads a file back: its lines, in loads of at most so many; what it has is answered at the end. */
+/** Reads a file and passes on its lines, at most `linesMax` at once. Returns its content at the end. */
 export async function readArchive(
   file: string,
   linesMax: number,
@@ -93,7 +94,7 @@ export async function readArchive(
   return { records, cost_usd: costUsd, content_sha256: hash.digest('hex') }
 }
 
-/** The lines of a compressed file. They end where they were ended: a text may have what other readers take for an end of line. */
+/** Reads the lines of a compressed file. Only \n ends a line, because texts may contain other characters that some readers take for a line end. */
 async function* linesOf(file: string): AsyncGenerator<string> {
   const unzip = createGunzip()
   const source = createReadStream(file)
@@ -107,7 +108,7 @@ async function* linesOf(file: string): AsyncGenerator<string> {
   if (rest !== '') yield rest
 }
 
-/** The cost of a record by its decimal text. */
+/** Reads the cost of a record as the decimal text that was written. */
 function recordCostText(row: string): string {
   const record = JSON.parse(row, (_key, value: unknown, { source }) =>
     typeof value === 'number' ? source : value,

@@ -3,27 +3,27 @@ import { join } from 'node:path'
 
 const FOLDER_MODE = 0o700
 export const FILE_MODE = 0o600
-/** Any right of the group or of others. */
+/** Mode bits: any permission of the group or of others. */
 const OTHERS = 0o077
-/** Everybody may make files there, as in /tmp. */
+/** Mode bit of a folder in which all users may create files, as in /tmp. */
 const STICKY = 0o1000
 
 const ARCHIVE = /^(?:llm|e2b)_cost_records_\w+\.(?:jsonl\.gz|manifest\.json)(?:\.[0-9a-f-]{36}\.part)?$/
-/** Of the root of a volume, by its file system. */
+/** The folder that a file system creates at the root of a volume. */
 const LOST_AND_FOUND = 'lost+found'
 
-/** Makes the folder of archives, closed to others, or closes the one that is there. @throws Error as closeArchiveFolder(). */
+/** Creates the archive folder, closed to other users, or closes the existing one. @throws Error as closeArchiveFolder(). */
 export async function makeArchiveFolder(folder: string): Promise<void> {
   await mkdir(folder, { recursive: true, mode: FOLDER_MODE })
   await closeArchiveFolder(folder)
 }
 
 /**
- * Takes the folder of archives and its files from everybody but the service's user: archives are everybody's costs. Without
- * a folder there is nothing to do.
+ * Removes other users' access to the archive folder and its files, because they hold the costs of all tenants. Does nothing
+ * if there is no folder.
  *
- * @throws Error that says why and what to do, with the folder as it was, where it is another user's or is shared: closing it
- * would take from other programs what is theirs.
+ * @throws Error that says why and what to do, with the folder unchanged, if it belongs to another user or is shared: closing
+ * it would lock other programs out of their own files.
  */
 export async function closeArchiveFolder(folder: string): Promise<void> {
   const user = process.getuid?.()
@@ -44,7 +44,7 @@ export async function closeArchiveFolder(folder: string): Promise<void> {
       )
     }
     await chmod(folder, FOLDER_MODE)
-    // Some file systems take a chmod and do nothing.
+    // Some file systems accept chmod and ignore it.
     if (((await stat(folder)).mode & OTHERS) !== 0) {
       throw refuse('can be read by others, and its file system does not let it be closed')
     }
@@ -56,7 +56,7 @@ export async function closeArchiveFolder(folder: string): Promise<void> {
   }
 }
 
-/** Another instance may just have renamed or deleted it. */
+/** Ignores a missing file: another instance may just have renamed or deleted it. */
 function ignoreMissing(error: NodeJS.ErrnoException): null {
   if (error.code === 'ENOENT') return null
   throw error

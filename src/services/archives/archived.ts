@@ -1,6 +1,6 @@
 import { Problem } from '../../errors.ts'
 
-/** 409 for what needs records that have left the database. `partitions`: their names, as llm_cost_records_2026_08. */
+/** Builds the 409 for a request that needs archived records. @param partitions their names, such as llm_cost_records_2026_08. */
 export function archivedProblem(partitions: string[]): Problem {
   const months = [...new Set(partitions.map((name) => name.replace(/^.*_([0-9]+)_([0-9]{2})$/, '$1-$2')))].toSorted()
   return new Problem(

@@ -43,33 +43,38 @@ export type RetentionSettings = {
 /** `db`: connections whose statements may take minutes, because a month of records is read at once. */
 export type Retention = RetentionSettings & { db: Db }
 
-/** How long a statement over a month of records may take. */
+/** Longest time for a statement over a month of records. */
 export const RETENTION_STATEMENT_MS = 1_800_000
 const ROWS_MAX = 1_000
 const SETTLED_ROWS_MAX = 5_000
-/** Looked through at a time: each time reads what their tenants have booked and held. */
+/** Tenants and users checked by one statement. Each statement reads what they have booked and held. */
 const IDLE_SCOPES_MAX = 10_000
-/** Decisions wait for so many at a time. */
+/** Tenants and users retired in one transaction. Decisions wait for it. */
 const RETIRED_SCOPES_MAX = 100
-/** What needs the tables of records alone is tried so often, so far apart: each try has all who read or book wait for half a second at most. */
+/**
+ * A step that needs exclusive locks on the record tables is tried at most this often, with this pause. During an attempt
+ * readers and bookings wait for at most half a second.
+ */
 const LOCK_TRIES_MAX = 30
 const LOCK_PAUSE_MS = 1_000
-/** A restored month is left alone so long, unless it is asked for otherwise. */
+/** Default number of days for which a restored month is kept before it is archived again. */
 export const KEEP_DAYS = 7
 
-/** What a run did, or would do: months that leave the database, files that go, settled reservations and keys, events, and
- * tenants and users by resource type that only a default knew. */
+/**
+ * What a run did or would do: the archived months, the deleted files, and the numbers of deleted settled reservations,
+ * deleted events, and retired tenants and users (by resource type) that only a default named.
+ */
 export type RetentionReport = {
   archived: { partition: string; records: number }[]
   deleted_files: string[]
   deleted_settled: number
   deleted_events: number
   retired_scopes: number
-  /** What could not be done, and why; all else was done. */
+  /** The steps that failed, and why. All other steps were done. */
   failed: { what: string; reason: string }[]
 }
 
-/** What a run would do now. Reads the months that would leave; changes nothing. */
+/** Reports what a run would do now. Changes nothing, but reads every month that would be archived. */
 export async function planRetention(retention: Retention): Promise<RetentionReport> {
   const { db } = retention
   const outdated = await listOutdatedArchives(db, retention.archiveYears)
@@ -90,11 +95,13 @@ export async function planRetention(retention: Retention): Promise<RetentionRepo
 }
 
 /**
- * Deletes settled reservations and keys, events that were told, and tenants and users that only a default knew; moves months of records that are older than the retention into files, and deletes files
- * that are older than their years. It can be broken off anywhere and goes on the next time: a month leaves the database
- * only once its file has been read back and has its records, its sum and its hash.
+ * Applies the retention settings, step by step:
+ * - deletes settled reservations and keys, deletable events, and idle tenants and users that only a default named;
+ * - moves months of records older than `retentionDays` into files, and deletes files older than `archiveYears`.
  *
- * Each step stands alone: what fails is in the report, and keeps no other month from being archived.
+ * Safe to interrupt: the next run continues. A month leaves the database only after its file was read back with the right
+ * number of records and sum. A step that fails is reported and does not stop the other steps, except that no file is written
+ * or deleted if the archive folder cannot be closed to other users.
  */
 export async function keepRetention(retention: Retention, signal: AbortSignal): Promise<RetentionReport> {
   const report: RetentionReport = {
@@ -163,9 +170,9 @@ export async function keepRetention(retention: Retention, signal: AbortSignal): 
   return report
 }
 
-/** The tenants and users that nobody has used for the days of the retention, and that nothing names, some at a time. */
+/** Finds, page by page, the tenants and users that were not used for `retentionDays` and that nothing names. */
 async function* freeScopes({ db, retentionDays }: Retention): AsyncGenerator<ScopeKey[]> {
-  // Types in the order of Postgres's enum; no tenant comes before the first.
+  // Start before the first tenant of the first type in the order of Postgres's enum.
   let last: ScopeKey | undefined = { resource_type: 'llm', tenant_id: '', user_id: '' }
   while (last !== undefined) {
     const idle: (ScopeKey & { is_free: boolean })[] = await listIdleScopes(db, retentionDays, last, IDLE_SCOPES_MAX)
@@ -174,7 +181,7 @@ async function* freeScopes({ db, retentionDays }: Retention): AsyncGenerator<Sco
   }
 }
 
-/** Moves one month into a file; answers how many records. @throws Error, with the month as it was, where the file is not right. */
+/** Moves one month into a file. Returns how many records. @throws Error, with the month still in the database, if the file is wrong. */
 async function archivePartition({ db, archiveDir }: Retention, partition: string): Promise<number> {
   await closePartition(db, partition)
   const expected = (await findArchive(db, partition))!
@@ -190,12 +197,12 @@ async function archivePartition({ db, archiveDir }: Retention, partition: string
   return records
 }
 
-/** Brings the balances into step with where a month is, also after a run that broke off. */
+/** Updates `archived_usd` of the balances after a month was archived or restored, also after an interrupted run. */
 async function carry(db: Db, partition: string): Promise<void> {
   while ((await carryArchive(db, partition, ROWS_MAX)) > 0);
 }
 
-/** Does what needs the tables alone, as soon as nobody reads them for long. */
+/** Retries work that needs exclusive locks, up to LOCK_TRIES_MAX times, while other transactions hold the tables. */
 async function onceFree<Answer>(work: () => Promise<Answer>): Promise<Answer> {
   for (let tries = 1; ; tries += 1) {
     try {
@@ -226,9 +233,9 @@ function checkArchiveContent(partition: string, expected: Omit<Content, 'content
 }
 
 /**
- * Brings an archived month back from its file, for `keepDays`; answers how many records. One that breaks off leaves everything
- * as it was, and is begun anew.
- * @throws Error where the month is not archived, or its file is not the one that was verified.
+ * Restores an archived month from its file for `keepDays` days. Returns how many records. If a restore is interrupted, the
+ * month stays archived; start it again.
+ * @throws Error if the month is not archived, or if its file is not the one that was verified.
  */
 export async function restorePartition(
   { db, archiveDir }: Pick<Retention, 'db' | 'archiveDir'>,
@@ -236,7 +243,7 @@ export async function restorePartition(
   keepDays: number,
 ): Promise<number> {
   const archive = await findArchive(db, partition)
-  // One that broke off when only the balances were left.
+  // An earlier restore was interrupted when only the balances were left to update.
   if (archive?.state === 'restored' && (await listUncarriedArchives(db)).includes(partition)) {
     await carry(db, partition)
     return archive.records

@@ -5,10 +5,11 @@ const READY_MS_MAX = 2_000
 const POLL_MS = 20
 
 /**
- * Tells running instances from a process that is none that prices have changed; waits 2 s at most for Redis. They find
- * out by themselves within a minute where it can't be told.
+ * Notifies the running instances that prices have changed, from a process that serves no requests, such as the command line.
  *
- * @returns whether it was told; false where no Redis is configured or in reach.
+ * Waits at most 2 s for Redis. Without the notice, instances detect the change on their own within a minute.
+ *
+ * @returns whether the notice was sent; false if no Redis is configured or reachable.
  */
 export async function announcePrices(redisUrl: string | undefined): Promise<boolean> {
   const shared = openSharedCache(redisUrl, '', () => {})

@@ -13,14 +13,15 @@ type Moment = Date | string | undefined
 
 const NEAR_MAX = 5
 
-/** From this edit distance on, a provider or region is another one, not a misspelt one. */
+/** At this edit distance or more, a provider or region is a different one, not a misspelling. */
 const ANOTHER_PLACE = 3
 
 /**
- * Builds price_not_found for a model at a moment (default: now), with the nearest pairs of provider and name that have one then.
+ * Builds price_not_found for a model at a time (default: now). Suggests the nearest pairs of provider and name that have a
+ * price then.
  *
- * @param options `errors`: where it stands in the request. `usage`: the provider's usage object that was sent; what cannot send
- * such a form is not near.
+ * @param options `errors`: where the model is in the request. `usage`: the provider's usage object that was sent; providers
+ * that do not send such an object are not suggested.
  */
 export async function modelNotPriced(
   deps: NearDeps,
@@ -43,7 +44,7 @@ export async function modelNotPriced(
   return priceNotFound({ provider, model, isKnown }, near, near.map(pairText), errors)
 }
 
-/** Builds price_not_found for a sandbox's size, likewise. */
+/** Builds price_not_found for a sandbox tier, with suggestions as modelNotPriced(). */
 export async function sandboxNotPriced(
   deps: NearDeps,
   tier: string,
@@ -65,7 +66,7 @@ export async function sandboxNotPriced(
   return priceNotFound({ provider: 'e2b', model: tier, isKnown }, near, texts, errors)
 }
 
-/** Tells which models and tiers have a price at any time, past or future. */
+/** Reads which models and tiers have a price at any time, past or future. */
 export async function readPriced(deps: NearDeps) {
   const [names, tiers] = [await deps.prices.names(), await listPricedTiers(deps.db)]
   const models = new Set(names.map(pairText))
@@ -94,9 +95,9 @@ function priceNotFound(
 const pairText = ({ provider, model }: { provider: string; model: string }) => `${provider} ${model}`
 
 /**
- * Ranks what would be accepted by the edit distance of its name. Another place (provider or region) than the one that was named
- * adds 1, so the right name elsewhere comes before wrong names. Ties go by the distance of the names, then to a place that was
- * misspelt, then to makers before clouds, then by name and place.
+ * Ranks the accepted names by edit distance. A different place (provider or region) than the requested one adds 1, so the
+ * right name at another place comes before wrong names. Ties are broken by the distance of the names, then a misspelt place
+ * first, then makers of models before clouds, then name and place.
  */
 function nearest<Known>(
   { place, name }: { place: string | null; name: string },
@@ -115,7 +116,7 @@ function nearest<Known>(
     const [knownPlace, knownName] = read(known)
     const from = awayOf(knownPlace)
     const worst = best.length < NEAR_MAX ? Infinity : best.at(-1)!.total
-    // Names differ in at least as many letters as their lengths do: most need no closer look.
+    // The difference in length is a lower bound of the edit distance, so most names can be skipped.
     if (Math.abs(name.length - knownName.length) + Math.min(from, 1) > worst) continue
     const steps = distance(name, knownName)
     const total = steps + Math.min(from, 1)

@@ -15,8 +15,8 @@ export type PriceDeps = { db: Db; prices: PriceCache; clock: DatabaseClock }
 export const DEFAULT_REGION = 'us-east-1'
 
 /**
- * The version that prices a moment, and which moment that was; without one it is now. Before none is found for now, Postgres
- * is asked for the time: it may have been set anew since the last answer.
+ * Finds the version that prices a time (default: now), and that time. Before it reports that nothing is in force now, it
+ * reads the time from Postgres, whose clock may have been set since the last answer.
  */
 async function findRunning<Price extends object>(
   clock: DatabaseClock,
@@ -32,7 +32,7 @@ async function findRunning<Price extends object>(
   return { price: versions.findLast((version) => prices(version, then)), at: then }
 }
 
-/** `usage`: the provider's usage object that is to be priced, if there is one. */
+/** A requested model. `usage` is the provider's usage object to price, if there is one. */
 type ModelAsked = {
   provider?: string | undefined
   model: string
@@ -41,9 +41,9 @@ type ModelAsked = {
 }
 
 /**
- * The rate card of a model at a moment (default: now). Without a provider, that of the one that candidateProviders() leaves.
+ * Finds the price card of a model at a time (default: now). Without a provider, uses the only one that candidateProviders() leaves.
  *
- * @throws price_not_found with what is near; invalidRequest where several providers have the model and none is named.
+ * @throws price_not_found with suggestions; invalidRequest if several providers have the model and the request names none.
  */
 export async function findPrice(
   deps: PriceDeps,
@@ -60,7 +60,7 @@ export async function findPrice(
   throw await modelNotPriced(deps, provider ?? null, model, at, { usage })
 }
 
-/** Finds the card that priced a booked call, by its id or by the moment; undefined on any error, as only a warning depends on it. */
+/** Finds the price card of a booked call, by its id or its time. Undefined on any error, because only warnings depend on it. */
 export async function findCard(
   deps: PriceDeps,
   { provider, model }: { provider: string | null; model: string },
@@ -70,15 +70,15 @@ export async function findCard(
     if ('at' in by) return await findPrice(deps, { provider: provider ?? undefined, model, at: by.at }, '')
     return (await deps.prices.model(provider, model)).find(({ priceId }) => Number(priceId) === by.priceId)
   } catch {
-    // Whatever it is, the booking stands and has to be answered.
+    // The cost is booked, so the request must be answered whatever the error is.
     return undefined
   }
 }
 
 /**
- * The one provider that a model's name alone means; null where nobody has it.
+ * Finds the only provider that a model's name can mean; null if no provider has the model.
  *
- * @throws invalidRequest where it may mean several.
+ * @throws invalidRequest if several providers have it.
  */
 export async function findProvider(deps: PriceDeps, model: string, pointer: string): Promise<string | null> {
   return onlyProvider(model, await deps.prices.model(null, model), pointer)
@@ -94,15 +94,17 @@ function onlyProvider(model: string, versions: readonly ModelPrice[], pointer: s
   ])
 }
 
-/** A tier, or a size of its own at the rates of tier standard. */
+/** A tier, or a custom size priced at the rates of tier standard. */
 export type SandboxSize = { tier: string; region: string; vcpu?: number | string; memoryMib?: number }
 
 /**
- * What a sandbox costs that runs for so many seconds from a moment (default: now), over every change of price on the way.
- * Estimates, holds and extensions all ask here, so a hold is what its commit will cost. `price` is the version at the start.
+ * Prices a sandbox run of some seconds from a time (default: now), with every change of price during the run. `price` is the
+ * version at the start.
  *
- * @param pointer where the seconds stand in the request.
- * @throws price_not_found with what is near; invalidRequest where the run goes past the last known price.
+ * Estimates, holds and extensions all use this function, so a hold is exactly what its commit will cost.
+ *
+ * @param pointer where the seconds are in the request.
+ * @throws price_not_found with suggestions; invalidRequest if the run goes past the last known price.
  */
 export async function priceSandboxRun(
   deps: PriceDeps,

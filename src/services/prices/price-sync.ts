@@ -6,7 +6,7 @@ import { syncPrices as sync, type SyncOutcome } from '../../prices/sync.ts'
 import type { SyncBody } from '../../schemas/pricing.ts'
 import { timeText, usdJson } from '../answers.ts'
 
-/** Price data that is older is told of as stale. */
+/** Price data older than this is stale. */
 const STALE_DAYS = 14
 
 const BY_THE_CLOCK: Actor = { principal: 'job:price-sync', ip: null, reason: null }
@@ -14,14 +14,14 @@ const BY_THE_CLOCK: Actor = { principal: 'job:price-sync', ip: null, reason: nul
 export type PriceSyncDeps = {
   db: Db
   prices: PriceCache
-  /** A path or URL, or "none"; the package's own where it is left out. */
+  /** A path or URL, or "none". Default: the feed of the package. */
   priceFeed?: string | undefined
 }
 
 /**
- * Reads package, feed and overlay, and publishes what is agreed; a dry run says what it would do.
+ * Reads package, feed and overlay, and publishes the prices that they agree on. A dry run only reports what it would do.
  *
- * What it published is the price of the next reservation in every instance, as an administrator's version is.
+ * Every instance uses the published prices from the next reservation on, as with an administrator's version.
  */
 export async function syncPrices(deps: PriceSyncDeps, actor: Actor, body: SyncBody): Promise<object> {
   const dryRun = body.dry_run ?? false
@@ -29,8 +29,8 @@ export async function syncPrices(deps: PriceSyncDeps, actor: Actor, body: SyncBo
 }
 
 /**
- * A sync by the clock: what is agreed is published, what is not is answered and waits for an administrator. Where the
- * newest data, of all sources and of earlier syncs, is older than 14 days, the event price.stale tells of it, once a day.
+ * Runs a scheduled sync: publishes the prices that are agreed, and returns the others, which wait for an administrator.
+ * Emits price.stale, once a day, if the newest data of all sources and earlier syncs is older than 14 days.
  */
 export async function keepPricesCurrent(deps: PriceSyncDeps): Promise<SyncOutcome & { stale: boolean }> {
   const outcome = await runSync(deps, BY_THE_CLOCK, false)
@@ -43,7 +43,7 @@ async function runSync({ db, prices, priceFeed }: PriceSyncDeps, actor: Actor, d
   return outcome
 }
 
-/** The outcome as an answer: figures as JSON numbers in plain digits. */
+/** The outcome in the form of an answer, with figures as JSON numbers in plain digits. */
 export function syncAnswer(outcome: SyncOutcome): object {
   const number = (figure: string | null) => (figure === null ? null : usdJson(figure))
   return {

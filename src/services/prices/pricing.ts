@@ -20,12 +20,12 @@ import { timeText, usdJson } from '../answers.ts'
 import { pageOf, type PageOf } from '../page.ts'
 import { DEFAULT_REGION } from './price-lookup.ts'
 
-/** Versions of one model or tier: a few a year. */
+/** A bound for the versions of one model or tier, of which a few are added each year. */
 const VERSIONS_MAX = 10_000
 
 type PricingDeps = { db: Db; prices: PriceCache }
 
-/** Versions of models' rate cards, by provider, model and date; superseded ones are not among them. */
+/** Lists the versions of models' price cards by provider, model and date, without superseded ones. */
 export async function listModelPrices(
   { db }: { db: Db },
   { provider, model, at, status }: ModelPricesQuery,
@@ -41,7 +41,7 @@ export async function listModelPrices(
   return pageOf(versions, limit, modelPriceAnswer, ({ price_id }) => price_id)
 }
 
-/** Versions of the sandbox rate card, by tier, region and date. */
+/** Lists the versions of the sandbox price cards by tier, region and date. */
 export async function listE2bPrices(
   { db }: { db: Db },
   { tier, region, at, status }: E2bPricesQuery,
@@ -53,10 +53,10 @@ export async function listE2bPrices(
 }
 
 /**
- * Adds a version of a model's rate card: it closes the one before it and ends where the next one starts. Every instance
- * prices by it within a second.
+ * Adds a version of a model's price card. It ends the version before it, and itself ends where the next one starts. Every
+ * instance uses it within a second.
  *
- * @throws price_exists where that date has a version that `replaces` does not name; invalidRequest; unavailable.
+ * @throws price_exists if the date has a version that `replaces` does not name; invalidRequest; unavailable.
  */
 export async function publishModelPrice(
   { db, prices }: PricingDeps,
@@ -89,7 +89,7 @@ export async function publishModelPrice(
 }
 
 /**
- * Adds a version of the sandbox rate card of a tier and region; without a size, the tier's own.
+ * Adds a version of the sandbox price card of a tier and region. Default size: the tier's own.
  *
  * @throws price_exists; invalidRequest; unavailable: as publishModelPrice.
  */
@@ -124,13 +124,13 @@ export async function publishE2bPrice({ db, prices }: PricingDeps, actor: Actor,
   return answer
 }
 
-/** A version that another one of its date stood before is a change of it, else it is new. */
+/** Audits a published version: as a change if it replaces a version of the same date, else as a new one. */
 async function auditPrice(transaction: Db, subject: string, before: object | undefined, after: object): Promise<void> {
   const action = before === undefined ? 'price.create' : 'price.replace'
   await writeAudit(transaction, { action, subject, before: before ?? null, after })
 }
 
-/** From when until when a version is valid; what is left out stays out. @throws invalidRequest */
+/** Reads the time for which a version is valid. Missing dates stay missing. @throws invalidRequest */
 function datesOf(body: { effective_date?: SpelledInstant; expires_at?: SpelledInstant | null }) {
   const from = body.effective_date && readInstant(body.effective_date)
   const until = body.expires_at && readInstant(body.expires_at)
@@ -143,10 +143,10 @@ function datesOf(body: { effective_date?: SpelledInstant; expires_at?: SpelledIn
   return { effective_date: from, expires_at: until }
 }
 
-/** Who says so: an admin, and where from, if told. No package, feed or overlay supersedes what has this source. */
-function adminSource(told: string | undefined): string {
-  if (told === undefined || told === 'admin') return 'admin'
-  return told.startsWith('admin: ') ? told : `admin: ${told}`
+/** The source of an administrator's version, with the given origin if there is one. A sync never supersedes such a version. */
+function adminSource(origin: string | undefined): string {
+  if (origin === undefined || origin === 'admin') return 'admin'
+  return origin.startsWith('admin: ') ? origin : `admin: ${origin}`
 }
 
 function replacedId(replaces: number | true | undefined): number | null {
@@ -171,7 +171,7 @@ function addedId(added: AddedPrice, name: string): number {
   throw new Problem('price_exists', detail, { members: { price_id: added.exists } })
 }
 
-/** Amounts as decimal text. @throws invalidRequest at the one that is out of bounds. */
+/** Converts amounts to decimal text. @throws invalidRequest at the amount that is out of bounds. */
 function texts(amounts: Partial<Record<string, string | number>>, pointer: string): Record<string, string> {
   return Object.fromEntries(
     Object.entries(amounts).flatMap(([name, amount]) =>
