@@ -21,7 +21,7 @@ export type StoredDelivery = {
 const COLUMNS = sql`d.delivery_id, d.endpoint_id, d.event_id, d.status, d.attempts, d.last_status, d.last_error, d.next_attempt_at,
   d.created_at, d.settled_at`
 
-/** Queues events for the endpoints that are to hear of them; answers how many events it looked at, at most `eventsMax`. */
+/** Queues at most `eventsMax` events for the endpoints that subscribe to them. Returns how many events it handled. */
 export async function fanOutEvents(db: Db, eventsMax: number): Promise<number> {
   const { rows } = await sql<{
     events: number
@@ -29,7 +29,7 @@ export async function fanOutEvents(db: Db, eventsMax: number): Promise<number> {
   return rows[0]!.events
 }
 
-/** An attempt that has begun. `event` is null for a test; its amounts are decimal text, its times as Postgres writes them. */
+/** A started attempt. `event` is null for a test; its amounts are decimal text, its times in Postgres's text form. */
 export type Claim = {
   delivery_id: string
   endpoint_id: string
@@ -42,7 +42,7 @@ export type Claim = {
   started_at: Date
 }
 
-/** Begins an attempt of what is due. @param inFlight how many run already, by endpoint. */
+/** Starts attempts for deliveries that are due. @param inFlight how many attempts already run, by endpoint. */
 export async function claimDeliveries(db: Db, inFlight: Map<string, number>): Promise<Claim[]> {
   const [ids, counts] = [[...inFlight.keys()], [...inFlight.values()]]
   const { rows } = await sql<Claim>`
@@ -50,7 +50,7 @@ export async function claimDeliveries(db: Db, inFlight: Map<string, number>): Pr
   return rows
 }
 
-/** How an attempt ended, in the names of settle_deliveries(). */
+/** The outcome of an attempt, with the field names of settle_deliveries(). */
 export type AttemptOutcome = {
   delivery_id: string
   attempt: number
@@ -61,12 +61,12 @@ export type AttemptOutcome = {
   gone: boolean
 }
 
-/** Notes how attempts ended; safe to send again. */
+/** Stores the outcomes of attempts. Safe to retry. */
 export async function settleDeliveries(db: Db, outcomes: AttemptOutcome[]): Promise<void> {
   await sql`select copilot_internal.settle_deliveries(${JSON.stringify(outcomes)}::text::jsonb)`.execute(db)
 }
 
-/** An endpoint's deliveries behind the one with the id `afterId`, the last queued first, at most `rowsMax`. */
+/** Lists at most `rowsMax` deliveries of an endpoint after the one with the id `afterId`, the last queued first. */
 export async function listDeliveries(
   db: Db,
   endpointId: string,
@@ -83,7 +83,7 @@ export async function listDeliveries(
   return rows
 }
 
-/** Queues a test, which tells of no event; null where there is no such endpoint. */
+/** Queues a test delivery, which has no event; null if there is no such endpoint. */
 export async function insertTest(db: Db, deliveryId: string, endpointId: string): Promise<StoredDelivery | null> {
   const { rows } = await sql<StoredDelivery>`
     insert into copilot_internal.webhook_deliveries as d (delivery_id, endpoint_id, status, next_attempt_at, created_at)
@@ -94,7 +94,7 @@ export async function insertTest(db: Db, deliveryId: string, endpointId: string)
   return rows[0] ?? null
 }
 
-/** Makes a delivery due now, with all attempts before it; null where there is none. */
+/** Makes a delivery due now, with its full number of attempts again; null if there is no such delivery. */
 export async function sendDeliveryAgain(db: Db, deliveryId: string): Promise<StoredDelivery | null> {
   const { rows } = await sql<StoredDelivery>`
     update copilot_internal.webhook_deliveries d

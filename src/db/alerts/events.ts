@@ -5,13 +5,13 @@ import { instant } from '../costs/cost-records.ts'
 
 export type EventFilter = {
   type?: string | undefined
-  /** Events of this tenant only; undefined: all of them, those of no tenant too. */
+  /** Only events of this tenant. Undefined: all events, also those without a tenant. */
   tenantId?: string | undefined
-  /** When it was written: inclusive, microseconds since 1970-01-01T00:00:00Z. */
+  /** Earliest time at which it was written, inclusive, in microseconds since 1970-01-01T00:00:00Z. */
   fromMicros?: bigint | undefined
 }
 
-/** An event as it is stored; `data` holds amounts as decimal text and times as Postgres writes them. */
+/** A stored event. `data` holds amounts as decimal text and times in Postgres's text form. */
 export type StoredEvent = {
   event_id: string
   type: string
@@ -22,7 +22,7 @@ export type StoredEvent = {
   data: Record<string, unknown>
 }
 
-/** Events behind the one with the id `after`, at most `rowsMax`, the last written first: ids are UUIDv7, in that order. */
+/** Lists at most `rowsMax` events after the one with the id `after`, the last written first. Ids are UUIDv7, so they sort by time. */
 export function listEvents(db: Db, filter: EventFilter, after: string | null, rowsMax: number): Promise<StoredEvent[]> {
   const conditions = [sql`true`]
   if (filter.type !== undefined) conditions.push(sql`e.type = ${filter.type}`)
@@ -41,10 +41,10 @@ export function listEvents(db: Db, filter: EventFilter, after: string | null, ro
 }
 
 /**
- * Writes cost.anomaly for an hour that has ended, a step of tenants at a time.
+ * Emits cost.anomaly for an hour that has ended. One call handles a limited number of tenants.
  *
- * @param hour its start. @param afterTenantId what the step before answered; null at first.
- * @returns the tenant that the next step begins after; null where this was the last.
+ * @param hour the start of the hour. @param afterTenantId the result of the previous call; null for the first call.
+ * @returns the tenant after which the next call begins; null if this was the last call.
  */
 export async function emitCostAnomalies(
   db: Db,
@@ -57,32 +57,32 @@ export async function emitCostAnomalies(
   return rows[0]!.last
 }
 
-/** Writes integrity.broken, once a day of UTC. @param broken not empty. */
+/** Emits integrity.broken, once per UTC day. @param broken must not be empty. */
 export async function emitBrokenIntegrity(db: Db, broken: BrokenInvariant[]): Promise<void> {
   await sql`select copilot_internal.emit_broken_integrity(${JSON.stringify(broken)}::text::jsonb)`.execute(db)
 }
 
-/** A model without a price, and who asked for it. */
+/** A model without a price, and the principal and tenant that requested it. */
 export type MissingPrice = { principal: string; tenantId: string; provider: string | null; model: string }
 
-/** Writes price.missing for models that were refused: once a tenant, model and day of UTC, 50 of them a principal and day. */
+/** Emits price.missing for refused models: once per tenant, model and UTC day, and at most 50 per principal and day. */
 export async function emitMissingPrices(db: Db, missing: MissingPrice[]): Promise<void> {
   await sql`select copilot_internal.emit_missing_prices(
     ${missing.map(({ principal }) => principal)}::text[], ${missing.map(({ tenantId }) => tenantId)}::text[],
     ${missing.map(({ provider }) => provider)}::text[], ${missing.map(({ model }) => model)}::text[])`.execute(db)
 }
 
-/** A field of a usage object that nothing reads, as a JSON pointer, and who sent it. */
+/** A field of a usage object that nothing reads, as a JSON pointer, and the principal that sent it. */
 export type UnreadField = { principal: string; provider: string | null; field: string }
 
-/** Writes usage.unread: once a provider, field and day of UTC, 50 of them a principal and day. */
+/** Emits usage.unread: once per provider, field and UTC day, and at most 50 per principal and day. */
 export async function emitUnreadUsage(db: Db, unread: UnreadField[]): Promise<void> {
   await sql`select copilot_internal.emit_unread_usage(
     ${unread.map(({ principal }) => principal)}::text[], ${unread.map(({ provider }) => provider)}::text[],
     ${unread.map(({ field }) => field)}::text[])`.execute(db)
 }
 
-/** Writes price.stale where price data of that time is older than `daysMax` days; once a day of UTC. Answers whether it is. */
+/** Emits price.stale, once per UTC day, if price data of that time is older than `daysMax` days. Returns whether it is. */
 export async function emitStalePrices(db: Db, dataAt: Date, daysMax: number): Promise<boolean> {
   const { rows } = await sql<{ stale: boolean }>`
     select copilot_internal.emit_stale_prices(${dataAt}, ${daysMax}) as stale`.execute(db)

@@ -3,7 +3,7 @@ import type { Db } from '../pool/connection.ts'
 
 export type EndpointKind = 'webhook' | 'email' | 'slack'
 
-/** What an administrator sets of an endpoint. */
+/** The settings of an endpoint that an administrator can change. */
 export type EndpointSettings = {
   url: string | null
   recipients: string[] | null
@@ -20,7 +20,7 @@ export type StoredEndpoint = EndpointSettings & {
   updated_at: Date
 }
 
-/** Serialises the making of endpoints until the transaction ends, and counts those that are there. */
+/** Locks out other creations of endpoints until the transaction ends, and counts the existing endpoints. */
 export async function countEndpoints(transaction: Db): Promise<number> {
   await sql`lock table copilot_internal.webhook_endpoints in share row exclusive mode`.execute(transaction)
   const { rows } = await sql<{ endpoints: number }>`
@@ -42,14 +42,14 @@ export async function insertEndpoint(
   return rows[0]!
 }
 
-/** Locks an endpoint's row until the transaction ends, and reads it; null where there is none. */
+/** Locks an endpoint's row until the transaction ends, and reads it; null if there is none. */
 export async function lockEndpoint(transaction: Db, endpointId: string): Promise<StoredEndpoint | null> {
   const { rows } = await sql<StoredEndpoint>`
     select * from copilot_internal.webhook_endpoints where endpoint_id = ${endpointId} for update`.execute(transaction)
   return rows[0] ?? null
 }
 
-/** Changes an endpoint that is locked. */
+/** Changes an endpoint that the transaction has locked. */
 export async function updateEndpoint(
   transaction: Db,
   endpointId: string,
@@ -65,14 +65,14 @@ export async function updateEndpoint(
   return rows[0]!
 }
 
-/** Takes an endpoint away that is locked, and its deliveries with it. */
+/** Deletes an endpoint that the transaction has locked, and its deliveries. */
 export async function deleteEndpoint(transaction: Db, endpointId: string): Promise<void> {
   await sql`delete from copilot_internal.webhook_endpoints where endpoint_id = ${endpointId}`.execute(transaction)
 }
 
 /**
- * Gives a webhook that is locked a new secret, and lets the others sign for so many seconds more, none longer than it would
- * have.
+ * Adds a secret to a webhook that the transaction has locked. Its other secrets sign for the overlap in seconds, or until
+ * their own expiry if that is earlier.
  */
 export async function addSecret(
   transaction: Db,
@@ -98,7 +98,7 @@ export async function findEndpoint(db: Db, endpointId: string): Promise<StoredEn
   return rows[0] ?? null
 }
 
-/** Endpoints behind the one with the id `afterId`, in the order they were made, at most `rowsMax`. */
+/** Lists at most `rowsMax` endpoints after the one with the id `afterId`, in the order of their creation. */
 export async function listEndpoints(db: Db, afterId: string | null, rowsMax: number): Promise<StoredEndpoint[]> {
   const { rows } = await sql<StoredEndpoint>`
     select * from copilot_internal.webhook_endpoints

@@ -27,11 +27,11 @@ export type NewKey = {
 }
 
 /**
- * Stores a key by its hash, within a transaction. A hash that is there already keeps its key: two starts with one setting
- * make one key.
+ * Stores a key by its hash, within a transaction. If the hash exists already, returns its key: two starts with the same
+ * setting make only one key.
  */
 export async function insertKey(transaction: Db, key: NewKey): Promise<StoredKey> {
-  // Starts at once with one setting queue here, and all but the first find its key.
+  // Concurrent starts with the same setting wait here. All but the first then find its key.
   await sql`select pg_advisory_xact_lock(hashtextextended(${key.hashHex}, 0))`.execute(transaction)
   const { rows } = await sql<StoredKey>`
       insert into copilot_internal.api_keys (key_id, name, role, tenant_id, max_record_usd_per_day, prefix, created_at, expires_at)
@@ -54,8 +54,8 @@ export async function insertKey(transaction: Db, key: NewKey): Promise<StoredKey
 }
 
 /**
- * Notes that a secret is the value of PURSER_ADMIN_KEY, and locks the keys that were it before and are still valid. Null, with
- * nothing changed, where it is no valid secret of an administrator.
+ * Stores that a secret is the value of PURSER_ADMIN_KEY. Locks and returns the still valid keys that were its earlier
+ * values. Null, with nothing changed, if it is not a valid secret of an administrator.
  */
 export async function configureKey(transaction: Db, hashHex: string): Promise<StoredKey[] | null> {
   const { rows } = await sql<{ key_id: string }>`
@@ -75,7 +75,7 @@ export async function configureKey(transaction: Db, hashHex: string): Promise<St
   return earlier.rows
 }
 
-/** Until the transaction ends no other start makes a key or replaces one. */
+/** Keeps other starts from creating or replacing a key until the transaction ends. */
 export async function lockBootstrap(transaction: Db): Promise<void> {
   await sql`select pg_advisory_xact_lock(hashtextextended('PURSER_ADMIN_KEY', 0))`.execute(transaction)
 }
@@ -88,8 +88,8 @@ export async function countKeys(db: Db): Promise<number> {
 }
 
 /**
- * Adds a secret to a key and lets the others of it end after the overlap, none later than it would have; null where
- * there is no such key, or it is revoked or expired. `transaction` is the caller's.
+ * Adds a secret to a key, within the caller's transaction. Its other secrets expire after the overlap, or at their own
+ * expiry if that is earlier. Null if there is no such key, or if it is revoked or expired.
  */
 export async function rotateKey(
   transaction: Db,
@@ -122,7 +122,8 @@ export type KeyOwner = {
 }
 
 /**
- * Whose key this is, if it is valid now: not revoked, not expired, not rotated away. Notes once a minute that it was used.
+ * Finds the owner of a key if it is valid now: not revoked, not expired, and not replaced by a rotation. Stores the time of
+ * its last use at most once a minute.
  */
 export async function findKeyOwner(db: Db, hashHex: string): Promise<KeyOwner | null> {
   const { rows } = await sql<KeyOwner & { noted: boolean }>`
@@ -138,7 +139,7 @@ export async function findKeyOwner(db: Db, hashHex: string): Promise<KeyOwner | 
   const [owner] = rows
   if (owner === undefined) return null
   if (!owner.noted) {
-    // Only where nobody else notes it just now: the request doesn't wait for a lock.
+    // Skip the update if another request is storing it right now, so that this request does not wait for a lock.
     await sql`
       update copilot_internal.api_keys set last_used_at = copilot_internal.clock_now()
       where key_id = (select key_id from copilot_internal.api_keys where key_id = ${owner.keyId} for no key update skip locked)`.execute(
@@ -149,7 +150,7 @@ export async function findKeyOwner(db: Db, hashHex: string): Promise<KeyOwner | 
   return rest
 }
 
-/** Keys after a key id, in the order they were made, at most `rowsMax`. */
+/** Lists at most `rowsMax` keys after a key id, in the order of their creation. */
 export async function listKeys(db: Db, afterId: string | null, rowsMax: number): Promise<StoredKey[]> {
   const { rows } = await sql<StoredKey>`
     select * from copilot_internal.api_keys
@@ -158,14 +159,14 @@ export async function listKeys(db: Db, afterId: string | null, rowsMax: number):
   return rows
 }
 
-/** Locks a key's row until the transaction ends, and reads it; null where there is none. */
+/** Locks a key's row until the transaction ends, and reads it; null if there is none. */
 export async function lockKey(transaction: Db, keyId: string): Promise<StoredKey | null> {
   const { rows } = await sql<StoredKey>`
     select * from copilot_internal.api_keys where key_id = ${keyId} for update`.execute(transaction)
   return rows[0] ?? null
 }
 
-/** Revokes a key that is locked. */
+/** Revokes a key that the transaction has locked. */
 export async function revokeKey(transaction: Db, keyId: string): Promise<StoredKey> {
   const { rows } = await sql<StoredKey>`
     update copilot_internal.api_keys set revoked_at = copilot_internal.clock_now()

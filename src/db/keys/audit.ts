@@ -2,30 +2,32 @@ import { sql, type RawBuilder } from 'kysely'
 import type { Db } from '../pool/connection.ts'
 import type { Wait } from '../pool/wait.ts'
 
-/** Who makes a change: a principal, from where, perhaps why, and where a caller waits for it, that wait. */
+/** Who makes a change: the principal, its address, the reason if given, and the wait of the caller if one waits for the change. */
 export type Actor = { principal: string; ip: string | null; reason: string | null; wait?: Wait }
 
-/** As write_audit() reads it. */
+/** Writes an actor in the form that write_audit() reads. */
 export function actorText({ principal, ip, reason }: Actor): string {
   return JSON.stringify({ principal, ip, reason })
 }
 
 /**
- * Tells who makes a change that one function makes, its entry included, as one statement: where decisions wait for it, they
- * must not wait for the way to us and back. The query `actor`, to be read before the function is called:
+ * The common table expression `actor`, which sets the actor for the audit entry that an SQL function writes.
+ *
+ * It makes setting the actor and calling the function one statement. Decisions may wait for the function's locks, so no extra
+ * round trip may happen while they are held. The statement must read `actor` before it calls the function:
  * `with ${actorCte(actor)} select f() from actor where actor.is_known is not null`.
  *
- * @param actor null: Postgres itself, by its role.
+ * @param actor null: the audit log names the Postgres role.
  */
 export function actorCte(actor: Actor | null): RawBuilder<unknown> {
-  const told = actor === null ? '' : actorText(actor)
-  return sql`actor as materialized (select set_config('purser.actor', ${told}, true) as is_known)`
+  const text = actor === null ? '' : actorText(actor)
+  return sql`actor as materialized (select set_config('purser.actor', ${text}, true) as is_known)`
 }
 
-/** What was changed: `action` as "api_key.create", `subject` as "api_key:…", before and after without any secret. */
+/** A change: `action` such as "api_key.create", `subject` such as "api_key:…", and before and after without secrets. */
 export type AuditedChange = { action: string; subject: string; before: object | null; after: object | null }
 
-/** Appends a change to the audit log, within change(), after everything else of the transaction is locked. */
+/** Appends a change to the audit log, within change(). Lock order: call it after the transaction has taken all its other locks. */
 export async function writeAudit(transaction: Db, { action, subject, before, after }: AuditedChange): Promise<void> {
   const json = (value: object | null) => (value === null ? null : JSON.stringify(value))
   await sql`select copilot_internal.write_audit(${action}, ${subject}, ${json(before)}::jsonb, ${json(after)}::jsonb)`.execute(
@@ -33,7 +35,7 @@ export async function writeAudit(transaction: Db, { action, subject, before, aft
   )
 }
 
-/** An entry as it is stored; `before` and `after` are JSON text, so that no amount is floated. */
+/** A stored entry. `before` and `after` are JSON text, so that amounts never become binary floats. */
 export type StoredAudit = {
   audit_id: number
   at: Date
@@ -55,7 +57,7 @@ export type AuditFilter = {
   from?: string | undefined
 }
 
-/** Entries before `beforeId` (null: from the newest), at most `rowsMax`, the newest first. */
+/** Lists at most `rowsMax` entries before `beforeId` (null: from the newest), newest first. */
 export function listAudit(
   db: Db,
   filter: AuditFilter,
@@ -66,7 +68,7 @@ export function listAudit(
   return readAuditEntries(db, filter, before, sql`desc`, rowsMax)
 }
 
-/** Entries after `afterId`, at most `rowsMax`, the oldest first. */
+/** Lists at most `rowsMax` entries after `afterId`, oldest first. */
 export function readAuditAfter(db: Db, filter: AuditFilter, afterId: number, rowsMax: number): Promise<StoredAudit[]> {
   return readAuditEntries(db, filter, sql<boolean>`a.audit_id > ${afterId}`, sql`asc`, rowsMax)
 }
@@ -91,7 +93,7 @@ async function readAuditEntries(
   return rows.map((row) => ({ ...row, audit_id: Number(row.audit_id) }))
 }
 
-/** Whether the chain verifies: its length, the hash of its last entry, and what breaks it. */
+/** The result of verifying the hash chain: its length, the hash of its last entry, and the entries that break it. */
 export type AuditVerdict = {
   entries: number
   head_hash: string | null

@@ -17,23 +17,24 @@ type Ended = { endpointId: string; outcome: AttemptOutcome }
 
 export type Deliverer = {
   /**
-   * Notes what has ended, queues new events, and begins what is due; waits for no receiver. Answers whether there may be
-   * more to do at once. At most one at a time.
+   * Stores the outcomes of ended attempts, queues new events, and starts the attempts that are due. Does not wait for any
+   * receiver. Returns whether there may be more to do at once. Do not run two rounds at the same time.
    *
-   * @throws errors of the database; what had ended is noted by a later round.
+   * @throws database errors; a later round stores the outcomes then.
    */
   round(): Promise<boolean>
-  /** Notes what has ended, and begins nothing. @throws errors of the database. */
+  /** Stores the outcomes of ended attempts and starts none. @throws database errors. */
   note(): Promise<void>
-  /** Resolves when an attempt has ended that no round has noted yet. */
+  /** Resolves when an attempt has ended whose outcome is not stored yet. */
   ended(): Promise<void>
-  /** How many attempts run, or have ended and are not noted yet. */
+  /** How many attempts are running, or have ended and are not stored yet. */
   running(): number
 }
 
 /**
- * Takes events from the outbox to the endpoints. Each event is queued for its endpoints once; each delivery is attempted
- * until it is answered or given up: at least once, and after a crash once more, with the same id.
+ * Delivers events from the outbox to the endpoints. Each event is queued once for each of its endpoints. Each delivery is
+ * attempted until it succeeds or its attempts are used up. Delivery is at least once: after a crash an attempt may be
+ * repeated, with the same id.
  */
 export function openDeliverer({ db, send }: { db: Db; send: Send }): Deliverer {
   const inFlight = new Map<string, number>()
@@ -58,7 +59,7 @@ export function openDeliverer({ db, send }: { db: Db; send: Send }): Deliverer {
     wake.resolve()
   }
 
-  /** An endpoint's place is free again once the end of the attempt is noted. */
+  /** Stores ended attempts. Only then may the endpoint have another attempt in their place. */
   const note = async () => {
     if (ended.length === 0) return
     const noting = [...ended]
@@ -85,7 +86,7 @@ export function openDeliverer({ db, send }: { db: Db; send: Send }): Deliverer {
   }
 }
 
-/** What is told, the same in every attempt. */
+/** The message of a delivery. It is the same in every attempt. */
 function deliveryMessage({ delivery_id: deliveryId, endpoint_id: endpointId, event, started_at: at }: Claim): Message {
   if (event === null) {
     return { id: deliveryId, type: 'endpoint.test', timestamp: timeText(at), data: { endpoint_id: endpointId } }

@@ -17,7 +17,7 @@ import { noEndpoint } from './webhook-endpoints.ts'
 
 type Deps = { db: Db }
 
-/** An endpoint's deliveries, the last queued first. @throws not_found */
+/** Lists an endpoint's deliveries, the last queued first. @throws not_found */
 export async function listDeliveries(
   { db }: Deps,
   endpointId: string,
@@ -30,7 +30,7 @@ export async function listDeliveries(
   return pageOf(deliveries, limit, deliveryAnswer, ({ delivery_id: id }) => id)
 }
 
-/** Queues a test for an endpoint: one attempt, which tells of no event. @throws not_found; unavailable. */
+/** Queues a test delivery for an endpoint: one attempt, without an event. @throws not_found; unavailable. */
 export async function testEndpoint(
   { db, clock }: Deps & { clock: DatabaseClock },
   actor: Actor,
@@ -41,7 +41,7 @@ export async function testEndpoint(
   return deliveryAnswer(queued)
 }
 
-/** Makes a delivery due again at once, whatever became of it, with all its attempts. @throws not_found; unavailable. */
+/** Makes a delivery due now, whatever its outcome was, with its full number of attempts again. @throws not_found; unavailable. */
 export async function redeliver({ db }: Deps, actor: Actor, deliveryId: string): Promise<object> {
   const queued = await changeAtOnce(db, actor, (connection) => sendDeliveryAgain(connection, deliveryId))
   if (queued === null) throw new Problem('not_found', `There is no delivery ${deliveryId}`)

@@ -6,7 +6,7 @@ import { timeText, usdJson } from '../answers.ts'
 import { pageOf, type PageOf } from '../page.ts'
 import { tenantFilter, type Principal } from '../keys/principal.ts'
 
-/** Events, the last written first. @throws forbidden for another tenant. */
+/** Lists events, the last written first. @throws forbidden for another tenant. */
 export async function listEvents(
   { db }: { db: Db },
   principal: Principal,
@@ -32,7 +32,7 @@ function eventAnswer(event: StoredEvent): object {
   }
 }
 
-/** What an event tells, as it is answered and delivered: amounts are exact numbers and times RFC 3339, by the ends of their names. */
+/** The data of an event in the form of answers and deliveries. The suffix of a field's name decides: amounts become exact numbers, times RFC 3339. */
 export function eventData(data: Record<string, unknown>): Record<string, unknown> {
   return Object.fromEntries(Object.entries(data).map(([name, value]) => [name, dataAnswer(name, value)]))
 }

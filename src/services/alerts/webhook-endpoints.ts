@@ -26,14 +26,14 @@ export type EndpointDeps = {
   db: Db
   clock: DatabaseClock
   targets: Targets
-  /** Whether a mail server is set. */
+  /** Whether a mail server is configured. */
   hasMail: boolean
 }
 
-/** Each has attempts of its own running, so their number is a bound of sockets too. */
+/** Each endpoint has its own attempts in flight, so this also bounds the number of sockets. */
 const ENDPOINTS_MAX = 100
 
-/** Makes an endpoint; a webhook's secret is in this answer only. @throws invalidRequest; unavailable. */
+/** Creates an endpoint. Only this answer has a webhook's secret. @throws invalidRequest; unavailable. */
 export async function createEndpoint(deps: EndpointDeps, actor: Actor, body: EndpointBody): Promise<object> {
   const settings: EndpointSettings = {
     url: body.url ?? null,
@@ -59,7 +59,7 @@ export async function createEndpoint(deps: EndpointDeps, actor: Actor, body: End
   return { ...endpointAnswer(made), ...(secret === null ? {} : { secret }) }
 }
 
-/** Changes what is named. @throws not_found; invalidRequest; unavailable. */
+/** Changes the given settings of an endpoint. @throws not_found; invalidRequest; unavailable. */
 export async function patchEndpoint(
   deps: EndpointDeps,
   actor: Actor,
@@ -76,7 +76,7 @@ export async function patchEndpoint(
   })
 }
 
-/** Takes an endpoint away, and its deliveries with it. @throws not_found; unavailable. */
+/** Deletes an endpoint and its deliveries. @throws not_found; unavailable. */
 export async function deleteEndpoint({ db }: EndpointDeps, actor: Actor, id: string): Promise<void> {
   await change(db, actor, async (transaction) => {
     const before = await locked(transaction, id)
@@ -86,8 +86,9 @@ export async function deleteEndpoint({ db }: EndpointDeps, actor: Actor, id: str
 }
 
 /**
- * Gives a webhook a new secret; for so many seconds its deliveries are signed with both. The secret is in this answer
- * only. @throws not_found; invalidRequest for an endpoint that is no webhook; unavailable.
+ * Gives a webhook a new secret. For the overlap in seconds, deliveries are signed with both. Only this answer has the secret.
+ *
+ * @throws not_found; invalidRequest if the endpoint is not a webhook; unavailable.
  */
 export async function rotateSecret(
   { db }: EndpointDeps,
@@ -107,14 +108,14 @@ export async function rotateSecret(
   })
 }
 
-/** An endpoint without its secret. @throws not_found */
+/** Reads an endpoint without its secret. @throws not_found */
 export async function readEndpoint({ db }: EndpointDeps, id: string): Promise<object> {
   const endpoint = await findEndpoint(db, id)
   if (endpoint === null) throw noEndpoint(id)
   return endpointAnswer(endpoint)
 }
 
-/** Endpoints in the order they were made, without their secrets. */
+/** Lists endpoints in the order of their creation, without their secrets. */
 export async function listEndpoints(
   { db }: EndpointDeps,
   afterId: string | null,
@@ -134,7 +135,7 @@ async function locked(transaction: Db, id: string): Promise<StoredEndpoint> {
   return endpoint
 }
 
-/** That the target is what the kind sends to, and one that may be sent to. */
+/** Checks that the target fits the kind of endpoint and that sending to it is allowed. @throws invalidRequest */
 function checkTarget(
   { targets, hasMail }: EndpointDeps,
   kind: EndpointKind,
@@ -186,7 +187,7 @@ async function audit(
   })
 }
 
-/** The path of a Slack hook is its secret, and a query often holds one: neither goes into the log. */
+/** Leaves path and query of the URL out of the audit log: the path of a Slack hook is its secret, and queries often hold one. */
 function auditedEndpoint(stored: StoredEndpoint): object {
   const answer = endpointAnswer(stored)
   if (stored.url === null) return answer

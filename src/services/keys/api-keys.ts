@@ -27,21 +27,21 @@ import { pageOf, type PageOf } from '../page.ts'
 const PREFIX = 'psr_'
 const SHOWN_CHARACTERS = 12
 
-/** SHA-256 of a key in hexadecimal: all that is ever stored or compared. */
+/** The SHA-256 of a key in hexadecimal. Only this hash is stored and compared, never the key. */
 export function hashKey(key: string): string {
   return hash('sha256', key, 'hex')
 }
 
-/** A new secret: psr_, 32 random bytes, and a CRC-32 by which a scanner tells a key from a look-alike. */
+/** Generates a secret: psr_, 32 random bytes, and a CRC-32 that lets secret scanners recognise real keys. */
 export function makeKey(): string {
   const body = PREFIX + randomBytes(32).toString('base64url')
   return body + crc32(body).toString(16).padStart(8, '0')
 }
 
 /**
- * Makes a key; the secret is in this answer only.
+ * Creates a key. Only this answer has the secret.
  *
- * @throws invalidRequest for an admin key that is bound to a tenant, and for a ceiling of records of another role than service.
+ * @throws invalidRequest for an admin key that is bound to a tenant, and for a daily maximum with another role than service.
  */
 export async function createKey(
   { db, clock }: { db: Db; clock: DatabaseClock },
@@ -93,15 +93,14 @@ export function keyAnswer(stored: StoredKey) {
   }
 }
 
-/** What a start tells about the administrator's key: `madeKey` is to be shown once, `notes` are for the log. */
+/** The result of bootstrapAdminKey(): show `madeKey` once, and write `notes` to the log. */
 export type Bootstrap = { madeKey: string | null; notes: string[] }
 
 /**
- * Makes sure that an administrator can get in: with the key of the setting, or on a database without keys with one that is
- * made.
+ * Ensures that an administrator can sign in: with the configured key, or with a generated one if there are no keys at all.
  *
- * A new value of the setting revokes the value before it. A value that was revoked stays so: an instance that is started
- * again with an old setting changes nothing. Without the setting nothing is revoked.
+ * A new value of the setting revokes the previous value. A revoked value stays revoked, so an instance restarted with an old
+ * setting changes nothing. Without the setting, nothing is revoked.
  */
 export async function bootstrapAdminKey({ db }: { db: Db }, configured: string | undefined): Promise<Bootstrap> {
   if (configured === undefined && (await countKeys(db)) > 0) return { madeKey: null, notes: [] }
@@ -133,15 +132,17 @@ const NOT_VALID =
   'PURSER_ADMIN_KEY is no valid key of an administrator: it was revoked, rotated or has expired, or its role is another. ' +
   'Nothing was changed; to get in with it, set a new value'
 
-/** Keys in the order they were made, without their secrets. */
+/** Lists keys in the order of their creation, without their secrets. */
 export async function listKeys({ db }: { db: Db }, afterId: string | null, limit: number): Promise<PageOf<string>> {
   const keys = await readKeys(db, afterId, limit + 1)
   return pageOf(keys, limit, keyAnswer, ({ key_id }) => key_id)
 }
 
 /**
- * Gives a key a new secret; the old one goes on for so many seconds. The principal stays, and with it its idempotency
- * keys. The secret is in this answer only. @throws not_found for a key that is unknown, revoked or expired.
+ * Gives a key a new secret; the old one stays valid for the overlap in seconds. Only this answer has the new secret. The
+ * principal does not change, so its idempotency keys stay valid.
+ *
+ * @throws not_found for a key that is unknown, revoked or expired.
  */
 export async function rotateKey(
   { db }: { db: Db },
@@ -163,7 +164,7 @@ export async function rotateKey(
   })
 }
 
-/** Revokes a key; one that is revoked already stays as it is. @throws not_found */
+/** Revokes a key. Does nothing if it is revoked already. @throws not_found */
 export async function revokeKey({ db }: { db: Db }, actor: Actor, keyId: string): Promise<void> {
   await change(db, actor, async (transaction) => {
     const before = await lockKey(transaction, keyId)

@@ -4,7 +4,7 @@ import { exactJson } from '../../domain/exact-json.ts'
 import { timeText } from '../answers.ts'
 import { pageOf, type PageOf } from '../page.ts'
 
-/** What administrators changed, the newest first. */
+/** Lists the changes of administrators, newest first. */
 export async function listAudit(
   { db }: { db: Db },
   query: AuditFilter,
@@ -17,7 +17,7 @@ export async function listAudit(
 
 const EXPORT_PAGE_ROWS = 1_000
 
-/** Every entry, the oldest first, a page at a time. */
+/** Exports every entry, oldest first. Reads one page at a time. */
 export async function* exportAudit({ db }: { db: Db }, query: AuditFilter): AsyncGenerator<object> {
   for (let afterId = 0; ;) {
     const entries = await readAuditAfter(db, query, afterId, EXPORT_PAGE_ROWS)
@@ -27,7 +27,7 @@ export async function* exportAudit({ db }: { db: Db }, query: AuditFilter): Asyn
   }
 }
 
-/** An entry as it is answered and exported, its amounts exact. */
+/** An entry in the form of answers and exports, with exact amounts. */
 function auditAnswer(entry: StoredAudit): object {
   return {
     ...entry,

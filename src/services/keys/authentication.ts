@@ -5,15 +5,15 @@ import type { Principal } from './principal.ts'
 import { isToken, tokenReader, type TokenSettings } from './tokens.ts'
 
 /**
- * Finds whose API key or token a bearer is; null where it is not valid. Only a key needs Postgres: `inTurn` does its
- * look-up once the caller may ask.
+ * Finds the principal of an API key or token; null if it is not valid. Only a key is looked up in Postgres: `inTurn` runs
+ * that look-up when it is the caller's turn.
  */
 export type FindPrincipal = (
   bearer: string,
   inTurn: <Found>(lookUp: () => Promise<Found>) => Promise<Found>,
 ) => Promise<Principal | null>
 
-/** @param deps.settlementDb keys are looked up there, so that a flood of reservations keeps no commit from its key. */
+/** @param deps.settlementDb looks up keys, so that a flood of reservations cannot keep commits from being authenticated. */
 export function openAuthentication(deps: { settlementDb: Db; tokens: TokenSettings | null }): FindPrincipal {
   const readToken = deps.tokens === null ? null : tokenReader(deps.tokens)
   return async (bearer, inTurn) => {

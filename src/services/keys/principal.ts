@@ -2,19 +2,19 @@ import { Problem, invalidRequest } from '../../errors.ts'
 
 export type Role = 'admin' | 'service' | 'viewer'
 
-/** Who calls: an API key, with its role and perhaps bound to a tenant. */
+/** The caller: the owner of an API key or token, with its role and the tenant that it is bound to, if any. */
 export type Principal = {
   id: string
   role: Role
   tenantId: string | null
-  /** The most that its direct records may cost in a day of UTC, USD as decimal text; without it there is no ceiling. */
+  /** The most that its direct records may cost in a UTC day, in USD as decimal text; null or missing: no maximum. */
   recordDayMaxUsd?: string | null
 }
 
 /**
- * The tenant of a request's body: the one that it names, or the one that the principal is bound to.
+ * Finds the tenant of a request: the one in its body, or the one that the principal is bound to.
  *
- * @throws invalidRequest where neither is there; forbidden for another tenant than the principal's own.
+ * @throws invalidRequest if there is neither; forbidden if the principal is bound to another tenant.
  */
 export function tenantOf(principal: Principal, tenantId: string | undefined, pointer = '/tenant_id'): string {
   if (principal.tenantId === null) {
@@ -29,9 +29,9 @@ export function tenantOf(principal: Principal, tenantId: string | undefined, poi
 }
 
 /**
- * The tenant that a list is narrowed to: the principal's own where it is bound to one, else the one asked for, if any.
+ * Finds the tenant that a list is limited to: the one that the principal is bound to, else the requested one, if any.
  *
- * @throws forbidden for another tenant than the principal's own.
+ * @throws forbidden if the principal is bound to another tenant.
  */
 export function tenantFilter(principal: Principal, tenantId: string | undefined): string | undefined {
   return principal.tenantId === null ? tenantId : tenantOf(principal, tenantId)

@@ -10,41 +10,41 @@ import { Problem } from '../../errors.ts'
 import { formatsOf } from '../../schemas/formats.ts'
 import type { Principal, Role } from './principal.ts'
 
-/** Where tokens come from: a shared secret, or the key set of their issuer; what is undefined is not compared. */
+/** How tokens are verified: by a shared secret or by the key set of their issuer. Undefined settings are not checked. */
 export type TokenSettings = {
   secret: string | undefined
   jwksUrl: string | undefined
   issuer: string | undefined
   audience: string | undefined
-  /** Paths of claims, with dots; the first that a token has is taken. */
+  /** Dotted paths of claims. The first one that a token has is used. */
   tenantClaims: string[]
   roleClaims: string[]
-  /** Whether a subject or tenant may look like an e-mail address, as ids of requests. */
+  /** Whether a subject or tenant may look like an e-mail address; the same rule applies to ids in requests. */
   allowEmailIds: boolean
 }
 
 const SKEW_SECONDS = 30
 const KEY_SET_MS_MAX = 1_500
-/** A key that the set does not have yet is looked for no sooner: who makes up keys makes no storm of requests. */
+/** After an unknown key id, the key set is not fetched again for this time, so that invented ids cannot cause a flood of requests. */
 const KEY_SET_AGAIN_MS = 5_000
-// Each kind of key has algorithms of its own, so that a public key can't be used as a shared secret; "none" is in no list.
+// Each kind of key has its own algorithms, so that nobody can use a public key as a shared secret. "none" is never allowed.
 const SECRET_ALGORITHMS = ['HS256', 'HS384', 'HS512']
 const PUBLIC_ALGORITHMS = ['RS256', 'RS384', 'RS512', 'PS256', 'PS384', 'PS512', 'ES256', 'ES384', 'ES512', 'EdDSA']
 const ID_CHARACTERS = /^[^]{1,200}$/u
-/** Keys of a set that are tried for one token. More than that without names nobody publishes. */
+/** At most this many keys without an id are tried for one token. No real issuer publishes more. */
 const KEYS_TRIED_MAX = 20
 const ROLES: readonly string[] = ['admin', 'service', 'viewer'] satisfies Role[]
 
-/** Whether a bearer token has the form of a JWT: three parts with dots between. */
+/** Tells whether a bearer token has the form of a JWT: three parts separated by dots. */
 export function isToken(bearer: string): boolean {
   return /^[\w-]+\.[\w-]+\.[\w-]*$/.test(bearer)
 }
 
 /**
- * Reads who calls from a token: null where it is not valid (signature, algorithm, issuer, audience, times) or names
- * nobody. A token without one of our roles is a viewer, and then has to be bound to a tenant.
+ * Makes a function that finds the principal of a token. Null if the token is not valid (signature, algorithm, issuer,
+ * audience, times) or names no subject. A token without one of our roles is a viewer, and must be bound to a tenant.
  *
- * @throws unavailable where the issuer's key set is out of reach.
+ * @throws unavailable if the issuer's key set cannot be fetched.
  */
 export function tokenReader(settings: TokenSettings): (token: string) => Promise<Principal | null> {
   const options: JWTVerifyOptions = {
@@ -92,7 +92,7 @@ function verifierOf({ secret, jwksUrl }: TokenSettings) {
   }
 }
 
-/** Where several keys of a set fit because they have no name (kid): the token is valid if one of them has signed it. */
+/** Tries each key of a set if several fit because they have no id (kid). The token is valid if one of them has signed it. */
 async function verifyWithEach(keys: errors.JWKSMultipleMatchingKeys, token: string, options: JWTVerifyOptions) {
   let tried = 0
   for await (const key of keys) {
@@ -107,7 +107,7 @@ async function verifyWithEach(keys: errors.JWKSMultipleMatchingKeys, token: stri
   throw new errors.JWSSignatureVerificationFailed()
 }
 
-/** The key set did not come, in time or at all, or is none. */
+/** Tells whether the key set could not be fetched in time, or is not a key set. */
 function isUnreachable(error: unknown): boolean {
   if (error instanceof errors.JWKSTimeout || error instanceof errors.JWKSInvalid) return true
   if (error instanceof errors.JOSEError) return error.code === 'ERR_JOSE_GENERIC'
@@ -117,11 +117,11 @@ function isUnreachable(error: unknown): boolean {
 function principalOf(payload: JWTPayload, settings: TokenSettings): Principal | null {
   const { tenantClaims, roleClaims, allowEmailIds } = settings
   const formats = formatsOf({ allowEmailIds })
-  // As ids of requests are: from 1 to 200 printable characters.
+  // The same rule as for ids in requests: 1 to 200 printable characters.
   const isId = (value: unknown, format: 'id' | 'tenant-id'): value is string =>
     isString(value) && ID_CHARACTERS.test(value) && formats[format]!(value)
-  // A claim of another type names nobody. Taken as text, two different objects would be one principal; left out, a tenant
-  // would become "bound to no tenant".
+  // Refuse a claim of another type. As text, two different objects would become one principal. If it were ignored, a token
+  // with an invalid tenant would be bound to no tenant.
   const sub: unknown = payload.sub
   if (!isId(sub, 'id')) return null
   const tenantId = valuesOf(payload, tenantClaims)[0] ?? null
@@ -131,12 +131,12 @@ function principalOf(payload: JWTPayload, settings: TokenSettings): Principal | 
   const named = roles.find((value) => ROLES.includes(value))
   if (named === undefined && tenantId === null) return null
   const role = (named ?? 'viewer') as Role
-  // An administrator is for all tenants, as among keys: a token that binds one contradicts itself.
+  // Administrators are for all tenants, as with keys. A token that binds one to a tenant contradicts itself.
   if (role === 'admin' && tenantId !== null) return null
   return { id: `jwt:${sub}`, role, tenantId }
 }
 
-/** What a token has at these paths, in their order; what is not there, or null, is left out. */
+/** The values of a token at these paths, in their order, without missing and null ones. */
 function valuesOf(payload: JWTPayload, paths: string[]): unknown[] {
   return paths
     .map((path) => {
