@@ -39,14 +39,14 @@ flushes to disk; nothing goes over HTTP.`,
     const pool = openPool(stack, databaseUrl)
     await makeQuotas(pool, TENANTS, 1)
     // At the end of a month a statement over all of it may take longer than the service allows.
-    const patientDb = connect(databaseUrl, { statementMs: 600_000 })
-    stack.defer(() => patientDb.destroy())
+    const maintenanceDb = connect(databaseUrl, { statementMs: 600_000 })
+    stack.defer(() => maintenanceDb.destroy())
     say('reserving and committing')
     const pairMicros = await measurePairs(db)
     say('changing balances')
     const change = await measureThresholds(pool, options.rounds)
     const statusMs = await measureStatus(db, process.env['REDIS_URL'])
-    return { pairMicros, ...change, statusMs, newQuotas: await measureNewQuotas(patientDb, pool, options.records) }
+    return { pairMicros, ...change, statusMs, newQuotas: await measureNewQuotas(maintenanceDb, pool, options.records) }
   },
   print({ pairMicros, balances, checkedMicros, uncheckedMicros, statusMs, newQuotas }, { records }) {
     const addedTo = (micros: number) => `${(((checkedMicros - uncheckedMicros) / micros) * 100).toFixed(2)} %`

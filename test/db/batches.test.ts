@@ -31,7 +31,7 @@ const settle = groupCommit({
   },
   keyOf: ({ reservation_id: id }) => id,
 })
-const prolong = groupCommit({
+const extend = groupCommit({
   run: (items: ExtendItem[]) => {
     sizes.push(items.length)
     return extendReservations(db, items, 'enforce')
@@ -196,7 +196,7 @@ t.test('each extension in a batch has its own answer, and one of the time alone 
   sizes.length = 0
   const unknown = { ...longer(0), reservation_id: '00000000-0000-7000-8000-000000000000' }
   const answers = await Promise.all(
-    [longer(0, more('25')), longer(1, more('26')), unknown, longer(2)].map((one) => prolong(one)),
+    [longer(0, more('25')), longer(1, more('26')), unknown, longer(2)].map((one) => extend(one)),
   )
   t.same(sizes, [4])
   t.match(answers, [
@@ -207,11 +207,11 @@ t.test('each extension in a batch has its own answer, and one of the time alone 
   ])
   await whileLocked('extend-2', async () => {
     const [alone, beside] = await Promise.allSettled(
-      [longer(2, more('11')), longer(3, more('11'))].map((one) => prolong(one)),
+      [longer(2, more('11')), longer(3, more('11'))].map((one) => extend(one)),
     )
     t.match(alone, { status: 'rejected', reason: { code: 'unavailable' } })
     t.match(beside, { status: 'fulfilled', value: { extended: { reserved_usd: '11' } } })
-    t.match(await prolong(longer(2)), { extended: { reserved_usd: '10' } })
+    t.match(await extend(longer(2)), { extended: { reserved_usd: '10' } })
   })
   await t.rejects(extendReservations(db, [longer(0), longer(0)], 'enforce'), /each reservation once/)
   await assertHealthy(t, database.pool)
