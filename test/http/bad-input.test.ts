@@ -245,7 +245,7 @@ t.test('one slip is one line, at its own place', async (t) => {
     [
       ...(['POST', '/v1/reservations'] as const),
       { ...reserve, llm: { ...llm, text: 'both' } },
-      { pointer: '/llm/text', message: /^stands instead of input_tokens/ },
+      { pointer: '/llm/text', message: /^cannot be combined with input_tokens/ },
     ],
     [
       ...(['PUT', '/v1/quotas'] as const),

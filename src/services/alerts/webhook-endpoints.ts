@@ -144,11 +144,11 @@ function checkTarget(
   const errors: FieldError[] = []
   if (kind === 'email') {
     if (recipients === null) errors.push({ pointer: '/to', message: 'is required for kind email' })
-    if (url !== null) errors.push({ pointer: '/url', message: 'does not go with kind email' })
+    if (url !== null) errors.push({ pointer: '/url', message: 'cannot be combined with kind email' })
     if (!hasMail)
       errors.push({ pointer: '/kind', message: 'email needs the settings PURSER_SMTP_URL and PURSER_MAIL_FROM' })
   } else {
-    if (recipients !== null) errors.push({ pointer: '/to', message: `does not go with kind ${kind}` })
+    if (recipients !== null) errors.push({ pointer: '/to', message: `cannot be combined with kind ${kind}` })
     const message = url === null ? `is required for kind ${kind}` : targets.complaint(url)
     if (message !== null) errors.push({ pointer: '/url', message })
   }

@@ -107,7 +107,7 @@ function checkFits(line: RecordJson, body: CorrectBody, { measure }: Measure): v
     throw invalidRequest([{ pointer: '/usage/seconds', message }])
   }
   if (body.model !== undefined && !isCall) {
-    throw invalidRequest([{ pointer: '/model', message: 'does not go with a record of a sandbox' }])
+    throw invalidRequest([{ pointer: '/model', message: 'cannot be given for the record of a sandbox' }])
   }
   if (measure === 'tokens' && (body.model ?? line.model) === null) {
     throw invalidRequest([{ pointer: '/model', message: 'is required: the record names no model' }])
@@ -120,7 +120,7 @@ async function providerOf(deps: CorrectDeps, line: RecordJson, model: string | u
   if (line.provider !== null && (await deps.prices.model(line.provider, model)).length > 0) return line.provider
   const providers = candidateProviders((await deps.prices.model(null, model)).map((price) => price.provider))
   if (providers.length > 1 && line.provider === null) {
-    const message = `is what ${providers.sort().join(', ')} have, and the record names no provider: give cost_usd`
+    const message = `is offered by ${providers.sort().join(', ')}, and the record names no provider: give cost_usd`
     throw invalidRequest([{ pointer: '/model', message }])
   }
   return providers.length === 1 ? providers[0]! : line.provider

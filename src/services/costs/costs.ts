@@ -33,7 +33,8 @@ export async function readCosts(
   // Without dimensions there is only one page, so a cursor cannot belong to this query.
   const isOther = dimensions.length === 0 || after?.place.length !== dimensions.length
   if (after !== null && (top !== undefined || isOther)) {
-    const message = top === undefined ? 'is of another group_by' : 'does not go with top, whose answer has one page'
+    const message =
+      top === undefined ? 'belongs to another group_by' : 'cannot be combined with top, which has only one page'
     throw invalidRequest([{ pointer: 'cursor', message }])
   }
   const groupsMax = dimensions.length === 0 ? 0 : (top ?? limit)

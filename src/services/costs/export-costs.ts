@@ -41,7 +41,7 @@ export async function exportCosts(
   const span = { ...filter, ...(await costRange(filter, null, () => readClockMicros(db))) }
   const start = cursor === undefined ? null : await findExportPosition(db, cursor, filter.tenantId)
   if (cursor !== undefined && start === null) {
-    throw invalidRequest([{ pointer: 'cursor', message: 'is not the cost_record_id of a record that is here' }])
+    throw invalidRequest([{ pointer: 'cursor', message: 'is not the cost_record_id of a record in the database' }])
   }
   const readPage = async (last: ExportRow | null) => {
     const after = last === null ? start : { occurredAt: last.occurred_at, recordId: last.cost_record_id }

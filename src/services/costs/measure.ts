@@ -45,7 +45,7 @@ export async function measureOf(
   if (seconds === undefined) return tokenMeasure(checkedTokens(tokens, '/usage'))
   if (Object.keys(tokens).length > 0) {
     throw invalidRequest([
-      { pointer: '/usage/seconds', message: 'does not go with tokens: a sandbox has seconds only' },
+      { pointer: '/usage/seconds', message: 'cannot be combined with tokens: only sandboxes have seconds' },
     ])
   }
   return { measure: secondsMeasure(seconds) }

@@ -181,7 +181,7 @@ function measureOfRecord(
 }
 
 function misfit(pointer: string, resourceType: string): Problem {
-  return invalidRequest([{ pointer, message: `does not go with resource_type ${resourceType}` }])
+  return invalidRequest([{ pointer, message: `cannot be combined with resource_type ${resourceType}` }])
 }
 
 function ownTokens(
@@ -229,7 +229,7 @@ async function refusal(
   if (ahead.length > 0) return invalidRequest(ahead)
   const old = places('old', 'occurred_at', `is more than ${deps.retention.retentionDays} days ago`)
   if (old.length > 0) {
-    const detail = `Only an administrator may record what is more than ${deps.retention.retentionDays} days ago. Nothing was recorded.`
+    const detail = `Only an administrator may record costs that are more than ${deps.retention.retentionDays} days old. Nothing was recorded.`
     return new Problem('forbidden', detail, { members: { errors: old } })
   }
   const mismatches = places('mismatch', 'idempotency_key', 'was used with another record before')

@@ -49,7 +49,9 @@ export async function createKey(
   body: ApiKeyBody,
 ): Promise<object> {
   if (body.role === 'admin' && body.tenant_id) {
-    throw invalidRequest([{ pointer: '/tenant_id', message: 'does not go with role admin, which is for all tenants' }])
+    throw invalidRequest([
+      { pointer: '/tenant_id', message: 'cannot be combined with role admin, which is for all tenants' },
+    ])
   }
   if (body.max_record_usd_per_day != null && body.role !== 'service') {
     const message = 'goes with role service only: a viewer records nothing, and an administrator could make another key'

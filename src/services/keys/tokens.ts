@@ -60,7 +60,7 @@ export function tokenReader(settings: TokenSettings): (token: string) => Promise
       return principalOf(payload, settings)
     } catch (error) {
       if (isUnreachable(error)) {
-        throw new Problem('unavailable', 'The keys of the token’s issuer are out of reach. Try again.', {
+        throw new Problem('unavailable', 'The keys of the token’s issuer cannot be fetched. Try again.', {
           headers: { 'retry-after': '1' },
           cause: error,
         })

@@ -22,7 +22,7 @@ export async function estimate(deps: PriceDeps, body: EstimateBody): Promise<obj
   const own = body.resource_type
   const other = own === 'llm' ? 'e2b' : 'llm'
   if (body[other] !== undefined) {
-    throw invalidRequest([{ pointer: `/${other}`, message: `does not go with resource_type ${own}` }])
+    throw invalidRequest([{ pointer: `/${other}`, message: `cannot be combined with resource_type ${own}` }])
   }
   if (body.llm !== undefined) return estimateCall(deps, body.llm, at)
   if (body.e2b !== undefined) return estimateRun(deps, body.e2b, at)
@@ -61,7 +61,7 @@ async function estimateCall(deps: PriceDeps, llm: NonNullable<EstimateBody['llm'
 function readingOf(llm: NonNullable<EstimateBody['llm']>, provider: string): Reading {
   for (const name of ['text', 'input_tokens', 'cache_read_tokens', 'max_web_searches'] as const) {
     if (llm[name] !== undefined)
-      throw invalidRequest([{ pointer: `/llm/${name}`, message: 'does not go with a usage' }])
+      throw invalidRequest([{ pointer: `/llm/${name}`, message: 'cannot be combined with a usage' }])
   }
   if (llm.usage === undefined)
     return providerTokens(llm.provider_usage!, { provider, model: llm.model }, '/llm/provider_usage')

@@ -161,7 +161,7 @@ function quotaInput(body: QuotaBody, base = ''): QuotaInput {
     if (needed.includes(name) && !given)
       errors.push({ pointer: `${base}/${name}`, message: `is required for scope ${body.scope}` })
     if (!needed.includes(name) && given)
-      errors.push({ pointer: `${base}/${name}`, message: `does not go with scope ${body.scope}` })
+      errors.push({ pointer: `${base}/${name}`, message: `cannot be combined with scope ${body.scope}` })
   }
   if (errors.length > 0) throw invalidRequest(errors)
   const { limit_usd: limitUsd, raise, ...rest } = { raise: null, ...body }

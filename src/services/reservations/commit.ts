@@ -83,7 +83,7 @@ async function measureOrReserved(body: CommitBody, source: () => Promise<UsageSo
   if (body.usage_unknown === true) {
     const other = (['usage', 'provider_usage', 'actual_cost_usd'] as const).find((name) => body[name] !== undefined)
     if (other === undefined) return { measure: { measure: 'reserved' } }
-    throw invalidRequest([{ pointer: `/${other}`, message: 'does not go with usage_unknown' }])
+    throw invalidRequest([{ pointer: `/${other}`, message: 'cannot be combined with usage_unknown' }])
   }
   try {
     return await measureOf({ ...body, cost_usd: body.actual_cost_usd }, { costName: 'actual_cost_usd', source })

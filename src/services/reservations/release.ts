@@ -16,7 +16,7 @@ export async function release(deps: ReleaseDeps, principal: Principal, id: strin
   })
   if ('unknown' in outcome) throw noReservation(id)
   if ('conflict' in outcome) {
-    throw new Problem('reservation_committed', `Reservation ${id} has been committed; there is nothing to give back.`)
+    throw new Problem('reservation_committed', `Reservation ${id} has been committed; there is nothing to release.`)
   }
   const { settled } = outcome
   return {

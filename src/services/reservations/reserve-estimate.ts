@@ -74,15 +74,16 @@ function checkReserveSubject(body: ReserveBody): void {
   const errors: FieldError[] = []
   const own = body.resource_type
   const other = own === 'llm' ? 'e2b' : 'llm'
-  if (body[other] !== undefined) errors.push({ pointer: `/${other}`, message: `does not go with resource_type ${own}` })
+  if (body[other] !== undefined)
+    errors.push({ pointer: `/${other}`, message: `cannot be combined with resource_type ${own}` })
   if (body[own] === undefined && body.estimated_cost_usd === undefined) {
     errors.push({ pointer: `/${own}`, message: 'is required, or estimated_cost_usd instead of it' })
   }
   if (body[own] !== undefined && body.estimated_cost_usd !== undefined) {
-    errors.push({ pointer: '/estimated_cost_usd', message: `stands instead of ${own}, not beside it` })
+    errors.push({ pointer: '/estimated_cost_usd', message: `cannot be combined with ${own}` })
   }
   if (body.estimated_cost_usd !== undefined && body.allow_caps === true) {
-    errors.push({ pointer: '/allow_caps', message: 'needs llm or e2b: an estimate of your own has no units to cap' })
+    errors.push({ pointer: '/allow_caps', message: 'needs llm or e2b: estimated_cost_usd has no units to cap' })
   }
   if (errors.length > 0) throw invalidRequest(errors)
 }
@@ -142,7 +143,7 @@ export async function inputTokensOf(
     throw invalidRequest([{ pointer: `${pointer}/input_tokens`, message: 'is required, or text instead of it' }])
   }
   if (llm.input_tokens !== undefined && llm.text !== undefined) {
-    throw invalidRequest([{ pointer: `${pointer}/text`, message: 'stands instead of input_tokens, not beside it' }])
+    throw invalidRequest([{ pointer: `${pointer}/text`, message: 'cannot be combined with input_tokens' }])
   }
   const tokens = llm.input_tokens ?? (await countTokens(provider, llm.text!))
   if ((llm.cache_read_tokens ?? 0) > tokens) {
@@ -179,12 +180,12 @@ type SizeRequest = { tier?: string; vcpu?: number; memory_mib?: number; region?:
 export function sandboxSize({ tier, vcpu, memory_mib: memoryMib, region }: SizeRequest, pointer: string): SandboxSize {
   const errors: FieldError[] = []
   if (tier !== undefined && (vcpu !== undefined || memoryMib !== undefined)) {
-    errors.push({ pointer: `${pointer}/tier`, message: 'stands instead of vcpu and memory_mib, not beside them' })
+    errors.push({ pointer: `${pointer}/tier`, message: 'cannot be combined with vcpu and memory_mib' })
   } else if ((vcpu === undefined) !== (memoryMib === undefined)) {
     const missing = vcpu === undefined ? 'vcpu' : 'memory_mib'
     errors.push({
       pointer: `${pointer}/${missing}`,
-      message: 'is required: a size of your own needs vcpu and memory_mib',
+      message: 'is required: a custom size needs vcpu and memory_mib',
     })
   }
   if (errors.length > 0) throw invalidRequest(errors)
