@@ -210,7 +210,7 @@ export async function retireScopes(db: Db, days: number, scopes: ScopeKey[]): Pr
   return rows[0]!.retired
 }
 
-/** Deletes at most `rowsMax` events that have been deletable for `days`, with their deliveries. Returns how many. */
+/** Deletes at most `rowsMax` events older than `days` that nothing needs any more, with their deliveries. Returns how many. */
 export async function deleteOldEvents(db: Db, days: number, rowsMax: number): Promise<number> {
   const { rows } = await sql<{ deleted: number }>`
     select copilot_internal.delete_old_events(

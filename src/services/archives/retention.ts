@@ -124,9 +124,9 @@ export async function keepRetention(retention: Retention, signal: AbortSignal): 
     await attempt(`the balances of ${partition}`, () => carry(retention.db, partition))
   }
   await attempt('settled reservations', async () => {
-    for (let looked = 1; looked > 0;) {
+    for (let checked = 1; checked > 0;) {
       if (signal.aborted) return
-      looked = await keepLineFacts(retention.db, SETTLED_ROWS_MAX)
+      checked = await keepLineFacts(retention.db, SETTLED_ROWS_MAX)
     }
     for (let deleted = 1; deleted > 0 && !signal.aborted;) {
       deleted = await deleteSettled(retention.db, retention.reservationDays, SETTLED_ROWS_MAX)

@@ -68,7 +68,11 @@ export async function correct(
   return { data, warnings }
 }
 
-/** Measures the correction. @throws invalidRequest, also if a provider's usage cannot be read: the caller still has the object. */
+/**
+ * Measures the correction.
+ *
+ * @throws invalidRequest, also if a provider's usage cannot be read: the caller still has the object.
+ */
 async function measureFor(deps: CorrectDeps, lineOf: () => Promise<RecordJson>, body: CorrectBody): Promise<Measured> {
   const source = async () => {
     const line = await lineOf()

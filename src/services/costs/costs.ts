@@ -92,7 +92,10 @@ function readGrouping(text: string): Dimension[] {
 
 export type Range = { fromMicros: bigint; toMicros: bigint }
 
-/** Works out the range in microseconds. Uses the first page's range if there is one. Default: until now, from 30 days before the end. */
+/**
+ * Works out the range in microseconds. Uses the first page's range if there is one. Default: until now, from 30 days before
+ * the end.
+ */
 export async function costRange(
   filter: Partial<Record<keyof Range, bigint | undefined>>,
   after: CostsPosition | null,

@@ -48,14 +48,14 @@ export type RerateTotals = {
  * This includes records booked without a price, and records whose usage could not be read then and can be read now. With
  * `request.apply`, each is corrected in its own transaction, by its reversal and a successor with the new cost. If a run
  * fails, start it again: corrected records are not found again, so nothing is corrected twice.
- * @param tell.line receives each record that changes, with what was booked for it.
- * @param tell.progress receives the totals so far, after each page.
+ * @param report.line receives each record that changes, with what was booked for it.
+ * @param report.progress receives the totals so far, after each page.
  * @throws Postgres errors unchanged; earlier corrections stay booked.
  */
 export async function rerate(
   { db, actor }: RerateDeps,
   request: RerateRequest,
-  tell: { line(line: object): void; progress(totals: RerateTotals): void },
+  report: { line(line: object): void; progress(totals: RerateTotals): void },
 ): Promise<RerateTotals> {
   const totals: RerateTotals = {
     looked: 0,
@@ -85,14 +85,14 @@ export async function rerate(
           const newUsd = decimal(booked?.costUsd ?? line.new_cost_usd)
           const differenceUsd = newUsd.minus(decimal(line.cost_usd))
           totals.difference_usd = totals.difference_usd.plus(differenceUsd)
-          tell.line(lineAnswer(line, newUsd, differenceUsd, booked?.successorId ?? null))
+          report.line(lineAnswer(line, newUsd, differenceUsd, booked?.successorId ?? null))
         }
       }
       totals.looked += page.looked
       totals.unpriced += page.unpriced + read.unpriced
       totals.undecided += page.undecided
       totals.unreadable += page.unreadable + read.unreadable
-      tell.progress(totals)
+      report.progress(totals)
       after = page.last
     } while (after !== null)
   }

@@ -8,7 +8,7 @@ const HOURS = 3
 const TENANTS_MAX = 200
 
 /**
- * Emits cost.anomaly for tenants that spent far more in an hour than in the same hour of earlier days; once per tenant and hour.
+ * Emits cost.anomaly for tenants that spent far more in an hour than in the same hours of the 14 days before; once per tenant and hour.
  *
  * @param deps.db a connection whose statements may take minutes.
  */

@@ -25,7 +25,10 @@ export type TokenSettings = {
 
 const SKEW_SECONDS = 30
 const KEY_SET_MS_MAX = 1_500
-/** After an unknown key id, the key set is not fetched again for this time, so that invented ids cannot cause a flood of requests. */
+/**
+ * After an unknown key id, the key set is not fetched again for this time, so that invented ids cannot cause a flood of
+ * requests.
+ */
 const KEY_SET_AGAIN_MS = 5_000
 // Each kind of key has its own algorithms, so that nobody can use a public key as a shared secret. "none" is never allowed.
 const SECRET_ALGORITHMS = ['HS256', 'HS384', 'HS512']

@@ -69,7 +69,11 @@ export async function setQuotas(
   return { data: answers.map(({ quota }) => quotaBody(quota)), made, changed: answers.length - made }
 }
 
-/** Validates a list of quotas and makes the inputs of set_quotas(). @throws invalidRequest at /quotas/N/…, also for duplicates. */
+/**
+ * Validates a list of quotas and makes the inputs of set_quotas().
+ *
+ * @throws invalidRequest at /quotas/N/…, also for duplicates.
+ */
 export function quotaInputs(bodies: QuotaBody[]): QuotaInput[] {
   const errors: FieldError[] = []
   const places = new Map<string, number>()
@@ -141,7 +145,10 @@ async function apply({ db, status }: ChangeDeps, actor: Actor, inputs: QuotaInpu
   return answers
 }
 
-/** Turns Postgres's error for a time zone that Node knows and Postgres does not into invalidRequest, so the caller can choose another. */
+/**
+ * Turns Postgres's error for a time zone that Node knows and Postgres does not into invalidRequest, so the caller can
+ * choose another.
+ */
 function refuseZone(pointer: string): (error: unknown) => never {
   return (error) => {
     if (!isUnknownTimeZone(error)) throw error

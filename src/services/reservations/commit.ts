@@ -78,7 +78,7 @@ type Reserved = {
 
 type CommitMeasured = Measured | { measure: Reserved; reading?: never }
 
-/** Measures the commit; falls back to the reserved amount where provider_usage cannot be read (rule 10). */
+/** Measures the commit; falls back to the reserved amount if provider_usage cannot be read (rule 10). */
 async function measureOrReserved(body: CommitBody, source: () => Promise<UsageSource>): Promise<CommitMeasured> {
   if (body.usage_unknown === true) {
     const other = (['usage', 'provider_usage', 'actual_cost_usd'] as const).find((name) => body[name] !== undefined)
@@ -96,7 +96,11 @@ async function measureOrReserved(body: CommitBody, source: () => Promise<UsageSo
   }
 }
 
-/** Finds the provider and model of a usage, in the body or else in the reservation. @throws not_found; invalidRequest if neither names a model. */
+/**
+ * Finds the provider and model of a usage, in the body or else in the reservation.
+ *
+ * @throws not_found; invalidRequest if neither names a model.
+ */
 async function usageSourceOf(
   { queues }: CommitDeps,
   principal: Principal,

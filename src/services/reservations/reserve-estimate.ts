@@ -176,7 +176,11 @@ async function estimateSandbox(deps: PriceDeps, e2b: E2bRequest): Promise<Reserv
 
 type SizeRequest = { tier?: string; vcpu?: number; memory_mib?: number; region?: string | null }
 
-/** Reads a sandbox size: a tier, or vCPU and memory priced at the rates of tier standard. Default: tier standard. @throws invalidRequest */
+/**
+ * Reads a sandbox size: a tier, or vCPU and memory priced at the rates of tier standard. Default: tier standard.
+ *
+ * @throws invalidRequest
+ */
 export function sandboxSize({ tier, vcpu, memory_mib: memoryMib, region }: SizeRequest, pointer: string): SandboxSize {
   const errors: FieldError[] = []
   if (tier !== undefined && (vcpu !== undefined || memoryMib !== undefined)) {
