@@ -537,7 +537,7 @@ t.test('what is booked while a new quota’s costs are summed is counted once', 
   t.match(
     await sumAhead(
       admin.db,
-      inputs.map((wish) => ({ ...wish, limit_usd: '2000' })),
+      inputs.map((input) => ({ ...input, limit_usd: '2000' })),
     ),
     inputs.map(() => ({ booked: undefined })),
     'a quota that opens nothing has nothing summed',

@@ -32,7 +32,10 @@ function eventAnswer(event: StoredEvent): object {
   }
 }
 
-/** The data of an event in the form of answers and deliveries. The suffix of a field's name decides: amounts become exact numbers, times RFC 3339. */
+/**
+ * The data of an event in the form of answers and deliveries. The suffix of a field's name decides: amounts become exact
+ * numbers, times RFC 3339.
+ */
 export function eventData(data: Record<string, unknown>): Record<string, unknown> {
   return Object.fromEntries(Object.entries(data).map(([name, value]) => [name, dataAnswer(name, value)]))
 }

@@ -8,7 +8,10 @@ import { createGunzip, createGzip } from 'node:zlib'
 import { exactSum } from '../../domain/money.ts'
 import { FILE_MODE, makeArchiveFolder } from './archive-folder.ts'
 
-/** The content of a file: the number of records, the sum of their costs as decimal text, and the SHA-256 of the uncompressed data. */
+/**
+ * The content of a file: the number of records, the sum of their costs as decimal text, and the SHA-256 of the uncompressed
+ * data.
+ */
 export type Content = { records: number; cost_usd: string; content_sha256: string }
 
 /** A .part file that was not written to for this long was left behind by a failed run. */
@@ -94,7 +97,10 @@ export async function readArchive(
   return { records, cost_usd: costUsd, content_sha256: hash.digest('hex') }
 }
 
-/** Reads the lines of a compressed file. Only \n ends a line, because texts may contain other characters that some readers take for a line end. */
+/**
+ * Reads the lines of a compressed file. Only \n ends a line, because texts may contain other characters that some readers
+ * take for a line end.
+ */
 async function* linesOf(file: string): AsyncGenerator<string> {
   const unzip = createGunzip()
   const source = createReadStream(file)

@@ -457,11 +457,11 @@ t.test('over midnight', async (t) => {
     await own('priced', 1)
     const llm = { provider: 'google', model: 'gemini-4-argon', input_tokens: 1_000 }
     const held = await reserve({ tenant_id: 'priced', ttl_seconds: 600, llm: { ...llm, max_output_tokens: 1_000 } })
-    const wish = { ...llm, max_output_tokens: 2_000 }
-    const then = await reserve({ tenant_id: 'priced', llm: wish })
+    const request = { ...llm, max_output_tokens: 2_000 }
+    const then = await reserve({ tenant_id: 'priced', llm: request })
     await setNow(database, '2026-12-01T00:00:01Z')
     await own('priced', 1)
-    const now = await reserve({ tenant_id: 'priced', llm: wish })
+    const now = await reserve({ tenant_id: 'priced', llm: request })
     const extended = await extend(held, { estimate: { max_output_tokens: 2_000 } })
     t.match(extended.json, { reserved_usd: then.json.reserved_usd, price_id: held.json.price_id })
     t.not(extended.json.reserved_usd, now.json.reserved_usd)
