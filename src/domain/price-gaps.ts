@@ -2,7 +2,7 @@ import { billedTier, isFreeCard, isPlainTier, isUnsplit, type Asked, type ModelP
 import type { Usage, UsageQuantity } from './usage/normal-form.ts'
 import { isImageModel } from './usage/source.ts'
 
-/** A part of a usage for which the price card has no figure, so another rate priced it. */
+/** A part of a usage for which the rate card has no figure, so another rate priced it. */
 export type PriceGap = {
   code: 'tier_unpriced' | 'usage_unread' | 'usage_unsplit'
   /** The field of the usage. Null if the caller asked for the tier and the usage does not name it. */
@@ -11,7 +11,7 @@ export type PriceGap = {
 }
 
 /**
- * Lists what the price card has no figure for, so that a warning can say how it was priced instead:
+ * Lists what the rate card has no figure for, so that a warning can say how it was priced instead:
  * - the tier or region that served, and web searches without a fee;
  * - long-lived cache writes that get the rate of shorter ones;
  * - audio and images that get the rate of text, or may be counted among text;

@@ -14,7 +14,7 @@ export type Fee = 'web_search' | 'request' | `request_${SearchContext}`
 export type Rates = Partial<Record<Bucket, string>>
 
 /**
- * One version of a model's price card, valid from `effectiveDate` (inclusive) to `expiresAt` (exclusive; null: no
+ * One version of a model's rate card, valid from `effectiveDate` (inclusive) to `expiresAt` (exclusive; null: no
  * end).
  */
 export type ModelPrice = {

@@ -64,7 +64,7 @@ type OverlayE2b = {
   usd_per_gib_second: string
 }
 
-/** A version of the sandbox price card, as publish_e2b_prices takes it. */
+/** A version of the sandbox rate card, as publish_e2b_prices takes it. */
 export type E2bPriceVersion = {
   tier: string
   region: string
@@ -115,7 +115,7 @@ export function layOver(versions: readonly PriceVersion[], overlay: Overlay): Pr
   return withAliases(merged, overlay).flat()
 }
 
-/** The sandbox price cards of all presets, at the one rate of the overlay. */
+/** The sandbox rate cards of all presets, at the one rate of the overlay. */
 export function e2bVersions(overlay: Overlay): E2bPriceVersion[] {
   const { region, effective_date, usd_per_vcpu_second, usd_per_gib_second } = overlay.e2b
   return Object.entries(E2B_PRESETS).map(([tier, { vcpu, memoryMib }]) => ({

@@ -2,7 +2,7 @@ import { readFile } from 'node:fs/promises'
 import { decimal, usdText } from '../domain/money.ts'
 import type { Bucket, Fee, Rates } from '../domain/price.ts'
 
-/** A price card to publish, as publish_model_prices takes it. Decimals are text. */
+/** A rate card to publish, as publish_model_prices takes it. Decimals are text. */
 export type PriceVersion = {
   provider: string
   model: string
@@ -115,7 +115,7 @@ export async function packageRelease(): Promise<string> {
 }
 
 /**
- * Makes versions of price cards from the package's data or its feed. Ids are exact; aliases are the names that match
+ * Makes versions of rate cards from the package's data or its feed. Ids are exact; aliases are the names that match
  * rules list in full.
  *
  * Rules by prefix, part or pattern are left out, because they match sibling models. Rates are taken as written: the

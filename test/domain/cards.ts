@@ -1,6 +1,6 @@
 import type { ModelPrice } from '../../src/domain/price.ts'
 
-/** A price card for tests. Fields that are not given are empty. */
+/** A rate card for tests. Fields that are not given are empty. */
 export function card(given: Partial<ModelPrice> & Pick<ModelPrice, 'usdPerMtok'>): ModelPrice {
   return {
     priceId: '1',

@@ -11,7 +11,7 @@ import type { ModelPrice } from '../../src/domain/price.ts'
 import type { UsageSource } from '../../src/domain/usage/index.ts'
 
 /**
- * A price card on which no two buckets and no two fees cost the same, so that any misplaced token changes the cost.
+ * A rate card on which no two buckets and no two fees cost the same, so that any misplaced token changes the cost.
  */
 export const distinctCard: ModelPrice = {
   priceId: '1',

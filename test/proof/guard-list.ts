@@ -248,7 +248,7 @@ export const GUARDS: Guard[] = [
     tests: [BATCHES],
   },
   {
-    name: 'free price card',
+    name: 'free rate card',
     why: 'a model that costs nothing is refused above a limit',
     ...inFunction('decide_spend', '    if p_free[i] and v_amount = 0 then\n', '    if false then\n'),
     tests: [FREE_PRICES],

@@ -54,7 +54,7 @@ export type ReserveInput = {
   /** Where a hold takes fewer units, it lives so much longer than as many seconds; null: ttlSeconds in any case. */
   ttlBeyondUnits: number | null
   charge: boolean
-  /** Its price card is free; the amount is 0 then. */
+  /** Its rate card is free; the amount is 0 then. */
   free: boolean
 }
 export type CommitInput = { id: string; measure: Measure; recordId: string; reversalId: string }

@@ -8,7 +8,7 @@ import Big from 'big.js'
 export type Rates = { input: string; output: string }
 export type Tokens = { input_tokens: number; output_tokens: number }
 export type Tier = { vcpu: number; usdPerVcpuSecond: string }
-/** A price card of a model or of a tier, in force from a date on, with the other names that it brings along. */
+/** A rate card of a model or of a tier, in force from a date on, with the other names that it brings along. */
 export type NewCard = { from: number } & (
   | { model: string; rates: Rates; names: string[] }
   | { tier: string; size: Tier }

@@ -2,7 +2,7 @@
 -- amount <= limit (rule 2). A pure function over arrays: reserve_spend() calls it and writes the outcome.
 -- p_amounts[i]: what item i asks for; null if it is not to be decided. An item that accepts less gets p_fixed[i] USD
 -- and p_per_unit[i] USD for each unit that fits; with p_per_unit[i] = 0 it is all or nothing.
--- p_free[i]: item i's price card is free, so no quota refuses it or warns about it.
+-- p_free[i]: item i's rate card is free, so no quota refuses it or warns about it.
 -- p_item_scopes: three scope numbers per item, 0 for none. The balances of scope s are those from p_first[s] to
 -- p_last[s]. p_modes[b]: 2 enforce, 1 warn, 0 off.
 -- p_in_order: true: what an item gets is taken before the next one is decided; false: each item is decided as if it

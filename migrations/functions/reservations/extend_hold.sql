@@ -5,7 +5,7 @@
 -- changes nothing.
 -- p_ttl_seconds: from now on; null if expires_at stays. p_tenant_id: as in commit_item. p_service: the service's mode,
 -- as in read_balances(). If one of the held periods has ended, the whole hold moves to the running ones (rule 3) or
--- stays as it was. A hold whose price card is free is never refused.
+-- stays as it was. A hold whose rate card is free is never refused.
 -- Answers { "unknown": true } | { "closed": true }: settled, or past expires_at, swept or not
 --   | { now, ids, balances, "extended": the reservation, "warned": [[balance, spent, reserved], ...] }
 --   | { now, ids, balances, "refused": { "largest_allowed_usd", "violations": [[balance, spent, reserved], ...] } }

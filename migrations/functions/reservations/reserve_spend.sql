@@ -5,7 +5,7 @@
 -- The distinct scopes of the batch are (p_types[s], p_tenants[s], p_users[s]), '' for none. Item i asks for
 -- p_amounts[i] USD in the scopes p_item_scopes[3i-2 .. 3i] (numbers from 1; 0 for none). p_items[i] has its other
 -- fields.
--- p_priced_models[i] is the model that item i's name means now. p_free[i] says whether its price card is free. They are
+-- p_priced_models[i] is the model that item i's name means now. p_free[i] says whether its rate card is free. They are
 -- not fields of reserve_item, so that an instance of an earlier release can still call this function during an upgrade.
 -- p_enforcement: the service's mode; the weaker of it and the quota's applies. p_look_first: check the balances before
 -- anything is written, so that a refusal costs no write. Worth its cost if refusals are likely.

@@ -2,7 +2,7 @@ import { sql, type RawBuilder } from 'kysely'
 import type { Fee, Rates } from '../../domain/price.ts'
 import type { Db } from '../pool/connection.ts'
 
-/** A model's price card to publish, with the field names of publish_model_prices(). Decimals as text, times RFC 3339. */
+/** A model's rate card to publish, with the field names of publish_model_prices(). Decimals as text, times RFC 3339. */
 export type NewModelPrice = {
   provider: string
   model: string
@@ -16,7 +16,7 @@ export type NewModelPrice = {
   aliases?: string[] | undefined
 }
 
-/** A sandbox's price card to publish, with the field names of publish_e2b_prices(). Decimals as text. */
+/** A sandbox's rate card to publish, with the field names of publish_e2b_prices(). Decimals as text. */
 export type NewE2bPrice = {
   tier: string
   region: string
@@ -65,7 +65,7 @@ export type StoredE2bPrice = {
 /** The id of an administrator's new version, or why nothing was written. */
 export type AddedPrice = { price_id: number } | { exists: number | null } | { alias_of: string } | { size_of: string }
 
-/** Adds one version of a model's price card. @param replaces the version of that date to replace; null: none; 0: any. */
+/** Adds one version of a model's rate card. @param replaces the version of that date to replace; null: none; 0: any. */
 export async function addModelPrice(db: Db, version: NewModelPrice, replaces: number | null): Promise<AddedPrice> {
   const { rows } = await sql<{ added: AddedPrice }>`
     select copilot_internal.add_model_price(${JSON.stringify(version)}::text::jsonb, ${replaces}::bigint) as added`.execute(
@@ -74,7 +74,7 @@ export async function addModelPrice(db: Db, version: NewModelPrice, replaces: nu
   return rows[0]!.added
 }
 
-/** Adds one version of a sandbox's price card. @param replaces as for addModelPrice(). */
+/** Adds one version of a sandbox's rate card. @param replaces as for addModelPrice(). */
 export async function addE2bPrice(db: Db, version: NewE2bPrice, replaces: number | null): Promise<AddedPrice> {
   const { rows } = await sql<{ added: AddedPrice }>`
     select copilot_internal.add_e2b_price(${JSON.stringify(version)}::text::jsonb, ${replaces}::bigint) as added`.execute(
@@ -91,7 +91,7 @@ export type VersionFilter = {
 }
 
 /**
- * Lists at most `rowsMax` versions of models' price cards by provider, model (or its alias) and date, without superseded ones.
+ * Lists at most `rowsMax` versions of models' rate cards by provider, model (or its alias) and date, without superseded ones.
  *
  * @param afterId the last price_id of the previous page.
  */
@@ -128,7 +128,7 @@ export async function listModelVersions(
   return rows.map(({ price }) => price)
 }
 
-/** Lists versions of sandboxes' price cards by tier, region and date; otherwise as listModelVersions(). */
+/** Lists versions of sandboxes' rate cards by tier, region and date; otherwise as listModelVersions(). */
 export async function listE2bVersions(
   db: Db,
   filter: VersionFilter & { tier?: string | undefined; region?: string | undefined },
@@ -226,7 +226,7 @@ export async function readFedAt(db: Db): Promise<Date | null> {
 
 export type PublishCounts = { added: number; unchanged: number; superseded: number; heldBack: number }
 
-/** Publishes at most 10,000 versions of models' price cards and aliases. Idempotent. */
+/** Publishes at most 10,000 versions of models' rate cards and aliases. Idempotent. */
 export async function publishModelPrices(
   db: Db,
   versions: readonly NewModelPrice[],
@@ -236,7 +236,7 @@ export async function publishModelPrices(
   return { ...countsOf(rows[0]!), aliasesSet: rows[0]!.aliases_set }
 }
 
-/** Publishes versions of the sandbox price cards. Idempotent. */
+/** Publishes versions of the sandbox rate cards. Idempotent. */
 export async function publishE2bPrices(db: Db, versions: readonly object[]): Promise<PublishCounts> {
   const { rows } = await sql<CountsRow>`
     select * from copilot_internal.publish_e2b_prices(${JSON.stringify(versions)}::text::jsonb)`.execute(db)

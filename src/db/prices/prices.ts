@@ -12,7 +12,7 @@ export async function readPriceEdition(db: Db): Promise<number> {
   return Number(rows[0]!.edition)
 }
 
-/** A price card, and the time in which it prices a name: while the card is in force and the name means its model. */
+/** A rate card, and the time in which it prices a name: while the card is in force and the name means its model. */
 export type NamedPrice = ModelPrice & {
   /** RFC 3339, inclusive. */
   pricesFrom: string
@@ -60,7 +60,7 @@ export async function findModelPrices(db: Db, provider: string | null, name: str
   return pricesThen(rows)
 }
 
-/** Finds all versions of a tier's price card in a region, oldest first. */
+/** Finds all versions of a tier's rate card in a region, oldest first. */
 export async function findE2bPrices(db: Db, tier: string, region: string): Promise<PricesThen<E2bPrice>> {
   const { rows } = await sql<{ edition: string; prices: E2bPrice[] }>`
     select n.edition::text, coalesce((

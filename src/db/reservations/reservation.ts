@@ -10,7 +10,7 @@ export type StoredReservation = {
   labels: Record<string, string>
   provider: string | null
   model: string | null
-  /** The model whose price card priced the hold; null if the caller gave the amount. */
+  /** The model whose rate card priced the hold; null if the caller gave the amount. */
   priced_model: string | null
   service_tier: string | null
   region: string | null

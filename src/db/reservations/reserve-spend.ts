@@ -36,7 +36,7 @@ export type ReserveItem = {
   ttl_beyond_units?: number
   /** The model that the requested name means now; left out if the caller gives the amount. */
   priced_model?: string
-  /** The price card charges nothing, so no quota refuses the item. */
+  /** The rate card charges nothing, so no quota refuses the item. */
   is_free: boolean
 }
 

@@ -1,6 +1,6 @@
 import { checkParts, type Usage } from './normal-form.ts'
 
-/** The token buckets of a price card. They do not overlap, so every token is priced once. */
+/** The token buckets of a rate card. They do not overlap, so every token is priced once. */
 export const BUCKETS = [
   'input',
   'cache_read',

@@ -91,7 +91,7 @@ const USAGE_QUANTITY_MAX = 1_000_000_000_000
 /** The most requests of one usage that are kept apart. */
 export const USAGE_STEPS_MAX = 100
 
-/** Tiers that are billed at the plain rates of a price card. */
+/** Tiers that are billed at the plain rates of a rate card. */
 export const PLAIN_TIERS: ReadonlySet<string> = new Set(['standard', 'default', 'auto'])
 
 /** The values of `service_tier` that checkUsage() accepts. */

@@ -1,5 +1,5 @@
 /**
- * The provider and model that answered, by the names that price cards have. The meaning of a usage object depends on
+ * The provider and model that answered, by the names that rate cards have. The meaning of a usage object depends on
  * them.
  */
 export type UsageSource = { provider: string; model: string }

@@ -17,7 +17,7 @@ const TOLERATED_SHARE = '0.01'
 /**
  * Makes the warnings about a usage that was read and priced.
  *
- * @param price the price card that was used; undefined if it is not known, or if the caller gave the cost in money.
+ * @param price the rate card that was used; undefined if it is not known, or if the caller gave the cost in money.
  * @param costUsd the cost of the usage.
  */
 export function usageWarnings(
@@ -35,7 +35,7 @@ export function usageWarnings(
 
 export type BookedWarningDeps = PriceDeps & { emitUnread: EmitUnread }
 
-/** How a usage was priced. `by` finds the price card by its id or its time; null if no card priced it. */
+/** How a usage was priced. `by` finds the rate card by its id or its time; null if no card priced it. */
 export type Booked = {
   provider: string | null
   model: string | null
@@ -64,7 +64,7 @@ export function noteWarnings({ notes }: Reading): UsageWarning[] {
   return notes.map(({ code, pointer, detail }) => ({ code, pointer, detail }))
 }
 
-/** Tells whether the warnings depend on the price card. For most usages they do not, so the card need not be read. */
+/** Tells whether the warnings depend on the rate card. For most usages they do not, so the card need not be read. */
 function needsCard({ usage, isAggregate }: Reading, model: string, asked: Asked): boolean {
   const tier = billedTier(usage.service_tier, asked.serviceTier)
   return (
@@ -77,7 +77,7 @@ function needsCard({ usage, isAggregate }: Reading, model: string, asked: Asked)
   )
 }
 
-/** Quantities for which some price cards have no rate. */
+/** Quantities for which some rate cards have no rate. */
 const RARE = [
   'web_searches',
   'cache_read_audio_tokens',

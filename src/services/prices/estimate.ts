@@ -13,7 +13,7 @@ import { inputTokensOf, sandboxSize } from '../reservations/reserve-estimate.ts'
 import { tierWarnings, usageWarnings } from '../costs/usage-warnings.ts'
 
 /**
- * Prices a usage, or the most that a call can cost, by the price card of a given time. Reads no quota and stores nothing.
+ * Prices a usage, or the most that a call can cost, by the rate card of a given time. Reads no quota and stores nothing.
  *
  * @throws price_not_found; invalidRequest.
  */

@@ -41,7 +41,7 @@ type ModelAsked = {
 }
 
 /**
- * Finds the price card of a model at a time (default: now). Without a provider, uses the only one that candidateProviders() leaves.
+ * Finds the rate card of a model at a time (default: now). Without a provider, uses the only one that candidateProviders() leaves.
  *
  * @throws price_not_found with suggestions; invalidRequest if several providers have the model and the request names none.
  */
@@ -60,7 +60,7 @@ export async function findPrice(
   throw await modelNotPriced(deps, provider ?? null, model, at, { usage })
 }
 
-/** Finds the price card of a booked call, by its id or its time. Undefined on any error, because only warnings depend on it. */
+/** Finds the rate card of a booked call, by its id or its time. Undefined on any error, because only warnings depend on it. */
 export async function findCard(
   deps: PriceDeps,
   { provider, model }: { provider: string | null; model: string },

@@ -25,7 +25,7 @@ const VERSIONS_MAX = 10_000
 
 type PricingDeps = { db: Db; prices: PriceCache }
 
-/** Lists the versions of models' price cards by provider, model and date, without superseded ones. */
+/** Lists the versions of models' rate cards by provider, model and date, without superseded ones. */
 export async function listModelPrices(
   { db }: { db: Db },
   { provider, model, at, status }: ModelPricesQuery,
@@ -41,7 +41,7 @@ export async function listModelPrices(
   return pageOf(versions, limit, modelPriceAnswer, ({ price_id }) => price_id)
 }
 
-/** Lists the versions of the sandbox price cards by tier, region and date. */
+/** Lists the versions of the sandbox rate cards by tier, region and date. */
 export async function listE2bPrices(
   { db }: { db: Db },
   { tier, region, at, status }: E2bPricesQuery,
@@ -53,7 +53,7 @@ export async function listE2bPrices(
 }
 
 /**
- * Adds a version of a model's price card. It ends the version before it, and itself ends where the next one starts. Every
+ * Adds a version of a model's rate card. It ends the version before it, and itself ends where the next one starts. Every
  * instance uses it within a second.
  *
  * @throws price_exists if the date has a version that `replaces` does not name; invalidRequest; unavailable.
@@ -89,7 +89,7 @@ export async function publishModelPrice(
 }
 
 /**
- * Adds a version of the sandbox price card of a tier and region. Default size: the tier's own.
+ * Adds a version of the sandbox rate card of a tier and region. Default size: the tier's own.
  *
  * @throws price_exists; invalidRequest; unavailable: as publishModelPrice.
  */

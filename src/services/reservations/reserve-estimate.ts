@@ -19,7 +19,7 @@ export type ReserveEstimate = {
   /** Exact USD: the part that a cap cannot reduce, and the price of one more output token or second. */
   fixedUsd: Usd
   perUnitUsd: Usd
-  /** The price card charges nothing for any usage. An estimate of 0 USD alone does not mean that. */
+  /** The rate card charges nothing for any usage. An estimate of 0 USD alone does not mean that. */
   isFree: boolean
   capsName: 'max_output_tokens' | 'max_runtime_seconds' | null
   priceId: number | null

@@ -52,7 +52,7 @@ const sandbox = (tenantId: string, seconds: number) => ({
   ...{ resource_type: 'e2b', tenant_id: tenantId, e2b: { tier: 'free', max_seconds: seconds } },
 })
 
-t.test('no quota refuses what a free price card prices, nor warns of it', async (t) => {
+t.test('no quota refuses what a free rate card prices, nor warns of it', async (t) => {
   await spendAll('above')
   await spendAll('warned', { enforcement: 'warn' })
   for (const tenant of ['above', 'warned']) {

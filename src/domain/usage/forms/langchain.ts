@@ -62,7 +62,7 @@ function readLangChain(node: Node, source: UsageSource, body: Node | undefined):
     reading.servedBy(tier, node.pointer)
   }
   reading.servedBy(...tierOf(node, body))
-  // Tokens above the long-context threshold: our price card knows the threshold itself.
+  // Tokens above the long-context threshold: our rate card knows the threshold itself.
   ignore(inside, 'over_200k', 'cache_read_over_200k')
   return reading.finish()
 }

@@ -81,10 +81,10 @@ export class Reading {
     this.notes.push({ code: 'usage_total_differs', pointer, detail })
   }
 
-  /** Notes a quantity that no price card has a rate for. */
+  /** Notes a quantity that no rate card has a rate for. */
   noteUnpriced(found: Quantity | undefined): void {
     if (found !== undefined && found.count > 0)
-      this.noteUnread(found.pointer, `counts ${found.count}, for which no price card has a rate`)
+      this.noteUnread(found.pointer, `counts ${found.count}, for which no rate card has a rate`)
   }
 
   /**
