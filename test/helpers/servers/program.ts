@@ -48,7 +48,12 @@ async function unpackPackages(folder: string, packages: string[]): Promise<void>
       await run('dpkg', ['-x', file, '.'], options)
       rmSync(join(draft, file))
     }
-    renameSync(draft, folder)
+    try {
+      renameSync(draft, folder)
+    } catch (error) {
+      // Another caller has unpacked the same packages meanwhile: use those.
+      if (!existsSync(folder)) throw error
+    }
   } finally {
     rmSync(draft, { recursive: true, force: true })
   }
