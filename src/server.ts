@@ -56,14 +56,21 @@ async function start(): Promise<void> {
   // What the start opens is closed in the opposite order: first no more requests, then the jobs, at last the database.
   const opened = new AsyncDisposableStack()
   opened.defer(stopTelemetry)
+  // Once: a second call of disposeAsync() would not wait for the first.
+  let closed: Promise<void> | null = null
+  const close = () => (closed ??= opened.disposeAsync())
 
   // By hand, not by close-with-grace: it ends the process at the second signal, and Ctrl-C under npm is two, the terminal's and npm's.
   let stopped: Promise<void> | null = null
+  let startFailed = false
   async function stop(reason: string): Promise<void> {
     log.info({ reason }, 'stopping')
     setTimeout(() => process.exit(1), STOP_MS_MAX).unref()
-    await opened.disposeAsync().catch((error: unknown) => log.error({ err: error }, 'stopping'))
-    process.exit(0)
+    await close().catch((error: unknown) => {
+      for (const err of eachError(error)) log.error({ err }, 'stopping')
+    })
+    // The start prints its own failure and exits.
+    if (!startFailed) process.exit(0)
   }
   for (const signal of ['SIGTERM', 'SIGINT'] as const) process.on(signal, () => void (stopped ??= stop(signal)))
 
@@ -169,9 +176,15 @@ async function start(): Promise<void> {
   } catch (error) {
     // A signal that came during the start closes what the start is using. That failure is expected, and the exit code is 0.
     if (stopped !== null) return stopped
-    await opened.disposeAsync().catch(() => {})
+    startFailed = true
+    await close().catch(() => {})
     throw error
   }
+}
+
+/** The errors of all closings that failed: AsyncDisposableStack nests them, and a log shows the outermost alone. */
+function eachError(error: unknown): unknown[] {
+  return error instanceof SuppressedError ? [...eachError(error.suppressed), error.error] : [error]
 }
 
 function dataDirOf(config: Config): string {

@@ -40,15 +40,18 @@ const EMIT_WAIT_MS = 200
 export function openQueues({ db, settlementDb, clock, status, enforcement }: QueueDeps) {
   const isSilent = enforcement === 'off'
 
-  const release = tracedQueue({
-    run: async (items: ReleaseItem[]) => {
-      const releases = await releaseSpend(settlementDb, items, isSilent)
-      status.dropTouched(releases.flatMap((release) => ('settled' in release ? [release.settled] : [])))
-      return releases
-    },
+  // Holds whose answers were lost are released outside of any request, so their queue adds them to no trace.
+  const releaseUntraced = groupCommit({
+    run: (items: ReleaseItem[]) =>
+      inBatch(items, async () => {
+        const releases = await releaseSpend(settlementDb, items, isSilent)
+        status.dropTouched(releases.flatMap((release) => ('settled' in release ? [release.settled] : [])))
+        return releases
+      }),
     keyOf: ({ reservation_id: id }) => id,
     queueMsMax: SETTLEMENT_QUEUE_MS,
   })
+  const release: typeof releaseUntraced = (item, isGone) => releaseUntraced(joinBatch(item), isGone)
 
   // After a refusal the next one is likely, so reserve_spend() then reads the balances before it writes anything.
   let lastRefused = false
@@ -67,10 +70,10 @@ export function openQueues({ db, settlementDb, clock, status, enforcement }: Que
     // A caller with a key will retry and find this hold. Without a key nobody can claim it, so release it.
     onLate: (item, { outcome }) => {
       if (item.idempotency_key !== null || !('granted' in outcome || 'replayed' in outcome)) return
-      void releaseLost(release, item.reservation_id, 0)
+      void releaseLost(releaseUntraced, item.reservation_id, 0)
     },
     onLost: (item) => {
-      if (item.idempotency_key === null) void releaseLost(release, item.reservation_id, STATEMENT_ENDED_MS)
+      if (item.idempotency_key === null) void releaseLost(releaseUntraced, item.reservation_id, STATEMENT_ENDED_MS)
     },
   })
 

@@ -355,8 +355,9 @@ export const GUARDS: Guard[] = [
     name: 'period of a late cost',
     why: 'a late commit counts in a period that does not contain it',
     ...inFunction(
-      'periods_at',
-      '    and p.starts_at operator(pg_catalog.<=) p_at and p.ends_at operator(pg_catalog.>) p_at\n',
+      'late_period_ids',
+      'cross join lateral copilot_internal.periods_at(q.quota_id, q.period, p_booked_at) p',
+      'join copilot_internal.quota_periods p on p.quota_id = q.quota_id and p.closed_at is null',
     ),
     tests: [BALANCES],
   },

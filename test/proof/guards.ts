@@ -11,7 +11,7 @@ import { GUARDS, type Guard } from './guard-list.ts'
 import { without } from './without.ts'
 
 const root = join(import.meta.dirname, '..', '..')
-const COPIED = ['bench', 'migrations', 'openapi.yaml', 'package.json', 'src', 'test', 'tsconfig.json']
+const COPIED = ['demo', 'migrations', 'openapi.yaml', 'package.json', 'src', 'test', 'tsconfig.json']
 /** A run that takes longer is stopped and counts as failed: without the guard it hangs, for instance in a deadlock. */
 const SECONDS_MAX = 240
 /** The same for the tests of all guards together, on the unchanged tree. */

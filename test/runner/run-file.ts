@@ -9,6 +9,8 @@ const root = join(import.meta.dirname, '..', '..')
 const GRACE_SECONDS = 15
 /** What a file prints beside its TAP is shown where it fails: this much of it, from the end. */
 const STDERR_CHARACTERS_MAX = 20_000
+/** How long the output of a file that has exited may stay open. */
+const OUTPUT_MS_MAX = 5_000
 
 export interface FileResult extends TapResult {
   file: string
@@ -48,6 +50,8 @@ export async function runFile(
   // What the file leaves behind may hold its output open.
   const exited = once(child, 'exit').then(([code, by]: (number | string | null)[]) => {
     end('SIGKILL')
+    // A process outside the group may still hold the output open. What it would print is not waited for.
+    setTimeout(() => child.stdout.destroy(), OUTPUT_MS_MAX).unref()
     return code ?? by
   })
   const [tap, code] = await Promise.all([readTap(child.stdout), exited])

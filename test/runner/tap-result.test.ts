@@ -63,3 +63,11 @@ t.test('the seeds that tests print are kept', async (t) => {
   const { comments } = await read('# Subtest: first\n    # seed 7\n    ok 1\n    1..1\nok 1 - first\n1..1')
   t.same(comments, ['# seed 7'])
 })
+
+t.test('output that is cut off is a failure, and does not hang the run', async (t) => {
+  const stream = new Readable({ read() {} })
+  stream.push('ok 1 - first\n')
+  const result = readTap(stream)
+  setImmediate(() => stream.destroy())
+  t.match(await result, { passed: 1, failed: 1 })
+})

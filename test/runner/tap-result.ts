@@ -33,6 +33,10 @@ export async function readTap(stream: Readable): Promise<TapResult> {
   follow(parser, 0)
   const complete = once(parser, 'complete') as Promise<[FinalResults]>
   stream.pipe(parser)
+  // A stream that is destroyed does not end the parser. Its missing plan then fails the file.
+  stream.once('close', () => {
+    if (!stream.readableEnded) parser.end()
+  })
   const [final] = await complete
   if (result.failed === 0 && (!final.ok || result.passed === 0)) {
     result.failed = 1

@@ -47,9 +47,9 @@ export function isItemFault(error: unknown): boolean {
   return code.startsWith('22') || code.startsWith('23') || code === CANCELED
 }
 
-/** The time zone of a statement is not one that this Postgres knows: its list may differ from Node's. */
-export function isUnknownTimeZone(error: unknown): boolean {
-  return faultCode(error) === INVALID_PARAMETER && error instanceof Error && /time zone/.test(error.message)
+/** Postgres does not accept the value of a parameter, such as a time zone that it does not know. */
+export function isInvalidParameter(error: unknown): boolean {
+  return faultCode(error) === INVALID_PARAMETER
 }
 
 /** A 503 problem for an error of the database after which the same request can work later; any other error as it is. */

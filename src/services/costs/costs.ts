@@ -1,5 +1,5 @@
 import { readClockMicros, sumCosts, type CostSums } from '../../db/costs/costs.ts'
-import { isUnknownTimeZone } from '../../db/pool/faults.ts'
+import { isInvalidParameter } from '../../db/pool/faults.ts'
 import { readReport, type Db } from '../../db/pool/connection.ts'
 import { GroupingError, parseGrouping, type Dimension } from '../../domain/grouping.ts'
 import { invalidRequest } from '../../errors.ts'
@@ -74,7 +74,7 @@ export async function readCosts(
       }
     })
   } catch (error) {
-    if (isUnknownTimeZone(error)) {
+    if (isInvalidParameter(error)) {
       throw invalidRequest([{ pointer: 'time_zone', message: 'is not known to the database' }])
     }
     throw error

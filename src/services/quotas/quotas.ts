@@ -3,7 +3,7 @@ import type { StatusCache } from '../../cache/quota-status.ts'
 import type { Actor } from '../../db/keys/audit.ts'
 import { changeAtOnce } from '../../db/pool/change.ts'
 import { slowConnections, type Db } from '../../db/pool/connection.ts'
-import { isUnknownTimeZone } from '../../db/pool/faults.ts'
+import { isInvalidParameter } from '../../db/pool/faults.ts'
 import {
   deleteQuota as removeQuota,
   findQuota,
@@ -151,7 +151,7 @@ async function apply({ db, status }: ChangeDeps, actor: Actor, inputs: QuotaInpu
  */
 function refuseZone(pointer: string): (error: unknown) => never {
   return (error) => {
-    if (!isUnknownTimeZone(error)) throw error
+    if (!isInvalidParameter(error) || !/time zone/.test(String(error))) throw error
     throw invalidRequest([{ pointer, message: 'is not a time zone that the database knows' }])
   }
 }
