@@ -38,13 +38,13 @@ export type AppOptions = {
 }
 
 const PARAM_CHARACTERS_MAX = 500
-/** Longest time for a request's headers to arrive. Node then closes the connection. */
+/** Longest time for a request's headers to arrive. After it, Node closes the connection. */
 const HEADERS_MS_MAX = 10_000
 /** Longest time for the whole request to arrive, its body included. */
 const REQUEST_MS_MAX = 30_000
 /** How often Node checks connections for the two limits above. */
 const CHECK_MS = 1_000
-/** Longest time without traffic on a connection, for instance because the client does not read the answer. */
+/** Longest time without traffic on a connection. A client that does not read its answer causes such a pause. */
 const IDLE_MS_MAX = 60_000
 
 /** Builds the HTTP service, ready to listen. */
@@ -60,7 +60,7 @@ export async function buildApp(options: AppOptions): Promise<App> {
       headersTimeout: HEADERS_MS_MAX,
       requestTimeout: REQUEST_MS_MAX,
       connectionsCheckingInterval: CHECK_MS,
-      // Node's own refusal has no body and no request id, so plugins/request-context.ts refuses a missing Host instead.
+      // plugins/request-context.ts refuses a request without a Host header: Node's own refusal has no body and no request id.
       requireHostHeader: false,
     },
     trustProxy: options.trustedProxies ?? false,

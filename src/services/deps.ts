@@ -13,11 +13,11 @@ import { openQueues, type QueueDeps } from './queues.ts'
 
 /** The connections, caches and settings that the process opens when it starts. */
 export type OpenedDeps = QueueDeps & {
-  /** Connections whose statements may take minutes: for retention, roll-ups, and integrity checks. */
+  /** Connections for slow statements, which may take minutes: retention, rollups and integrity checks. */
   maintenanceDb: Db
   prices: PriceCache
   shared: SharedCache
-  /** Null: tokens are not accepted, only API keys. */
+  /** How tokens are verified. If null, only API keys are accepted. */
   tokens: TokenSettings | null
   priceFeed?: PriceSyncDeps['priceFeed']
   retention: RetentionSettings
@@ -25,10 +25,10 @@ export type OpenedDeps = QueueDeps & {
   hasMail: EndpointDeps['hasMail']
 }
 
-/** The dependencies of all use cases. Each use case declares the part that it needs. */
+/** The dependencies of all use cases together. Each use case declares only what it needs. */
 export type Deps = ReturnType<typeof openDeps>
 
-/** Adds the queues and the caches that all use cases of the process share. */
+/** Opens the queues and caches that all use cases share, and returns them together with what is already open. */
 export function openDeps(opened: OpenedDeps) {
   const queues = openQueues(opened)
   return {

@@ -15,7 +15,7 @@ import { releaseLost, STATEMENT_ENDED_MS } from './reservations/release-abandone
 
 export type QueueDeps = {
   db: Db
-  /** Connections that reservations and reads never take, so that spent money is booked and holds are released. */
+  /** Connections for commits, releases and API keys. Reservations and reads never use them, so they delay no commit. */
   settlementDb: Db
   clock: DatabaseClock
   status: StatusCache
@@ -24,23 +24,26 @@ export type QueueDeps = {
 
 export type Queues = ReturnType<typeof openQueues>
 
-/** Postgres decides extensions one after the other, and some lock balances: a larger batch would lock them for too long. */
+/** Postgres decides extensions one by one, and some lock balances. A larger batch would hold the locks for too long. */
 const EXTENSIONS_MAX = 50
 
-/** Settling may wait longer than reserving: its money is spent, and its hold takes room from others until it is settled. */
+/**
+ * Commits and releases may wait longer than reservations. The money of a commit is spent already, and an open hold takes room
+ * from other callers.
+ */
 const SETTLEMENT_QUEUE_MS = 1_500
 
-/** Longest wait for the provider and model of a reservation. The rest of the deadline is left for the commit itself. */
+/** Longest wait of a commit for the provider and model of its reservation. The rest of its deadline is for booking. */
 const SUBJECT_WAIT_MS = 600
 
 /** Longest time that a booked commit waits for its usage.unread event. */
 const EMIT_WAIT_MS = 200
 
-/** One queue for each kind of decision: requests of one kind that wait at the same moment share a transaction. */
+/** Opens one queue for each kind of work. Requests of one kind that wait at the same moment share a transaction. */
 export function openQueues({ db, settlementDb, clock, status, enforcement }: QueueDeps) {
   const isSilent = enforcement === 'off'
 
-  // Holds whose answers were lost are released outside of any request, so their queue adds them to no trace.
+  // Releases holds whose answers were lost. This happens outside of any request, so these releases join no trace.
   const releaseUntraced = groupCommit({
     run: (items: ReleaseItem[]) =>
       inBatch(items, async () => {
@@ -53,7 +56,7 @@ export function openQueues({ db, settlementDb, clock, status, enforcement }: Que
   })
   const release: typeof releaseUntraced = (item, isGone) => releaseUntraced(joinBatch(item), isGone)
 
-  // After a refusal the next one is likely, so reserve_spend() then reads the balances before it writes anything.
+  // After one refusal, another is likely. reserve_spend() then checks the balances before it writes anything.
   let lastRefused = false
   const reserve = tracedQueue({
     run: async (items: ReserveItem[]) => {
@@ -105,14 +108,15 @@ export function openQueues({ db, settlementDb, clock, status, enforcement }: Que
     queueMsMax: SETTLEMENT_QUEUE_MS,
   })
 
-  /** Finds the provider and model of a reservation by its id: they decide how the usage of its commit is read. */
+  /** Finds the provider and model of a reservation by its id. A commit needs both to read its usage. */
   const findSubject = groupCommit({
     run: (ids: string[]) => findSubjects(settlementDb, ids),
     keyOf: () => null,
     waitMsMax: SUBJECT_WAIT_MS,
   })
 
-  // In a flood of names without a price, their events take one connection from reservations, not all of them.
+  // Many requests for models without a price cause many events. This queue uses one connection for them, so reservations
+  // keep the others.
   const emitMissingPrice = groupCommit({
     run: async (missing: MissingPrice[]) => {
       await emitMissingPrices(db, missing)
@@ -133,7 +137,7 @@ export function openQueues({ db, settlementDb, clock, status, enforcement }: Que
   return { reserve, check, extend, commit, release, findSubject, emitMissingPrice, emitUnreadField }
 }
 
-/** A queue whose batches are traced: each item in the span of its own request, the statement in one of them. */
+/** Opens a queue whose batches are traced. The statement is in the trace of one request. The other requests link to it. */
 function tracedQueue<Item extends object, Answer>(options: GroupCommitOptions<Item, Answer>): Decide<Item, Answer> {
   const queue = groupCommit({ ...options, run: (items) => inBatch(items, () => options.run(items)) })
   return (item, isGone) => queue(joinBatch(item), isGone)

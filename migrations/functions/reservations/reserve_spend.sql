@@ -1,26 +1,29 @@
 -- reserve_spend: hold each item's amount in every quota that applies, all or none per item.
 --
--- The items are decided as if they came one after the other: first those that the check before the locks refuses, then
--- all others in order.
--- The distinct scopes of the batch are (p_types[s], p_tenants[s], p_users[s]), '' for none. Item i asks for
--- p_amounts[i] USD in the scopes p_item_scopes[3i-2 .. 3i] (numbers from 1; 0 for none). p_items[i] has its other
--- fields.
--- p_priced_models[i] is the model that item i's name means now. p_free[i] says whether its rate card is free. They are
--- not fields of reserve_item, so that an instance of an earlier release can still call this function during an upgrade.
--- p_enforcement: the service's mode; the weaker of it and the quota's applies. p_look_first: check the balances before
--- anything is written, so that a refusal costs no write. Worth its cost if refusals are likely.
--- Answers { now, contended, ids, first, last, balances, outcomes }. contended: as is_contended() answers. balances: as
--- change_balances() answers. The balances of scope s are ids[first[s]] to ids[last[s]], counted from 1. outcomes is
--- null if each item is granted as asked. Otherwise outcomes[i] is one of
---   { "granted": amount, "units": the granted ones if fewer than asked, "warned": [[balance, spent, reserved], ...] }
+-- Items are decided in order, so an item gets only the room that the items before it left. There is one exception: the
+-- check before the locks may refuse some items first.
+-- p_types, p_tenants, p_users: the distinct scopes of the batch. Scope s is (p_types[s], p_tenants[s], p_users[s]); a
+-- missing tenant or user is ''.
+-- p_amounts, p_item_scopes, p_items: item i asks for p_amounts[i] USD. Its scopes are p_item_scopes[3i-2] to
+-- p_item_scopes[3i]; scopes are counted from 1, and 0 means none. p_items[i] has the other fields of item i.
+-- p_priced_models[i]: the model that the name in item i stands for now. p_free[i]: whether the rate card of item i is
+-- free. Both are arguments of their own, and not fields of reserve_item, so that an instance of an earlier release can
+-- still call this function during an upgrade.
+-- p_enforcement: the service's mode. Of this mode and the quota's own, the weaker one applies.
+-- p_look_first: check the balances before anything is written, so that a refusal costs no write. The check itself costs
+-- time, so ask for it only if refusals are likely. The check always runs if an item is 0 USD.
+-- Answers { now, contended, ids, first, last, balances, outcomes }. contended: the answer of is_contended(). balances:
+-- as change_balances() answers them. The balances of scope s are ids[first[s]] to ids[last[s]], counted from 1.
+-- outcomes is null if every item is granted as asked. Otherwise outcomes[i] is one of
+--   { "granted": amount, "units": granted units if fewer than asked, "warned": [[balance, spent, reserved], ...] }
 --   { "refused": { "largest_allowed_usd", "violations": [[balance, spent, reserved], ...] } }
 --   { "replayed": the stored reservation } | { "mismatch": true }
 -- where "balance" is a position in ids, from 0. Denials are answers, not exceptions. Bound: 500 items a call.
 --
 -- Locks: (0) shared advisory, then missing quotas, periods and scopes in natural-key order -> (1) the new reservations
--- by their keys -> (2) quota_periods by id. Reservations are inserted before the balances are locked, because many
--- transactions need the balances: so they are locked for the shortest time. An item that is refused after its insert is
--- deleted again.
+-- by their keys -> (2) quota_periods by id. The balances are locked last, because many transactions need them: this
+-- keeps their locks as short as possible. So a reservation is inserted before its decision is final. If the item is
+-- then refused, its reservation is deleted again.
 create or replace function copilot_internal.reserve_spend(
   p_types copilot_internal.resource_type[], p_tenants text[], p_users text[], p_amounts numeric[],
   p_item_scopes integer[], p_items copilot_internal.reserve_item[], p_enforcement text default 'enforce',
@@ -29,7 +32,7 @@ create or replace function copilot_internal.reserve_spend(
 returns json
 language plpgsql volatile security definer
 set search_path = pg_catalog, pg_temp
--- Short, so that time is left for the other items, whose locks are free.
+-- Short, so that after a timeout the service still has time to send the items whose locks are free.
 set lock_timeout = '1000ms'
 as $$
 declare
@@ -38,7 +41,7 @@ declare
   v_service integer := array_position(array['off', 'warn', 'enforce'], p_enforcement) - 1;
   v_periods record;
   v_balances record;
-  -- Per item: what it asks for, and what it gets; null if it is refused or a repeat.
+  -- Per item: what it asks for, and what it gets. Null if the item is refused or is a repeat.
   v_wanted numeric[] := p_amounts;
   v_granted numeric[] := p_amounts;
   v_units numeric[];
@@ -66,17 +69,17 @@ begin
   v_now := copilot_internal.clock_now();
   select * into v_periods from copilot_internal.scope_periods(p_types, p_tenants, p_users, v_now);
 
-  -- An item of 0 USD changes no balance and locks none, so only this check can refuse it. A free item is granted
-  -- whatever the check finds.
+  -- Only this check can refuse an item of 0 USD, because such an item changes and locks no balance. The check grants
+  -- every free item.
   if p_look_first or 0 = any (p_amounts) then
     select * into v_balances from copilot_internal.read_balances(v_periods.ids, v_now, v_service);
     v_deltas := copilot_internal.sum_by_balance(v_granted, p_item_scopes, v_periods.first, v_periods.last);
-    -- If all items fit together, no item needs a check of its own.
+    -- If all items fit together, each of them fits.
     if exists (
       select from unnest(v_deltas, v_balances.limits, v_balances.spent, v_balances.reserved, v_balances.modes) b(delta, limit_usd, spent, reserved, mode)
       where b.mode > 0 and b.spent + b.reserved + b.delta > b.limit_usd
     ) then
-      -- Leave out repeats: a repeat is not refused and uses no room.
+      -- Leave out repeats: a repeat gets the stored answer and needs no room.
       v_wanted := array(
         select case when i.nth = 1 and known.reservation_id is null then p_amounts[i.n] end
         from (
@@ -84,8 +87,8 @@ begin
                  case when i.idempotency_key is null then 1 else row_number() over (partition by i.principal, i.tenant_id, i.idempotency_key order by i.ordinality) end as nth
           from unnest(p_items) with ordinality i
         ) i
-        -- An index look-up per item, as in find_reservation(). A plain "exists" could be planned as a scan of all
-        -- reservations.
+        -- An index look-up per item, as in find_reservation(). For a plain "exists", the planner could choose a scan of
+        -- all reservations.
         left join lateral (
           (select r.reservation_id from copilot_internal.reservations r where r.reservation_id = i.reservation_id offset 0)
           union all
@@ -94,17 +97,17 @@ begin
           limit 1
         ) known on true
         order by i.n);
-      -- Refuse here only items that do not fit alone. Items that fit alone but not together are decided under the
-      -- locks: if they were decided in order here, one could take room, lose it there, and the item refused for it
-      -- would be refused wrongly.
+      -- Refuse here only items that do not fit alone. Items that fit alone but not together are decided later, under
+      -- the locks. If they were decided in order here, item A could take the room of item B, and B would be refused. If
+      -- A is then refused under the locks, the refusal of B was wrong.
       select d.o_amounts, d.o_granted_units, d.o_notes into v_granted, v_units, v_notes
         from copilot_internal.decide_items(p_items, v_wanted, p_free, p_item_scopes, v_periods.first, v_periods.last,
           v_balances.limits, v_balances.spent, v_balances.reserved, v_balances.modes, p_in_order => false) d;
     end if;
   end if;
 
-  -- An item whose key or id exists is not inserted. If another transaction is inserting the same key, this waits for it
-  -- first.
+  -- An item is not inserted if its key or id exists. If another transaction is inserting the same key, this insert
+  -- waits for the end of that transaction first.
   with inserted as (
     insert into copilot_internal.reservations (
       reservation_id, resource_type, tenant_id, user_id, conversation_id, path_id, labels, principal, idempotency_key, request_hash,
@@ -124,7 +127,8 @@ begin
     cross join lateral (
       select p_item_scopes[3 * i.ordinality - 2] as a, p_item_scopes[3 * i.ordinality - 1] as b, p_item_scopes[3 * i.ordinality] as c) s
     where v_granted[i.ordinality] is not null
-    -- In key order, as in every batch, so that two batches cannot deadlock. The first of two items with one key wins.
+    -- Every batch inserts in key order, so that two batches cannot deadlock. If two items have the same key, the first
+    -- is inserted.
     order by i.principal, i.tenant_id, i.idempotency_key, i.ordinality
     on conflict do nothing
     returning reservation_id
@@ -140,8 +144,8 @@ begin
   v_nothing := array_fill(0::numeric, array[cardinality(v_deltas)]);
   select * into v_change from copilot_internal.change_balances(v_periods.ids, v_nothing, v_deltas, 'warned', v_now, p_distinct => true);
   if v_change.over then
-    -- A limit is exceeded, or a warning is due. The balances are locked now, so decide again by their state without
-    -- this batch.
+    -- A changed balance is above its limit: refuse items or warn. The balances are locked now, so decide again. This
+    -- batch is already in the balances, so subtract it first.
     select * into v_balances from copilot_internal.read_balances(v_periods.ids, v_now, v_service);
     select * into v_again from copilot_internal.decide_items(
       p_items, array(select case when g.granted is not null then v_wanted[g.n] end from unnest(v_granted) with ordinality g(granted, n) order by g.n),
@@ -164,8 +168,9 @@ begin
   end if;
 
   if v_notes is not null then
-    -- Events come last, so that this waits for nothing while it holds an event's key. A quota that warns is exceeded as
-    -- well.
+    -- Emit events last. Once this transaction holds the key of an event, others may wait for that key, so this
+    -- transaction must wait for nothing more. A quota that only warns is exceeded too, so it gets the same event as one
+    -- that refuses.
     perform copilot_internal.emit_quota_events(noted.ids, true, v_now)
       from (
         select array_agg(v_periods.ids[(v.value ->> 0)::integer + 1]) as ids
@@ -178,8 +183,8 @@ begin
 
   if v_notes is not null or v_units is not null or cardinality(v_inserted) < cardinality(p_amounts) then
     v_outcomes := copilot_internal.reserve_outcomes(p_items, v_granted, v_units, v_notes);
-    -- An item that is neither held nor refused was a repeat whose reservation has just been deleted. Undo the whole
-    -- batch; when it is sent again it is decided from the start.
+    -- An item with no outcome was a repeat, and its reservation has just been deleted. Undo the whole batch. The
+    -- service sends the batch again, and then every item is decided anew.
     if exists (select from json_array_elements(v_outcomes) o where json_typeof(o.value) = 'null') then
       raise exception 'a reservation was deleted while its request was repeated' using errcode = 'serialization_failure';
     end if;

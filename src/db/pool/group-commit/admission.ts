@@ -2,7 +2,7 @@ import type { Queue } from './queue.ts'
 
 export type AdmissionLimits = { waitingMax: number; queueMsMax: number; itemsMax: number; batchesMax: number }
 
-/** Whether one more entry of this key would find the queue full, or would wait longer than queueMsMax before it is sent. */
+/** Whether the queue has no room for one more entry of this key, or the entry would wait longer than queueMsMax. */
 export function isOverloaded<Item, Answer>(
   queue: Queue<Item, Answer>,
   key: string | null,
@@ -10,16 +10,16 @@ export function isOverloaded<Item, Answer>(
 ): boolean {
   const { waitingMax, queueMsMax, itemsMax } = limits
   if (queue.waiting.length >= waitingMax) return true
-  // A batch takes one entry of a key. More than itemsMax of one key would make the queue look longer to all other callers than
-  // it is.
+  // A batch takes only one entry of each key. Many entries of one key would make the queue look longer than it is for all
+  // other callers.
   if (key !== null && (queue.waitingByKey.get(key) ?? 0) >= itemsMax) return true
   return expectedWaitMs(queue, limits) > queueMsMax
 }
 
 /**
- * How long one more entry would wait before it is sent: how many batches have to return first, times how long one takes. That
- * is the shorter time of the last two, so a single slow one (a lock, a busy disk) does not spoil the estimate. If the oldest
- * batch in flight has taken longer already, its time counts instead.
+ * Estimates how long one more entry would wait before it is sent: the number of batches that must return first, times the
+ * time of one batch. The time of one batch is the shorter of the last two, so one slow batch (a lock, a busy disk) does not
+ * spoil the estimate. If the oldest batch in flight has already taken longer, its time counts instead.
  */
 function expectedWaitMs<Item, Answer>(
   { waiting, inFlight, lastBatchesMs }: Queue<Item, Answer>,

@@ -5,11 +5,12 @@ import { countKey, refuse, type Entry, type Queue } from './queue.ts'
 const SPLIT_ITEMS_MIN = 8
 
 /**
- * Takes the entries of the next batch out of the queue: all that wait, and itemsMax at most.
+ * Takes the entries of the next batch out of the queue: all that wait, but at most itemsMax.
  *
- * While some callers are `answered`, they are expected back with their next requests, and the batch takes half of both groups
- * together. Postgres and Node then each have half of the work at any time. If a batch of nearly all and a batch of the rest
- * went in turn, each of the two would wait for the other.
+ * @param answered how many callers get their answers now. They are expected to send their next requests soon. If there are
+ * any, the batch takes only half of the sum of waiting entries and answered callers. Postgres and Node then each have half of
+ * the work at any time. Otherwise a batch of nearly all callers would alternate with a batch of the rest, and the callers of
+ * one batch would wait for the other batch.
  */
 export function formBatch<Item, Answer>(
   queue: Queue<Item, Answer>,
@@ -21,7 +22,7 @@ export function formBatch<Item, Answer>(
   return takeBatch(queue, Math.min(itemsMax, Math.max(SPLIT_ITEMS_MIN, half)))
 }
 
-/** Takes at most `most` entries, one of each key, in order of arrival. Refuses those whose caller has gone. */
+/** Takes at most `most` entries in order of arrival, but only one of each key. Refuses entries whose caller has gone. */
 function takeBatch<Item, Answer>(queue: Queue<Item, Answer>, most: number): Entry<Item, Answer>[] {
   const batch: Entry<Item, Answer>[] = []
   const later: Entry<Item, Answer>[] = []
@@ -36,7 +37,7 @@ function takeBatch<Item, Answer>(queue: Queue<Item, Answer>, most: number): Entr
     if (batch.length >= most || (key !== null && keys.has(key))) later.push(entry)
     else {
       entry.state = 'sent'
-      // It refers to the whole request. An entry may live long, and garbage that grows old is expensive to collect.
+      // isGone refers to the whole request. An entry may live long, and old garbage is expensive to collect.
       entry.isGone = undefined
       countKey(queue, entry, -1)
       batch.push(entry)

@@ -1,10 +1,10 @@
 import { unanswered, undecided } from '../faults.ts'
 import { countKey, isFinal, refuse, type Queue } from './queue.ts'
 
-/** Time between two checks of deadlines. A caller waits up to this much longer than waitMsMax. */
+/** Time between two checks of deadlines. So a caller may wait up to this much longer than waitMsMax. */
 const DEADLINE_CHECK_MS = 50
 
-/** Starts the checks of deadlines, unless they run. They end by themselves once nothing waits or is in flight. */
+/** Starts the checks of deadlines, unless they run already. They end when nothing waits and nothing is in flight. */
 export function watchDeadlines<Item, Answer>(queue: Queue<Item, Answer>): void {
   if (queue.checksDeadlines) return
   queue.checksDeadlines = true
@@ -14,7 +14,7 @@ export function watchDeadlines<Item, Answer>(queue: Queue<Item, Answer>): void {
 /** Refuses every entry past its deadline, and frees the slot of each batch whose entries are all final. */
 function refuseOverdue<Item, Answer>(queue: Queue<Item, Answer>): void {
   const now = performance.now()
-  // A copy: freeSlot() changes the set.
+  // Iterate over a copy, because freeSlot() changes the set.
   for (const { entries, freeSlot } of [...queue.inFlight]) {
     for (const entry of entries) {
       if (entry.deadlineMs <= now) refuse(entry, unanswered('The database did not answer in time'))

@@ -1,8 +1,8 @@
-/** Where an entry stands. The table at the top of ../group-commit.ts says which transitions exist. */
+/** The state of an entry. The table at the top of ../group-commit.ts lists all changes of state. */
 export type EntryState =
-  /** In the queue, in no batch yet. */
+  /** In the queue, and not yet in a batch. */
   | 'waiting'
-  /** In a batch that Postgres was given, perhaps more than once. */
+  /** In a batch that was sent to Postgres, perhaps more than once. */
   | 'sent'
   /** Final: the caller has its answer. */
   | 'answered'
@@ -13,9 +13,9 @@ export type EntryState =
 export type Entry<Item, Answer> = {
   item: Item
   key: string | null
-  /** Whether the caller has gone. Asked only until the entry is sent. */
+  /** Whether the caller has gone. Undefined once the entry is sent, because it is not asked after that. */
   isGone: (() => boolean) | undefined
-  /** When the caller has waited waitMsMax, by performance.now(). */
+  /** The time at which the caller has waited waitMsMax, on the clock of performance.now(). */
   deadlineMs: number
   state: EntryState
   resolve: (answer: Answer) => void
@@ -23,16 +23,16 @@ export type Entry<Item, Answer> = {
 }
 
 /**
- * Says that a batch no longer occupies its slot (there are batchesMax), so that the next batch can go. Only the first call
- * counts.
+ * Frees the slot of a batch, so that the next batch can be sent. There are batchesMax slots. Only the first call for a batch
+ * has an effect.
  *
- * @param contended whether other instances decided the same kind of item meanwhile: then the next batch lingers.
+ * @param contended whether other instances decided the same kind of item in the meantime. If so, the next batch lingers.
  */
 export type FreeSlot = (contended?: boolean) => void
 
 export type Batch<Item, Answer> = {
   entries: Entry<Item, Answer>[]
-  /** By performance.now(). */
+  /** On the clock of performance.now(). */
   sentAtMs: number
   freeSlot: FreeSlot
 }
@@ -40,11 +40,11 @@ export type Batch<Item, Answer> = {
 export type Queue<Item, Answer> = {
   /** The waiting entries, in order of arrival. */
   waiting: Entry<Item, Answer>[]
-  /** How many of the waiting entries have each key. */
+  /** For each key, the number of waiting entries. */
   waitingByKey: Map<string, number>
   /** The batches that occupy a slot, in the order in which they were sent. */
   inFlight: Set<Batch<Item, Answer>>
-  /** How long the last batch and the one before it were in flight. */
+  /** How long the last two batches were in flight, the latest first. */
   lastBatchesMs: [number, number]
   /** Whether the next check of deadlines is scheduled. */
   checksDeadlines: boolean
@@ -54,7 +54,7 @@ export function openQueue<Item, Answer>(): Queue<Item, Answer> {
   return { waiting: [], waitingByKey: new Map(), inFlight: new Set(), lastBatchesMs: [0, 0], checksDeadlines: false }
 }
 
-/** Counts an entry that joins (+1) or leaves (-1) the waiting ones. */
+/** Updates the count of a key when an entry starts (+1) or stops (-1) waiting. */
 export function countKey<Item, Answer>(
   { waitingByKey }: Queue<Item, Answer>,
   { key }: Entry<Item, Answer>,

@@ -2,28 +2,31 @@ import type { GroupCommitOptions } from '../group-commit.ts'
 import { isConnectionFault, isItemFault, isLockTimeout, isRetryable, databaseProblem, unanswered } from '../faults.ts'
 import { refuse, type Entry, type FreeSlot } from './queue.ts'
 
-/** What sending needs of the options. */
+/** The options that sending needs. */
 type Sending<Item, Answer> = Pick<
   GroupCommitOptions<Item, Answer>,
   'run' | 'lockOf' | 'isContended' | 'onLate' | 'onLost'
 >
 
 type Attempt = {
-  /** How often the batch may still be sent, this time included. */
+  /** How many more times the batch may be sent, this time included. */
   triesLeft: number
-  /** Whether the connection broke at an earlier try: then Postgres may have decided the batch already. */
+  /** Whether the connection broke at an earlier try. If so, Postgres may have decided the batch already. */
   answerLost: boolean
 }
 
 const FIRST_ATTEMPT: Attempt = { triesLeft: 2, answerLost: false }
 
 /**
- * How many parts of a batch that met a lock are sent at once, so that a part that waits for the lock doesn't hold up the
- * others.
+ * How many parts are sent at once, after a batch did not get a lock in time. One part may wait for the lock again, and this
+ * must not delay the other parts.
  */
 const PARTS_MAX = 3
 
-/** Runs a batch and answers its entries. What has been refused meanwhile is left out, or its answer goes to onLate. */
+/**
+ * Runs a batch and answers its entries. Leaves out entries that have been refused. If an entry is refused while the batch
+ * runs, its answer goes to onLate.
+ */
 export async function runBatch<Item, Answer>(
   options: Sending<Item, Answer>,
   batch: Entry<Item, Answer>[],
@@ -41,7 +44,7 @@ export async function runBatch<Item, Answer>(
     const answerLost = attempt.answerLost || isConnectionFault(error)
     return resendOrFail(options, entries, freeSlot, { ...attempt, answerLost }, error)
   }
-  // Before the callers are answered: Postgres decides the next batch meanwhile.
+  // Free the slot before answering the callers, so that Postgres decides the next batch in the meantime.
   freeSlot(isContended?.(answers[0]!) === true)
   for (const [index, entry] of entries.entries()) {
     const answer = answers[index] as Answer
@@ -53,7 +56,7 @@ export async function runBatch<Item, Answer>(
   }
 }
 
-/** Sends entries whose batch failed again, whole or in parts. Refuses them where that cannot help. */
+/** After a batch has failed: sends its entries again, together or in parts. Refuses them if that cannot help. */
 async function resendOrFail<Item, Answer>(
   options: Sending<Item, Answer>,
   entries: Entry<Item, Answer>[],
@@ -67,7 +70,7 @@ async function resendOrFail<Item, Answer>(
   }
   const parts = isLockTimeout(error) ? partsByLock(options, entries) : []
   if (parts.length > 1) {
-    // Every worker takes parts until none is left. The slot is freed when all of them are done.
+    // Each worker sends one part after the other until none is left. The slot is freed when all parts are done.
     const worker = async () => {
       for (let part = parts.shift(); part !== undefined; part = parts.shift()) {
         await runBatch(options, part, keepSlot, attempt)
@@ -89,10 +92,10 @@ async function resendOrFail<Item, Answer>(
   }
 }
 
-/** For a part of a batch: the slot is freed by the last part, or once all of them are done. */
+/** Given to a part of a batch, which must not free the slot. The slot is freed once, when the last part is done. */
 const keepSlot: FreeSlot = () => {}
 
-/** Entries that may wait for the same lock stay together. */
+/** Divides entries into parts. Entries that may wait for the same lock are in the same part. */
 function partsByLock<Item, Answer>(
   { lockOf }: Sending<Item, Answer>,
   entries: Entry<Item, Answer>[],
