@@ -37,7 +37,7 @@ async function knownScopes(): Promise<string[]> {
   return rows.map(({ row }) => row)
 }
 
-t.test('a check says what a reservation would be answered, and holds nothing', async (t) => {
+t.test('a check answers what a reservation would, and holds nothing', async (t) => {
   const checked = await check(modelCall('asks', { user_id: 'u', conversation_id: 'c' }))
   t.equal(checked.status, 200)
   t.equal(checked.headers.get('x-purser-enforcement'), null)
@@ -77,7 +77,7 @@ t.test(
       for (const period of ['hour', 'month'])
         await service.call('DELETE', `/v1/quota-defaults?scope=user&resource_type=llm&period=${period}`)
     })
-    // An administrator's own quota of the user, one that was deleted, and one whose period nothing has touched.
+    // A quota that an administrator set for the user, a deleted one, and one whose period has no balance yet.
     const own = { scope: 'user', tenant_id: 'unknown', user_id: 'u' }
     await setQuota({ ...own, period: 'week', limit_usd: 9, time_zone: 'Asia/Kathmandu' })
     const { json: deleted } = await setQuota({ tenant_id: 'unknown', period: 'day', limit_usd: 1 })
@@ -139,7 +139,7 @@ t.test('a refusal is an answer, with the violations of a 429', async (t) => {
   await assertHealthy(t, database.pool)
 })
 
-t.test('caps are told as they would be granted', async (t) => {
+t.test('a check shows the caps that a reservation would be granted', async (t) => {
   await setQuota({ tenant_id: 'capped', limit_usd: 0.033129 })
   t.match((await check(modelCall('capped', { allow_caps: true }))).json, {
     allowed: true,
@@ -158,7 +158,7 @@ t.test('caps are told as they would be granted', async (t) => {
   )
 })
 
-t.test('what is above its limit leaves no room, not a debt', async (t) => {
+t.test('a quota above its limit allows 0, never a negative amount', async (t) => {
   await setQuota({ tenant_id: 'over', limit_usd: 5 })
   await reserve({ tenant_id: 'over', estimated_cost_usd: 5 })
   await setQuota({ tenant_id: 'over', limit_usd: 1 })
@@ -168,7 +168,7 @@ t.test('what is above its limit leaves no room, not a debt', async (t) => {
   })
 })
 
-t.test('a warn quota warns, an off one is silent, and neither bounds the room', async (t) => {
+t.test('a warn quota gives a warning, an off quota none, and neither limits the largest allowed amount', async (t) => {
   await setQuota({ tenant_id: 'warned', limit_usd: 1, enforcement: 'warn' })
   const warned = await check({ tenant_id: 'warned', estimated_cost_usd: 2 })
   t.match(warned.json, { allowed: true, warnings: [{ code: 'quota_exceeded' }], violations: [] })
@@ -187,7 +187,7 @@ t.test('a warn quota warns, an off one is silent, and neither bounds the room', 
   )
 })
 
-t.test('a balance that another session has locked does not hold a check up', async (t) => {
+t.test('a check does not wait for a locked balance', async (t) => {
   const locker = await database.pool.connect()
   t.teardown(() => locker.release())
   await reserve({ tenant_id: 'locked', estimated_cost_usd: 1 })
@@ -197,7 +197,7 @@ t.test('a balance that another session has locked does not hold a check up', asy
   await locker.query('rollback')
 })
 
-t.test('a check is held to the rules of a reservation', async (t) => {
+t.test('a check validates its body as a reservation does', async (t) => {
   const bound = await service.keyFor('service', 'bound')
   t.match(await check({ estimated_cost_usd: 1 }, bound), { status: 200, json: { quotas: [{ scope_id: 'bound' }] } })
   t.match(await check({ tenant_id: 'other', estimated_cost_usd: 1 }, bound), { status: 403 })
