@@ -180,7 +180,7 @@ t.test('while Postgres is away, every change says that nothing was changed', asy
 })
 
 t.test(
-  'a connection that is lost at the commit is told as such, and nobody is asked to repeat it blindly',
+  'a connection lost at the commit is reported as such, and the answer does not ask for a blind retry',
   async (t) => {
     // Once the commit waits for a lock, the service has sent it.
     await pool.query(`

@@ -96,7 +96,7 @@ t.test('a capped sandbox that lapses is charged for its granted seconds', async 
 })
 
 t.test(
-  'caps: nothing where the unit is free or not one fits, no more than was asked for, and no expiry of their own',
+  'caps are absent if the unit is free or none fits, never exceed the request, and do not change the expiry',
   async (t) => {
     await setNow(database, '2027-05-09T10:00:00Z')
     await database.pool.query(`select copilot_internal.publish_model_prices($1)`, [

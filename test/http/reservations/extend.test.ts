@@ -289,7 +289,7 @@ t.test('a cap grows with the total and ends once the total covers the first requ
 })
 
 t.test(
-  'a warn quota lets pass and tells, an off one counts in silence, and so does the service’s setting',
+  'an extension passes a warn quota with a warning and an off quota silently; PURSER_ENFORCEMENT does the same',
   async (t) => {
     await setQuota({ tenant_id: 'warned', limit_usd: 1, enforcement: 'warn' })
     const held = await own('warned', 1)
@@ -322,7 +322,7 @@ t.test(
 )
 
 t.test(
-  'a quota whose day begins elsewhere from now on holds the new total, and its closed balance refuses nothing',
+  'after a quota’s time zone changes, an extension holds the new total there and its closed balance refuses nothing',
   async (t) => {
     await setQuota({ tenant_id: 'zoned', limit_usd: 1 })
     const held = await own('zoned', 1)
