@@ -384,7 +384,7 @@ t.test('no quota refuses a direct record, but the next reservation is refused', 
   await assertHealthy(t, pool)
 })
 
-t.test('admins and services record for any tenant, bound keys for their own, viewers never', async (t) => {
+t.test('a bound key records only for its own tenant, and a viewer records nothing', async (t) => {
   const bound = await service.keyFor('service', 'mine')
   t.match(await record([spend('mine', 1)], bound), { status: 201 })
   t.match(await record([{ ...spend('mine', 1), tenant_id: undefined }], bound), { status: 201 })
