@@ -275,7 +275,7 @@ t.test('one mistake is one error, with its own pointer', async (t) => {
   }
 })
 
-t.test('bad query strings are refused by name', async (t) => {
+t.test('bad query strings are refused with the parameter’s name', async (t) => {
   for (const [path, pointer] of [
     ['/v1/quotas?limit=0', 'limit'],
     ['/v1/quotas?limit=many', 'limit'],

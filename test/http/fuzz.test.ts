@@ -332,8 +332,8 @@ t.test('random requests to every route get a 4xx problem or, if valid, the answe
     const requests = Array.from({ length: ROUND }, (_, i) => makeRequest(n + i))
     const answers = await sendAll(requests)
     answers.forEach((answer) => answer !== undefined && answer.status < 300 && remember(answer.json))
-    // What was refused is sent again, alone: then whatever changes, a refused request has changed. Lack of quota is told once a
-    // limit, which may have changed since.
+    // Sends the refused requests again, alone. Any change is then the work of a refused request. 429s are left out: a full
+    // quota emits one event per limit, and the limit may have changed since.
     const refused = requests.filter((_, i) => (answers[i]?.status ?? 0) >= 400 && answers[i]?.status !== 429)
     const before = await written()
     const again = await sendAll(refused)

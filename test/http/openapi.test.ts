@@ -72,7 +72,7 @@ t.test('an export is described by its own content types', (t) => {
   t.end()
 })
 
-t.test('the contract says which bodies may be left out', (t) => {
+t.test('the contract says which bodies are optional', (t) => {
   const optional = Object.values(contract.paths).flatMap((operations) =>
     Object.values(operations).filter(
       (operation) => (operation as { requestBody?: { required: boolean } }).requestBody?.required === false,

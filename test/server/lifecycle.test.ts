@@ -107,7 +107,7 @@ t.test('SIGTERM answers the requests in flight, stops the embedded Postgres, and
     if (rowCount !== 0) break
   }
   const ended = service.stop('SIGTERM')
-  // A request on a connection of its own, until the service says that it is stopping or takes no more connections.
+  // Sends requests, each on a new connection, until the service says that it is stopping or takes no more connections.
   while (!service.output().includes('"stopping"')) await fetch(`${service.url}/healthz`).catch(() => {})
   await client.query('commit')
   t.equal((await inFlight).status, 201)

@@ -11,7 +11,7 @@ import { describeProcess } from '../../src/embedded/process-table.ts'
 import { makeDataDir } from '../helpers/servers/embedded.ts'
 
 const root = join(import.meta.dirname, '..', '..')
-// script, of Debian's bsdutils and of macOS, runs a command on a terminal of its own.
+// `script`, of Debian's bsdutils and of macOS, runs a command on a new terminal.
 const onTerminal =
   process.platform === 'darwin'
     ? ['script', '-q', '/dev/null', 'npm', 'start']
@@ -26,7 +26,7 @@ interface Started {
   ended: Promise<number | NodeJS.Signals>
 }
 
-/** Runs a command that starts the service on a data folder of its own, and waits until it has greeted. */
+/** Runs a command that starts the service on a new data folder, and waits for its greeting. */
 async function start(t: Test, [command = '', ...args]: string[]): Promise<Started> {
   const dataDir = makeDataDir(t)
   const { PATH, HOME, TMPDIR } = process.env
@@ -71,7 +71,7 @@ t.test('a signal to the pid of npm stops the service and its Postgres', async (t
   for (const signals of [['SIGTERM'], ['SIGTERM', 'SIGTERM']] as const) {
     await t.test(signals.join(' and '), async (t) => {
       const { child, port, postgresPid, output, ended } = await start(t, ['npm', 'start'])
-      t.notOk(await isFree(port), 'it listens')
+      t.notOk(await isFree(port), 'the service listens')
       for (const signal of signals) child.kill(signal)
       t.equal(await ended, 0)
       t.match(output(), /"msg":"stopping"/, 'it stopped cleanly')

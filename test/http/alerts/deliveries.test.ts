@@ -226,35 +226,32 @@ t.test('a 410 disables the endpoint, and its deliveries continue once it is enab
   t.equal(receiver.received[0]!.headers['webhook-id'], receiver.received[1]!.headers['webhook-id'])
 })
 
-t.test(
-  'the last failed attempt emits delivery.failed, and a failed delivery of that event emits no other',
-  async (t) => {
-    const [dead, watcher] = [await startReceiver(t), await startReceiver(t)]
-    const { endpoint_id: id } = await endpointFor(t, { url: dead.url })
-    const { endpoint_id: watching } = await endpointFor(t, { url: watcher.url, types: ['delivery.failed'] })
-    dead.answer = watcher.answer = (response) => response.writeHead(500).end()
-    await tell(1)
-    await until(id, ([one]) => one?.last_status === 500)
-    const skipTo9 = () =>
-      database.pool.query(
-        `update copilot_internal.webhook_deliveries set attempts = 9, next_attempt_at = now() where status = 'pending'`,
-      )
-    await skipTo9()
-    await until(id, ([one]) => one?.status === 'failed')
-    await until(watching, ([one]) => one?.attempts === 1 && one.last_status === 500)
-    await skipTo9()
-    await until(watching, ([one]) => one?.status === 'failed')
-    await tell(1)
-    await until(id, ([one]) => one?.last_status === 500)
-    t.same(
-      (await service.call('GET', '/v1/events?type=delivery.failed')).json.data.length,
-      2,
-      'the event of this test and that of the 410',
+t.test('the last failed attempt emits delivery.failed, but a failed delivery of that event does not', async (t) => {
+  const [dead, watcher] = [await startReceiver(t), await startReceiver(t)]
+  const { endpoint_id: id } = await endpointFor(t, { url: dead.url })
+  const { endpoint_id: watching } = await endpointFor(t, { url: watcher.url, types: ['delivery.failed'] })
+  dead.answer = watcher.answer = (response) => response.writeHead(500).end()
+  await tell(1)
+  await until(id, ([one]) => one?.last_status === 500)
+  const skipTo9 = () =>
+    database.pool.query(
+      `update copilot_internal.webhook_deliveries set attempts = 9, next_attempt_at = now() where status = 'pending'`,
     )
-    t.match(await deliveriesOf(watching), [{ status: 'failed', attempts: 10 }])
-    t.equal((await deliveriesOf(id, '&status=failed')).length, 1)
-  },
-)
+  await skipTo9()
+  await until(id, ([one]) => one?.status === 'failed')
+  await until(watching, ([one]) => one?.attempts === 1 && one.last_status === 500)
+  await skipTo9()
+  await until(watching, ([one]) => one?.status === 'failed')
+  await tell(1)
+  await until(id, ([one]) => one?.last_status === 500)
+  t.same(
+    (await service.call('GET', '/v1/events?type=delivery.failed')).json.data.length,
+    2,
+    'the event of this test and that of the 410',
+  )
+  t.match(await deliveriesOf(watching), [{ status: 'failed', attempts: 10 }])
+  t.equal((await deliveriesOf(id, '&status=failed')).length, 1)
+})
 
 t.test('a receiver that never answers does not delay other endpoints', async (t) => {
   const [silent, quick] = [await startReceiver(t), await startReceiver(t)]

@@ -78,20 +78,17 @@ guarantee('spent emits one event at each threshold, and one at the limit', async
   await service.call('POST', `/v1/reservations/${open.json.reservation_id}/release`, {})
 })
 
-guarantee(
-  'many refusals over two instances emit one quota.exceeded, and reaching the limit later emits none',
-  async (t) => {
-    await setLimit('storm', 1)
-    await spend('storm', 0.5)
-    const answers = await Promise.all(
-      Array.from({ length: 64 }, (_, i) => hold('storm', 0.6, {}, i % 2 === 0 ? service : second)),
-    )
-    t.same([...new Set(answers.map(({ status }) => status))], [429])
-    t.same(await told('storm'), ['quota.exceeded refusal'])
-    await commit(await hold('storm', 0.1), 0.7)
-    t.same(await told('storm'), ['quota.exceeded refusal', 'quota.overrun', 'quota.warning 0.8', 'quota.warning 0.9'])
-  },
-)
+guarantee('many refusals over two instances emit one quota.exceeded, and a later full limit emits none', async (t) => {
+  await setLimit('storm', 1)
+  await spend('storm', 0.5)
+  const answers = await Promise.all(
+    Array.from({ length: 64 }, (_, i) => hold('storm', 0.6, {}, i % 2 === 0 ? service : second)),
+  )
+  t.same([...new Set(answers.map(({ status }) => status))], [429])
+  t.same(await told('storm'), ['quota.exceeded refusal'])
+  await commit(await hold('storm', 0.1), 0.7)
+  t.same(await told('storm'), ['quota.exceeded refusal', 'quota.overrun', 'quota.warning 0.8', 'quota.warning 0.9'])
+})
 
 guarantee('64 commits at once over two instances cross a threshold once', async (t) => {
   await setLimit('many', 1)
@@ -217,65 +214,62 @@ async function missingOf(headers: Record<string, string>) {
   }
 }
 
-guarantee(
-  'a key’s invented model names emit at most 50 events a day and one for the excess, from any route',
-  async (t) => {
-    const inventor = await service.keyFor('service', 'inventor')
-    const honest = await service.keyFor('service', 'honest')
-    const modelCall = (model: string) => ({
-      resource_type: 'llm',
-      llm: { provider: 'openai', model, input_tokens: 1, max_output_tokens: 1 },
-    })
-    const usage = { input_tokens: 1, output_tokens: 1 }
-    /** The four routes by which a name without a price can arrive. */
-    const ways: ((name: string, instance: typeof service) => Promise<Answer>)[] = [
-      (name, of) => of.call('POST', '/v1/reservations', modelCall(name), inventor),
-      (name, of) => of.call('POST', '/v1/reservations/check', modelCall(name), inventor),
-      (name, of) =>
-        of.call(
-          'POST',
-          '/v1/cost-records',
-          { records: [{ resource_type: 'llm', llm: { provider: 'openai', model: name, usage } }] },
-          inventor,
-        ),
-      async (name, of) => {
-        const held = await of.call(
-          'POST',
-          '/v1/reservations',
-          { resource_type: 'llm', estimated_cost_usd: 0.01 },
-          inventor,
-        )
-        const path = `/v1/reservations/${held.json.reservation_id}/commit`
-        return of.call('POST', path, { usage, provider: 'openai', model: name }, inventor)
-      },
-    ]
-    const invent = (from: number, to: number) =>
-      Promise.all(
-        Array.from({ length: to - from }, (_, n) =>
-          ways[n % ways.length]!(`invented-${from + n}`, n % 8 < 4 ? service : second),
-        ),
+guarantee('a key’s invented model names emit 50 events a day and one for the excess, from any route', async (t) => {
+  const inventor = await service.keyFor('service', 'inventor')
+  const honest = await service.keyFor('service', 'honest')
+  const modelCall = (model: string) => ({
+    resource_type: 'llm',
+    llm: { provider: 'openai', model, input_tokens: 1, max_output_tokens: 1 },
+  })
+  const usage = { input_tokens: 1, output_tokens: 1 }
+  /** The four routes by which a name without a price can arrive. */
+  const ways: ((name: string, instance: typeof service) => Promise<Answer>)[] = [
+    (name, of) => of.call('POST', '/v1/reservations', modelCall(name), inventor),
+    (name, of) => of.call('POST', '/v1/reservations/check', modelCall(name), inventor),
+    (name, of) =>
+      of.call(
+        'POST',
+        '/v1/cost-records',
+        { records: [{ resource_type: 'llm', llm: { provider: 'openai', model: name, usage } }] },
+        inventor,
+      ),
+    async (name, of) => {
+      const held = await of.call(
+        'POST',
+        '/v1/reservations',
+        { resource_type: 'llm', estimated_cost_usd: 0.01 },
+        inventor,
       )
-    const statuses = (answers: Answer[]) => [...new Set(answers.map(({ status }) => status))].toSorted((a, b) => a - b)
-    t.same(statuses(await invent(0, MISSING_MAX - 2)), [200, 422])
-    t.same(await missingOf(inventor), { named: MISSING_MAX - 2, more: [] })
-    await invent(0, MISSING_MAX - 2)
-    t.equal((await missingOf(inventor)).named, MISSING_MAX - 2, 'an emitted name does not count again')
-    t.same(statuses(await invent(100, 160)), [200, 422], 'callers get the same answers as before')
-    await invent(200, 260)
-    const { named, more } = await missingOf(inventor)
-    t.equal(named, MISSING_MAX)
-    t.match(more, [{ tenant_id: 'inventor', data: { principal: /^key:/, more_than: MISSING_MAX } }])
-    t.equal(more.length, 1)
-
-    await service.call('POST', '/v1/reservations', modelCall('invented-200'), honest)
-    t.match(await missingOf(honest), { named: 1, more: { length: 0 } }, 'another key has its own count')
-    const { rows } = await database.pool.query(
-      `select names >= $1 as full from copilot_internal.name_counts where type = 'price.missing' and tenant_id = 'inventor'`,
-      [MISSING_MAX],
+      const path = `/v1/reservations/${held.json.reservation_id}/commit`
+      return of.call('POST', path, { usage, provider: 'openai', model: name }, inventor)
+    },
+  ]
+  const invent = (from: number, to: number) =>
+    Promise.all(
+      Array.from({ length: to - from }, (_, n) =>
+        ways[n % ways.length]!(`invented-${from + n}`, n % 8 < 4 ? service : second),
+      ),
     )
-    t.same(rows, [{ full: true }])
-  },
-)
+  const statuses = (answers: Answer[]) => [...new Set(answers.map(({ status }) => status))].toSorted((a, b) => a - b)
+  t.same(statuses(await invent(0, MISSING_MAX - 2)), [200, 422])
+  t.same(await missingOf(inventor), { named: MISSING_MAX - 2, more: [] })
+  await invent(0, MISSING_MAX - 2)
+  t.equal((await missingOf(inventor)).named, MISSING_MAX - 2, 'an emitted name does not count again')
+  t.same(statuses(await invent(100, 160)), [200, 422], 'callers get the same answers as before')
+  await invent(200, 260)
+  const { named, more } = await missingOf(inventor)
+  t.equal(named, MISSING_MAX)
+  t.match(more, [{ tenant_id: 'inventor', data: { principal: /^key:/, more_than: MISSING_MAX } }])
+  t.equal(more.length, 1)
+
+  await service.call('POST', '/v1/reservations', modelCall('invented-200'), honest)
+  t.match(await missingOf(honest), { named: 1, more: { length: 0 } }, 'another key has its own count')
+  const { rows } = await database.pool.query(
+    `select names >= $1 as full from copilot_internal.name_counts where type = 'price.missing' and tenant_id = 'inventor'`,
+    [MISSING_MAX],
+  )
+  t.same(rows, [{ full: true }])
+})
 
 async function isPriceMissing(provider: string, model: string): Promise<boolean> {
   const { json } = await service.call('GET', '/v1/events?type=price.missing')

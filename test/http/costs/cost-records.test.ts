@@ -96,7 +96,7 @@ t.test('the cost records of a committed call and a committed sandbox run have al
       corrects: null,
     },
   ])
-  t.match(text, '"cost_usd":0.0233416,', 'all digits, and no more')
+  t.match(text, '"cost_usd":0.0233416,', 'exactly the stored digits')
   t.match(json.data[0].recorded_at, /^20\d\d-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z$/)
 })
 

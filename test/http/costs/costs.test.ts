@@ -84,7 +84,7 @@ t.test('the default range is the last 30 days by the clock of Postgres, and half
   ])
   const sum = async (query: Query) => (await costs({ tenant_id: 'range', ...query })).total.cost_usd
   t.equal(await sum({}), '14')
-  t.equal(await sum({ from: '2026-10-25T12:00:00Z' }), '15', 'up to now')
+  t.equal(await sum({ from: '2026-10-25T12:00:00Z' }), '15', 'the range ends now')
   t.equal(await sum({ to: '2026-11-24T12:00:00Z' }), '7', '30 days before it; the end is exclusive')
   t.equal(await sum({ from: '2026-11-20T00:00:00Z', to: '2026-11-24T12:00:00.002Z' }), '28', 'the start is inclusive')
   t.match(await costs({ from: '2026-11-20T01:00:00+01:00', to: NOW }), { from: '2026-11-20T00:00:00Z', to: NOW })
@@ -272,7 +272,7 @@ t.test('costs can be grouped and filtered by any label and value', async (t) => 
   t.same(
     new Map(answer.groups.map(({ key, cost_usd: usd }) => [key['label.odd_1'], usd])),
     new Map([...values, null].map((value, index) => [value, String(index + 1)])),
-    'records without the label have a group of their own',
+    'records without the label form a separate group',
   )
   for (const [index, value] of values.entries()) {
     const { total } = await costs({ tenant_id: 'labels', 'label.odd_1': value, 'label.team': 'a' })
@@ -304,7 +304,7 @@ t.test('top answers the most expensive groups in order, with the total of all gr
       ['a', '9'],
       ['d', '9'],
     ],
-    'those that cost the same in the order of their keys',
+    'groups of equal cost are in the order of their keys',
   )
   t.equal(answer.total.cost_usd, '38')
   t.equal(answer.next_cursor, null)

@@ -110,67 +110,60 @@ t.test('calls, sandbox runs and plain amounts are recorded at their prices and c
   await assertHealthy(t, pool)
 })
 
-t.test(
-  'a repeat of a key with the same record answers the first one, and with another record is refused',
-  async (t) => {
-    const one = spend('replay', 1.5, { idempotency_key: 'one' })
-    const two = spend('replay', 2, { idempotency_key: 'two' })
-    const first = await record([one])
-    const again = await record([two, one])
-    t.match(again, {
-      status: 201,
-      json: {
-        data: [
-          { index: 0, replayed: false },
-          { index: 1, replayed: true },
-        ],
-      },
-    })
-    t.match(again.json.data[1], { cost_record_id: first.json.data[0].cost_record_id, cost_usd: 1.5 })
-    t.same(await balancesOf(pool, 'replay'), ['tenant day 2026-11-20T00 3.5'])
+t.test('a repeated key with the same record answers the first one; with another record it is refused', async (t) => {
+  const one = spend('replay', 1.5, { idempotency_key: 'one' })
+  const two = spend('replay', 2, { idempotency_key: 'two' })
+  const first = await record([one])
+  const again = await record([two, one])
+  t.match(again, {
+    status: 201,
+    json: {
+      data: [
+        { index: 0, replayed: false },
+        { index: 1, replayed: true },
+      ],
+    },
+  })
+  t.match(again.json.data[1], { cost_record_id: first.json.data[0].cost_record_id, cost_usd: 1.5 })
+  t.same(await balancesOf(pool, 'replay'), ['tenant day 2026-11-20T00 3.5'])
 
-    const three = spend('replay', 4, { idempotency_key: 'three' })
-    const refused = await record([three, { ...one, cost_usd: 1.6 }])
-    t.match(refused, {
-      status: 422,
-      json: { code: 'idempotency_mismatch', errors: [{ pointer: '/records/1/idempotency_key' }] },
-    })
-    t.same(await balancesOf(pool, 'replay'), ['tenant day 2026-11-20T00 3.5'], 'none of them was recorded')
-    t.match(
-      (await record([three])).json.data,
-      [{ replayed: false }],
-      'the idempotency key of the valid record can be used again',
-    )
+  const three = spend('replay', 4, { idempotency_key: 'three' })
+  const refused = await record([three, { ...one, cost_usd: 1.6 }])
+  t.match(refused, {
+    status: 422,
+    json: { code: 'idempotency_mismatch', errors: [{ pointer: '/records/1/idempotency_key' }] },
+  })
+  t.same(await balancesOf(pool, 'replay'), ['tenant day 2026-11-20T00 3.5'], 'none of them was recorded')
+  t.match(
+    (await record([three])).json.data,
+    [{ replayed: false }],
+    'the idempotency key of the valid record can be used again',
+  )
 
-    const twice = await record([
-      { ...three, idempotency_key: 'four' },
-      { ...three, idempotency_key: 'four' },
-    ])
-    t.match(twice.json.data, [{ replayed: false }, { replayed: true }])
-    t.equal(
-      twice.json.data[0].cost_record_id,
-      twice.json.data[1].cost_record_id,
-      'the second record is a repeat of the first',
-    )
-    t.match(
-      await record([
-        { ...three, idempotency_key: 'five' },
-        { ...three, cost_usd: 5, idempotency_key: 'five' },
-      ]),
-      { status: 422, json: { errors: [{ pointer: '/records/1/idempotency_key' }] } },
-    )
-    const other = await service.keyFor('service')
-    t.match(
-      (await record([one], other)).json.data,
-      [{ replayed: false }],
-      'each principal has its own idempotency keys',
-    )
-    const unkeyed = spend('replay', 1)
-    t.match((await record([unkeyed, unkeyed])).json.data, [{ replayed: false }, { replayed: false }])
-    t.same(await balancesOf(pool, 'replay'), ['tenant day 2026-11-20T00 15'])
-    await assertHealthy(t, pool)
-  },
-)
+  const twice = await record([
+    { ...three, idempotency_key: 'four' },
+    { ...three, idempotency_key: 'four' },
+  ])
+  t.match(twice.json.data, [{ replayed: false }, { replayed: true }])
+  t.equal(
+    twice.json.data[0].cost_record_id,
+    twice.json.data[1].cost_record_id,
+    'the second record is a repeat of the first',
+  )
+  t.match(
+    await record([
+      { ...three, idempotency_key: 'five' },
+      { ...three, cost_usd: 5, idempotency_key: 'five' },
+    ]),
+    { status: 422, json: { errors: [{ pointer: '/records/1/idempotency_key' }] } },
+  )
+  const other = await service.keyFor('service')
+  t.match((await record([one], other)).json.data, [{ replayed: false }], 'each principal has its own idempotency keys')
+  const unkeyed = spend('replay', 1)
+  t.match((await record([unkeyed, unkeyed])).json.data, [{ replayed: false }, { replayed: false }])
+  t.same(await balancesOf(pool, 'replay'), ['tenant day 2026-11-20T00 15'])
+  await assertHealthy(t, pool)
+})
 
 t.test('a record without a price is refused with its pointer, and nothing of the list is recorded', async (t) => {
   const call = (model: string): Fields => ({
@@ -207,52 +200,49 @@ t.test('a record without a price is refused with its pointer, and nothing of the
   )
 })
 
-t.test(
-  'a model or tier without any price is reported as unknown; one without a price at that moment is not',
-  async (t) => {
-    await service.call('POST', '/v1/pricing/models', {
-      provider: 'maker',
-      model: 'since-noon',
-      aliases: ['since-noon-latest'],
-      effective_date: '2026-11-19T12:00:00Z',
-      usd_per_mtok: { input: 1 },
-    })
-    await service.call('POST', '/v1/pricing/e2b', {
-      tier: 'gpu',
-      vcpu: 1,
-      memory_mib: 1024,
-      effective_date: '2026-11-19T12:00:00Z',
-      usd_per_vcpu_second: 1,
-      usd_per_gib_second: 1,
-    })
-    const of = (given: Fields): Fields => ({
-      tenant_id: 'unknown',
-      occurred_at: '2026-11-19T11:59:59.999999Z',
-      ...given,
-    })
-    const call = (model: string, provider?: string) =>
-      of({ resource_type: 'llm', llm: { ...(provider && { provider }), model, usage: { input_tokens: 1 } } })
-    const run = (tier: string) => of({ resource_type: 'e2b', e2b: { tier, seconds: 1 } })
-    const answer = await record([
-      call('since-noon', 'maker'),
-      call('since-noon-latest', 'maker'),
-      call('since-noon'),
-      call('since-night', 'maker'),
-      call('no-such'),
-      run('gpu'),
-      run('tpu'),
-    ])
-    t.equal(answer.status, 422)
-    const then = 'has no price for the moment of occurred_at'
-    const unknown = 'is unknown: no such model has a price'
-    t.same(
-      answer.json.errors.map(({ message }: { message: string }) => message),
-      [then, then, then, unknown, unknown, then, 'is unknown: no such tier has a price in us-east-1'],
-    )
-    t.match(answer.json.detail, /^There is no price for maker since-noon at that time; near ones are /)
-    t.notOk(answer.json.near.some(({ model }: { model: string }) => model.startsWith('since-noon')))
-  },
-)
+t.test('a model or tier without any price is called unknown, one without a price at that moment is not', async (t) => {
+  await service.call('POST', '/v1/pricing/models', {
+    provider: 'maker',
+    model: 'since-noon',
+    aliases: ['since-noon-latest'],
+    effective_date: '2026-11-19T12:00:00Z',
+    usd_per_mtok: { input: 1 },
+  })
+  await service.call('POST', '/v1/pricing/e2b', {
+    tier: 'gpu',
+    vcpu: 1,
+    memory_mib: 1024,
+    effective_date: '2026-11-19T12:00:00Z',
+    usd_per_vcpu_second: 1,
+    usd_per_gib_second: 1,
+  })
+  const of = (given: Fields): Fields => ({
+    tenant_id: 'unknown',
+    occurred_at: '2026-11-19T11:59:59.999999Z',
+    ...given,
+  })
+  const call = (model: string, provider?: string) =>
+    of({ resource_type: 'llm', llm: { ...(provider && { provider }), model, usage: { input_tokens: 1 } } })
+  const run = (tier: string) => of({ resource_type: 'e2b', e2b: { tier, seconds: 1 } })
+  const answer = await record([
+    call('since-noon', 'maker'),
+    call('since-noon-latest', 'maker'),
+    call('since-noon'),
+    call('since-night', 'maker'),
+    call('no-such'),
+    run('gpu'),
+    run('tpu'),
+  ])
+  t.equal(answer.status, 422)
+  const then = 'has no price for the moment of occurred_at'
+  const unknown = 'is unknown: no such model has a price'
+  t.same(
+    answer.json.errors.map(({ message }: { message: string }) => message),
+    [then, then, then, unknown, unknown, then, 'is unknown: no such tier has a price in us-east-1'],
+  )
+  t.match(answer.json.detail, /^There is no price for maker since-noon at that time; near ones are /)
+  t.notOk(answer.json.near.some(({ model }: { model: string }) => model.startsWith('since-noon')))
+})
 
 t.test('a record is priced at its occurred_at', async (t) => {
   await setNow(database, '2026-12-02T00:00:00Z')

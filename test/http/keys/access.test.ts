@@ -282,8 +282,8 @@ function nothing(): Subject {
 }
 
 /**
- * All that is stored, but for when a key was last used, and for sums, which a job makes of lines meanwhile; or all of the
- * other tenant. Prices by their edition.
+ * Everything stored, or everything of the other tenant. Prices are represented by their edition. Leaves out when a key was
+ * last used, and the rollups, which a job makes of cost records meanwhile.
  */
 const STORED = await (async () => {
   const { rows } = await database.pool.query<{ name: string; has_tenant: boolean }>(`

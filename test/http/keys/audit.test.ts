@@ -202,7 +202,7 @@ t.test('a reason that contains personal data is refused', async (t) => {
   }
 })
 
-t.test('no database role can change the audit log', async (t) => {
+t.test('Postgres refuses every change of the audit log, in any replication role', async (t) => {
   const client = await pool.connect()
   t.teardown(() => client.release(true))
   for (const role of ['origin', 'replica']) {
@@ -217,7 +217,7 @@ t.test('no database role can change the audit log', async (t) => {
   }
 })
 
-/** What the verification finds after these statements, which are then rolled back. */
+/** What check I11 finds after these statements, which are then rolled back. */
 async function found(t: Test, ...statements: string[]): Promise<{ subject: string; detail: string }[]> {
   const client = await pool.connect()
   try {

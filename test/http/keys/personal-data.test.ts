@@ -9,8 +9,8 @@ import { startService } from '../../helpers/servers/service.ts'
 
 const EMAIL = 'someone@example.com'
 /**
- * Texts of requests that are free, because nothing of them is kept: counted, decoded, parsed, looked up. The idempotency key is
- * checked by rules of its own, and goes with its reservation.
+ * Text fields that may contain anything, because the service counts, decodes, parses or looks them up and keeps nothing. The
+ * idempotency key has its own rules and is deleted with its reservation.
  */
 const FREE = ['/llm/text', 'cursor', 'group_by', 'code', 'idempotency-key']
 

@@ -54,58 +54,55 @@ t.test('tokens signed with a shared secret, as Supabase issues them', async (t) 
     t.equal(await statusWith(service, await signed(bound), '/v1/api-keys'), 403)
   })
 
-  t.test(
-    'of one subject have separate idempotency keys for each tenant, whether bound to it or naming it',
-    async (t) => {
-      const as = async (tenantId: string | null) => ({
-        authorization: `Bearer ${await signed(claims({ app_metadata: { tenant_id: tenantId, role: 'service' } }))}`,
-        'idempotency-key': 'shared',
-      })
-      const body = { resource_type: 'llm', estimated_cost_usd: 1 }
-      const first = { ...body, tenant_id: 'first' }
-      const reserve = async (one: object, tenantId: string | null) =>
-        service.call('POST', '/v1/reservations', one, await as(tenantId))
-      // Concurrently, so that the two share a batch.
-      const [held, other] = await Promise.all([reserve(body, 'first'), reserve({ ...body, tenant_id: 'second' }, null)])
-      t.match(held, { status: 201, json: { tenant_id: 'first' } })
-      t.match(other, { status: 201, json: { tenant_id: 'second' } })
-      for (const [tenantId, id] of [
-        ['first', held.json.reservation_id],
-        ['second', other.json.reservation_id],
+  t.test('of one subject have idempotency keys for each tenant, whether bound to it or naming it', async (t) => {
+    const as = async (tenantId: string | null) => ({
+      authorization: `Bearer ${await signed(claims({ app_metadata: { tenant_id: tenantId, role: 'service' } }))}`,
+      'idempotency-key': 'shared',
+    })
+    const body = { resource_type: 'llm', estimated_cost_usd: 1 }
+    const first = { ...body, tenant_id: 'first' }
+    const reserve = async (one: object, tenantId: string | null) =>
+      service.call('POST', '/v1/reservations', one, await as(tenantId))
+    // Concurrently, so that the two share a batch.
+    const [held, other] = await Promise.all([reserve(body, 'first'), reserve({ ...body, tenant_id: 'second' }, null)])
+    t.match(held, { status: 201, json: { tenant_id: 'first' } })
+    t.match(other, { status: 201, json: { tenant_id: 'second' } })
+    for (const [tenantId, id] of [
+      ['first', held.json.reservation_id],
+      ['second', other.json.reservation_id],
+    ]) {
+      for (const [one, bound] of [
+        [body, tenantId],
+        [{ ...body, tenant_id: tenantId }, tenantId],
+        [{ ...body, tenant_id: tenantId }, null],
       ]) {
-        for (const [one, bound] of [
-          [body, tenantId],
-          [{ ...body, tenant_id: tenantId }, tenantId],
-          [{ ...body, tenant_id: tenantId }, null],
-        ]) {
-          const again = await reserve(one, bound)
-          t.equal(again.json.reservation_id, id, 'the same request, whether the token or the body names the tenant')
-          t.equal(again.headers.get('idempotency-replayed'), 'true')
-        }
+        const again = await reserve(one, bound)
+        t.equal(again.json.reservation_id, id, 'the same request, whether the token or the body names the tenant')
+        t.equal(again.headers.get('idempotency-replayed'), 'true')
       }
-      const changed = await reserve({ ...first, estimated_cost_usd: 2 }, null)
-      t.match(changed, { status: 422, json: { code: 'idempotency_mismatch' } })
+    }
+    const changed = await reserve({ ...first, estimated_cost_usd: 2 }, null)
+    t.match(changed, { status: 422, json: { code: 'idempotency_mismatch' } })
 
-      const spent = { resource_type: 'llm', cost_usd: 1, idempotency_key: 'call' }
-      const record = async (records: object[], tenantId: string | null) =>
-        service.call('POST', '/v1/cost-records', { records }, await as(tenantId))
-      const both = await record(
-        [
-          { ...spent, tenant_id: 'second' },
-          { ...spent, tenant_id: 'first' },
-        ],
-        null,
-      )
-      t.match(both, { status: 201, json: { data: [{ replayed: false }, { replayed: false }] } })
-      for (const [n, tenantId] of ['second', 'first'].entries()) {
-        t.match(await record([spent], tenantId), {
-          status: 201,
-          json: { data: [{ replayed: true, cost_record_id: both.json.data[n].cost_record_id }] },
-        })
-      }
-      t.equal((await record([{ ...spent, cost_usd: 2 }], 'first')).status, 422)
-    },
-  )
+    const spent = { resource_type: 'llm', cost_usd: 1, idempotency_key: 'call' }
+    const record = async (records: object[], tenantId: string | null) =>
+      service.call('POST', '/v1/cost-records', { records }, await as(tenantId))
+    const both = await record(
+      [
+        { ...spent, tenant_id: 'second' },
+        { ...spent, tenant_id: 'first' },
+      ],
+      null,
+    )
+    t.match(both, { status: 201, json: { data: [{ replayed: false }, { replayed: false }] } })
+    for (const [n, tenantId] of ['second', 'first'].entries()) {
+      t.match(await record([spent], tenantId), {
+        status: 201,
+        json: { data: [{ replayed: true, cost_record_id: both.json.data[n].cost_record_id }] },
+      })
+    }
+    t.equal((await record([{ ...spent, cost_usd: 2 }], 'first')).status, 422)
+  })
 
   t.test('without a role are viewers of their tenant, and without a role and tenant are refused', async (t) => {
     const viewer = await signed(claims({ role: 'authenticated', app_metadata: { tenant_id: 'acme' } }))

@@ -78,7 +78,7 @@ t.test('an estimate of 0 USD is refused above a limit, unless the price can only
     t.equal(
       refused.json.detail,
       'tenant zero is 1.00 USD above its limit of 1.00 USD today; 0.00 was asked for',
-      'it names no amount that would be refused',
+      'the message names no amount that would be refused',
     )
     t.match((await check(body)).json, { allowed: false, requested_usd: 0, violations: [{ scope_id: 'zero' }] })
   }

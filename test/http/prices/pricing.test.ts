@@ -77,7 +77,11 @@ t.test('amounts that are inexact as floats are priced exactly', async (t) => {
 })
 
 t.test('a new version ends its predecessor and ends where its successor starts', async (t) => {
-  t.equal((await publish(card('chain', 1))).json.effective_date, '1970-01-01T00:00:00Z', 'no start is known')
+  t.equal(
+    (await publish(card('chain', 1))).json.effective_date,
+    '1970-01-01T00:00:00Z',
+    'the first version has no known start',
+  )
   t.match((await publish(card('chain', 3, { effective_date: '2999-01-01T00:00:00Z' }))).json, { status: 'scheduled' })
   const past = await publish(card('chain', 2, { effective_date: '2026-02-01T00:00:00Z' }))
   t.match(past, { status: 201, json: { status: 'current', expires_at: '2999-01-01T00:00:00Z' } })
@@ -320,7 +324,11 @@ t.test(
     const misspelt = await estimate({ provider: 'aws', model: 'us.anthropic.claude-haiku-4-5-20251001-v1' })
     t.same(misspelt.json.near[0], { provider: 'aws', model: 'us.anthropic.claude-haiku-4-5-20251001-v1:0' }, 'an alias')
     const nameless = await estimate({ model: 'gpt-6.1-terraa' })
-    t.same(nameless.json.near[0], { provider: 'openai', model: 'gpt-6.1-terra' }, "the maker's before a cloud's")
+    t.same(
+      nameless.json.near[0],
+      { provider: 'openai', model: 'gpt-6.1-terra' },
+      "the maker's model comes before a cloud's",
+    )
     for (const { json } of [elsewhere, misspelt, nameless]) {
       t.equal(json.near.length, 5)
       for (const pair of json.near) t.equal((await estimate(pair)).status, 200, JSON.stringify(pair))

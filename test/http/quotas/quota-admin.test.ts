@@ -62,7 +62,7 @@ t.test('quotas are filtered by each part of the natural key, and paged without a
     t.equal(
       (await service.call('GET', `/v1/quotas/${id}`, undefined, bound)).status,
       404,
-      'another tenant’s, the platform’s',
+      'another tenant’s quota and the platform’s',
     )
     t.equal((await service.call('GET', `/v1/quotas/${id}/history`, undefined, bound)).status, 404)
   }
@@ -172,42 +172,39 @@ t.test('a quota that changes its time zone keeps its spent amount and its holds'
   await assertHealthy(t, database.pool)
 })
 
-t.test(
-  'a deleted quota limits nothing, its holds still settle, no default replaces it, and a PUT revives it',
-  async (t) => {
-    const made = await put({ tenant_id: 'deleted', limit_usd: 50 })
-    const path = `/v1/quotas/${made.json.quota_id}`
-    const [first, second, third] = [await hold('deleted', 20), await hold('deleted', 20), await hold('deleted', 10)]
-    t.equal((await hold('deleted', 1)).status, 429)
-    const gone = await service.call('DELETE', path)
-    t.same([gone.status, gone.text], [204, ''])
-    for (const [method, at, body] of [
-      ['GET', path, undefined],
-      ['GET', `${path}/history`, undefined],
-      ['DELETE', path, undefined],
-      ['PATCH', path, { limit_usd: 1 }],
-    ] as const) {
-      t.match(await service.call(method, at, body), { status: 404, json: { code: 'not_found' } }, `${method} ${at}`)
-    }
-    t.same((await service.call('GET', '/v1/quotas?tenant_id=deleted&resource_type=llm')).json.data, [])
-    t.equal(await statusOf('deleted'), undefined)
-    const free = await hold('deleted', 1_000)
-    t.match(free, { status: 201, json: { quotas: [] } }, 'no quota limits it, and no default either')
-    await commit(first, 12)
-    await release(second)
-    await assertHealthy(t, database.pool)
+t.test('a deleted quota limits nothing, its holds settle, no default replaces it, and a PUT revives it', async (t) => {
+  const made = await put({ tenant_id: 'deleted', limit_usd: 50 })
+  const path = `/v1/quotas/${made.json.quota_id}`
+  const [first, second, third] = [await hold('deleted', 20), await hold('deleted', 20), await hold('deleted', 10)]
+  t.equal((await hold('deleted', 1)).status, 429)
+  const gone = await service.call('DELETE', path)
+  t.same([gone.status, gone.text], [204, ''])
+  for (const [method, at, body] of [
+    ['GET', path, undefined],
+    ['GET', `${path}/history`, undefined],
+    ['DELETE', path, undefined],
+    ['PATCH', path, { limit_usd: 1 }],
+  ] as const) {
+    t.match(await service.call(method, at, body), { status: 404, json: { code: 'not_found' } }, `${method} ${at}`)
+  }
+  t.same((await service.call('GET', '/v1/quotas?tenant_id=deleted&resource_type=llm')).json.data, [])
+  t.equal(await statusOf('deleted'), undefined)
+  const free = await hold('deleted', 1_000)
+  t.match(free, { status: 201, json: { quotas: [] } }, 'no quota limits it, and no default either')
+  await commit(first, 12)
+  await release(second)
+  await assertHealthy(t, database.pool)
 
-    const revived = await put({ tenant_id: 'deleted', limit_usd: 60, enforcement: 'enforce' })
-    t.match(revived, { status: 201, json: { quota_id: made.json.quota_id, limit_usd: 60 } })
-    t.match(await statusOf('deleted'), { spent_usd: 12, reserved_usd: 1_010 })
-    t.equal((await hold('deleted', 0.01)).status, 429)
-    await release(free)
-    await commit(third, 9)
-    t.match(await statusOf('deleted'), { spent_usd: 21, reserved_usd: 0, remaining_usd: 39 })
-    t.match((await service.call('GET', `${path}/history`)).json.data, [{ spent_usd: 21, limit_usd: 60 }])
-    await assertHealthy(t, database.pool)
-  },
-)
+  const revived = await put({ tenant_id: 'deleted', limit_usd: 60, enforcement: 'enforce' })
+  t.match(revived, { status: 201, json: { quota_id: made.json.quota_id, limit_usd: 60 } })
+  t.match(await statusOf('deleted'), { spent_usd: 12, reserved_usd: 1_010 })
+  t.equal((await hold('deleted', 0.01)).status, 429)
+  await release(free)
+  await commit(third, 9)
+  t.match(await statusOf('deleted'), { spent_usd: 21, reserved_usd: 0, remaining_usd: 39 })
+  t.match((await service.call('GET', `${path}/history`)).json.data, [{ spent_usd: 21, limit_usd: 60 }])
+  await assertHealthy(t, database.pool)
+})
 
 t.test('history lists every period with a balance, and the current one first even without a balance', async (t) => {
   const made = await put({ tenant_id: 'history', limit_usd: 5 })

@@ -66,7 +66,7 @@ t.test('a changed default changes exactly the quotas that came from it, also dur
   t.same(await quotasOf('tenant_id=gone'), [], 'a deleted one does not come back')
   t.equal((await hold('known', 15.01)).status, 429)
   t.equal((await hold('known', 15)).status, 201)
-  t.equal((await hold('spent', 0.01)).status, 429, 'what is spent is above the new limit')
+  t.equal((await hold('spent', 0.01)).status, 429, 'the spent amount is above the new limit')
   t.match(await hold('unseen', 1), { json: { quotas: [{ limit_usd: 25 }] } })
   t.equal((await commit(known, 9)).status, 200)
   await assertHealthy(t, database.pool)
@@ -97,7 +97,7 @@ t.test('a default that an administrator set or removed survives a restart', asyn
   await putDefault({ resource_type: 'e2b', limit_usd: 10 })
   const gone = await service.call('DELETE', '/v1/quota-defaults?scope=tenant&resource_type=llm&period=day')
   t.same([gone.status, gone.text], [204, ''])
-  t.match(await quotasOf('tenant_id=known'), [{ limit_usd: 25 }], 'what it made stays')
+  t.match(await quotasOf('tenant_id=known'), [{ limit_usd: 25 }], 'the quotas that it made stay')
   t.match(await hold('free', 1_000), { status: 201, json: { quotas: [] } })
   const again = await startService(t, database.url, {
     PURSER_DEFAULT_LLM_USD_PER_DAY: '1',

@@ -37,7 +37,7 @@ const reserve = (service: Service, tenantId: string, key?: string) =>
   })
 
 for (const instances of [1, 2]) {
-  t.test(`64 clients never exceed a limit of 1.00 USD by cents, over ${instances} instances`, async (t) => {
+  t.test(`64 clients never exceed a limit of 1.00 USD with holds of cents, over ${instances} instances`, async (t) => {
     const tenant = `dollar-${instances}`
     await services[0].call('PUT', '/v1/quotas', { scope: 'tenant', tenant_id: tenant, period: 'day', limit_usd: 1 })
     const answers = await storm(64, 400, (n) => reserve(services[n % instances]!, tenant, `${tenant}-${n}`))

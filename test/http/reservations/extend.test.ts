@@ -228,28 +228,25 @@ t.test('an extension above a limit is refused, and the hold stays unchanged', as
   await assertHealthy(t)
 })
 
-t.test(
-  'an extension is checked against every quota that applies, and a bound key sees no platform amounts',
-  async (t) => {
-    await setQuota({ scope: 'user', tenant_id: 'deep', user_id: 'u', period: 'total', limit_usd: 2 })
-    await setQuota({ scope: 'platform', resource_type: 'e2b', limit_usd: 3 })
-    const held = await own('deep', 1, { user_id: 'u' })
-    t.match((await extend(held, { estimate: { estimated_cost_usd: 3 } })).json, { scope: 'user', period: 'total' })
-    t.match(await balances('deep'), [
-      { period: 'day', reserved: '1' },
-      { period: 'total', reserved: '1' },
-    ])
+t.test('every quota that applies decides an extension, and a bound key sees no platform amounts', async (t) => {
+  await setQuota({ scope: 'user', tenant_id: 'deep', user_id: 'u', period: 'total', limit_usd: 2 })
+  await setQuota({ scope: 'platform', resource_type: 'e2b', limit_usd: 3 })
+  const held = await own('deep', 1, { user_id: 'u' })
+  t.match((await extend(held, { estimate: { estimated_cost_usd: 3 } })).json, { scope: 'user', period: 'total' })
+  t.match(await balances('deep'), [
+    { period: 'day', reserved: '1' },
+    { period: 'total', reserved: '1' },
+  ])
 
-    const bound = await service.keyFor('service', 'deep')
-    const box = await call('POST', '/v1/reservations', { resource_type: 'e2b', estimated_cost_usd: 1 }, bound)
-    const path = `/v1/reservations/${box.json.reservation_id}/extend`
-    t.match(await call('POST', path, { estimate: { estimated_cost_usd: 4 } }, bound), {
-      status: 429,
-      json: { scope: 'platform', limit_usd: null, current_spend_usd: null, requested_usd: 4 },
-    })
-    await assertHealthy(t)
-  },
-)
+  const bound = await service.keyFor('service', 'deep')
+  const box = await call('POST', '/v1/reservations', { resource_type: 'e2b', estimated_cost_usd: 1 }, bound)
+  const path = `/v1/reservations/${box.json.reservation_id}/extend`
+  t.match(await call('POST', path, { estimate: { estimated_cost_usd: 4 } }, bound), {
+    status: 429,
+    json: { scope: 'platform', limit_usd: null, current_spend_usd: null, requested_usd: 4 },
+  })
+  await assertHealthy(t)
+})
 
 t.test('a cap grows with the total and ends once the total covers the first request', async (t) => {
   await setQuota({ tenant_id: 'capped', limit_usd: 0.033129 })

@@ -174,7 +174,7 @@ t.test('a tenant’s cursor never contains the id of another tenant’s reservat
       if (after === null) break
       t.notOk(others.has(after), after)
     }
-    t.same(found, await stored("tenant_id = 'rare'"), `each one once, ${max} at a time`)
+    t.same(found, await stored("tenant_id = 'rare'"), `each reservation once, ${max} rows at a time`)
   }
 })
 

@@ -266,7 +266,7 @@ t.test('a refusal lists every violated quota and changes nothing', async (t) => 
   t.match(starts, /^\d{4}-\d\d-\d\dT00:00:00Z$/)
   t.equal(Date.parse(ends) - Date.parse(starts), 86_400_000)
   const wait = Number(refused.headers.get('retry-after'))
-  t.ok(wait > 0 && wait <= 86_400, 'waiting for tomorrow helps')
+  t.ok(wait > 0 && wait <= 86_400, 'Retry-After is at most until tomorrow')
   t.equal(refused.headers.get('ratelimit-policy'), '"tenant-day";q=50000000;w=86400;qu="usd-micros"')
   t.match(refused.headers.get('ratelimit'), /^"tenant-day";r=400000;t=\d+$/)
   t.equal(await count('reservations', 'poor'), before)

@@ -132,7 +132,7 @@ t.test('any provider object is booked; a non-object and a wrong usage of our own
     { usage: { prompt_tokens: 1 } },
   ])
     t.equal((await commit(id, body)).status, 400, JSON.stringify(body))
-  t.equal((await commit(id, { usage: { input_tokens: 1 } })).json.status, 'committed', 'the hold was left as it was')
+  t.equal((await commit(id, { usage: { input_tokens: 1 } })).json.status, 'committed', 'the hold stays unchanged')
 })
 
 t.test('unknown usage is booked at the reserved amount, once', async (t) => {
@@ -247,7 +247,11 @@ t.test('the model that answered is the reservation’s unless the commit names a
   }
   const stranger = await service.keyFor('service', 'stranger')
   for (const id of [await hold('who'), box.json.reservation_id])
-    t.equal((await commit(id, { provider_usage: gemini }, stranger)).status, 404, 'not even of which kind it is')
+    t.equal(
+      (await commit(id, { provider_usage: gemini }, stranger)).status,
+      404,
+      'the answer does not even show its resource type',
+    )
   t.equal((await commit('01a00000-0000-7000-8000-000000000000', { provider_usage: gemini })).status, 404)
 })
 
