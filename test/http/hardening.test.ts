@@ -68,7 +68,7 @@ t.test('requests that Node itself refuses are answered with a problem too', asyn
 t.test('the sizes of bodies, headers and path parts are bounded', async (t) => {
   const cases: [string, Promise<{ status: number; json: { code: string } }>, number, string][] = [
     ['a body of few fields', service.call('POST', '/v1/api-keys', `"${'x'.repeat(65_535)}"`), 413, 'payload_too_large'],
-    ['one that just fits', service.call('POST', '/v1/api-keys', `"${'x'.repeat(65_534)}"`), 400, 'invalid_request'],
+    ['a body that just fits', service.call('POST', '/v1/api-keys', `"${'x'.repeat(65_534)}"`), 400, 'invalid_request'],
     ['body', service.call('POST', '/v1/reservations', `"${'x'.repeat(1_048_577)}"`), 413, 'payload_too_large'],
     ['header', service.call('GET', '/v1/quotas', undefined, { 'x-long': 'x'.repeat(17_000) }), 400, 'invalid_request'],
     ['query', service.call('GET', `/v1/quotas?tenant_id=${'x'.repeat(17_000)}`), 400, 'invalid_request'],

@@ -72,7 +72,7 @@ async function inputOf(model: string): Promise<string | null> {
   return rows[0]!.input
 }
 
-t.test('the job publishes prices that both sources share, and logs those that wait for an administrator', async (t) => {
+t.test('the job publishes undisputed prices, and logs those that wait for an administrator', async (t) => {
   const before = await inputOf('gpt-4.1')
   t.ok(before)
   writeFeed(

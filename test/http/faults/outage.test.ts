@@ -294,7 +294,7 @@ const SPOILERS: { name: string; base: string; spoil: (round: number) => Promise<
     },
   },
   {
-    name: 'a session that is killed, which takes all others along',
+    name: 'a killed session, which ends all others',
     base: service.url,
     rounds: 2,
     spoil: async () => {
@@ -305,7 +305,7 @@ const SPOILERS: { name: string; base: string; spoil: (round: number) => Promise<
     },
   },
   {
-    name: 'sessions that are ended at random',
+    name: 'randomly ended sessions',
     base: service.url,
     rounds: 40,
     spoil: () =>
@@ -314,7 +314,7 @@ const SPOILERS: { name: string; base: string; spoil: (round: number) => Promise<
       ),
   },
   {
-    name: 'a way to Postgres that breaks at random',
+    name: 'a connection to Postgres that breaks at random',
     base: service.url,
     rounds: 3,
     spoil: async () => {
@@ -324,7 +324,7 @@ const SPOILERS: { name: string; base: string; spoil: (round: number) => Promise<
     },
   },
   {
-    name: 'answers that are lost on the way to the client',
+    name: 'answers lost on the way to the client',
     base: toService.through(service.url),
     rounds: 1,
     spoil: async () => {

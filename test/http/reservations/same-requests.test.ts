@@ -85,7 +85,7 @@ const OTHER_RESERVATIONS: Pairs = [
   ['a label’s value under another name', { ...money, labels: { a: 'x' } }, { ...money, labels: { b: 'x' } }],
   ['another time to live', call, { ...call, ttl_seconds: 121 }],
   ['another policy', call, { ...call, on_expiry: 'charge' }],
-  ['leave to take less', call, { ...call, allow_caps: true }],
+  ['permission for caps', call, { ...call, allow_caps: true }],
   ['more output', call, { ...call, llm: { ...model, max_output_tokens: 501 } }],
   ['another tier', call, { ...call, llm: { ...model, service_tier: 'batch' } }],
   ['cached input', call, { ...call, llm: { ...model, cache_read_tokens: 10 } }],
@@ -224,7 +224,7 @@ const OTHER_RECORDS: Pairs = [
   ['another user', { ...spent, cost_usd: 1 }, { ...spent, cost_usd: 1, user_id: 'u' }],
   ['another time', { ...spent, cost_usd: 1 }, { ...spent, cost_usd: 1, occurred_at: second(now.getTime() - 1_000) }],
   ['no time', { ...spent, cost_usd: 1 }, { ...spent, cost_usd: 1, occurred_at: undefined }],
-  ['a model for its money', { ...spent, cost_usd: 1 }, { ...spent, cost_usd: 1, llm: { model: 'gpt-6.1-sol' } }],
+  ['a model for the same amount', { ...spent, cost_usd: 1 }, { ...spent, cost_usd: 1, llm: { model: 'gpt-6.1-sol' } }],
   ['another region', called, { ...called, llm: { ...called.llm, region: 'us' } }],
   ['a longer run', { ...ran, e2b: { seconds: 60 } }, { ...ran, e2b: { seconds: 61 } }],
 ]
