@@ -41,7 +41,7 @@ t.test('listed private networks are allowed, with plain http too, and no others'
     t.equal(targets.complaint(url), null, url)
   for (const url of ['http://10.2.0.1/', 'https://127.0.0.2/', 'http://[fe80::1]/', 'http://8.8.8.8/'])
     t.match(targets.complaint(url), /is refused/, url)
-  t.equal(targets.complaint('http://hooks.internal/'), null, 'a name is checked once its address is known')
+  t.equal(targets.complaint('http://hooks.internal/'), null, 'a name is checked after its address is resolved')
 })
 
 t.test('a name is refused if any of its addresses is', async (t) => {

@@ -12,7 +12,7 @@ const held = await service.call('POST', '/v1/reservations', {
 })
 const id = held.json.reservation_id
 
-/** Everything that a request could have written. */
+/** Counts everything that a request could have written. */
 async function written(): Promise<string> {
   const tables = [
     'reservations',
@@ -43,10 +43,10 @@ const call = { resource_type: 'llm', tenant_id: 'good' }
 const run = { resource_type: 'e2b', tenant_id: 'good' }
 const spend = { ...call, cost_usd: 1 }
 
-/** A body as printable ASCII, for the name of an assertion. */
+/** A body as printable ASCII, for an assertion message. */
 const nameOf = (body: unknown) => (JSON.stringify(body) ?? '').replace(/[^ -~]/g, '?').slice(0, 120)
 
-/** Bodies that must not pass, and the pointer that the answer must name. */
+/** Bodies that must be refused, and the pointer that the answer must name. */
 const bad: Record<string, [body: unknown, pointer: string][]> = {
   'POST /v1/reservations': [
     [[], ''],
@@ -217,7 +217,7 @@ const bad: Record<string, [body: unknown, pointer: string][]> = {
 }
 
 for (const [route, cases] of Object.entries(bad)) {
-  t.test(`${route} refuses bad bodies by name`, async (t) => {
+  t.test(`${route} refuses bad bodies with a pointer`, async (t) => {
     const [method, path] = route.split(' ') as [string, string]
     for (const [body, pointer] of cases) {
       const answer = await service.call(method, path, body)
@@ -233,7 +233,7 @@ for (const [route, cases] of Object.entries(bad)) {
   })
 }
 
-t.test('one slip is one line, at its own place', async (t) => {
+t.test('one mistake is one error, with its own pointer', async (t) => {
   const raise = { limit_usd: 2, until: '2030-01-01T00:00:00Z' }
   const quota = { scope: 'platform', period: 'day', limit_usd: 1 }
   const slips: [method: string, path: string, body: object, error: { pointer: string; message: string | RegExp }][] = [
@@ -275,7 +275,7 @@ t.test('one slip is one line, at its own place', async (t) => {
   }
 })
 
-t.test('bad query strings are refused by name', async (t) => {
+t.test('bad query strings are refused with the parameter’s name', async (t) => {
   for (const [path, pointer] of [
     ['/v1/quotas?limit=0', 'limit'],
     ['/v1/quotas?limit=many', 'limit'],
@@ -294,7 +294,7 @@ t.test('bad query strings are refused by name', async (t) => {
   }
 })
 
-t.test('what is too large, of another type, or nowhere, has its own problem', async (t) => {
+t.test('a body too large, a wrong content type and an unknown route each have their own problem', async (t) => {
   for (const characters of [2_000_000, 20_000_000]) {
     const big = JSON.stringify({ ...reserve, tenant_id: 'x'.repeat(characters) })
     t.match(await service.call('POST', '/v1/reservations', big), { status: 413, json: { code: 'payload_too_large' } })
@@ -325,7 +325,7 @@ t.test('what is too large, of another type, or nowhere, has its own problem', as
   t.match(await service.call('GET', '/%E0%A4%A'), { status: 400, json: { code: 'invalid_request' } })
 })
 
-t.test('a query is coerced, and nothing else: no number without an end, no field that nobody knows', async (t) => {
+t.test('only query strings are coerced, and infinite numbers and unknown fields are refused', async (t) => {
   const queries: [path: string, pointer: string][] = [
     ['/v1/api-keys?limit=Infinity', 'limit'],
     ['/v1/api-keys?limit=1e999', 'limit'],
@@ -339,7 +339,7 @@ t.test('a query is coerced, and nothing else: no number without an end, no field
   t.match(await service.call('GET', '/v1/api-keys?limit=7'), { status: 200 })
 })
 
-t.test('bytes that are not UTF-8 are refused, and the character that stands for them is not', async (t) => {
+t.test('bytes that are not UTF-8 are refused, but the replacement character U+FFFD is accepted', async (t) => {
   const send = async (tenant: Buffer) => {
     const body = Buffer.concat([Buffer.from('{"tenant_id":"'), tenant, Buffer.from('"}')])
     const headers = { ...caller, 'content-type': 'application/json' }
@@ -353,7 +353,7 @@ t.test('bytes that are not UTF-8 are refused, and the character that stands for 
   t.match(await send(Buffer.from('\ufffd')), { status: 400, json: { errors: [{ pointer: '/resource_type' }] } })
 })
 
-t.test('without the right key nothing is done', async (t) => {
+t.test('without a valid key nothing is done', async (t) => {
   for (const authorization of ['', 'Bearer', 'Bearer nonsense', 'Basic dXNlcjpwYXNz', `Bearer ${long}`]) {
     const answer = await service.call('POST', '/v1/reservations', reserve, { authorization })
     t.match(answer, { status: 401, json: { code: 'unauthenticated' } }, JSON.stringify(authorization.slice(0, 20)))
@@ -366,11 +366,11 @@ t.test('without the right key nothing is done', async (t) => {
   t.match(await service.call('POST', '/v1/api-keys', { name: 'x', role: 'admin' }, caller), { status: 403 })
 })
 
-t.test('nothing was written by any of it', async (t) => {
+t.test('none of the requests above wrote anything', async (t) => {
   t.equal(await written(), before)
 })
 
-t.test('answers carry the id of their request', async (t) => {
+t.test('every answer has its request id', async (t) => {
   const given = await service.call('GET', '/v1/nothing', undefined, { 'x-request-id': 'mine-7' })
   t.equal(given.headers.get('x-request-id'), 'mine-7')
   t.equal(given.json.request_id, 'mine-7')

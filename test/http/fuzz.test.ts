@@ -11,7 +11,7 @@ import { randomOf, readSeed } from '../helpers/random.ts'
 import { keepAlive } from '../helpers/servers/keep-alive.ts'
 import { ADMIN_KEY, startService } from '../helpers/servers/service.ts'
 
-/** How many requests; the same seed and number send the same again. */
+/** How many requests. The same seed and number repeat the same requests. */
 const REQUESTS = Number(process.env['PURSER_TEST_FUZZ_REQUESTS'] ?? 20_000)
 const ROUND = 128
 const AT_ONCE = 16
@@ -25,7 +25,7 @@ t.comment(`seed ${seed}, ${REQUESTS} requests; PURSER_TEST_SEED and PURSER_TEST_
 const random = randomOf(seed)
 
 const database = await createDatabase(t)
-// Time stands still, so that no hold lapses and every change is a request's.
+// The clock is stopped, so no hold lapses and only requests change anything.
 await setNow(database, '2026-11-25T12:00:00Z')
 const service = await startService(t, database.url, {
   LOG_LEVEL: 'silent',
@@ -55,7 +55,7 @@ const operations: Operation[] = Object.entries(paths).flatMap(([path, methods]) 
   })),
 )
 
-/** What answers have held, by its name: the last few, for requests that go deeper than a 404. */
+/** The last few values of each field in answers. Requests that use them get further than a 404. */
 const SEEN_MAX = 40
 const seen = new Map<string, unknown[]>(
   Object.entries({
@@ -69,7 +69,7 @@ const seen = new Map<string, unknown[]>(
     ...{ code: ['not-found', 'internal'], estimated_cost_usd: ['0.01', 0.02], actual_cost_usd: ['0.01', 0.02] },
   }),
 )
-/** The keys that the requests are sent with: without them everything would be a 401. */
+/** The API keys of the requests. Without one, every answer would be a 401. */
 const ownKeys = new Set<unknown>(
   (await service.call('GET', '/v1/api-keys')).json.data.map((key: { key_id: string }) => key.key_id),
 )
@@ -88,7 +88,7 @@ function remember(answer: unknown): void {
   }
 }
 
-/** Of a path's {id} the noun before it says what it is: /v1/reservations/{id} takes a reservation_id. */
+/** The noun before {id} in a path says which id it is: /v1/reservations/{id} takes a reservation_id. */
 function seenInPath(path: string, name: string): readonly unknown[] {
   const [, noun] = new RegExp(`/(\\w[\\w-]*?)s?/\\{${name}\\}`).exec(path) ?? []
   return seen.get(name) ?? seen.get(`${noun?.replaceAll('-', '_')}_id`) ?? []
@@ -99,7 +99,7 @@ type Request = {
   path: string
   headers: Record<string, string>
   body: Buffer | undefined
-  /** Why a 2xx would be wrong; null where the request may be sound. */
+  /** Why a 2xx would be wrong; null if the request may be valid. */
   wrong: string | null
 }
 
@@ -184,7 +184,7 @@ function makeRequest(n: number): Request {
     headers['content-type'] = 'application/json'
     const made = makeBody(operation.body ?? {}, n)
     body = made.body
-    // A body that a route does not take is not looked at.
+    // A route without a body ignores the body.
     if (operation.body !== undefined) wrong ??= made.wrong
     if (random.next() < 0.02)
       headers['content-type'] = random.pick([
@@ -248,7 +248,7 @@ const exchange = keepAlive(t, service.url, { connectionsMax: AT_ONCE, answerMsMa
 
 type Answer = { status: number; type: string; text: string; json: Record<string, unknown> | undefined }
 
-/** Sends a request as it is. @throws Error if no answer comes in time. */
+/** Sends a request unchanged. @throws Error if no answer comes in time. */
 async function send({ method, path, headers, body }: Request): Promise<Answer> {
   try {
     const length = body === undefined ? {} : { 'content-length': body.length }
@@ -256,7 +256,7 @@ async function send({ method, path, headers, body }: Request): Promise<Answer> {
     const isJson = /[/+]json\b/.test(answer.type) && answer.text !== ''
     return { ...answer, json: isJson ? (JSON.parse(answer.text) as Record<string, unknown>) : undefined }
   } catch (error) {
-    // The service does not read a body that is far too large: it answers and closes, which may break the sending first.
+    // The service does not read a body that is far too large. It answers and closes, which may end the upload first.
     const { code = '' } = error as NodeJS.ErrnoException
     if ((body?.length ?? 0) < HUGE_BYTES || !/^(EPIPE|ECONNRESET)$/.test(code)) throw error
     return { status: 413, type: PROBLEM, text: '', json: { status: 413, code: 'payload_too_large' } }
@@ -266,7 +266,7 @@ async function send({ method, path, headers, body }: Request): Promise<Answer> {
 const latin = (headers: Record<string, string>) =>
   Object.fromEntries(Object.entries(headers).map(([name, value]) => [name, value.toWellFormed()]))
 
-/** Why an answer is not what the contract allows; null where it is. */
+/** Why an answer breaks the contract; null if it does not. */
 function complaint({ method, wrong }: Request, { status, type, json }: Answer): string | null {
   if (status >= 500) return `status ${status}`
   if (status < 300) return wrong === null ? null : `status ${status} for ${wrong}`
@@ -283,7 +283,7 @@ function complaint({ method, wrong }: Request, { status, type, json }: Answer): 
 const describe = ({ method, path, headers, body }: Request) =>
   `${method} ${path.slice(0, 300)} ${JSON.stringify(headers).slice(0, 300)} ${JSON.stringify(body?.toString().slice(0, 600))}`
 
-/** Every row and every dollar that there is; lines of cost that a job sums up meanwhile are counted where they are booked. */
+/** Every row and every dollar. Cost records count where they are booked, even if a job rolls them up meanwhile. */
 async function written(): Promise<string> {
   const { rows: tables } = await database.pool.query<{ name: string }>(`
     select quote_ident(relname) as name from pg_class
@@ -303,7 +303,7 @@ const failures: string[] = []
 const statuses = new Map<number, number>()
 let sent = 0
 
-/** Sends requests, AT_ONCE at a time; the answers are in their order. */
+/** Sends requests, AT_ONCE at a time. The answers are in the order of the requests. */
 async function sendAll(requests: Request[]): Promise<(Answer | undefined)[]> {
   const answers: (Answer | undefined)[] = []
   const queue = requests.entries()
@@ -325,35 +325,32 @@ async function sendAll(requests: Request[]): Promise<(Answer | undefined)[]> {
   return answers
 }
 
-t.test(
-  'whatever is sent to whichever route, the answer is a problem of the caller’s or what a sound request deserves',
-  async (t) => {
-    t.ok(operations.length >= 15, `${operations.length} operations`)
-    let comparisons = 0
-    for (let n = 0; sent < REQUESTS && failures.length < FAILURES_SHOWN; n += ROUND) {
-      const requests = Array.from({ length: ROUND }, (_, i) => makeRequest(n + i))
-      const answers = await sendAll(requests)
-      answers.forEach((answer) => answer !== undefined && answer.status < 300 && remember(answer.json))
-      // What was refused is sent again, alone: then whatever changes, a refused request has changed. Lack of quota is told once a
-      // limit, which may have changed since.
-      const refused = requests.filter((_, i) => (answers[i]?.status ?? 0) >= 400 && answers[i]?.status !== 429)
-      const before = await written()
-      const again = await sendAll(refused)
-      if (again.some((answer) => (answer?.status ?? 0) < 300)) continue
-      comparisons += 1
-      const after = await written()
-      if (before !== after)
-        failures.push(`refused requests changed ${before} to ${after}:\n${refused.map(describe).join('\n')}`)
-    }
-    t.comment(`${sent} requests, ${comparisons} comparisons; by status ${JSON.stringify(Object.fromEntries(statuses))}`)
-    t.same(failures.slice(0, FAILURES_SHOWN), [])
-    t.ok(comparisons > 0)
-    t.ok((statuses.get(201) ?? 0) > 0 && (statuses.get(200) ?? 0) > 0, 'sound ones are among them')
-    await assertHealthy(t, database.pool)
-  },
-)
+t.test('random requests to every route get a 4xx problem or, if valid, the answer of the contract', async (t) => {
+  t.ok(operations.length >= 15, `${operations.length} operations`)
+  let comparisons = 0
+  for (let n = 0; sent < REQUESTS && failures.length < FAILURES_SHOWN; n += ROUND) {
+    const requests = Array.from({ length: ROUND }, (_, i) => makeRequest(n + i))
+    const answers = await sendAll(requests)
+    answers.forEach((answer) => answer !== undefined && answer.status < 300 && remember(answer.json))
+    // Sends the refused requests again, alone. Any change is then the work of a refused request. 429s are left out: a full
+    // quota emits one event per limit, and the limit may have changed since.
+    const refused = requests.filter((_, i) => (answers[i]?.status ?? 0) >= 400 && answers[i]?.status !== 429)
+    const before = await written()
+    const again = await sendAll(refused)
+    if (again.some((answer) => (answer?.status ?? 0) < 300)) continue
+    comparisons += 1
+    const after = await written()
+    if (before !== after)
+      failures.push(`refused requests changed ${before} to ${after}:\n${refused.map(describe).join('\n')}`)
+  }
+  t.comment(`${sent} requests, ${comparisons} comparisons; by status ${JSON.stringify(Object.fromEntries(statuses))}`)
+  t.same(failures.slice(0, FAILURES_SHOWN), [])
+  t.ok(comparisons > 0)
+  t.ok((statuses.get(201) ?? 0) > 0 && (statuses.get(200) ?? 0) > 0, 'valid requests are among them')
+  await assertHealthy(t, database.pool)
+})
 
-t.test('a cursor that no list has made is a problem of the caller’s, or begins somewhere', async (t) => {
+t.test('a forged cursor is refused with a 400, or the list starts at some position', async (t) => {
   const lists = operations.filter(({ parameters }) => parameters.some(({ name }) => name === 'cursor'))
   t.ok(lists.length >= 12, `${lists.length} lists`)
   const quota = await service.call('PUT', '/v1/quotas', { scope: 'platform', period: 'total', limit_usd: 1e6 })
@@ -376,10 +373,10 @@ t.test('a cursor that no list has made is a problem of the caller’s, or begins
   const answers = await sendAll(requests)
   t.same(failures.slice(0, FAILURES_SHOWN), [])
   const counted = Object.groupBy(answers, (answer) => String(answer?.status))
-  t.same(Object.keys(counted).sort(), ['200', '400'], 'nothing else comes of it')
+  t.same(Object.keys(counted).sort(), ['200', '400'], 'no other status occurs')
 })
 
-t.test('a body full of one text or list holds nobody up, and its answer is not longer than itself', async (t) => {
+t.test('a body of one huge text or list delays nobody, and its answer is no longer than the body', async (t) => {
   const size = 1_000_000
   const longText = JSON.stringify('x'.repeat(size))
   const fillings = [
@@ -392,7 +389,7 @@ t.test('a body full of one text or list holds nobody up, and its answer is not l
   const places = operations.flatMap(({ method, path, body }) =>
     Object.keys(body?.properties ?? body?.anyOf?.[0]?.properties ?? {}).map((name) => ({ method, path, name })),
   )
-  // Each place gets the text, and the others in turn.
+  // Each place gets the long text, and one of the other fillings in turn.
   const requests = places.flatMap(({ method, path, name }, n) =>
     [longText, fillings[n % fillings.length]!].map((filling) => ({
       method,
@@ -409,10 +406,10 @@ t.test('a body full of one text or list holds nobody up, and its answer is not l
   t.ok(answers.every((answer) => answer !== undefined && answer.text.length < size))
 })
 
-t.test('a body that is dear to read is refused before it is read, and nothing is written', async (t) => {
+t.test('a body that is expensive to parse is refused before it is parsed, and nothing is written', async (t) => {
   const withBody = operations.filter(({ body }) => body !== undefined)
   t.ok(withBody.length >= 18, `${withBody.length} routes with a body`)
-  // The smaller ones are within what every route takes.
+  // The smaller bodies are within the limits of every route.
   const bodies = [1_000_000, 60_000].flatMap(hostileBodies)
   const requests = withBody.flatMap(({ method, path }) =>
     bodies.map(({ kind, body, bounded }) => ({
@@ -421,7 +418,7 @@ t.test('a body that is dear to read is refused before it is read, and nothing is
       headers: { ...admin, 'content-type': 'application/json' },
       body: Buffer.from(body),
       wrong: kind,
-      // An embedding around a usage has as many long numbers as fit into the smaller one.
+      // An embedding around a usage has as many long numbers as fit into the smaller body.
       bounded: bounded && !(kind === 'long numbers' && /\/(commit|correct)$/.test(path)),
     })),
   )
@@ -440,7 +437,7 @@ t.test('a body that is dear to read is refused before it is read, and nothing is
   await assertHealthy(t, database.pool)
 })
 
-/** Bytes that are hardly HTTP: what comes back until the server closes the connection. */
+/** Sends bytes that are hardly HTTP. Returns what comes back until the server closes the connection. */
 function sendBytes(bytes: string | Buffer): Promise<string> {
   return new Promise((resolve, reject) => {
     const { hostname, port } = new URL(service.url)
@@ -454,7 +451,7 @@ function sendBytes(bytes: string | Buffer): Promise<string> {
   })
 }
 
-t.test('what is not HTTP is a problem of the caller’s, too, and closes that connection only', async (t) => {
+t.test('bytes that are not HTTP are answered with a problem and close only that connection', async (t) => {
   const start = 'POST /v1/reservations HTTP/1.1\r\nHost: x\r\nConnection: close\r\n'
   const cases: Record<string, [bytes: string | Buffer, status: number]> = {
     'no HTTP at all': ['\u0016\u0003\u0001\u0002\u0000', 400],

@@ -1,4 +1,4 @@
-// What answers, logs and connections give away, or hold on to.
+// What answers and logs must not reveal, and which connections must be closed.
 import { once } from 'node:events'
 import { connect } from 'node:net'
 import t, { type Test } from 'tap'
@@ -9,12 +9,12 @@ const database = await createDatabase(t)
 const REDIS_PASSWORD = 'password-of-redis'
 const service = await startService(t, database.url, {
   LOG_LEVEL: 'trace',
-  // Nobody is there: its errors come into the log.
+  // Nothing listens there, so its errors are logged.
   REDIS_URL: `redis://:${REDIS_PASSWORD}@127.0.0.1:1`,
   PURSER_JWT_SECRET: 'secret-of-tokens-with-32-characters',
 })
 
-/** Sends bytes slowly until the service closes the connection; answers what it said, and after how long. */
+/** Sends bytes slowly until the service closes the connection. Returns its answer and the time until then. */
 async function trickle(of: Service, begin: string, drop: string): Promise<{ said: string; ms: number }> {
   const { hostname, port } = new URL(of.url)
   const socket = connect(Number(port), hostname)
@@ -30,7 +30,7 @@ async function trickle(of: Service, begin: string, drop: string): Promise<{ said
   return { said, ms: performance.now() - begun }
 }
 
-t.test('a client that sends slowly, or nothing, is closed with a problem', async (t) => {
+t.test('a connection that sends slowly or nothing is closed with a problem', async (t) => {
   const post = `POST /v1/reservations HTTP/1.1\r\nhost: x\r\nauthorization: Bearer ${ADMIN_KEY}\r\n`
   const [headers, body, silent] = await Promise.all([
     trickle(service, post, 'x-a: b\r\n'),
@@ -40,12 +40,12 @@ t.test('a client that sends slowly, or nothing, is closed with a problem', async
   for (const { said } of [headers, body]) {
     t.match(said, /^HTTP\/1\.1 400 Bad Request\r\n[^]*application\/problem\+json[^]*was not sent in time/)
   }
-  t.ok(headers.ms < body.ms, 'headers have less time')
+  t.ok(headers.ms < body.ms, 'headers have a shorter timeout')
   t.ok(silent.ms > 0)
-  t.equal((await service.call('GET', '/healthz')).status, 200, 'others are served')
+  t.equal((await service.call('GET', '/healthz')).status, 200, 'other callers are served meanwhile')
 })
 
-/** What is answered to bytes that end a request, up to the end of the connection. */
+/** The answer to raw bytes, until the connection ends. */
 async function say(bytes: string): Promise<string> {
   const { hostname, port } = new URL(service.url)
   const socket = connect(Number(port), hostname)
@@ -56,19 +56,19 @@ async function say(bytes: string): Promise<string> {
   return said
 }
 
-t.test('what Node would refuse by itself is answered like everything else', async (t) => {
+t.test('requests that Node itself refuses are answered with a problem too', async (t) => {
   const hostless = await say('GET /healthz HTTP/1.1\r\nconnection: close\r\n\r\n')
   t.match(hostless, /^HTTP\/1\.1 400 [^]*\r\nx-request-id: [0-9a-f-]{36}\r\n[^]*application\/problem\+json/)
   t.match(hostless, '{"pointer":"host","message":"is required"}')
-  t.match(await say('GET /healthz HTTP/1.0\r\n\r\n'), /^HTTP\/1\.1 200 /, 'HTTP/1.0 knows no host')
+  t.match(await say('GET /healthz HTTP/1.0\r\n\r\n'), /^HTTP\/1\.1 200 /, 'HTTP/1.0 has no Host header')
   const expectant = await say('GET /healthz HTTP/1.1\r\nhost: x\r\nexpect: wonders\r\nconnection: close\r\n\r\n')
   t.match(expectant, /^HTTP\/1\.1 200 [^]*\r\nx-request-id: [0-9a-f-]{36}\r\n/)
 })
 
-t.test('sizes are bounded: the body by its route, the headers, a part of the path', async (t) => {
+t.test('the sizes of bodies, headers and path parts are bounded', async (t) => {
   const cases: [string, Promise<{ status: number; json: { code: string } }>, number, string][] = [
     ['a body of few fields', service.call('POST', '/v1/api-keys', `"${'x'.repeat(65_535)}"`), 413, 'payload_too_large'],
-    ['one that just fits', service.call('POST', '/v1/api-keys', `"${'x'.repeat(65_534)}"`), 400, 'invalid_request'],
+    ['a body that just fits', service.call('POST', '/v1/api-keys', `"${'x'.repeat(65_534)}"`), 400, 'invalid_request'],
     ['body', service.call('POST', '/v1/reservations', `"${'x'.repeat(1_048_577)}"`), 413, 'payload_too_large'],
     ['header', service.call('GET', '/v1/quotas', undefined, { 'x-long': 'x'.repeat(17_000) }), 400, 'invalid_request'],
     ['query', service.call('GET', `/v1/quotas?tenant_id=${'x'.repeat(17_000)}`), 400, 'invalid_request'],
@@ -77,11 +77,11 @@ t.test('sizes are bounded: the body by its route, the headers, a part of the pat
   for (const [name, answer, status, code] of cases) t.match(await answer, { status, json: { code } }, name)
 })
 
-/** Of the machine, the packages, the database: nothing that an answer may hold. */
+/** Details of the machine, the packages and the database that no answer may contain. */
 const INSIDE =
   /node_modules|\.ts:|at .+:\d+:\d+|copilot_internal|postgres|fastify|kysely|purser_service|select |SQLSTATE|42883/i
 
-t.test('headers and errors reveal nothing of what is inside', async (t) => {
+t.test('headers and errors reveal no internals', async (t) => {
   const answers = [
     await service.call('GET', '/healthz'),
     await service.call('GET', '/v1/quotas'),
@@ -89,12 +89,12 @@ t.test('headers and errors reveal nothing of what is inside', async (t) => {
     await service.call('POST', '/v1/reservations', '{'),
     await service.call('GET', '/v1/quotas', undefined, { authorization: 'Bearer wrong' }),
   ]
-  // A statement that fails is a fault of the service: its caller learns that, and an id to find it by.
+  // A failing statement is the service's fault. Its caller learns only that, and a request id.
   await database.pool.query('alter function copilot_internal.quota_json rename to quota_json_gone')
   const failed = await service.call('GET', '/v1/quotas')
   await database.pool.query('alter function copilot_internal.quota_json_gone rename to quota_json')
   t.match(failed, { status: 500, json: { code: 'internal', request_id: String } })
-  // The line may come a moment after the answer; the test's own timeout bounds the wait.
+  // The log line may come a moment after the answer. The test's timeout bounds the wait.
   while (!service.output().includes(failed.json.request_id)) await service.call('GET', '/healthz')
   for (const { headers, text } of [...answers, failed]) {
     t.notMatch(text, INSIDE)
@@ -111,7 +111,7 @@ async function assertNotLogged(t: Test, secrets: string[]): Promise<void> {
   for (const secret of secrets) t.notOk(service.output().includes(secret), `${secret.slice(0, 6)}… is not in the log`)
 }
 
-t.test('no key, token or password gets into the log, wherever a caller puts it', async (t) => {
+t.test('no key, token or password is logged, wherever a caller puts it', async (t) => {
   const { key } = (await service.call('POST', '/v1/api-keys', { name: 'n', role: 'viewer' })).json
   const token = `eyJhbGciOiJIUzI1NiJ9.${Buffer.from('{"sub":"u"}').toString('base64url')}.c2lnbmF0dXJl`
   const signed = 'an-idempotency-key'

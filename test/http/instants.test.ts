@@ -1,4 +1,4 @@
-// An instant of a caller is cut to microseconds where it is read, and then it is the same one everywhere.
+// A caller's instant is cut to microseconds when it is read, so every part of the service uses the same value.
 import t from 'tap'
 import { epochMicros } from '../../src/domain/instant.ts'
 import { createDatabase } from '../helpers/database.ts'
@@ -68,7 +68,7 @@ for (const [at, read, callUsd, runUsd] of AT) {
   })
 }
 
-t.test('a record at the end of a day counts in that day', async (t) => {
+t.test('a direct record at the end of a day counts in that day', async (t) => {
   const before = await call('GET', '/v1/quotas/status?tenant_id=edge')
   t.equal(before.json.data.length, 1, before.text)
   const record = { resource_type: 'llm', tenant_id: 'edge', cost_usd: 1, occurred_at: '2026-11-19T23:59:59.9999999Z' }
@@ -81,7 +81,7 @@ t.test('a record at the end of a day counts in that day', async (t) => {
   await assertHealthy(t, pool)
 })
 
-t.test('every other instant of a request is cut, too', async (t) => {
+t.test('every other instant of a request is cut to microseconds too', async (t) => {
   const at = '2027-01-31T23:59:59.9999999Z'
   const cut = '2027-01-31T23:59:59.999999'
   const stored = async (statement: string) => (await pool.query<{ at: string }>(statement)).rows.map((row) => row.at)

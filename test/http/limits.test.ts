@@ -19,7 +19,7 @@ async function statuses(times: number, call: () => Promise<{ status: number }>):
   return counted
 }
 
-t.test('wrong keys are refused harder after 30 a minute; a right one is let in', async (t) => {
+t.test('after 30 wrong keys a minute an address gets 429, but a right key is still accepted', async (t) => {
   const service = await startService(t, database.url)
   t.same(await statuses(33, () => wrong(service)), { 401: 30, 429: 3 })
   const answer = await wrong(service)
@@ -28,7 +28,7 @@ t.test('wrong keys are refused harder after 30 a minute; a right one is let in',
   t.equal((await service.call('GET', '/v1/quotas')).status, 200)
 })
 
-t.test('keys that are guessed don’t take the connections that commits need', async (t) => {
+t.test('guessed keys do not take the connections that commits need', async (t) => {
   const service = await startService(t, database.url, { PURSER_JWT_SECRET: JWT_SECRET })
   const token = await new SignJWT({
     sub: 'caller',
@@ -56,7 +56,7 @@ t.test('keys that are guessed don’t take the connections that commits need', a
   for (const { status } of await Promise.all(guesses)) t.ok([401, 503].includes(status), String(status))
 })
 
-t.test('who may be believed about an address is named: others cannot choose theirs', async (t) => {
+t.test('only PURSER_TRUSTED_PROXIES may state a caller’s address', async (t) => {
   const from = (service: Service, address: string) =>
     service.call('GET', '/v1/quotas', undefined, {
       authorization: `Bearer ${'x'.repeat(40)}`,
@@ -65,15 +65,15 @@ t.test('who may be believed about an address is named: others cannot choose thei
   let n = 0
   const fromMany = (service: Service) => () => from(service, `10.0.0.${(n += 1)}`)
   const open = await startService(t, database.url)
-  t.same(await statuses(33, fromMany(open)), { 401: 30, 429: 3 }, 'nobody is trusted')
+  t.same(await statuses(33, fromMany(open)), { 401: 30, 429: 3 }, 'no proxy is trusted')
   const elsewhere = await startService(t, database.url, { PURSER_TRUSTED_PROXIES: '192.0.2.0/24' })
-  t.same(await statuses(33, fromMany(elsewhere)), { 401: 30, 429: 3 }, 'another proxy is')
+  t.same(await statuses(33, fromMany(elsewhere)), { 401: 30, 429: 3 }, 'only another proxy is trusted')
   const behind = await startService(t, database.url, { PURSER_TRUSTED_PROXIES: '127.0.0.1' })
   t.same(await statuses(33, fromMany(behind)), { 401: 33 })
   t.same(await statuses(33, () => from(behind, '198.51.100.7, 10.9.9.9')), { 401: 30, 429: 3 }, 'the last hop counts')
 })
 
-t.test('a body that cannot be read counts as a request', async (t) => {
+t.test('a body that cannot be parsed counts as a request', async (t) => {
   const service = await startService(t, database.url, { PURSER_RATE_LIMIT_DECISIONS: '9' })
   const key = await service.keyFor('service')
   const xml = { ...key, 'content-type': 'application/xml' }
@@ -93,7 +93,7 @@ t.test('a body that cannot be read counts as a request', async (t) => {
   }
 })
 
-t.test('the routes of a group share its limit, in one process and over several', async (t) => {
+t.test('the routes of a group share its limit, in one process and across several', async (t) => {
   const redis = await startRedis(t)
   const settings = { PURSER_RATE_LIMIT_READS: '10', REDIS_URL: redis.url }
   const [one, two] = [await startService(t, database.url, settings), await startService(t, database.url, settings)]
@@ -114,7 +114,7 @@ t.test('the routes of a group share its limit, in one process and over several',
   t.same(
     await statuses(12, () => two.call('GET', '/v1/quotas', undefined, meanwhile)),
     { 200: 10, 429: 2 },
-    'a Redis that hangs is not waited for',
+    'a request does not wait for a hanging Redis',
   )
 
   await redis.kill()
@@ -122,12 +122,12 @@ t.test('the routes of a group share its limit, in one process and over several',
   t.same(
     await statuses(12, () => two.call('GET', '/v1/quotas', undefined, other)),
     { 200: 10, 429: 2 },
-    'without Redis each instance counts: never open, never down',
+    'without Redis each instance counts by itself, neither unlimited nor down',
   )
   const late = await startService(t, database.url, settings)
   t.same(
     await statuses(12, () => late.call('GET', '/v1/quotas', undefined, other)),
     { 200: 10, 429: 2 },
-    'also one that has never reached it',
+    'an instance that never reached Redis counts too',
   )
 })

@@ -1,4 +1,4 @@
-// What client generators and readers take from openapi.yaml: names, descriptions, and examples that are true.
+// Client generators and readers need names, descriptions and correct examples in openapi.yaml.
 import { readFileSync } from 'node:fs'
 import { Ajv2020 } from 'ajv/dist/2020.js'
 import t from 'tap'
@@ -31,7 +31,7 @@ const operations = Object.entries(dereferenced(contract).paths).flatMap(([path, 
 const ajv = new Ajv2020({ strict: false, allErrors: true })
 for (const [name, format] of Object.entries(formatsOf({ allowEmailIds: false }))) ajv.addFormat(name, format)
 
-/** What is wrong with an example; null where it fits. */
+/** What is wrong with an example, or null. */
 function faultOf(schema: object, example: unknown): string | null {
   return ajv.validate(schema, example) ? null : ajv.errorsText()
 }
@@ -40,7 +40,7 @@ function examplesOf({ example, examples = {} }: Media): unknown[] {
   return example === undefined ? Object.values(examples).map(({ value }) => value) : [example]
 }
 
-t.test('every component has a name of its own, and is used', async (t) => {
+t.test('every component has a unique name and is used', async (t) => {
   for (const [kind, components] of Object.entries({
     schemas: contract.components.schemas,
     responses: contract.components.responses,
@@ -48,14 +48,14 @@ t.test('every component has a name of its own, and is used', async (t) => {
     const names = Object.keys(components)
     t.ok(names.length > 10, `${names.length} ${kind}`)
     for (const name of names) {
-      // The name of the sandboxes has the only digit.
+      // Only the name of the sandboxes (e2b) has a digit.
       t.match(name.replace('E2b', ''), /^[A-Z][A-Za-z]*$/, name)
       t.ok(text.includes(`"#/components/${kind}/${name}"`), `${name} is used`)
     }
   }
 })
 
-t.test('every body and every answer in JSON is a named schema', async (t) => {
+t.test('every JSON body and answer is a named schema', async (t) => {
   for (const { operationId, requestBody, responses } of Object.values(contract.paths).flatMap((methods) =>
     Object.values(methods),
   )) {
@@ -68,7 +68,7 @@ t.test('every body and every answer in JSON is a named schema', async (t) => {
   }
 })
 
-t.test('every answer says what its status means', async (t) => {
+t.test('every answer describes its status', async (t) => {
   t.notMatch(text, /Default Response/)
   for (const { operationId, responses } of operations) {
     for (const [status, { description }] of Object.entries(responses))
@@ -96,7 +96,7 @@ t.test('every operation has examples, and each of them fits its schema', async (
 
 t.test('the service answers every example as the contract says', async (t) => {
   const database = await createDatabase(t)
-  // The examples are of this moment.
+  // The clock stands at the moment of the examples.
   await setNow(database, '2026-12-01T09:30:00Z')
   const service = await startService(t, database.url, {
     PURSER_PRICE_FEED: 'none',
@@ -114,7 +114,7 @@ t.test('the service answers every example as the contract says', async (t) => {
   const hold = { resource_type: 'llm', tenant_id: 'acme', llm: { ...call, input_tokens: 100, max_output_tokens: 100 } }
   const record = { resource_type: 'llm', tenant_id: 'acme', llm: { ...call, usage: { output_tokens: 10 } } }
   const quota = { scope: 'tenant', tenant_id: 'acme', period: 'week', limit_usd: 100 }
-  /** Something real for each parameter of a path. */
+  /** An existing value for each parameter of a path. */
   const subjects: Record<string, () => Promise<string>> = {
     id: () => make('POST', '/v1/reservations', hold, 'reservation_id'),
     cost_record_id: () => make('POST', '/v1/cost-records', { records: [record] }, 'cost_record_id'),

@@ -32,9 +32,9 @@ const caller = await service.keyFor('service')
 const published = await service.call('GET', '/openapi.yaml', undefined, { authorization: '' })
 const contract = dereferenced(parse(published.text) as Contract)
 
-/** Every route of the app as `GET /v1/…/{id}`, from the router itself: one line a path, indented below its beginning. */
+/** Every route of the app as `GET /v1/…/{id}`, parsed from the router's own tree: one line a path, indented by prefix. */
 async function listRoutes(): Promise<string[]> {
-  // The routes stand whatever the use cases do: none is called.
+  // The routes do not depend on the use cases; none is called.
   const deps = {} as Deps
   const limits = { decisions: 1, reads: 1, admin: 1 }
   const app = await buildApp({ deps, limits, allowEmailIds: false, version: '0', logger: false })
@@ -59,20 +59,20 @@ function listOperations(): { route: string; operationId: string | undefined }[] 
   )
 }
 
-t.test('/openapi.yaml is open to all, is YAML, and is the committed contract', async (t) => {
+t.test('/openapi.yaml needs no key, is YAML, and is the committed contract', async (t) => {
   t.equal(published.status, 200)
   t.match(published.headers.get('content-type'), /^application\/yaml/)
   t.match(contract.openapi, /^3\.1\./)
   t.equal(published.text, readFileSync(new URL('../../openapi.yaml', import.meta.url), 'utf8'))
 })
 
-t.test('what an export answers is described by its own content types', (t) => {
+t.test('an export is described by its own content types', (t) => {
   const { responses } = contract.paths['/v1/costs/export']!['get'] as { responses: Record<string, { content: object }> }
   t.same(Object.keys(responses['200']!.content), ['text/csv', 'application/x-ndjson'])
   t.end()
 })
 
-t.test('the contract says which bodies may be left out', (t) => {
+t.test('the contract says which bodies are optional', (t) => {
   const optional = Object.values(contract.paths).flatMap((operations) =>
     Object.values(operations).filter(
       (operation) => (operation as { requestBody?: { required: boolean } }).requestBody?.required === false,
@@ -85,14 +85,14 @@ t.test('the contract says which bodies may be left out', (t) => {
   t.end()
 })
 
-t.test('/docs shows people the contract, without a key', async (t) => {
+t.test('/docs shows the contract to people, without a key', async (t) => {
   const docs = await service.call('GET', '/docs', undefined, { authorization: '' })
   t.equal(docs.status, 200)
   t.match(docs.headers.get('content-type'), /^text\/html/)
   t.match(docs.text, /<title>.*<\/title>/s)
 })
 
-t.test('every route under /v1 stands in the contract, and the contract names no other', async (t) => {
+t.test('the contract describes every route under /v1 and no other', async (t) => {
   const routes = (await listRoutes()).filter((route) => / \/v1\//.test(route) && !route.startsWith('HEAD '))
   t.ok(routes.includes('POST /v1/reservations/{id}/commit'), 'the routes were found')
   const documented = listOperations()
@@ -101,7 +101,7 @@ t.test('every route under /v1 stands in the contract, and the contract names no 
   t.same(documented.sort(), routes.sort())
 })
 
-t.test('every operation has an operationId of its own', async (t) => {
+t.test('every operation has a unique operationId', async (t) => {
   const names = listOperations().map(({ operationId }) => operationId)
   t.ok(names.length > 0 && names.every((name) => /^[a-z][A-Za-z]+$/.test(name ?? '')))
   t.equal(new Set(names).size, names.length)
@@ -119,7 +119,7 @@ t.test('/problems/{code} explains every code, in both spellings and without a ke
   }
 })
 
-t.test('the headers and members of a decision stand in the contract as they come', async (t) => {
+t.test('the contract lists exactly the headers and members of a decision', async (t) => {
   const hold = (body: object, headers: Record<string, string> = {}) =>
     service.call(
       'POST',
@@ -159,7 +159,7 @@ t.test('an unknown problem is not found', async (t) => {
   }
 })
 
-t.test('the type of a problem leads to its explanation', async (t) => {
+t.test('the type URL of a problem leads to its explanation', async (t) => {
   const hold = (body: object, headers: Record<string, string> = caller) =>
     service.call('POST', '/v1/reservations', { resource_type: 'llm', tenant_id: 'acme', ...body }, headers)
   const keyed = { ...caller, 'idempotency-key': 'one' }

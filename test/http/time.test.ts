@@ -28,22 +28,26 @@ async function balances(tenantId: string) {
   return rows
 }
 
-t.test('a hold of 23:59:59 that is committed at 00:00:01 is spent on the first day', async (t) => {
+t.test('a hold made at 23:59:59 and committed at 00:00:01 is spent on the first day', async (t) => {
   const held = await hold('midnight', 2)
   t.equal(held.json.quotas[0].reset_at, '2027-03-10T00:00:00Z')
   await setNow(database, '2027-03-10T00:00:01Z')
   const committed = await commit(held, 1.5)
-  t.match(committed.json, { late: true, cost_usd: 1.5, released_usd: 0.5 }, 'late: the held period is over')
+  t.match(
+    committed.json,
+    { late: true, cost_usd: 1.5, released_usd: 0.5 },
+    'the commit is late: the held period is over',
+  )
   t.same(await balances('midnight'), [{ day: '2027-03-09', spent: '1.5', reserved: '0' }])
   const next = await hold('midnight', 50)
-  t.equal(next.status, 201, 'the second day is untouched')
+  t.equal(next.status, 201, 'the second day stays unchanged')
   t.same(await balances('midnight'), [
     { day: '2027-03-09', spent: '1.5', reserved: '0' },
     { day: '2027-03-10', spent: '0', reserved: '50' },
   ])
 })
 
-t.test('a lapsed hold is given back by the sweeper, and a commit that comes later is booked', async (t) => {
+t.test('the sweeper releases a lapsed hold, and a late commit is still booked', async (t) => {
   await setNow(database, '2027-03-11T10:00:00Z')
   const held = await hold('lapse', 3, { ttl_seconds: 60 })
   await setNow(database, '2027-03-11T10:01:00Z')
@@ -60,7 +64,7 @@ t.test('a lapsed hold is given back by the sweeper, and a commit that comes late
   await assertHealthy(t, database.pool)
 })
 
-t.test('a lapsed hold that charges is booked as estimated, and a real commit corrects it', async (t) => {
+t.test('a lapsed hold with on_expiry charge is booked as estimated, and a late commit corrects it', async (t) => {
   await setNow(database, '2027-03-12T10:00:00Z')
   const box = await service.call('POST', '/v1/reservations', {
     resource_type: 'e2b',
@@ -95,7 +99,7 @@ t.test('a lapsed hold that charges is booked as estimated, and a real commit cor
   await assertHealthy(t, database.pool)
 })
 
-t.test('a price that is scheduled runs from its day, by the clock of Postgres', async (t) => {
+t.test('a scheduled price applies from its date, by the clock of Postgres', async (t) => {
   await setNow(database, '2026-11-30T23:00:00Z')
   const call = {
     resource_type: 'llm',
@@ -111,10 +115,10 @@ t.test('a price that is scheduled runs from its day, by the clock of Postgres', 
   t.equal(after.json.reserved_usd, 0.024)
   const usage = { input_tokens: 1_000, output_tokens: 1_000 }
   const old = await service.call('POST', `/v1/reservations/${before.json.reservation_id}/commit`, { usage })
-  t.match(old.json, { cost_usd: 0.012, price_id: before.json.price_id }, 'priced when it was reserved')
+  t.match(old.json, { cost_usd: 0.012, price_id: before.json.price_id }, 'the price is that of the reservation')
 })
 
-/** Until no hold of the tenant is open: the sweeper of the service has been there. */
+/** Waits until no hold of the tenant is open, so the service's sweeper has run. */
 async function swept(tenantId: string): Promise<void> {
   for (;;) {
     const { rows } = await database.pool.query<{ open: number }>(

@@ -72,13 +72,13 @@ async function inputOf(model: string): Promise<string | null> {
   return rows[0]!.input
 }
 
-t.test('the job publishes what is agreed, and logs what waits for an administrator', async (t) => {
+t.test('the job publishes undisputed prices, and logs those that wait for an administrator', async (t) => {
   const before = await inputOf('gpt-4.1')
   t.ok(before)
   writeFeed(
     {
       'brand-new': { input_mtok: 3, output_mtok: 9 },
-      // The second source has another figure.
+      // The second source has another price.
       'gpt-4.1': { input_mtok: Number(before) * 1.5, output_mtok: 8, cache_read_mtok: 0.5 },
       'negative-one': { input_mtok: -1, output_mtok: 2 },
     },
@@ -93,14 +93,14 @@ t.test('the job publishes what is agreed, and logs what waits for an administrat
     /^warn price sources disagree: .*"count":1,"models":\["openai gpt-4.1"\]/,
     /^warn price changes are held back .*negative-one/,
   ])
-  t.same(await eventsOf(), [], 'the data is of today')
+  t.same(await eventsOf(), [], 'the data is from today')
 })
 
 t.test('data older than 14 days emits price.stale, once a day, until there is newer data', async (t) => {
   rmSync(feed)
   await setNow(database, '2036-12-04T09:00:00Z')
   t.match(await runJob(), [/^info/, /^warn a price source is out of reach/])
-  t.same(await eventsOf(), [], 'to the second 14 days old')
+  t.same(await eventsOf(), [], 'exactly 14 days old')
 
   await setNow(database, '2036-12-04T09:00:01Z')
   t.match((await runJob()).at(-1), /^warn price data is stale .*"data_at":"2036-11-20T09:00:00/)
@@ -115,6 +115,6 @@ t.test('data older than 14 days emits price.stale, once a day, until there is ne
   writeFeed({ 'brand-new': { input_mtok: 3, output_mtok: 9 } }, '2036-12-06T00:00:00Z')
   t.match(await runJob(), [/"data_at":"2036-12-06T00:00:00/])
   rmSync(feed)
-  t.notMatch((await runJob()).join('\n'), 'stale', 'what was read earlier counts, also where the feed is gone again')
+  t.notMatch((await runJob()).join('\n'), 'stale', 'an earlier read counts even if the feed is unreachable again')
   t.same(await eventsOf(), told)
 })

@@ -11,7 +11,7 @@ import { startTcpProxy } from '../helpers/servers/tcp-proxy.ts'
 const database = await createDatabase(t)
 const { pool } = database
 
-/** Collects log lines and the events of jobs. */
+/** Collects log lines and job events. */
 const told = new EventEmitter()
 const lines: string[] = []
 const tell = (level: string) => (_fields: object, message: string) => {
@@ -25,7 +25,7 @@ async function said(pattern: RegExp, from = 0): Promise<void> {
   while (!lines.slice(from).some((line) => pattern.test(line))) await once(told, 'line')
 }
 
-/** Waits until a condition holds, letting other work of this process run in between. */
+/** Waits until a condition holds, and lets other work of this process run meanwhile. */
 async function until(isSo: () => boolean | Promise<boolean>): Promise<void> {
   while (!(await isSo())) await setImmediate()
 }
@@ -52,7 +52,7 @@ async function waiting(): Promise<{ name: string; attempts: number; locked: bool
   return rows
 }
 
-t.test('only one of two workers does a job, once, and the job leaves the queue', async (t) => {
+t.test('one of two workers does a job once, and the job leaves the queue', async (t) => {
   const done: string[] = []
   const worker = (name: string) => startWorker(t, [job('once', async () => void done.push(name))])
   const [first, second] = [worker('first'), worker('second')]
@@ -88,7 +88,7 @@ t.test('a failed job is logged, waits and is retried', async (t) => {
   await pool.query(`select copilot_jobs.complete_jobs(array(select id from copilot_jobs.jobs))`)
 })
 
-t.test('a worker that loses Postgres at work comes back and retries the job', async (t) => {
+t.test('a worker that loses Postgres during a job reconnects and retries it', async (t) => {
   const { port } = new URL(database.url)
   const proxy = await startTcpProxy(t, Number(port))
   let runs = 0
@@ -119,7 +119,7 @@ t.test('a worker that loses Postgres at work comes back and retries the job', as
   t.equal(runs, 2)
 })
 
-t.test('a worker that cannot reach Postgres when it starts begins once it can', async (t) => {
+t.test('a worker that cannot reach Postgres at its start begins once it can', async (t) => {
   const { port } = new URL(database.url)
   const proxy = await startTcpProxy(t, Number(port))
   proxy.cut()
@@ -133,7 +133,7 @@ t.test('a worker that cannot reach Postgres when it starts begins once it can', 
   t.equal(runs, 1)
 })
 
-t.test('a stop lets a job end that heeds the signal, and returns one to the queue that does not', async (t) => {
+t.test('a stop waits for a job that obeys the signal, and returns a job that does not to the queue', async (t) => {
   let started = 0
   let heard = false
   const began = () => {

@@ -24,20 +24,20 @@ async function start(t: Test, settings: Record<string, string>): Promise<Service
   return service
 }
 
-/** A start that must fail: how the process ended, and everything it printed. */
+/** Starts the service, which must fail. Returns how the process ended and everything it printed. */
 async function startAndFail(settings: Record<string, string>) {
   const child = spawn(process.execPath, startArguments, {
     cwd: root,
     env: { ...processEnvironment(), LOG_LEVEL: 'warn', PORT: '0', ...settings },
     stdio: ['ignore', 'pipe', 'pipe'],
   })
-  // Should it start after all, it is stopped and ends with 0.
+  // If it starts after all, it is stopped and ends with 0.
   child.stdout.once('data', () => child.kill('SIGTERM'))
   const [output, errors] = await Promise.all([text(child.stdout), text(child.stderr), once(child, 'close')])
   return { code: child.exitCode, output, errors: errors.split('\n').filter((line) => line !== '') }
 }
 
-/** The embedded Postgres of a data folder: its pid and its URL, from the files that it keeps there. */
+/** The embedded Postgres of a data folder: its pid and its URL, from its files there. */
 function embeddedOf(dataDir: string): { pid: number; url: string } {
   const [pid, , , port] = readFileSync(join(dataDir, 'postgres', 'postmaster.pid'), 'utf8').split('\n')
   const password = readFileSync(join(dataDir, 'password'), 'utf8')
@@ -56,13 +56,13 @@ async function connect(t: Test, databaseUrl: string): Promise<pg.Client> {
   return client
 }
 
-t.test('a first start needs nothing but a folder, and its greeting leads to a first reservation', async (t) => {
+t.test('a first start needs only a folder, and the printed commands make a first reservation', async (t) => {
   const { stdout: curl } = await run('sh', ['-c', 'command -v curl || true'])
   t.not(curl, '', 'curl is on the PATH: this test runs the very command that the service prints')
   const dataDir = makeDataDir(t)
   const first = await start(t, { PURSER_DATA_DIR: dataDir })
   t.match(first.output(), `Purser ${versionOf()} listens on ${first.url}`)
-  t.match(new URL(first.url), { hostname: '127.0.0.1' }, 'on this machine only')
+  t.match(new URL(first.url), { hostname: '127.0.0.1' }, 'the service listens on this machine only')
   t.equal(first.output().match(/Admin key/g)?.length, 1)
   const key = keyIn(first)
   t.ok(key)
@@ -78,14 +78,14 @@ t.test('a first start needs nothing but a folder, and its greeting leads to a fi
 
   const { pid } = embeddedOf(dataDir)
   t.equal(await first.stop(), 0)
-  t.equal(describeProcess(pid), undefined, 'its Postgres has stopped with it')
+  t.equal(describeProcess(pid), undefined, 'its Postgres stopped with it')
 
   const second = await start(t, { PURSER_DATA_DIR: dataDir })
-  t.notMatch(second.output(), /psr_|Admin key/, 'the key is not shown again')
+  t.notMatch(second.output(), /psr_|Admin key/, 'the key is not printed again')
   const read = await second.call('GET', `/v1/reservations/${held.reservation_id}`, undefined, withKey(key))
   const { reservation_id, reserved_usd } = held
   t.match(read, { status: 200, json: { reservation_id, status: 'reserved', reserved_usd, tenant_id: 'acme' } })
-  t.equal((await second.call('GET', `/v1/reservations/${held.reservation_id}`)).status, 401, 'no other key opens')
+  t.equal((await second.call('GET', `/v1/reservations/${held.reservation_id}`)).status, 401, 'another key is refused')
 })
 
 function versionOf(): string {
@@ -107,7 +107,7 @@ t.test('SIGTERM answers the requests in flight, stops the embedded Postgres, and
     if (rowCount !== 0) break
   }
   const ended = service.stop('SIGTERM')
-  // A request on a connection of its own, until the service says that it is stopping or takes no more connections.
+  // Sends requests, each on a new connection, until the service says that it is stopping or takes no more connections.
   while (!service.output().includes('"stopping"')) await fetch(`${service.url}/healthz`).catch(() => {})
   await client.query('commit')
   t.equal((await inFlight).status, 201)
@@ -116,7 +116,7 @@ t.test('SIGTERM answers the requests in flight, stops the embedded Postgres, and
   t.equal(describeProcess(service.pid), undefined)
 })
 
-t.test('after kill -9 the next start recovers by itself, with everything that was answered', async (t) => {
+t.test('after kill -9 the next start recovers by itself and has everything that was answered', async (t) => {
   const dataDir = makeDataDir(t)
   const settings = { PURSER_DATA_DIR: dataDir, PURSER_ADMIN_KEY: ADMIN_KEY }
   const killed = await start(t, settings)
@@ -140,7 +140,7 @@ t.test('after kill -9 the next start recovers by itself, with everything that wa
   t.match(late, { status: 200, json: { released_usd: 1 } })
 })
 
-t.test('a data folder in use is refused in one line, and its owner goes on working', async (t) => {
+t.test('a data folder in use is refused in one line, and the service that uses it goes on', async (t) => {
   const dataDir = makeDataDir(t)
   const owner = await start(t, { PURSER_DATA_DIR: dataDir, PURSER_ADMIN_KEY: ADMIN_KEY })
   const { code, output, errors } = await startAndFail({ PURSER_DATA_DIR: dataDir })
@@ -159,20 +159,20 @@ t.test('a port in use is reported in one line', async (t) => {
   t.same(errors, [`listen EADDRINUSE: address already in use 127.0.0.1:${port}`])
 })
 
-t.test('two services that start at once on a fresh database both come up', async (t) => {
+t.test('two services that start concurrently on a fresh database both come up', async (t) => {
   const { url } = await createEmptyDatabase(t)
   const settings = { DATABASE_URL: url, PURSER_ADMIN_KEY: ADMIN_KEY }
   const services = await Promise.all([start(t, settings), start(t, settings)])
   for (const service of services) {
     t.match(await service.call('GET', '/readyz'), { status: 200, json: { status: 'ready' } })
-    t.notMatch(service.output(), 'Admin key', 'the key of the setting is not shown')
+    t.notMatch(service.output(), 'Admin key', 'the key from the setting is not printed')
   }
   const held = await services[0].call('POST', '/v1/reservations', HOLD)
   const read = await services[1].call('GET', `/v1/reservations/${held.json.reservation_id}`)
   t.match(read, { status: 200, json: { status: 'reserved' } })
 })
 
-t.test('a schema with objects of another system is left alone, and the objects are listed', async (t) => {
+t.test('a schema with foreign objects is left unchanged, and the objects are listed', async (t) => {
   const { url, pool } = await createEmptyDatabase(t)
   await pool.query(`
     create schema copilot_internal;
@@ -188,7 +188,7 @@ t.test('a schema with objects of another system is left alone, and the objects a
   t.same(rows, [{ names: 'nor_this not_ours', word: 'kept' }])
 })
 
-t.test('unknown names and bad values stop the start, one line each and never the value of a secret', async (t) => {
+t.test('unknown settings and bad values stop the start, with one line each and no secret value', async (t) => {
   const { code, output, errors } = await startAndFail({
     PURSER_NONSENSE: '1',
     PURSER_ADMIN_KEY: 'sesame',
@@ -238,32 +238,29 @@ t.test('settings are read from files, and a setting that is given twice is refus
   t.equal(twice.errors.length, 1)
 })
 
-t.test(
-  'a Postgres that cannot be used is reported in one line with its address and without the password',
-  async (t) => {
-    const { url, name } = await createEmptyDatabase(t)
-    const { hostname, port } = new URL(url)
-    const withChange = (changes: Partial<Pick<URL, 'port' | 'hostname' | 'password' | 'pathname'>>) =>
-      Object.assign(new URL(url), { password: 'sesame', ...changes }).href
-    const closed = String(await findFreePort())
-    const own = decodeURIComponent(new URL(url).password)
-    const cases = [
-      [withChange({ port: closed }), `${hostname}:${closed}, database ${name}: connect ECONNREFUSED`],
-      [withChange({ hostname: 'nowhere.invalid' }), `nowhere.invalid:${port}, database ${name}: getaddrinfo`],
-      [withChange({}), `${hostname}:${port}, database ${name}: password authentication failed`],
-      [
-        withChange({ password: own, pathname: '/missing' }),
-        `${hostname}:${port}, database missing: database "missing" does not`,
-      ],
-      [withChange({}).replace(`:${port}/`, ':sesame/'), 'DATABASE_URL is not a URL of Postgres'],
-    ] as const
-    for (const [databaseUrl, reason] of cases) {
-      const { code, output, errors } = await startAndFail({ DATABASE_URL: databaseUrl })
-      t.match({ code, output }, { code: 1, output: '' })
-      t.equal(errors.length, 1)
-      t.match(errors[0], reason)
-      t.notMatch(errors[0], 'sesame')
-      if (own !== '') t.notMatch(errors[0], own)
-    }
-  },
-)
+t.test('an unusable Postgres is reported in one line with its address and without the password', async (t) => {
+  const { url, name } = await createEmptyDatabase(t)
+  const { hostname, port } = new URL(url)
+  const withChange = (changes: Partial<Pick<URL, 'port' | 'hostname' | 'password' | 'pathname'>>) =>
+    Object.assign(new URL(url), { password: 'sesame', ...changes }).href
+  const closed = String(await findFreePort())
+  const own = decodeURIComponent(new URL(url).password)
+  const cases = [
+    [withChange({ port: closed }), `${hostname}:${closed}, database ${name}: connect ECONNREFUSED`],
+    [withChange({ hostname: 'nowhere.invalid' }), `nowhere.invalid:${port}, database ${name}: getaddrinfo`],
+    [withChange({}), `${hostname}:${port}, database ${name}: password authentication failed`],
+    [
+      withChange({ password: own, pathname: '/missing' }),
+      `${hostname}:${port}, database missing: database "missing" does not`,
+    ],
+    [withChange({}).replace(`:${port}/`, ':sesame/'), 'DATABASE_URL is not a URL of Postgres'],
+  ] as const
+  for (const [databaseUrl, reason] of cases) {
+    const { code, output, errors } = await startAndFail({ DATABASE_URL: databaseUrl })
+    t.match({ code, output }, { code: 1, output: '' })
+    t.equal(errors.length, 1)
+    t.match(errors[0], reason)
+    t.notMatch(errors[0], 'sesame')
+    if (own !== '') t.notMatch(errors[0], own)
+  }
+})

@@ -1,4 +1,4 @@
-// `npm start` as people run it: with npm and its shell between the signal and the service.
+// Runs `npm start` as people do: npm and its shell are between the signal and the service.
 
 import { spawn, type ChildProcess } from 'node:child_process'
 import { once } from 'node:events'
@@ -11,7 +11,7 @@ import { describeProcess } from '../../src/embedded/process-table.ts'
 import { makeDataDir } from '../helpers/servers/embedded.ts'
 
 const root = join(import.meta.dirname, '..', '..')
-// script, of Debian's bsdutils and of macOS, runs a command on a terminal of its own.
+// `script`, of Debian's bsdutils and of macOS, runs a command on a new terminal.
 const onTerminal =
   process.platform === 'darwin'
     ? ['script', '-q', '/dev/null', 'npm', 'start']
@@ -26,7 +26,7 @@ interface Started {
   ended: Promise<number | NodeJS.Signals>
 }
 
-/** Runs a command that starts the service on a data folder of its own, and waits until it has greeted. */
+/** Runs a command that starts the service on a new data folder, and waits for its greeting. */
 async function start(t: Test, [command = '', ...args]: string[]): Promise<Started> {
   const dataDir = makeDataDir(t)
   const { PATH, HOME, TMPDIR } = process.env
@@ -71,12 +71,12 @@ t.test('a signal to the pid of npm stops the service and its Postgres', async (t
   for (const signals of [['SIGTERM'], ['SIGTERM', 'SIGTERM']] as const) {
     await t.test(signals.join(' and '), async (t) => {
       const { child, port, postgresPid, output, ended } = await start(t, ['npm', 'start'])
-      t.notOk(await isFree(port), 'it listens')
+      t.notOk(await isFree(port), 'the service listens')
       for (const signal of signals) child.kill(signal)
       t.equal(await ended, 0)
-      t.match(output(), /"msg":"stopping"/, 'it stopped in order')
-      t.equal(describeProcess(postgresPid), undefined, 'its Postgres is gone')
-      t.ok(await isFree(port), 'its port is free')
+      t.match(output(), /"msg":"stopping"/, 'it stopped cleanly')
+      t.equal(describeProcess(postgresPid), undefined, 'its Postgres has stopped')
+      t.ok(await isFree(port), 'its port is free again')
     })
   }
 })
@@ -86,7 +86,7 @@ t.test('a terminal shows a short line for each step of the start, and Ctrl-C sto
   // The terminal signals every process on it, and npm passes its signal on: the service gets two.
   child.stdin!.write('\u0003')
   t.equal(await ended, 0)
-  t.equal(describeProcess(postgresPid), undefined, 'its Postgres is gone')
+  t.equal(describeProcess(postgresPid), undefined, 'its Postgres has stopped')
 
   const text = stripVTControlCharacters(output())
   const steps = [
@@ -98,13 +98,13 @@ t.test('a terminal shows a short line for each step of the start, and Ctrl-C sto
     /listening {2}http:\/\/127\.0\.0\.1:\d+\r\n/,
   ]
   const places = steps.map((step) => text.search(step))
-  t.notOk(places.includes(-1), 'every step has its line')
+  t.notOk(places.includes(-1), 'every step has a line')
   t.same(
     places.toSorted((a, b) => a - b),
     places,
-    'in the order of the start',
+    'the lines are in the order of the start',
   )
-  t.notMatch(text, '{"level"', 'and nothing is JSON')
+  t.notMatch(text, '{"level"', 'no line is JSON')
   t.match(text, /\d\d:\d\d:\d\d {3}stopping \{"reason":"SIGINT"\}/)
   t.equal(text.match(/stopping/g)?.length, 1)
 })

@@ -6,7 +6,7 @@ import { startService } from '../helpers/servers/service.ts'
 const database = await createDatabase(t)
 const { pool } = database
 
-/** Replaces a function by one that only notes, when the service calls it, how long its statement may take. */
+/** Replaces a function by one that only records the statement_timeout with which the service calls it. */
 async function spyOn(name: string, signature: string, nothing: string): Promise<void> {
   await pool.query(`
     create or replace function copilot_internal.${signature}
@@ -18,7 +18,7 @@ async function spyOn(name: string, signature: string, nothing: string): Promise<
     end $$`)
 }
 
-t.test('jobs that read much may run a statement for minutes, in the service’s own process', async (t) => {
+t.test('the service lets jobs that read much run a statement for minutes', async (t) => {
   await pool.query('create table public.calls (name text, statement_ms integer)')
   await spyOn(
     'roll-up',

@@ -13,7 +13,7 @@ const [archive, manifest, part] = [
   'e2b_cost_records_2026_06.jsonl.gz.01980000-0000-7000-8000-000000000000.part',
 ] as const
 
-/** A folder as an earlier release left it: whatever the umask, everybody may read it. */
+/** A folder as an earlier release left it: readable by everybody, whatever the umask. */
 function openFolder(mode: number, ...names: string[]): string {
   const folder = mkdtempSync(join(root, 'archive-'))
   for (const name of names) {
@@ -24,7 +24,7 @@ function openFolder(mode: number, ...names: string[]): string {
   return folder
 }
 
-t.test('an archive folder of an earlier release is closed, and every file of it', async (t) => {
+t.test('the start makes an earlier release’s archive folder and its files private', async (t) => {
   for (const mode of [0o755, 0o775, 0o777, 0o700]) {
     const folder = openFolder(mode, archive, manifest, part)
     await closeArchiveFolder(folder)
@@ -33,7 +33,7 @@ t.test('an archive folder of an earlier release is closed, and every file of it'
   }
 })
 
-t.test('a new one is closed from the start, and without one there is nothing to do', async (t) => {
+t.test('a new archive folder is private at once, and a missing one is not an error', async (t) => {
   const folder = join(root, 'a', 'b')
   await closeArchiveFolder(folder)
   t.throws(() => statSync(folder), { code: 'ENOENT' })
@@ -41,7 +41,7 @@ t.test('a new one is closed from the start, and without one there is nothing to 
   t.equal(modeOf(folder), '700')
 })
 
-t.test('a folder that others use is refused as it is, with the reason', async (t) => {
+t.test('a folder that others use is refused unchanged, with the reason', async (t) => {
   const cases: [folder: string, reason: RegExp][] = [
     [openFolder(0o755, archive, 'notes.txt'), /can be read by others and holds notes\.txt, which is no archive: set/],
     [openFolder(0o1777), /can be read by others and is for the files of all users: set PURSER_ARCHIVE_DIR/],
@@ -54,19 +54,19 @@ t.test('a folder that others use is refused as it is, with the reason', async (t
   }
   t.equal(modeOf(join(cases[0]![0], archive)), '644')
   chmodSync(cases[0]![0], 0o700)
-  await t.resolves(closeArchiveFolder(cases[0]![0]), 'closed by its owner it may hold anything')
-  t.equal(modeOf(join(cases[0]![0], 'notes.txt')), '644', 'which stays as it is')
+  await t.resolves(closeArchiveFolder(cases[0]![0]), 'a private folder may contain anything')
+  t.equal(modeOf(join(cases[0]![0], 'notes.txt')), '644', 'its content stays unchanged')
 })
 
 t.test('a folder of another user is refused', async (t) => {
-  // Root gives one away; everybody else finds one that is root's.
+  // Root can change a folder's owner; other users take a folder that root owns.
   const isRoot = process.getuid!() === 0
   const folder = isRoot ? openFolder(0o700) : '/'
   if (isRoot) chownSync(folder, 65_534, 65_534)
   await t.rejects(closeArchiveFolder(folder), { message: /belongs to user \d+, and this is user \d+: give it to user/ })
 })
 
-t.test('a link that has the name of an archive is not followed', async (t) => {
+t.test('a symbolic link with the name of an archive is not followed', async (t) => {
   const folder = openFolder(0o755)
   const elsewhere = join(openFolder(0o755, 'notes.txt'), 'notes.txt')
   symlinkSync(elsewhere, join(folder, archive))
@@ -75,7 +75,7 @@ t.test('a link that has the name of an archive is not followed', async (t) => {
   t.ok(lstatSync(join(folder, archive)).isSymbolicLink())
 })
 
-t.test('a start closes the folder, or says why it cannot', async (t) => {
+t.test('a start of the service makes the folder private or says why it cannot', async (t) => {
   const database = await createDatabase(t)
   const mended = openFolder(0o755, archive)
   const first = await startService(t, database.url, { PURSER_ARCHIVE_DIR: mended })

@@ -11,7 +11,7 @@ function reading(...pointers: string[]): Reading {
   return made
 }
 
-t.test('a field is emitted once an hour for each principal, and an assumption never', async (t) => {
+t.test('an unread field is emitted once an hour for each principal, an assumption never', async (t) => {
   const emitted: UnreadField[] = []
   const emit = unreadEmitter(async (field) => emitted.push(field))
   for (const principal of ['key:a', 'key:a', 'key:b']) await emit(principal, 'acme', reading('/odd 💰', '/odd 💰'))
@@ -21,7 +21,7 @@ t.test('a field is emitted once an hour for each principal, and an assumption ne
   ])
 })
 
-t.test('a booked commit is answered though its event cannot be written, and the next one asks again', async (t) => {
+t.test('a commit is answered even if its event cannot be written, and the next commit tries again', async (t) => {
   let asked = 0
   const emit = unreadEmitter(async () => {
     asked += 1

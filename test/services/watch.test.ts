@@ -14,7 +14,7 @@ const db = connect(database.url)
 t.teardown(() => db.destroy())
 
 const HOUR = '2026-11-25T11'
-/** The same hour so many days before. */
+/** The same hour on each of this many earlier days. */
 const daysBack = (days: number) => new Date(Date.parse(`${HOUR}:00:00Z`) - days * 86_400_000).toISOString().slice(0, 13)
 
 type Cost = [hour: string, usd: number | string, more?: object]
@@ -39,7 +39,7 @@ const eventsOf = async (query: string) => (await service.call('GET', `/v1/events
 
 const days = (count: number, usd: number): Cost[] => Array.from({ length: count }, (_, n) => [daysBack(n + 1), usd])
 
-t.test('an hour far above the same hours before is told once, with its evidence', async (t) => {
+t.test('an hour far above the same hours of earlier days emits one event with its evidence', async (t) => {
   const usage = { input_tokens: 1_000, output_tokens: 1_000 }
   await spent('spiky', [...days(14, 1.5), [daysBack(3), 0.5], [HOUR, '12.000000000001', { user_id: 'u-1' }]])
   await spent('spiky', [[HOUR, 3, { resource_type: 'e2b', user_id: 'u-2' }]])
@@ -70,7 +70,7 @@ t.test('an hour far above the same hours before is told once, with its evidence'
   t.same(event.data.same_hours.at(-3), { starts_at: `${daysBack(3)}:00:00Z`, cost_usd: 2 })
 })
 
-t.test('what is usual, small, or too new to tell is not told', async (t) => {
+t.test('usual, small or too new costs emit nothing', async (t) => {
   await spent('usual', [...days(14, 10), [HOUR, 29]])
   await spent('small', [...days(14, 0.01), [HOUR, 4.99]])
   await spent('weekly', [
@@ -82,7 +82,7 @@ t.test('what is usual, small, or too new to tell is not told', async (t) => {
   await spent('neighbour', [...days(14, 1), ['2026-11-25T07', 100], [HOUR, 1]])
   await watchCosts({ db })
   t.same((await eventsOf('type=cost.anomaly')).length, 1)
-  // At the very edge of each bound.
+  // Exactly at each bound.
   await spent('edge', [...days(13, 4), [daysBack(14), 8], [HOUR, 12]])
   await spent('below', [...days(13, 4), [daysBack(14), 8], [HOUR, '11.999999999999']])
   await spent('seven', [...days(7, 1), [HOUR, 5]])
@@ -91,7 +91,7 @@ t.test('what is usual, small, or too new to tell is not told', async (t) => {
   t.same(told.toSorted(), ['edge', 'seven', 'spiky'])
 })
 
-t.test('an hour that was missed, or whose costs came late, is told by a later run; one that runs is not', async (t) => {
+t.test('a later run emits for a missed hour or late costs, and no run emits for the current hour', async (t) => {
   const hour = '2026-11-25T09'
   const before = Array.from({ length: 8 }, (_, n): Cost => [
     new Date(Date.parse(`${hour}:00:00Z`) - (n + 1) * 86_400_000).toISOString().slice(0, 13),
@@ -104,7 +104,7 @@ t.test('an hour that was missed, or whose costs came late, is told by a later ru
   t.same(await eventsOf('type=cost.anomaly&tenant_id=running'), [])
 })
 
-t.test('many tenants are looked at in steps', async (t) => {
+t.test('many tenants are checked in steps', async (t) => {
   const tenants = Array.from({ length: 250 }, (_, n) => `many-${n}`)
   while (tenants.length > 0)
     await write(tenants.splice(0, 25).flatMap((tenantId) => recordsOf(tenantId, [...days(7, 1), [HOUR, 9]])))
@@ -116,7 +116,7 @@ t.test('many tenants are looked at in steps', async (t) => {
   )
 })
 
-t.test('broken books are told once a day, with the first of what is broken', async (t) => {
+t.test('broken books emit one event a day, with the first violations', async (t) => {
   t.equal(await watchIntegrity({ db }), 0)
   t.same(await eventsOf('type=integrity.broken'), [])
   await database.pool.query('update copilot_internal.quota_periods set reserved = reserved + 2')

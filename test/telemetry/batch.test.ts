@@ -35,7 +35,7 @@ interface Item {
   name: string
 }
 
-/** A queue whose batches each wait until they are let go, and then make one span, as a statement does. */
+/** A queue whose batches wait until the test releases them, and then make one span, as a statement does. */
 function openQueue() {
   const batches: string[][] = []
   const gates = new EventEmitter()
@@ -54,12 +54,12 @@ function openQueue() {
   return {
     batches,
     decide: (item: Item) => decide(joinBatch(item)),
-    /** Waits for the next batch to begin; answers what lets it go. */
+    /** Waits for the next batch to begin. Returns the function that releases it. */
     begun: async (): Promise<() => void> => (await begins.next()).value![0],
   }
 }
 
-/** Decides in a span of its own, and tells which span was active at the end. */
+/** Decides in its own span. Returns the span that was active at the end. */
 const request = (decide: (item: Item) => Promise<string>, name: string) =>
   inSpan('llm.quota.check', { tenantId: name }, async () => {
     await decide({ name })
@@ -75,7 +75,7 @@ t.beforeEach(() => {
 })
 
 t.test(
-  'a batch goes under its first item that is traced, whoever woke the queue up; the others link to it',
+  'a batch is a child of its first traced item, whichever request started the queue; others link to it',
   async (t) => {
     const queue = openQueue()
     const first = request(queue.decide, 'first')
@@ -102,7 +102,7 @@ t.test(
   },
 )
 
-t.test('a batch without a traced item goes under nobody', async (t) => {
+t.test('a batch without a traced item has no parent span', async (t) => {
   const queue = openQueue()
   const first = request(queue.decide, 'first')
   const letFirstGo = await queue.begun()
@@ -117,7 +117,7 @@ t.test('a batch without a traced item goes under nobody', async (t) => {
   )
 })
 
-t.test('a span whose work met a fault of the database says so, as its answer does', async (t) => {
+t.test('a span shows the same database error as its answer', async (t) => {
   const lost = Object.assign(new Error('gone'), { code: 'ECONNREFUSED' })
   await t.rejects(
     inSpan('llm.quota.check', {}, () => Promise.reject(lost)),

@@ -19,13 +19,13 @@ export interface Span {
 
 export interface Collector {
   url: string
-  /** What has arrived, in the order in which it ended. */
+  /** The received spans, in the order in which they ended. */
   spans: Span[]
-  /** The attributes of who sent it. */
+  /** The resource attributes of the sender. */
   resource: Record<string, unknown>
-  /** Requests of any kind, of which each is an export. */
+  /** The number of requests of any kind. Each is one export. */
   exports: number
-  /** Waits until the root of the trace has arrived, which ends last, and answers all of the trace. */
+  /** Waits for the root span of the trace, which ends last, and returns the whole trace. */
   trace(traceId: string): Promise<Span[]>
 }
 
@@ -59,7 +59,7 @@ interface Sent {
 const KINDS: Record<number, Span['kind']> = { 1: 'internal', 2: 'server', 3: 'client' }
 const STATUS_ERROR = 2
 
-/** An OTLP endpoint over HTTP and JSON. Gone when `t` is done. */
+/** An OTLP endpoint over HTTP and JSON, closed when `t` is done. */
 export async function startCollector(t: Test): Promise<Collector> {
   const arrived = new Set<() => void>()
   const server = createServer((request, response) => {

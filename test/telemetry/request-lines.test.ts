@@ -7,7 +7,7 @@ import { ADMIN_KEY, startService } from '../helpers/servers/service.ts'
 const database = await createDatabase(t)
 const service = await startService(t, database.url, { LOG_LEVEL: 'info' })
 
-/** The lines of a request; asks until there is one, and the test's own timeout bounds it. */
+/** The log lines of a request. Polls until there is one; the test's timeout bounds the wait. */
 async function linesOf(requestId: string): Promise<Record<string, unknown>[]> {
   for (;;) {
     const lines = service
@@ -19,7 +19,7 @@ async function linesOf(requestId: string): Promise<Record<string, unknown>[]> {
   }
 }
 
-t.test('a request is one line, with what was asked, the status and the time it took', async (t) => {
+t.test('each request logs one line with its method, path, status and duration', async (t) => {
   await service.call('GET', '/v1/quotas?limit=1', undefined, { 'x-request-id': 'a-read' })
   await service.call('GET', '/v1/nothing', undefined, { 'x-request-id': 'no-route' })
   t.match(await linesOf('a-read'), [
@@ -35,7 +35,7 @@ t.test('a request is one line, with what was asked, the status and the time it t
   for (const id of ['a-read', 'no-route']) t.equal((await linesOf(id)).length, 1)
 })
 
-t.test('a caller that goes before its answer leaves a line too', async (t) => {
+t.test('a request whose caller disconnects before the answer logs a line too', async (t) => {
   const { hostname, port } = new URL(service.url)
   const socket = connect(Number(port), hostname)
   await once(socket, 'connect')

@@ -14,7 +14,7 @@ const REQUESTS_AT_ONCE = 30
 
 const model = { provider: 'openai', model: 'gpt-6.1-sol', input_tokens: 12_000, max_output_tokens: 2_000 }
 
-/** A caller that traces; sampled, so that nothing is left out. */
+/** A caller with tracing. Sampled, so that no span is missing. */
 function caller() {
   const traceId = randomBytes(16).toString('hex')
   const spanId = randomBytes(8).toString('hex')
@@ -43,7 +43,7 @@ const exporting = (url: string) => ({
   OTEL_BSP_SCHEDULE_DELAY: '50',
 })
 
-t.test('where an endpoint is set', async (t) => {
+t.test('with an endpoint set', async (t) => {
   const service = await startService(t, database.url, exporting(collector.url))
   const post = async (path: string, body: unknown) => {
     const from = caller()
@@ -75,7 +75,7 @@ t.test('where an endpoint is set', async (t) => {
     t.match(collector.resource, { 'service.name': 'purser', 'service.version': '0.1.0' })
   })
 
-  t.test('a commit and a release lead to Postgres as well', async (t) => {
+  t.test('the traces of a commit and a release include Postgres too', async (t) => {
     const reserve = (key: string) => post('/v1/reservations', { resource_type: 'llm', tenant_id: key, llm: model })
     const committed = (await reserve('committing')).answer.json.reservation_id
     const commit = await post(`/v1/reservations/${committed}/commit`, {
@@ -100,7 +100,7 @@ t.test('where an endpoint is set', async (t) => {
     t.equal(only(release.spans, 'the statement', runs('release_spend')).parentSpanId, route.spanId)
   })
 
-  t.test('a sandbox is estimated, checked and booked under its own names', async (t) => {
+  t.test('the spans of a sandbox estimate, check and commit have their own names', async (t) => {
     const body = { resource_type: 'e2b', tenant_id: 'acme', e2b: { max_seconds: 60 } }
     const { answer, spans } = await post('/v1/reservations', body)
     t.equal(answer.status, 201)
@@ -112,7 +112,7 @@ t.test('where an endpoint is set', async (t) => {
     t.match(named(commit.spans, 'e2b.cost.calculate').attributes, { 'regintel.cost.usd': 0.001, tier: 'standard' })
   })
 
-  t.test('what is refused or wrong fails with its stage and type', async (t) => {
+  t.test('the span of a refused or invalid request has its stage and error type', async (t) => {
     const refusal = await post('/v1/reservations', {
       resource_type: 'llm',
       tenant_id: 'acme',
@@ -131,7 +131,7 @@ t.test('where an endpoint is set', async (t) => {
     })
   })
 
-  t.test('requests at once keep their own traces, and each leads to the statement that decided it', async (t) => {
+  t.test('concurrent requests keep separate traces, and each leads to the statement that decided it', async (t) => {
     const all = await Promise.all(
       Array.from({ length: REQUESTS_AT_ONCE }, async (_, n) => {
         const tenant = `at-once-${n}`
@@ -151,24 +151,25 @@ t.test('where an endpoint is set', async (t) => {
       )
       t.equal(decision.attributes['regintel.tenant.id'], tenant)
       const statements = spans.filter(runs('reserve_spend'))
-      if (statements.length === 0) t.ok(decided.has(decision.links[0] ?? ''), 'linked to the first of its batch')
+      if (statements.length === 0)
+        t.ok(decided.has(decision.links[0] ?? ''), 'the span is linked to the first of its batch')
       else t.same([statements.length, statements[0]!.parentSpanId], [1, decision.spanId])
     }
   })
 
-  t.test('what no request asked for makes no trace', async (t) => {
+  t.test('work outside of requests makes no trace', async (t) => {
     await service.call('GET', '/healthz', undefined, caller().headers)
     const short = { resource_type: 'llm', tenant_id: 'acme', estimated_cost_usd: 0.01, ttl_seconds: 1 }
     const { answer } = await post('/v1/reservations', short)
     await swept(answer.json.reservation_id)
     await post('/v1/reservations', { resource_type: 'llm', tenant_id: 'acme', estimated_cost_usd: 0.01 })
     const roots = collector.spans.filter(({ parentSpanId }) => parentSpanId === '')
-    t.same(roots, [], 'neither the sweeper nor the start')
+    t.same(roots, [], 'neither the sweeper nor the start makes a trace')
     t.notOk(collector.spans.some(({ attributes }) => attributes['url.path'] === '/healthz'))
   })
 })
 
-/** Waits until the sweeper has been there. */
+/** Waits until the sweeper has run. */
 async function swept(reservationId: string): Promise<void> {
   for (;;) {
     const { rows } = await database.pool.query<{ status: string }>(
@@ -179,7 +180,7 @@ async function swept(reservationId: string): Promise<void> {
   }
 }
 
-t.test('what has not been sent is sent when the service stops', async (t) => {
+t.test('unsent spans are sent when the service stops', async (t) => {
   const late = { ...exporting(collector.url), OTEL_BSP_SCHEDULE_DELAY: '600000' }
   const service = await startService(t, database.url, late)
   const from = caller()
@@ -188,7 +189,7 @@ t.test('what has not been sent is sent when the service stops', async (t) => {
   t.equal(collector.spans.filter(({ traceId, kind }) => traceId === from.traceId && kind === 'server').length, 1)
 })
 
-t.test('a collector that never answers does not keep the service from its end', async (t) => {
+t.test('a collector that never answers does not delay the service’s stop', async (t) => {
   const deaf = createServer(() => {}).listen(0, '127.0.0.1')
   await once(deaf, 'listening')
   t.teardown(() => {
@@ -196,7 +197,7 @@ t.test('a collector that never answers does not keep the service from its end', 
     deaf.closeAllConnections()
   })
   const { port } = deaf.address() as AddressInfo
-  // Its own patience would outlast the time that the service takes to its end at most.
+  // The exporter's own timeout is longer than the service may take to stop.
   const patient = { OTEL_BSP_EXPORT_TIMEOUT: '60000', OTEL_EXPORTER_OTLP_TIMEOUT: '60000' }
   const service = await startService(t, database.url, { ...exporting(`http://127.0.0.1:${port}`), ...patient })
   const asked = once(deaf, 'request')
@@ -205,7 +206,7 @@ t.test('a collector that never answers does not keep the service from its end', 
   t.equal(await service.stop(), 0)
 })
 
-/** Writes the URL of every module that is loaded, by import or require, into a file. */
+/** Writes the URL of every loaded module, by import or require, into a file. */
 const probe = (file: string) =>
   `data:text/javascript,${encodeURIComponent(`
     import { appendFileSync } from 'node:fs'
@@ -235,7 +236,7 @@ for (const [name, environment, loads] of settings) {
     const loaded = existsSync(file) ? readFileSync(file, 'utf8').split('\n') : []
     t.ok(
       loaded.some((url) => url.includes('/node_modules/fastify/')),
-      'the probe sees',
+      'the probe of loaded modules works',
     )
     t.equal(
       loaded.some((url) => url.includes('/@opentelemetry/')),

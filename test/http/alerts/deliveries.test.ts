@@ -9,7 +9,7 @@ import { assertHealthy } from '../../helpers/money/integrity.ts'
 import { startReceiver, type Received, type Receiver } from '../../helpers/servers/receiver.ts'
 import { startService, type Service } from '../../helpers/servers/service.ts'
 
-// Asking until something has happened takes many requests.
+// Polling until something has happened takes many requests.
 const ALLOWED = { PURSER_WEBHOOK_PRIVATE_TARGETS: '127.0.0.1', PURSER_RATE_LIMIT_ADMIN: '100000000' }
 
 const mails: { to: string[]; raw: string }[] = []
@@ -46,7 +46,7 @@ async function makeEndpoint(of: object, by: Service = service) {
   return made.json as { endpoint_id: string; secret: string }
 }
 
-/** Deletes an endpoint when `t` is done, so that what it was sent stays its own. */
+/** Deletes an endpoint when `t` is done, so that it gets no events of other tests. */
 async function endpointFor(t: Test, of: object) {
   const made = await makeEndpoint(of)
   t.teardown(() => service.call('DELETE', `/v1/webhook-endpoints/${made.endpoint_id}`))
@@ -58,7 +58,7 @@ type Listed = { delivery_id: string; event_id: string | null; status: string; at
 const deliveriesOf = async (endpointId: string, query = ''): Promise<Listed[]> =>
   (await service.call('GET', `/v1/webhook-endpoints/${endpointId}/deliveries?limit=1000${query}`)).json.data
 
-/** Asks until every delivery of an endpoint is as wanted. */
+/** Polls until every delivery of an endpoint is as wanted. */
 async function until(endpointId: string, wanted: (deliveries: Listed[]) => boolean): Promise<Listed[]> {
   for (;;) {
     const deliveries = await deliveriesOf(endpointId)
@@ -67,12 +67,12 @@ async function until(endpointId: string, wanted: (deliveries: Listed[]) => boole
   }
 }
 
-/** Every delivery that waits for a later attempt is due now, as if that time had passed. */
+/** Makes every delivery that waits for a later attempt due now, as if that time had passed. */
 const passTime = (of: TestDatabase = database) =>
   of.pool.query(`update copilot_internal.webhook_deliveries set next_attempt_at = now() where status = 'pending'`)
 
 let models = 0
-/** Events of no tenant, each of its own model and principal. */
+/** Emits events without a tenant, each with its own model and principal. */
 async function tell(count: number, of: TestDatabase = database): Promise<void> {
   await of.pool.query(
     `select copilot_internal.emit_missing_prices(
@@ -96,7 +96,7 @@ const typesOf = ({ received }: Receiver) =>
     return [type, data['tenant_id'], data['scope'] ?? '-', data['threshold'] ?? ''].join(' ').trim()
   })
 
-t.test('what money does is delivered, verifies, and says what GET /v1/events says', async (t) => {
+t.test('quota events are delivered with a valid signature and the same content as GET /v1/events', async (t) => {
   const receiver = await startReceiver(t)
   const { endpoint_id: id, secret } = await endpointFor(t, { url: receiver.url })
   t.match(secret, /^whsec_[A-Za-z0-9+/]{43}=$/)
@@ -143,7 +143,7 @@ t.test('endpoints are filtered by type, tenant and scope', async (t) => {
   t.same(typesOf(users).toSorted(), ['quota.exceeded right user', 'quota.warning right user 0.5'])
 })
 
-t.test('mail and Slack-compatible hooks are told, too', async (t) => {
+t.test('events are also delivered by mail and to Slack-compatible hooks', async (t) => {
   const slack = await startReceiver(t)
   const hook = await makeEndpoint({ kind: 'slack', url: slack.url, types: ['price.missing'] })
   const mail = await makeEndpoint({ kind: 'email', to: ['ops@example.com'], types: ['price.missing'] })
@@ -155,7 +155,7 @@ t.test('mail and Slack-compatible hooks are told, too', async (t) => {
   for (const { endpoint_id: id } of [hook, mail]) await service.call('DELETE', `/v1/webhook-endpoints/${id}`)
 })
 
-t.test('what fails is tried again with the same webhook-id and body, until it is delivered', async (t) => {
+t.test('a failed delivery is retried with the same webhook-id and body until it succeeds', async (t) => {
   const receiver = await startReceiver(t)
   const { endpoint_id: id, secret } = await endpointFor(t, { url: receiver.url })
   const failures: Receiver['answer'][] = [
@@ -182,7 +182,7 @@ t.test('what fails is tried again with the same webhook-id and body, until it is
   for (const { body, headers } of receiver.received) new Webhook(secret).verify(body, headers as Record<string, string>)
 })
 
-t.test('while a secret is rotated both verify; afterwards only the new one', async (t) => {
+t.test('during a secret rotation both secrets verify, afterwards only the new one', async (t) => {
   const receiver = await startReceiver(t)
   const { endpoint_id: id, secret: old } = await endpointFor(t, { url: receiver.url })
   const rotate = (body: object) => service.call('POST', `/v1/webhook-endpoints/${id}/rotate-secret`, body)
@@ -202,7 +202,7 @@ t.test('while a secret is rotated both verify; afterwards only the new one', asy
   t.notMatch((await service.call('GET', `/v1/webhook-endpoints/${id}`)).text, 'whsec_')
 })
 
-t.test('410 disables the endpoint; enabled again, what waited goes on', async (t) => {
+t.test('a 410 disables the endpoint, and its deliveries continue once it is enabled again', async (t) => {
   const [receiver, watcher] = [await startReceiver(t), await startReceiver(t)]
   await endpointFor(t, { url: watcher.url, types: ['delivery.failed'] })
   const { endpoint_id: id } = await endpointFor(t, { url: receiver.url, types: ['price.missing'] })
@@ -226,7 +226,7 @@ t.test('410 disables the endpoint; enabled again, what waited goes on', async (t
   t.equal(receiver.received[0]!.headers['webhook-id'], receiver.received[1]!.headers['webhook-id'])
 })
 
-t.test('the last failure is told, and the delivery of that to nobody who fails at it again', async (t) => {
+t.test('the last failed attempt emits delivery.failed, but a failed delivery of that event does not', async (t) => {
   const [dead, watcher] = [await startReceiver(t), await startReceiver(t)]
   const { endpoint_id: id } = await endpointFor(t, { url: dead.url })
   const { endpoint_id: watching } = await endpointFor(t, { url: watcher.url, types: ['delivery.failed'] })
@@ -247,13 +247,13 @@ t.test('the last failure is told, and the delivery of that to nobody who fails a
   t.same(
     (await service.call('GET', '/v1/events?type=delivery.failed')).json.data.length,
     2,
-    'this one and that of the 410',
+    'the event of this test and that of the 410',
   )
   t.match(await deliveriesOf(watching), [{ status: 'failed', attempts: 10 }])
   t.equal((await deliveriesOf(id, '&status=failed')).length, 1)
 })
 
-t.test('a receiver that is silent slows nobody', async (t) => {
+t.test('a receiver that never answers does not delay other endpoints', async (t) => {
   const [silent, quick] = [await startReceiver(t), await startReceiver(t)]
   silent.answer = () => {}
   await endpointFor(t, { url: silent.url })
@@ -263,10 +263,10 @@ t.test('a receiver that is silent slows nobody', async (t) => {
     silent.has(20),
     until(id, (all) => all.length === 200 && all.every(({ status }) => status === 'delivered')),
   ])
-  t.equal(silent.received.length, 20, 'no more than its share is asked')
+  t.equal(silent.received.length, 20, 'the silent endpoint gets no more than its share of concurrent attempts')
 })
 
-t.test('an endpoint is tested in one attempt, and told how it went', async (t) => {
+t.test('a test of an endpoint makes one attempt and shows its result', async (t) => {
   const receiver = await startReceiver(t)
   const { endpoint_id: id, secret } = await endpointFor(t, {
     url: receiver.url,
@@ -286,7 +286,7 @@ t.test('an endpoint is tested in one attempt, and told how it went', async (t) =
   ])
 })
 
-t.test('two instances deliver each event once, where nothing fails', async (t) => {
+t.test('two instances deliver each event once if nothing fails', async (t) => {
   const receivers = [await startReceiver(t), await startReceiver(t)]
   const ids: string[] = []
   for (const { url } of receivers) ids.push((await endpointFor(t, { url })).endpoint_id)
@@ -301,7 +301,7 @@ t.test('two instances deliver each event once, where nothing fails', async (t) =
   t.equal(await other.stop(), 0)
 })
 
-t.test('kill -9: every event comes at least once, and a repeat has the same id and body', async (t) => {
+t.test('after kill -9 every event arrives at least once, and a repeat has the same id and body', async (t) => {
   const own = await createDatabase(t)
   const receiver = await startReceiver(t)
   let instance = await startService(t, own.url, ALLOWED)
@@ -312,14 +312,14 @@ t.test('kill -9: every event comes at least once, and a repeat has the same id a
         select (select count(*) from copilot_internal.quota_events where endpoint_ids is null)::integer
              + (select count(*) from copilot_internal.webhook_deliveries where status <> 'delivered')::integer as n`)
     ).rows[0]!.n
-  // In an attempt: the receiver has it, and nobody knows.
+  // During an attempt: the receiver has the event, and the service has not recorded that.
   receiver.answer = () => {}
   await tell(5, own)
   await receiver.has(5)
   await instance.stop('SIGKILL')
   receiver.answer = (response) => response.end()
   const cut = receiver.received.splice(0)
-  // And in mid-load, again and again.
+  // Then repeatedly under load.
   for (const at of [30, 90]) {
     instance = await startService(t, own.url, ALLOWED)
     await passTime(own)
@@ -338,11 +338,11 @@ t.test('kill -9: every event comes at least once, and a repeat has the same id a
   }
   const { rows } = await own.pool.query<{ event_id: string }>('select event_id from copilot_internal.quota_events')
   t.equal(rows.length, 205)
-  t.same(new Set(bodies.keys()), new Set(rows.map(({ event_id: id }) => id)), 'nothing is lost')
+  t.same(new Set(bodies.keys()), new Set(rows.map(({ event_id: id }) => id)), 'no event is lost')
   const received = new Set(receiver.received.map(idOf))
   t.ok(
     cut.every((one) => received.has(idOf(one))),
-    'what the crash cut off comes again',
+    'the interrupted deliveries are repeated',
   )
   await assertHealthy(t, own.pool)
 })

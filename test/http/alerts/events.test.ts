@@ -35,29 +35,29 @@ async function eventsOf(
   return json.data
 }
 
-/** Types with their threshold or cause, sorted: the clock stands still here, so ids don't tell which came first. */
+/** Types with their threshold or cause, sorted. The clock is stopped here, so ids do not show the order. */
 const told = async (tenantId: string) =>
   (await eventsOf(tenantId))
     .map(({ type, data }) => [type, data['threshold'] ?? data['cause']].join(' ').trim())
     .toSorted()
 
-/** A test at whose end every invariant holds. */
+/** A test that ends by checking every invariant. */
 const guarantee = (name: string, check: (t: Test) => Promise<void>) =>
   t.test(name, async (t) => {
     await check(t)
     await assertHealthy(t, database.pool)
   })
 
-guarantee('each threshold of spent is told once, and so is the limit', async (t) => {
+guarantee('spent emits one event at each threshold, and one at the limit', async (t) => {
   await setLimit('steps', 10)
   await spend('steps', 7.999999999999)
-  t.same(await told('steps'), [], 'a hair below')
+  t.same(await told('steps'), [], 'just below the threshold')
   await spend('steps', 0.000000000001)
   t.same(await told('steps'), ['quota.warning 0.8'])
   const open = await hold('steps', 1.5)
   t.same(await told('steps'), ['quota.warning 0.8'], 'holds do not count')
   await spend('steps', 0.2)
-  t.same(await told('steps'), ['quota.warning 0.8'], 'not again')
+  t.same(await told('steps'), ['quota.warning 0.8'], 'the threshold is not emitted again')
   await commit(await hold('steps', 0.1), 4)
   t.same(await told('steps'), ['quota.exceeded spent', 'quota.overrun', 'quota.warning 0.8', 'quota.warning 0.9'])
   const exceeded = (await eventsOf('steps')).find(({ type }) => type === 'quota.exceeded')!
@@ -78,7 +78,7 @@ guarantee('each threshold of spent is told once, and so is the limit', async (t)
   await service.call('POST', `/v1/reservations/${open.json.reservation_id}/release`, {})
 })
 
-guarantee('a storm of refusals over two instances is told once; the limit, when reached, not again', async (t) => {
+guarantee('many refusals over two instances emit one quota.exceeded, and a later full limit emits none', async (t) => {
   await setLimit('storm', 1)
   await spend('storm', 0.5)
   const answers = await Promise.all(
@@ -97,11 +97,11 @@ guarantee('64 commits at once over two instances cross a threshold once', async 
   t.same(await told('many'), ['quota.warning 0.8', 'quota.warning 0.9'])
 })
 
-guarantee('a changed limit arms the thresholds anew, and a lowered one tells at once', async (t) => {
+guarantee('a changed limit allows its thresholds to emit again, and a lowered one emits at once', async (t) => {
   await setLimit('armed', 10)
   await spend('armed', 8)
   await setLimit('armed', 10)
-  t.same(await told('armed'), ['quota.warning 0.8'], 'the same again changes nothing')
+  t.same(await told('armed'), ['quota.warning 0.8'], 'setting the same limit changes nothing')
   await setLimit('armed', 20)
   t.same(await told('armed'), ['quota.warning 0.8'])
   await setLimit('armed', 9.5)
@@ -109,10 +109,10 @@ guarantee('a changed limit arms the thresholds anew, and a lowered one tells at 
   await setLimit('armed', 8)
   t.same(await told('armed'), ['quota.exceeded spent', ...Array(3).fill('quota.warning 0.8'), 'quota.warning 0.9'])
   await setLimit('armed', 100, { thresholds: [0.05] })
-  t.ok((await told('armed')).includes('quota.warning 0.05'), 'thresholds of its own')
+  t.ok((await told('armed')).includes('quota.warning 0.05'), 'the quota has its own thresholds')
 })
 
-guarantee('a raise is a limit of its own; when it ends, the next cost tells of the old limit', async (t) => {
+guarantee('a raise replaces the limit for events; after it ends, the next cost emits by the old limit', async (t) => {
   await setLimit('raised', 10, { raise: { limit_usd: 100, until: '2027-03-10T14:00:00Z' } })
   await spend('raised', 50)
   t.same(await told('raised'), [])
@@ -122,7 +122,7 @@ guarantee('a raise is a limit of its own; when it ends, the next cost tells of t
   t.same(await told('raised'), ['quota.exceeded spent', 'quota.warning 0.8', 'quota.warning 0.9'])
 })
 
-guarantee('a warned quota tells, a silent one does not', async (t) => {
+guarantee('a warn quota emits events, an off quota does not', async (t) => {
   await setLimit('warned', 1, { enforcement: 'warn' })
   await setLimit('silent', 1, { enforcement: 'off' })
   t.match(await hold('warned', 2), { status: 201, json: { warnings: [{ code: 'quota_exceeded' }] } })
@@ -142,7 +142,7 @@ guarantee('a limit of 0 is exceeded by the first cost', async (t) => {
   t.same(await told('nothing'), ['quota.exceeded spent', 'quota.warning 0.8', 'quota.warning 0.9'])
 })
 
-guarantee('lapsed holds and late commits are told once each', async (t) => {
+guarantee('each lapsed hold and each late commit emits one event', async (t) => {
   await setNow(database, '2027-03-11T10:00:00Z')
   const released = await hold('lapsing', 3, { ttl_seconds: 60 })
   const charged = await hold('lapsing', 4, { ttl_seconds: 60, on_expiry: 'charge' })
@@ -165,7 +165,7 @@ guarantee('lapsed holds and late commits are told once each', async (t) => {
   ])
 })
 
-guarantee('a commit of a model without a price is told once a tenant, model and day', async (t) => {
+guarantee('commits of a model without a price emit one event a tenant, model and day', async (t) => {
   for (const tenant of ['unpriced', 'unpriced', 'elsewhere']) {
     const held = await hold(tenant, 1)
     const answer = await service.call('POST', `/v1/reservations/${held.json.reservation_id}/commit`, {
@@ -182,7 +182,7 @@ guarantee('a commit of a model without a price is told once a tenant, model and 
   )
 })
 
-guarantee('a reservation of a model without a price is refused, and told once a model and day', async (t) => {
+guarantee('reservations of a model without a price are refused and emit one event a model and day', async (t) => {
   const ask = (model: string) =>
     service.call('POST', '/v1/reservations', {
       resource_type: 'llm',
@@ -204,7 +204,7 @@ guarantee('a reservation of a model without a price is refused, and told once a 
 
 const MISSING_MAX = 50
 
-/** The tenant's events of price.missing: how many name a model, and the others. */
+/** The tenant's price.missing events: how many name a model, and the other ones. */
 async function missingOf(headers: Record<string, string>) {
   const { json } = await service.call('GET', '/v1/events?type=price.missing&limit=1000', undefined, headers)
   const events = json.data as { tenant_id: string; data: Record<string, unknown> }[]
@@ -214,7 +214,7 @@ async function missingOf(headers: Record<string, string>) {
   }
 }
 
-guarantee('of one key 50 invented names a day are told and one event of more, however they come', async (t) => {
+guarantee('a key’s invented model names emit 50 events a day and one for the excess, from any route', async (t) => {
   const inventor = await service.keyFor('service', 'inventor')
   const honest = await service.keyFor('service', 'honest')
   const modelCall = (model: string) => ({
@@ -222,7 +222,7 @@ guarantee('of one key 50 invented names a day are told and one event of more, ho
     llm: { provider: 'openai', model, input_tokens: 1, max_output_tokens: 1 },
   })
   const usage = { input_tokens: 1, output_tokens: 1 }
-  /** The four ways in which a name that has no price comes in. */
+  /** The four routes by which a name without a price can arrive. */
   const ways: ((name: string, instance: typeof service) => Promise<Answer>)[] = [
     (name, of) => of.call('POST', '/v1/reservations', modelCall(name), inventor),
     (name, of) => of.call('POST', '/v1/reservations/check', modelCall(name), inventor),
@@ -254,8 +254,8 @@ guarantee('of one key 50 invented names a day are told and one event of more, ho
   t.same(statuses(await invent(0, MISSING_MAX - 2)), [200, 422])
   t.same(await missingOf(inventor), { named: MISSING_MAX - 2, more: [] })
   await invent(0, MISSING_MAX - 2)
-  t.equal((await missingOf(inventor)).named, MISSING_MAX - 2, 'what is told already does not count again')
-  t.same(statuses(await invent(100, 160)), [200, 422], 'callers are answered as before')
+  t.equal((await missingOf(inventor)).named, MISSING_MAX - 2, 'an emitted name does not count again')
+  t.same(statuses(await invent(100, 160)), [200, 422], 'callers get the same answers as before')
   await invent(200, 260)
   const { named, more } = await missingOf(inventor)
   t.equal(named, MISSING_MAX)
@@ -263,7 +263,7 @@ guarantee('of one key 50 invented names a day are told and one event of more, ho
   t.equal(more.length, 1)
 
   await service.call('POST', '/v1/reservations', modelCall('invented-200'), honest)
-  t.match(await missingOf(honest), { named: 1, more: { length: 0 } }, 'another key is heard')
+  t.match(await missingOf(honest), { named: 1, more: { length: 0 } }, 'another key has its own count')
   const { rows } = await database.pool.query(
     `select names >= $1 as full from copilot_internal.name_counts where type = 'price.missing' and tenant_id = 'inventor'`,
     [MISSING_MAX],
@@ -277,14 +277,14 @@ async function isPriceMissing(provider: string, model: string): Promise<boolean>
   return events.some(({ data }) => data.provider === provider && data.model === model)
 }
 
-guarantee('a record of a model without a price is refused, and told', async (t) => {
+guarantee('a direct record of a model without a price is refused and emits an event', async (t) => {
   const llm = { provider: 'openai', model: 'gpt-unrecorded', usage: { input_tokens: 1, output_tokens: 1 } }
   const records = [{ resource_type: 'llm', tenant_id: 'recording', llm }]
   t.equal((await service.call('POST', '/v1/cost-records', { records })).status, 422)
   t.ok(await isPriceMissing('openai', 'gpt-unrecorded'))
 })
 
-guarantee('a sandbox that ran past the last known price is told by its tier', async (t) => {
+guarantee('a sandbox that ran past the last known price emits an event with its tier', async (t) => {
   await database.pool.query(
     `insert into copilot_internal.e2b_pricing (tier, region, vcpu, memory_mib, usd_per_vcpu_second, usd_per_gib_second, effective_date, expires_at, source)
      values ('ending', 'us-east-1', 1, 1024, 1, 0, '2027-01-01', copilot_internal.clock_now() + interval '10 seconds', 'admin')`,
@@ -296,7 +296,7 @@ guarantee('a sandbox that ran past the last known price is told by its tier', as
   t.ok(await isPriceMissing('e2b', 'ending'))
 })
 
-guarantee('an extension that is refused tells as a reservation does, once', async (t) => {
+guarantee('refused extensions emit one event, as refused reservations do', async (t) => {
   await setLimit('longer', 10)
   const held = await hold('longer', 6)
   const extend = (usd: number) =>
@@ -304,7 +304,7 @@ guarantee('an extension that is refused tells as a reservation does, once', asyn
       estimate: { estimated_cost_usd: usd },
     })
   t.equal((await extend(10)).status, 200)
-  t.same(await told('longer'), [], 'what fits tells nothing')
+  t.same(await told('longer'), [], 'an extension that fits emits nothing')
   for (const usd of [11, 12]) t.equal((await extend(usd)).status, 429)
   t.same(await told('longer'), ['quota.exceeded refusal'])
   await setLimit('warned-longer', 10, { enforcement: 'warn' })

@@ -9,13 +9,13 @@ const call = (method: string, path = '', body?: unknown, headers?: Record<string
 
 const hook = { kind: 'webhook', url: 'https://hooks.example.com/purser?token=abc', types: ['quota.warning'] }
 
-t.test('an endpoint is made, read, changed and taken away, and all of it is in the audit log', async (t) => {
+t.test('creating, changing and deleting an endpoint is written to the audit log', async (t) => {
   const made = await call('POST', '', { ...hook, tenant_id: 'acme', scope: 'user' }, { 'x-purser-reason': 'on call' })
   t.equal(made.status, 201)
   const { secret, endpoint_id: id, ...shown } = made.json
   t.match(secret, /^whsec_[A-Za-z0-9+/]{43}=$/)
   t.match(shown, { ...hook, tenant_id: 'acme', scope: 'user', enabled: true, created_at: String, updated_at: String })
-  t.same((await call('GET', `/${id}`)).json, { endpoint_id: id, ...shown }, 'without its secret')
+  t.same((await call('GET', `/${id}`)).json, { endpoint_id: id, ...shown }, 'the answer has no secret')
   const changed = await call('PATCH', `/${id}`, { scope: null, types: [], enabled: false })
   t.match(changed, { status: 200, json: { scope: null, types: [], enabled: false, tenant_id: 'acme', url: hook.url } })
   t.equal((await call('POST', `/${id}/rotate-secret`)).status, 200)
@@ -35,7 +35,7 @@ t.test('an endpoint is made, read, changed and taken away, and all of it is in t
   t.notMatch(log.text, /whsec_|token=abc/, 'no secret is in the log')
 })
 
-t.test('of a Slack hook the log has the host only: its path is its secret', async (t) => {
+t.test('the audit log contains only the host of a Slack hook, because its path is its secret', async (t) => {
   const { json } = await call('POST', '', {
     kind: 'slack',
     url: 'https://hooks.slack.com/services/T/B/very-secret',
@@ -70,7 +70,11 @@ t.test('endpoints and deliveries are listed by page', async (t) => {
   t.same(await walk(`/v1/webhook-endpoints/${ids[0]}/deliveries`, 'delivery_id'), tests.toReversed())
   t.same((await call('GET', `/${ids[0]}/deliveries?status=failed`)).json.data, [])
   for (const id of ids) t.equal((await call('DELETE', `/${id}`)).status, 204)
-  t.equal((await service.call('POST', `/v1/deliveries/${tests[0]}/redeliver`)).status, 404, 'deliveries go along')
+  t.equal(
+    (await service.call('POST', `/v1/deliveries/${tests[0]}/redeliver`)).status,
+    404,
+    'its deliveries are deleted with it',
+  )
 })
 
 t.test('only administrators see or change endpoints', async (t) => {
@@ -97,7 +101,7 @@ t.test('only administrators see or change endpoints', async (t) => {
   await call('DELETE', `/${json.endpoint_id}`)
 })
 
-t.test('what does not fit is refused with its place, and nothing is written', async (t) => {
+t.test('an invalid endpoint is refused with its pointer, and nothing is written', async (t) => {
   const { json: made } = await call('POST', '', hook)
   const counts = async () =>
     (
@@ -193,7 +197,7 @@ t.test('what does not fit is refused with its place, and nothing is written', as
   await call('DELETE', `/${made.endpoint_id}`)
 })
 
-t.test('there are a hundred endpoints at most', async (t) => {
+t.test('at most a hundred endpoints can exist', async (t) => {
   const ids: string[] = []
   for (let n = 0; n < 100; n++) ids.push((await call('POST', '', hook)).json.endpoint_id)
   t.match(await call('POST', '', hook), { status: 400, json: { detail: /there are 100 endpoints/ } })

@@ -13,7 +13,7 @@ const [service] = services
 
 type Fields = Record<string, unknown>
 
-/** Records one, and answers its id. */
+/** Books one direct record and returns its id. */
 async function recorded(tenantId: string, fields: Fields): Promise<string> {
   const records = [{ resource_type: 'llm', tenant_id: tenantId, ...fields }]
   const { status, json, text } = await service.call('POST', '/v1/cost-records', { records })
@@ -34,7 +34,7 @@ const argon = (usage: Fields) => ({ llm: { provider: 'google', model: 'gemini-4-
 const thousands = (n: number) => ({ input_tokens: n * 1_000, output_tokens: n * 1_000 })
 
 t.test(
-  'a line is replaced by its reversal and the real cost, at the price of its moment and in its periods',
+  'a correction books a reversal and the real cost, at the record’s own price date and in its periods',
   async (t) => {
     const occurredAt = '2026-11-20T11:59:00Z'
     const id = await recorded('usage', {
@@ -76,7 +76,7 @@ t.test(
   },
 )
 
-t.test('a corrected line is not corrected again, its successor is, and its reversal never', async (t) => {
+t.test('a corrected record and a reversal cannot be corrected, but the correcting record can', async (t) => {
   const id = await recorded('chain', argon(thousands(1)))
   const first = await correct(id, { cost_usd: '0.5000000000001' })
   t.match(first, {
@@ -99,7 +99,7 @@ t.test('a corrected line is not corrected again, its successor is, and its rever
   await assertHealthy(t, pool)
 })
 
-t.test('the line of a committed reservation is corrected, and the same commit still answers the same', async (t) => {
+t.test('after a correction of its cost record, a repeated commit still answers the same', async (t) => {
   const run = await held({ resource_type: 'e2b', tenant_id: 'committed', e2b: { tier: 'medium', max_seconds: 100 } })
   const body = { usage: { seconds: 50 }, sandbox_id: 'sbx_1' }
   const committed = await commit(run.json.reservation_id, body)
@@ -120,7 +120,7 @@ t.test('the line of a committed reservation is corrected, and the same commit st
   await assertHealthy(t, pool)
 })
 
-/** A lapsed hold of 1.00 USD that was charged: its id, and that of its line. */
+/** Makes a lapsed and charged hold of 1.00 USD. Returns its id and that of its cost record. */
 async function lapse(tenantId: string) {
   const { json } = await held({
     resource_type: 'e2b',
@@ -137,7 +137,7 @@ async function lapse(tenantId: string) {
   }
 }
 
-t.test('a charged lapse that was corrected is corrected once more by the real commit', async (t) => {
+t.test('a late commit replaces a charged lapse that was already corrected', async (t) => {
   const { id, lineId } = await lapse('lapsed')
   await setNow(database, '2026-11-20T13:00:00Z')
   const answer = await correct(lineId, { cost_usd: 0.75 })
@@ -157,23 +157,20 @@ t.test('a charged lapse that was corrected is corrected once more by the real co
   await setNow(database, '2026-11-20T12:00:00Z')
 })
 
-t.test(
-  'a correction and a commit of the same lapse at once: one after the other, or the correction is too late',
-  async (t) => {
-    const { id, lineId } = await lapse('both')
-    const [corrected, committed] = await Promise.all([
-      correct(lineId, { cost_usd: 0.75 }),
-      commit(id, { actual_cost_usd: 0.25 }, services[1]),
-    ])
-    t.ok([201, 409].includes(corrected.status), corrected.text)
-    t.match(committed, { status: 200, json: { cost_usd: 0.25 } })
-    t.same(await balancesOf(pool, 'both'), ['tenant day 2026-11-20T00 0.25'])
-    await assertHealthy(t, pool)
-    await setNow(database, '2026-11-20T12:00:00Z')
-  },
-)
+t.test('a correction concurrent with a late commit runs before it or is refused', async (t) => {
+  const { id, lineId } = await lapse('both')
+  const [corrected, committed] = await Promise.all([
+    correct(lineId, { cost_usd: 0.75 }),
+    commit(id, { actual_cost_usd: 0.25 }, services[1]),
+  ])
+  t.ok([201, 409].includes(corrected.status), corrected.text)
+  t.match(committed, { status: 200, json: { cost_usd: 0.25 } })
+  t.same(await balancesOf(pool, 'both'), ['tenant day 2026-11-20T00 0.25'])
+  await assertHealthy(t, pool)
+  await setNow(database, '2026-11-20T12:00:00Z')
+})
 
-t.test('a correction counts also in what was opened since, and nowhere below zero', async (t) => {
+t.test('a correction also counts in balances opened since, and no balance goes below zero', async (t) => {
   const id = await recorded('since', { cost_usd: 8, occurred_at: '2026-11-20T09:00:00Z' })
   await service.call('PUT', '/v1/quotas', { scope: 'tenant', tenant_id: 'since', period: 'month', limit_usd: 100 })
   await service.call('PUT', '/v1/quotas', {
@@ -190,7 +187,7 @@ t.test('a correction counts also in what was opened since, and nowhere below zer
   t.same(
     await balancesOf(pool, 'since'),
     ['tenant day 2026-11-19T15 3', 'tenant day 2026-11-22T15 0', 'tenant month 2026-11-01T00 7'],
-    'a day that ended before its quota existed is not made',
+    'a day that ended before its quota existed gets no balance',
   )
   t.match(await correct(old, { cost_usd: 0 }), { status: 201 })
   t.ok((await balancesOf(pool, 'since')).includes('tenant month 2026-11-01T00 3'))
@@ -198,7 +195,7 @@ t.test('a correction counts also in what was opened since, and nowhere below zer
   await setNow(database, '2026-11-20T12:00:00Z')
 })
 
-t.test('a correction is never refused for a quota', async (t) => {
+t.test('no quota refuses a correction', async (t) => {
   await service.call('PUT', '/v1/quotas', { scope: 'tenant', tenant_id: 'over', period: 'day', limit_usd: 1 })
   const id = await recorded('over', { cost_usd: 1 })
   t.match(await correct(id, { cost_usd: 5 }), { status: 201 })
@@ -206,7 +203,7 @@ t.test('a correction is never refused for a quota', async (t) => {
   await assertHealthy(t, pool)
 })
 
-t.test('what can not be corrected so is refused by name, and nothing is booked', async (t) => {
+t.test('an invalid correction is refused with its pointer, and nothing is booked', async (t) => {
   const id = await recorded('bad', argon(thousands(1)))
   const plain = await recorded('bad', { cost_usd: 1 })
   const run = await recorded('bad', { resource_type: 'e2b', e2b: { seconds: 10 } })
@@ -235,11 +232,15 @@ t.test('what can not be corrected so is refused by name, and nothing is booked',
     t.match(await correct(id, { cost_usd: 1 }, await service.keyFor(role)), { status: 403 }, role)
   }
   t.equal((await linesOf('bad')).length, 3)
-  t.match(await correct(id.toUpperCase(), { cost_usd: 1 }), { status: 201 }, 'and after all that it still can be')
+  t.match(
+    await correct(id.toUpperCase(), { cost_usd: 1 }),
+    { status: 201 },
+    'after all refusals the record can still be corrected',
+  )
   await assertHealthy(t, pool)
 })
 
-t.test('twenty corrections at once make one', async (t) => {
+t.test('twenty concurrent corrections of a record book one', async (t) => {
   const id = await recorded('race', { cost_usd: 1, user_id: 'u' })
   const answers = await Promise.all(
     Array.from({ length: 20 }, (_, n) => correct(id, { cost_usd: 2 + n }, {}, services[n % 2])),
@@ -256,7 +257,7 @@ t.test('twenty corrections at once make one', async (t) => {
 })
 
 t.test(
-  'a commit of a batch request keeps its tier, whatever tier the provider names, and so does its correction',
+  'a batch request keeps its tier in its commit and its correction, whatever tier the provider names',
   async (t) => {
     const llm = {
       provider: 'openai',
@@ -269,7 +270,7 @@ t.test(
     const usage = { ...thousands(1), service_tier: 'standard' }
     const { cost_usd: costUsd, cost_record_id: id } = (await commit(json.reservation_id, { usage })).json
     t.equal(costUsd, 0.006, 'half of 0.012')
-    // Its reservation is deleted after a while.
+    // Retention deletes its reservation later.
     await pool.query('delete from copilot_internal.reservations where reservation_id = $1', [json.reservation_id])
     const corrected = await correct(id, { usage: { ...usage, output_tokens: 2_000 } })
     t.match(corrected.json.data[1], { cost_usd: 0.011 }, corrected.text)

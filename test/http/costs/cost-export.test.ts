@@ -14,7 +14,7 @@ const service = await startService(t, database.url)
 const ODD = { feature: `a,"b"\r\n;'=1+1`, x: '日本 é', empty: '' }
 const RANGE = 'from=2026-09-01T00:00:00Z&to=2026-12-01T00:00:00Z'
 
-/** More than a page, of which many occurred in the same moment. */
+/** More records than a page holds; many occurred at the same moment. */
 const lines: CostLine[] = Array.from({ length: 1_205 }, (_, n) => ({
   resource_type: n % 3 === 0 ? ('e2b' as const) : ('llm' as const),
   tenant_id: n % 5 === 0 ? 'other' : 'acme',
@@ -41,7 +41,7 @@ type ExportedRow = {
 const read = (query: string, headers: Record<string, string> = {}) =>
   service.call('GET', `/v1/costs/export?${query}`, undefined, headers)
 
-/** CSV by RFC 4180, read by hand: null for an empty field, '' for a quoted empty one. */
+/** Parses CSV by RFC 4180: null for an empty field, '' for a quoted empty one. */
 function parseCsv(text: string): (string | null)[][] {
   const rows: (string | null)[][] = [[]]
   for (const [, quoted, plain, end] of text.matchAll(/(?:"((?:[^"]|"")*)"|([^",\r\n]*))(,|\r\n|$)/g)) {
@@ -52,7 +52,7 @@ function parseCsv(text: string): (string | null)[][] {
   return rows.slice(0, -1)
 }
 
-t.test('JSON lines have every record once, exactly, in the order in which they occurred', async (t) => {
+t.test('JSON lines contain every record once, exactly, in the order in which they occurred', async (t) => {
   const { status, headers, text } = await read(`format=jsonl&${RANGE}`)
   t.equal(status, 200)
   t.equal(headers.get('content-type'), 'application/x-ndjson; charset=utf-8')
@@ -73,7 +73,7 @@ t.test('JSON lines have every record once, exactly, in the order in which they o
   t.match(text, /"cost_usd":0\.00000000\d+,/, 'plain digits')
 })
 
-t.test('CSV has the same records, odd characters and all', async (t) => {
+t.test('CSV contains the same records, including odd characters', async (t) => {
   const { headers, text } = await read(`format=csv&${RANGE}&tenant_id=acme`)
   t.match(headers.get('content-type'), 'text/csv')
   const [names, ...rows] = parseCsv(text)
@@ -89,7 +89,7 @@ t.test('CSV has the same records, odd characters and all', async (t) => {
   )
 })
 
-t.test('what broke off goes on behind the last row that arrived, and both parts are the whole', async (t) => {
+t.test('a broken export resumes after its last row, and both parts together are complete', async (t) => {
   for (const format of ['csv', 'jsonl', 'focus']) {
     const { text } = await read(`format=${format}&${RANGE}`)
     const pattern = /[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}/g
@@ -107,7 +107,7 @@ t.test('what broke off goes on behind the last row that arrived, and both parts 
   }
 })
 
-t.test('gzip is what is asked for, and the same', async (t) => {
+t.test('gzip is used on request, with the same content', async (t) => {
   const asked = `${service.url}/v1/costs/export?format=csv&${RANGE}`
   const authorization = `Bearer ${ADMIN_KEY}`
   const zipped = await fetch(asked, { headers: { authorization, 'accept-encoding': 'gzip' } })
@@ -117,7 +117,7 @@ t.test('gzip is what is asked for, and the same', async (t) => {
   t.equal(await zipped.text(), await plain.text())
 })
 
-t.test('a tenant sees its records only; bad input is a problem', async (t) => {
+t.test('a bound key exports only its tenant’s records, and bad input is a problem', async (t) => {
   const headers = await service.keyFor('viewer', 'other')
   const { text } = await read(`format=jsonl&${RANGE}`, headers)
   t.equal(text.trimEnd().split('\n').length, lines.filter((line) => line.tenant_id === 'other').length)
@@ -159,7 +159,7 @@ const MANDATORY = [
 ]
 const MAY_BE_NULL = ['ChargeClass', 'PricingQuantity', 'PricingUnit']
 
-t.test('FOCUS keeps the rules of its columns, also for corrections', async (t) => {
+t.test('the FOCUS export follows the rules of its columns, also for corrections', async (t) => {
   const line = { tenant_id: 'focus', provider: 'openai', model: 'm', occurred_at: '2026-10-31T23:59:59.5Z' }
   const [corrects] = await insertCostLines(database.pool, [{ ...line, cost_usd: '2', input_tokens: '70' }])
   await insertCostLines(database.pool, [
@@ -193,7 +193,11 @@ t.test('FOCUS keeps the rules of its columns, also for corrections', async (t) =
     if (faults.length > 0) t.same(faults, [], JSON.stringify(charge))
   }
   const embedding = charges.find((charge) => charge['SubAccountId'] === 'focus' && charge['BilledCost'] === '5')!
-  t.same([embedding['ConsumedQuantity'], embedding['ConsumedUnit']], ['90', 'Tokens'], 'what has no output has tokens')
+  t.same(
+    [embedding['ConsumedQuantity'], embedding['ConsumedUnit']],
+    ['90', 'Tokens'],
+    'a record without output tokens is measured in tokens',
+  )
   t.same(
     charges
       .filter((charge) => charge['SubAccountId'] === 'focus')
@@ -212,18 +216,18 @@ t.test('FOCUS keeps the rules of its columns, also for corrections', async (t) =
   )
 })
 
-t.test('the command writes the same', async (t) => {
+t.test('the command writes the same export', async (t) => {
   const args = ['export', '--format', 'jsonl', '--from', '2026-09-01T00:00:00Z', '--to', '2026-12-01T00:00:00Z']
   const few = (await read(`format=jsonl&${RANGE}&tenant_id=other`)).text
   t.match(await runCli('costs', database.url, [...args, '--tenant', 'other']), { code: 0, stdout: few })
   const file = join(t.testdir(), 'out.gz')
   t.match(await runCli('costs', database.url, [...args, '--gzip', '--out', file]), { code: 0 })
-  t.equal(statSync(file).mode & 0o077, 0, 'only its user reads it')
+  t.equal(statSync(file).mode & 0o077, 0, 'only its owner can read the file')
   t.equal(gunzipSync(readFileSync(file)).toString(), (await read(`format=jsonl&${RANGE}`)).text)
   t.match(await runCli('costs', database.url, ['export', '--format', 'xml']), { code: 2 })
 })
 
-t.test('the command tells what would go, lists archives, and says what is wrong', async (t) => {
+t.test('the command previews the retention, lists archives and reports errors', async (t) => {
   const costs = (...args: string[]) => runCli('costs', database.url, args)
   t.match(await costs('--help'), { code: 0, stdout: /restore <partition>/ })
   t.match(await costs('archive', '--dry-run'), {

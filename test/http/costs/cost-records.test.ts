@@ -33,7 +33,7 @@ async function walk(query: Query, between = async () => {}): Promise<{ ids: stri
   }
 }
 
-t.test('a committed call and a committed sandbox run are records with all that is known of them', async (t) => {
+t.test('the cost records of a committed call and a committed sandbox run have all known fields', async (t) => {
   const attribution = {
     tenant_id: 'full',
     user_id: 'u-17',
@@ -96,12 +96,12 @@ t.test('a committed call and a committed sandbox run are records with all that i
       corrects: null,
     },
   ])
-  t.match(text, '"cost_usd":0.0233416,', 'all digits, and no more')
+  t.match(text, '"cost_usd":0.0233416,', 'exactly the stored digits')
   t.match(json.data[0].recorded_at, /^20\d\d-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z$/)
 })
 
 t.test(
-  'a charged lapse that is committed after all is three lines: the charge, its reversal and the cost',
+  'a late commit of a charged lapse makes three cost records: the charge, its reversal and the cost',
   async (t) => {
     const { json: held } = await service.call('POST', '/v1/reservations', {
       resource_type: 'e2b',
@@ -167,7 +167,7 @@ t.test('amounts, quantities and ids keep all their digits', async (t) => {
 
 const AT = '2026-05-10T12:00:00Z'
 
-t.test('every filter narrows the list, alone and together', async (t) => {
+t.test('every filter narrows the list, alone and combined', async (t) => {
   const base = { tenant_id: 'filter', cost_usd: '1', occurred_at: AT }
   const reservationId = '01990000-0000-7000-8000-000000000001'
   const odd = `x' or '1'='1 "%_\\ ключ 🜚`
@@ -222,7 +222,7 @@ t.test('every filter narrows the list, alone and together', async (t) => {
   t.same(new Set(await idsOf({ user_id: 'u-1', from: AT, to: '2026-05-10T12:00:01Z' })), new Set([rich, other]))
 })
 
-t.test('the list begins with the last recorded; those of one moment follow their ids', async (t) => {
+t.test('the list is newest first, and records of the same moment are in the order of their ids', async (t) => {
   const line = (id: string, recordedAt: string, more: Partial<CostLine> = {}): CostLine => ({
     cost_record_id: `01990000-0000-7000-8000-00000000000${id}`,
     tenant_id: 'order',
@@ -240,12 +240,16 @@ t.test('the list begins with the last recorded; those of one moment follow their
   ])
   t.same(await idsOf({ tenant_id: 'order' }), [c, b, a, d, e])
   const { ids, pages } = await walk({ tenant_id: 'order', limit: 1 })
-  t.same(ids, [c, b, a, d, e], 'also one by one, across microseconds of one millisecond and the tables')
+  t.same(
+    ids,
+    [c, b, a, d, e],
+    'the order also holds page by page, across microseconds of one millisecond and both tables',
+  )
   t.equal(pages, 5)
 })
 
-t.test('a walk over the pages sees each record once, while others are added', async (t) => {
-  // Many share a moment, as the records of one batch do.
+t.test('paging sees each record once while others are added', async (t) => {
+  // Many records share a moment, as the records of one batch do.
   const moment = fc.integer({ min: 0, max: 8 }).map((n) => `2026-07-01T00:00:00.00000${n}Z`)
   const aLine = fc.record({
     resource_type: fc.constantFrom('llm' as const, 'e2b' as const),
@@ -272,14 +276,14 @@ t.test('a walk over the pages sees each record once, while others are added', as
         const query = { tenant_id: tenantId, limit, ...(onlyLate ? { late: true } : {}) }
         const seen = await walk(query, add)
         t.same([...seen.ids].sort(), expected.sort())
-        t.equal(seen.pages, Math.max(1, Math.ceil(expected.length / limit)), 'no page is empty or short but the last')
+        t.equal(seen.pages, Math.max(1, Math.ceil(expected.length / limit)), 'only the last page is short')
       },
     ),
     { seed, numRuns: 25 },
   )
 })
 
-t.test('who is bound to a tenant sees that tenant only', async (t) => {
+t.test('a bound key sees only its tenant’s records', async (t) => {
   const [own] = await insertCostLines(database.pool, [
     { tenant_id: 'mine', cost_usd: '1', occurred_at: AT },
     { tenant_id: 'theirs', cost_usd: '1', occurred_at: AT },
@@ -299,7 +303,7 @@ t.test('who is bound to a tenant sees that tenant only', async (t) => {
   t.match(await get({}, { authorization: 'Bearer nobody' }), { status: 401 })
 })
 
-t.test('a cursor of one tenant shows nothing of another', async (t) => {
+t.test('a cursor of one tenant reveals nothing of another tenant', async (t) => {
   const lines = ['1', '2', '3'].map((cost) => ({ tenant_id: 'cursor-a', cost_usd: cost, occurred_at: AT }))
   await insertCostLines(database.pool, [
     ...lines,
@@ -313,7 +317,7 @@ t.test('a cursor of one tenant shows nothing of another', async (t) => {
   )
 })
 
-t.test('what the contract does not know is a 400 that names the place', async (t) => {
+t.test('an unknown parameter or value is a 400 with its pointer', async (t) => {
   const cursorOf = (value: unknown) => Buffer.from(JSON.stringify(value)).toString('base64url')
   const id = '01990000-0000-7000-8000-000000000001'
   const cases: [string, string][] = [
@@ -357,5 +361,5 @@ t.test('what the contract does not know is a 400 that names the place', async (t
     )
   }
   const farthest = cursorOf({ recordedMicros: '253402300799000000', recordId: id })
-  t.match(await get({ cursor: farthest, limit: 1 }), { status: 200 }, 'a forged cursor is a place like any other')
+  t.match(await get({ cursor: farthest, limit: 1 }), { status: 200 }, 'a forged cursor is only a position')
 })

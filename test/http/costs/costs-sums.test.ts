@@ -13,7 +13,7 @@ const { costs, allCosts } = costsReader(service)
 const seed = Number(process.env['PURSER_TEST_SEED'] ?? Date.now() % 2 ** 31)
 t.comment(`property tests with seed ${seed}; PURSER_TEST_SEED repeats them`)
 
-/** What `Intl` says of a moment in a zone: another source than Postgres. */
+/** A moment in a zone by `Intl`, which is independent of Postgres. */
 function wallClock(at: string, timeZone: string): { date: string; hour: string; offset: string } {
   const parts = new Intl.DateTimeFormat('en-CA', {
     timeZone,
@@ -66,7 +66,7 @@ const orNull = <Value>(value: fc.Arbitrary<Value>) => fc.option(value, { freq: 3
 const aDecimal = (decimals: number) =>
   fc.bigInt({ min: -(10n ** 15n), max: 10n ** 21n }).map((digits) => unscaled(digits * 10n ** BigInt(SCALE - decimals)))
 const aCount = fc.bigInt({ min: -1000n, max: 10n ** 12n }).map(String)
-// Around the days on which clocks change, besides others.
+// Days around clock changes, and others.
 const aTime = fc
   .tuple(
     fc.oneof(
@@ -95,7 +95,7 @@ const aLine = fc.record({
   late: fc.boolean(),
 })
 
-/** A line as it stands in its table: the others of its fields are of the other kind. */
+/** A cost record as a row of its table. The fields that it lacks belong to the other resource type. */
 const asStored = (line: CostLine): CostLine =>
   line.resource_type === 'llm' ? { ...line, seconds: null } : { ...line, input_tokens: null, output_tokens: null }
 
@@ -133,16 +133,16 @@ const aQuestion = fc.record({
     { tenant_id: aName('t-1', ODD_TENANT), late: fc.boolean(), resource_type: aName('llm', 'e2b') },
     { requiredKeys: [] },
   ),
-  // Some begin and end with a quarter of an hour, a day or a month.
+  // Some ranges begin and end at a quarter of an hour, a day or a month.
   range: fc
     .tuple(aTime, aTime, fc.constantFrom(24, 19, 13, 10, 7))
     .map(([one, other, digits]) => [one, other].map((time) => cutTime(time, digits)).sort() as [string, string]),
   comparesPrevious: fc.boolean(),
-  // So many lines leave the tail for the rollups before the question.
+  // This many records are rolled up before the query.
   rolledUp: fc.nat(20),
 })
 
-t.test('random records, random groupings: every group is a plain sum, and their sum is the total', async (t) => {
+t.test('for random records and groupings, each group is an exact sum and all add up to the total', async (t) => {
   await fc.assert(
     fc.asyncProperty(aQuestion, async ({ names, filter, range: [from, to], comparesPrevious, rolledUp, ...rest }) => {
       await database.pool.query('select copilot_internal.roll_up_tail($1, 0)', [rolledUp])
@@ -178,7 +178,7 @@ t.test('random records, random groupings: every group is a plain sum, and their 
       t.same(answer.total, sums(now, before))
       if (names.length === 0) return t.same(answer.groups, [])
       t.same(new Map(answer.groups.map(({ key, ...of }) => [JSON.stringify(key), of])), new Map(expected))
-      t.equal(answer.groups.length, expected.length, 'no group twice')
+      t.equal(answer.groups.length, expected.length, 'no group comes twice')
       for (const [name, total] of Object.entries(answer.total)) {
         t.equal(sumOf(answer.groups.map((group) => group[name as 'cost_usd'])), total, `the groups' ${name}`)
       }
@@ -187,7 +187,7 @@ t.test('random records, random groupings: every group is a plain sum, and their 
   )
 })
 
-t.test('the total is the sum of the records that the list has for the same filter', async (t) => {
+t.test('the total equals the sum of the listed records for the same filter', async (t) => {
   for (const filter of [{}, { 'label.feature': 'chat' }, { user_id: 'u-1', resource_type: 'llm' }, { late: true }]) {
     const query = { ...filter, from: '2026-01-01T00:00:00Z', to: '2026-12-01T00:00:00Z' }
     const amounts: string[] = []

@@ -18,7 +18,7 @@ const NOTHING: Sums = { cost_usd: '0', records: '0', input_tokens: '0', output_t
 const keysOf = ({ groups }: Costs) => groups.map(({ key }) => key)
 const pairsOf = ({ groups }: Costs, name: string) => groups.map(({ key, cost_usd }) => [key[name], cost_usd])
 
-// One tenant with a line at each of these times, of 1, 2, 4, 8… USD: a sum tells which of them it has.
+// One tenant with a cost of 1, 2, 4, 8… USD at each of these times, so that a sum shows which of them it includes.
 async function linesAt(tenantId: string, times: string[], more: Partial<CostLine> = {}): Promise<void> {
   const lines = times.map((occurredAt, index) => ({
     tenant_id: tenantId,
@@ -30,7 +30,7 @@ async function linesAt(tenantId: string, times: string[], more: Partial<CostLine
   await insertCostLines(database.pool, lines)
 }
 
-t.test('what was reserved and committed is summed up by tenant, model and day', async (t) => {
+t.test('committed costs are summed by tenant, model and day', async (t) => {
   for (const [userId, tokens] of [
     ['u-1', 12_000],
     ['u-2', 100],
@@ -74,7 +74,7 @@ t.test('what was reserved and committed is summed up by tenant, model and day', 
   })
 })
 
-t.test('without a range, the last 30 days by the clock of Postgres; with half of one, the other half', async (t) => {
+t.test('the default range is the last 30 days by the clock of Postgres, and half a range is completed', async (t) => {
   await linesAt('range', [
     '2026-10-25T12:00:00.000999Z',
     '2026-10-25T12:00:00.001Z',
@@ -84,9 +84,9 @@ t.test('without a range, the last 30 days by the clock of Postgres; with half of
   ])
   const sum = async (query: Query) => (await costs({ tenant_id: 'range', ...query })).total.cost_usd
   t.equal(await sum({}), '14')
-  t.equal(await sum({ from: '2026-10-25T12:00:00Z' }), '15', 'up to now')
+  t.equal(await sum({ from: '2026-10-25T12:00:00Z' }), '15', 'the range ends now')
   t.equal(await sum({ to: '2026-11-24T12:00:00Z' }), '7', '30 days before it; the end is exclusive')
-  t.equal(await sum({ from: '2026-11-20T00:00:00Z', to: '2026-11-24T12:00:00.002Z' }), '28', 'the begin is inclusive')
+  t.equal(await sum({ from: '2026-11-20T00:00:00Z', to: '2026-11-24T12:00:00.002Z' }), '28', 'the start is inclusive')
   t.match(await costs({ from: '2026-11-20T01:00:00+01:00', to: NOW }), { from: '2026-11-20T00:00:00Z', to: NOW })
 })
 
@@ -106,7 +106,7 @@ t.test('an empty range, a range without records and a future one are zero', asyn
   t.match((await costs({ from: '2030-01-01T00:00:00Z' })).to, '2030-01-01T00:00:00Z')
 })
 
-t.test('the widest range that can be said is summed up, with the one before it', async (t) => {
+t.test('the widest possible range is summed, and so is the range before it', async (t) => {
   await linesAt('wide', ['1969-12-31T23:59:59Z', '2026-11-01T00:00:00Z'])
   const range = { from: '1000-01-01T00:00:00+14:00', to: '9999-12-31T23:59:59Z' }
   const answer = await costs({
@@ -128,7 +128,7 @@ t.test('without group_by there is a total and no group', async (t) => {
   })
 })
 
-t.test('corrections are negative lines and sum up', async (t) => {
+t.test('a correction’s negative record is part of the sums', async (t) => {
   const line = { tenant_id: 'corrected', occurred_at: '2026-11-01T10:00:00Z', recorded_at: NOW, model: 'm' }
   const [corrects] = await insertCostLines(database.pool, [{ ...line, cost_usd: '2', input_tokens: '70' }])
   await insertCostLines(database.pool, [
@@ -141,7 +141,7 @@ t.test('corrections are negative lines and sum up', async (t) => {
   t.same(answer.groups, [{ key: { model: 'm' }, ...sums }])
 })
 
-t.test('sums keep all their digits, beyond what a double holds', async (t) => {
+t.test('sums keep all their digits, more than a double holds', async (t) => {
   const line = { tenant_id: 'digits', occurred_at: '2026-11-01T10:00:00Z', recorded_at: NOW }
   await insertCostLines(database.pool, [
     {
@@ -168,7 +168,7 @@ t.test('sums keep all their digits, beyond what a double holds', async (t) => {
   })
 })
 
-t.test('a bucket begins where its time zone says', async (t) => {
+t.test('time buckets begin by the requested time zone', async (t) => {
   const times = ['2026-10-31T23:30:00Z', '2026-11-01T04:30:00Z', '2026-11-01T05:30:00Z', '2026-11-02T00:00:00Z']
   await linesAt('zones', times)
   const by = async (bucket: string, timeZone?: string) =>
@@ -214,7 +214,7 @@ t.test('a bucket begins where its time zone says', async (t) => {
   t.equal((await costs({ tenant_id: 'zones', time_zone: 'Asia/Kathmandu' })).time_zone, 'Asia/Kathmandu')
 })
 
-t.test('the hour that comes twice when clocks are set back is two groups, in the order of time', async (t) => {
+t.test('the repeated hour when clocks go back is two groups, in the order of time', async (t) => {
   await linesAt('dst', ['2026-10-25T00:30:00Z', '2026-10-25T01:30:00Z', '2026-10-25T02:30:00Z'])
   const range = { tenant_id: 'dst', from: '2026-10-24T00:00:00Z' }
   const hours = await costs({ ...range, group_by: 'hour', time_zone: 'Europe/Berlin' })
@@ -230,7 +230,7 @@ t.test('the hour that comes twice when clocks are set back is two groups, in the
     ['2026-10-25T02:00:00Z', '4'],
   ])
   const paged = await allCosts({ ...range, group_by: 'hour', time_zone: 'Europe/Berlin', limit: 1 })
-  t.same(paged.groups, hours.groups, 'also page by page')
+  t.same(paged.groups, hours.groups, 'the same page by page')
 })
 
 t.test('a day of 25 hours and one of 23 are one group each', async (t) => {
@@ -259,7 +259,7 @@ t.test('a day of 25 hours and one of 23 are one group each', async (t) => {
   ])
 })
 
-t.test('any label can be grouped by and filtered by, whatever its values', async (t) => {
+t.test('costs can be grouped and filtered by any label and value', async (t) => {
   const values = [`'; drop table x; --`, '"', '\\', '%', '', 'null', 'ключ 🜚', ',', ' ']
   const lines = [...values, null].map((value, index) => ({
     tenant_id: 'labels',
@@ -272,7 +272,7 @@ t.test('any label can be grouped by and filtered by, whatever its values', async
   t.same(
     new Map(answer.groups.map(({ key, cost_usd: usd }) => [key['label.odd_1'], usd])),
     new Map([...values, null].map((value, index) => [value, String(index + 1)])),
-    'records without the label have a group of their own',
+    'records without the label form a separate group',
   )
   for (const [index, value] of values.entries()) {
     const { total } = await costs({ tenant_id: 'labels', 'label.odd_1': value, 'label.team': 'a' })
@@ -282,7 +282,7 @@ t.test('any label can be grouped by and filtered by, whatever its values', async
   t.same(keysOf(two), [{ 'label.team': 'a', 'label.odd_1': '"', 'label.none': null }])
 })
 
-t.test('top gives the dearest groups, dearest first, beside the total of all', async (t) => {
+t.test('top answers the most expensive groups in order, with the total of all groups', async (t) => {
   const line = { tenant_id: 'top', occurred_at: '2026-11-01T00:00:00Z' }
   await insertCostLines(
     database.pool,
@@ -304,7 +304,7 @@ t.test('top gives the dearest groups, dearest first, beside the total of all', a
       ['a', '9'],
       ['d', '9'],
     ],
-    'those that cost the same in the order of their keys',
+    'groups of equal cost are in the order of their keys',
   )
   t.equal(answer.total.cost_usd, '38')
   t.equal(answer.next_cursor, null)
@@ -312,7 +312,7 @@ t.test('top gives the dearest groups, dearest first, beside the total of all', a
 })
 
 t.test('compare=previous adds the span of the same length just before', async (t) => {
-  // The span is two days; two days before it, and what lies outside both.
+  // The range is two days. There are costs in it, in the two days before it, and outside both.
   await linesAt(
     'compare',
     [
@@ -341,7 +341,7 @@ t.test('compare=previous adds the span of the same length just before', async (t
   t.notOk('previous_cost_usd' in (await costs({ tenant_id: 'compare' })).total)
 })
 
-t.test('pages of groups are complete and without doubles, and keep the first page’s range', async (t) => {
+t.test('paging sees each group once and keeps the first page’s range', async (t) => {
   const users = Array.from({ length: 25 }, (_, index) => `u-${index}`)
   const line = { tenant_id: 'pages', cost_usd: '1', recorded_at: NOW }
   await insertCostLines(
@@ -355,7 +355,7 @@ t.test('pages of groups are complete and without doubles, and keep the first pag
   t.teardown(() => setNow(database, NOW))
   const ranges = new Set([`${first.from} ${first.to}`])
   for (let cursor = first.next_cursor; cursor !== null;) {
-    // In front of what was seen, among what is to come, and in a group that was seen already.
+    // New costs in a group before the seen ones, in one that is still to come, and in one already seen.
     for (const user of ['a', 'u-0', 'u-9a']) {
       await insertCostLines(database.pool, [{ ...line, user_id: user, occurred_at: '2026-11-20T00:00:00Z' }])
     }
@@ -365,16 +365,16 @@ t.test('pages of groups are complete and without doubles, and keep the first pag
     cursor = page.next_cursor
   }
   const names = seen.map(({ user }) => user)
-  t.equal(new Set(names).size, names.length, 'no group twice')
+  t.equal(new Set(names).size, names.length, 'no group comes twice')
   t.same(
     users.filter((user) => !names.includes(user)),
     [],
-    'no group missed',
+    'no group is missing',
   )
   t.equal(ranges.size, 1)
 })
 
-t.test('a cursor bears the longest key there can be', async (t) => {
+t.test('a cursor can hold the longest possible group key', async (t) => {
   const id = '🜚'.repeat(200)
   const ids = { user_id: id, conversation_id: id, path_id: id, labels: { a: id } }
   const line = { ...ids, cost_usd: '1', occurred_at: '2026-11-01T00:00:00Z' }
@@ -386,7 +386,7 @@ t.test('a cursor bears the longest key there can be', async (t) => {
   t.equal((await allCosts(query)).groups.length, 2)
 })
 
-t.test('who is bound to a tenant sums up that tenant only', async (t) => {
+t.test('a bound key sums only its tenant’s costs', async (t) => {
   await linesAt('mine', ['2026-11-01T00:00:00Z'])
   await linesAt('theirs', ['2026-11-01T00:00:00Z', '2026-11-02T00:00:00Z'])
   const bound = await service.keyFor('viewer', 'mine')
@@ -401,7 +401,7 @@ t.test('who is bound to a tenant sums up that tenant only', async (t) => {
   t.match(await get({}, { authorization: 'Bearer nobody' }), { status: 401 })
 })
 
-t.test('what the contract does not know is a 400 that names the place, and what is allowed', async (t) => {
+t.test('an unknown parameter or value is a 400 with its pointer and the allowed values', async (t) => {
   const cursorOf = (value: unknown) => Buffer.from(JSON.stringify(value)).toString('base64url')
   const range = { fromMicros: '0', toMicros: '1' }
   const cases: [string, string][] = [
@@ -458,10 +458,10 @@ t.test('what the contract does not know is a 400 that names the place, and what 
   )
   const farthest = cursorOf({ fromMicros: '-62135596800000000', toMicros: '253402300799000000', place: ['a'] })
   const answer = await get({ cursor: farthest, group_by: 'day', compare: 'previous' })
-  t.equal(answer.status, 200, 'a forged cursor is a place like any other')
+  t.equal(answer.status, 200, 'a forged cursor is only a position')
 })
 
-t.test('every time zone is known to the database, or refused as one', async (t) => {
+t.test('every time zone name is accepted or refused as time_zone, never an error of Postgres', async (t) => {
   const answers = new Map<string, number[]>()
   for (const zone of [
     ...Intl.supportedValuesOf('timeZone'),

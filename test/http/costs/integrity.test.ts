@@ -20,7 +20,7 @@ const { rows } = await database.pool.query<{ id: string }>(
 )
 const subject = `quota_period ${rows[0]!.id}`
 
-/** Breaks I1 by hand, for as long as the work takes. */
+/** Breaks I1 by hand while the work runs. */
 async function whileBroken(work: () => Promise<void>): Promise<void> {
   await database.pool.query('update copilot_internal.quota_periods set reserved = reserved + 2')
   try {
@@ -30,7 +30,7 @@ async function whileBroken(work: () => Promise<void>): Promise<void> {
   }
 }
 
-/** Runs the command as a process of its own. */
+/** Runs the command in its own process. */
 function integrity(args: string[], env: Record<string, string>) {
   const { DATABASE_URL: _, ...rest } = process.env
   const program = join(root, 'src', 'cli', 'integrity.ts')
@@ -44,7 +44,7 @@ function integrity(args: string[], env: Record<string, string>) {
 const NOT_MIGRATED = 'The database is not migrated: npm run migrate -- up\n'
 const withDatabase = { DATABASE_URL: database.url }
 
-t.test('healthy books are told to admins and to viewers of all tenants', async (t) => {
+t.test('admins and viewers of all tenants can check the books', async (t) => {
   t.equal(held.status, 201)
   for (const headers of [undefined, await service.keyFor('viewer')]) {
     const answer = await service.call('GET', '/v1/integrity', undefined, headers)
@@ -53,7 +53,7 @@ t.test('healthy books are told to admins and to viewers of all tenants', async (
   }
 })
 
-t.test('nobody else sees them', async (t) => {
+t.test('services and bound keys cannot check the books', async (t) => {
   const others = [
     await service.keyFor('service'),
     await service.keyFor('service', 'acme'),
@@ -68,7 +68,7 @@ t.test('nobody else sees them', async (t) => {
   t.match(await service.call('GET', '/v1/integrity', undefined, { authorization: '' }), { status: 401 })
 })
 
-t.test('broken books are a 200 that names the invariant, the row and how it breaks it', async (t) => {
+t.test('broken books answer 200 with the invariant, the row and how the row breaks it', async (t) => {
   await whileBroken(async () => {
     const answer = await service.call('GET', '/v1/integrity')
     t.equal(answer.status, 200)
@@ -87,7 +87,7 @@ t.test('the command says that the books are healthy, and exits with 0', async (t
   t.same(JSON.parse(stdout), { healthy: true, broken: [] })
 })
 
-t.test('the command tells what is broken and what to do about it, and exits with 1', async (t) => {
+t.test('the command prints each violation with its remedy, and exits with 1', async (t) => {
   await whileBroken(async () => {
     const told = await integrity([], withDatabase)
     t.match(told, { code: 1, stderr: '' })
@@ -103,7 +103,7 @@ t.test('the command tells what is broken and what to do about it, and exits with
   })
 })
 
-t.test('every invariant that the check names has its remedy, in the command and in docs/operations.md', async (t) => {
+t.test('every invariant has a remedy in the command and in docs/operations.md', async (t) => {
   const source = readFileSync(join(root, 'migrations', 'functions', 'check_integrity.sql'), 'utf8')
   const names = [...new Set([...source.matchAll(/^\s*select '(\w+)',/gm)].map(([, name]) => name!))]
   t.ok(names.includes('I1') && names.includes('keys'))
@@ -114,7 +114,7 @@ t.test('every invariant that the check names has its remedy, in the command and 
   }
 })
 
-t.test('without DATABASE_URL the command checks the database that the data folder keeps', async (t) => {
+t.test('without DATABASE_URL the command checks the embedded database in the data folder', async (t) => {
   const env = { PURSER_DATA_DIR: makeDataDir(t) }
   t.match(await integrity([], env), { code: 1, stdout: '', stderr: NOT_MIGRATED })
   await new Promise((resolve) => {
@@ -128,7 +128,7 @@ t.test('without DATABASE_URL the command checks the database that the data folde
   t.match(await integrity([], env), { code: 0, stdout: /healthy/ })
 })
 
-t.test('a database that cannot be checked is told in one line, with exit code 1', async (t) => {
+t.test('a database that cannot be checked is reported in one line, with exit code 1', async (t) => {
   const { url } = await createEmptyDatabase(t)
   t.same(await integrity([], { DATABASE_URL: url }), { code: 1, stdout: '', stderr: NOT_MIGRATED })
   const away = new URL(url)
@@ -140,7 +140,7 @@ t.test('a database that cannot be checked is told in one line, with exit code 1'
   })
 })
 
-t.test('wrong arguments exit with 2 and show the help', async (t) => {
+t.test('wrong arguments print the help and exit with 2', async (t) => {
   for (const args of [['now'], ['--force']])
     t.match(await integrity(args, {}), { code: 2, stderr: /Usage: npm run integrity/ }, args.join(' '))
   t.match(await integrity(['--help'], {}), { code: 0, stdout: /^Usage: npm run integrity/ })

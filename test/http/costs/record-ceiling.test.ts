@@ -27,14 +27,18 @@ async function spent(): Promise<string> {
   return rows[0]!.usd
 }
 
-t.test('above its ceiling of a day a key records nothing of a list', async (t) => {
+t.test('a list that would exceed the key’s daily ceiling is refused as a whole', async (t) => {
   const key = await keyOf('10.5')
   t.equal((await record(key, { cost_usd: 4 }, { cost_usd: 6 })).status, 201)
   const refused = await record(key, { cost_usd: 0.25, idempotency_key: 'again' }, { cost_usd: 0.5 })
   t.match(refused, { status: 403, json: { code: 'forbidden' } })
   t.match(refused.json.detail, /may record 10\.50 USD a day \(UTC\) and has recorded 10\.00 today; 0\.75 is too much/)
   t.equal(await spent(), '10')
-  t.equal((await record(key, { cost_usd: 0.5, idempotency_key: 'again' })).status, 201, 'its keys are free again')
+  t.equal(
+    (await record(key, { cost_usd: 0.5, idempotency_key: 'again' })).status,
+    201,
+    'the idempotency keys of the refused list can be used again',
+  )
   t.match(await record(key, { cost_usd: 0.5, idempotency_key: 'again' }), { json: { data: [{ replayed: true }] } })
   t.equal((await record(key, { cost_usd: 0 })).status, 201)
   t.equal((await record(key, { cost_usd: 1e-12 })).status, 403)
@@ -44,19 +48,19 @@ t.test('above its ceiling of a day a key records nothing of a list', async (t) =
   const after = { by: { authorization: `Bearer ${rotated.json.key}` } }
   t.equal((await record(after, { cost_usd: 0.01 })).status, 403, 'a rotated key keeps its count')
   t.equal((await record(await keyOf(0), { cost_usd: 0.01 })).status, 403)
-  t.equal((await record(await keyOf(20), { cost_usd: 11 })).status, 201, 'each key counts for itself')
+  t.equal((await record(await keyOf(20), { cost_usd: 11 })).status, 201, 'each API key has its own count')
 
   await setNow(database, '2027-03-10T00:00:00Z')
-  t.equal((await record(after, { cost_usd: 10.5 })).status, 201, 'a day is one of UTC')
+  t.equal((await record(after, { cost_usd: 10.5 })).status, 201, 'the day is a UTC day')
   t.equal(
     (await record(after, { cost_usd: 0.01, occurred_at: '2027-03-09T12:00:00Z' })).status,
     403,
-    'of its recording',
+    'the day is that of the recording',
   )
   await assertHealthy(t, database.pool)
 })
 
-t.test('calls at once of a key record no more together than its ceiling', async (t) => {
+t.test('concurrent calls of a key never record more than its daily ceiling', async (t) => {
   const key = await keyOf(10)
   const before = Number(await spent())
   const answers = await Promise.all(Array.from({ length: 12 }, () => record(key, { cost_usd: 3 })))
@@ -67,7 +71,7 @@ t.test('calls at once of a key record no more together than its ceiling', async 
   t.equal(Number(await spent()) - before, 9)
 })
 
-t.test('a ceiling is shown, goes with role service, and its days are deleted', async (t) => {
+t.test('a ceiling is shown, needs the role service, and its daily counts are deleted', async (t) => {
   const make = (body: object) => service.call('POST', '/v1/api-keys', { name: 'k', role: 'service', ...body })
   t.match((await make({})).json, { max_record_usd_per_day: null })
   t.match((await make({ max_record_usd_per_day: 0.30000000000000004 })).json, { max_record_usd_per_day: 0.3 })

@@ -32,7 +32,7 @@ async function count(what: string, tenantId: string): Promise<number> {
   return rows[0]!.n
 }
 
-t.test('calls, sandbox runs and plain money are recorded at their prices and counted', async (t) => {
+t.test('calls, sandbox runs and plain amounts are recorded at their prices and counted in quotas', async (t) => {
   const occurredAt = '2026-11-20T11:30:00Z'
   const attribution = { user_id: 'u-1', conversation_id: 'c-9', path_id: 'p-2', labels: { feature: 'chat "x"' } }
   const usage = { input_tokens: 12_362, cache_read_tokens: 4_096, output_tokens: 640 }
@@ -110,7 +110,7 @@ t.test('calls, sandbox runs and plain money are recorded at their prices and cou
   await assertHealthy(t, pool)
 })
 
-t.test('the same key and record again answers the first one; another record is refused', async (t) => {
+t.test('a repeated key with the same record answers the first one; with another record it is refused', async (t) => {
   const one = spend('replay', 1.5, { idempotency_key: 'one' })
   const two = spend('replay', 2, { idempotency_key: 'two' })
   const first = await record([one])
@@ -134,14 +134,22 @@ t.test('the same key and record again answers the first one; another record is r
     json: { code: 'idempotency_mismatch', errors: [{ pointer: '/records/1/idempotency_key' }] },
   })
   t.same(await balancesOf(pool, 'replay'), ['tenant day 2026-11-20T00 3.5'], 'none of them was recorded')
-  t.match((await record([three])).json.data, [{ replayed: false }], 'and the key of the good one is free')
+  t.match(
+    (await record([three])).json.data,
+    [{ replayed: false }],
+    'the idempotency key of the valid record can be used again',
+  )
 
   const twice = await record([
     { ...three, idempotency_key: 'four' },
     { ...three, idempotency_key: 'four' },
   ])
   t.match(twice.json.data, [{ replayed: false }, { replayed: true }])
-  t.equal(twice.json.data[0].cost_record_id, twice.json.data[1].cost_record_id, 'the second shares the first')
+  t.equal(
+    twice.json.data[0].cost_record_id,
+    twice.json.data[1].cost_record_id,
+    'the second record is a repeat of the first',
+  )
   t.match(
     await record([
       { ...three, idempotency_key: 'five' },
@@ -150,14 +158,14 @@ t.test('the same key and record again answers the first one; another record is r
     { status: 422, json: { errors: [{ pointer: '/records/1/idempotency_key' }] } },
   )
   const other = await service.keyFor('service')
-  t.match((await record([one], other)).json.data, [{ replayed: false }], 'keys of principals do not meet')
+  t.match((await record([one], other)).json.data, [{ replayed: false }], 'each principal has its own idempotency keys')
   const unkeyed = spend('replay', 1)
   t.match((await record([unkeyed, unkeyed])).json.data, [{ replayed: false }, { replayed: false }])
   t.same(await balancesOf(pool, 'replay'), ['tenant day 2026-11-20T00 15'])
   await assertHealthy(t, pool)
 })
 
-t.test('what has no price is refused by name, and nothing of the list is recorded', async (t) => {
+t.test('a record without a price is refused with its pointer, and nothing of the list is recorded', async (t) => {
   const call = (model: string): Fields => ({
     resource_type: 'llm',
     tenant_id: 'unpriced',
@@ -185,10 +193,14 @@ t.test('what has no price is refused by name, and nothing of the list is recorde
   })
   t.equal(await count('llm_cost_records', 'unpriced'), 0)
   t.same(await balancesOf(pool, 'unpriced'), ['tenant day 2026-11-20T00 0', 'tenant day 2026-11-20T00 0'])
-  t.match((await record([call('gpt-6.1-sol')])).json.data, [{ replayed: false }], 'its key is free')
+  t.match(
+    (await record([call('gpt-6.1-sol')])).json.data,
+    [{ replayed: false }],
+    'its idempotency key can be used again',
+  )
 })
 
-t.test('a model or tier that nobody prices is called unknown; one without a price at that moment is not', async (t) => {
+t.test('a model or tier without any price is called unknown, one without a price at that moment is not', async (t) => {
   await service.call('POST', '/v1/pricing/models', {
     provider: 'maker',
     model: 'since-noon',
@@ -204,7 +216,11 @@ t.test('a model or tier that nobody prices is called unknown; one without a pric
     usd_per_vcpu_second: 1,
     usd_per_gib_second: 1,
   })
-  const of = (given: Fields): Fields => ({ tenant_id: 'unknown', occurred_at: '2026-11-19T11:59:59.999999Z', ...given })
+  const of = (given: Fields): Fields => ({
+    tenant_id: 'unknown',
+    occurred_at: '2026-11-19T11:59:59.999999Z',
+    ...given,
+  })
   const call = (model: string, provider?: string) =>
     of({ resource_type: 'llm', llm: { ...(provider && { provider }), model, usage: { input_tokens: 1 } } })
   const run = (tier: string) => of({ resource_type: 'e2b', e2b: { tier, seconds: 1 } })
@@ -248,7 +264,7 @@ t.test('a record is priced at its occurred_at', async (t) => {
   await setNow(database, '2026-11-20T12:00:00Z')
 })
 
-t.test('a past period is made where it is missing, but never one from before its quota', async (t) => {
+t.test('a direct record makes a missing past balance, but none from before its quota existed', async (t) => {
   await setNow(database, '2026-11-10T09:00:00Z')
   await setQuota({ scope: 'tenant', tenant_id: 'past', period: 'day', limit_usd: 5 })
   await setQuota({ scope: 'tenant', tenant_id: 'past', period: 'week', limit_usd: 5, time_zone: 'Asia/Tokyo' })
@@ -282,7 +298,7 @@ t.test('a past period is made where it is missing, but never one from before its
   await assertHealthy(t, pool)
 })
 
-t.test('the next period is made for what is a little ahead, and found by who comes then', async (t) => {
+t.test('a record slightly ahead makes the next period’s balance, and later reservations use it', async (t) => {
   await setNow(database, '2026-11-20T23:58:00Z')
   t.equal((await record([spend('ahead', 2, { occurred_at: '2026-11-21T00:01:00Z' })])).status, 201)
   await setNow(database, '2026-11-21T00:00:30Z')
@@ -297,7 +313,7 @@ t.test('the next period is made for what is a little ahead, and found by who com
   await setNow(database, '2026-11-20T12:00:00Z')
 })
 
-t.test('a record may not be more than 5 minutes ahead, nor negative', async (t) => {
+t.test('a record more than 5 minutes ahead or with a negative cost is refused', async (t) => {
   const before = await count('llm_cost_records', 'bounds')
   for (const [fields, pointer] of [
     [{ occurred_at: '2026-11-20T12:05:00.001Z' }, '/records/1/occurred_at'],
@@ -314,7 +330,7 @@ t.test('a record may not be more than 5 minutes ahead, nor negative', async (t) 
   t.equal(await count('llm_cost_records', 'bounds'), before)
 })
 
-t.test('what is older than the retention is an import by an administrator, and no quota counts it', async (t) => {
+t.test('only an administrator imports records older than the retention, and no quota counts them', async (t) => {
   await setQuota({ scope: 'tenant', tenant_id: 'import', period: 'total', limit_usd: 5 })
   const old = spend('import', 7, { occurred_at: '2026-08-22T11:59:59Z', idempotency_key: 'old' })
   t.match(await record([spend('import', 1), old]), {
@@ -328,7 +344,7 @@ t.test('what is older than the retention is an import by an administrator, and n
   t.same(
     (await balancesOf(pool, 'import')).filter((line) => !line.endsWith(' 0')),
     ['tenant total 1970-01-01T00 7'],
-    'but what is just within it is counted',
+    'a record just within the retention is counted',
   )
   await service.call('POST', `/v1/cost-records/${imported.json.data[0].cost_record_id}/correct`, {
     cost_usd: 1,
@@ -336,7 +352,7 @@ t.test('what is older than the retention is an import by an administrator, and n
   })
   await setQuota({ scope: 'user', tenant_id: 'import', user_id: 'u', period: 'total', limit_usd: 5 })
   const sums = await service.call('GET', '/v1/costs?tenant_id=import&from=2026-01-01T00:00:00Z&to=2026-12-31T00:00:00Z')
-  t.equal(sums.json.total.cost_usd, 8, 'costs show it')
+  t.equal(sums.json.total.cost_usd, 8, 'cost sums include it')
   t.same(
     (await balancesOf(pool, 'import')).filter((line) => !line.endsWith(' 0')),
     ['tenant total 1970-01-01T00 7'],
@@ -344,7 +360,7 @@ t.test('what is older than the retention is an import by an administrator, and n
   await assertHealthy(t, pool)
 })
 
-t.test('a record is never refused for a quota, and the next reservation is', async (t) => {
+t.test('no quota refuses a direct record, but the next reservation is refused', async (t) => {
   await setQuota({ scope: 'tenant', tenant_id: 'over', period: 'day', limit_usd: 5 })
   t.equal((await record([spend('over', 4), spend('over', 3)])).status, 201)
   t.match(
@@ -358,7 +374,7 @@ t.test('a record is never refused for a quota, and the next reservation is', asy
   await assertHealthy(t, pool)
 })
 
-t.test('who may record, and for whom', async (t) => {
+t.test('a bound key records only for its own tenant, and a viewer records nothing', async (t) => {
   const bound = await service.keyFor('service', 'mine')
   t.match(await record([spend('mine', 1)], bound), { status: 201 })
   t.match(await record([{ ...spend('mine', 1), tenant_id: undefined }], bound), { status: 201 })
@@ -371,7 +387,7 @@ t.test('who may record, and for whom', async (t) => {
   })
 })
 
-t.test('a thousand records at a time, and not one more', async (t) => {
+t.test('a call takes at most a thousand records', async (t) => {
   const records = (n: number) =>
     Array.from({ length: n }, (_, i) =>
       spend(`many-${i % 40}`, '0.001', { user_id: `u-${i % 7}`, idempotency_key: `many-${i}` }),
@@ -388,7 +404,7 @@ t.test('a thousand records at a time, and not one more', async (t) => {
   await assertHealthy(t, pool)
 })
 
-t.test('twenty at once with one key make one record', async (t) => {
+t.test('twenty concurrent calls with one key make one record', async (t) => {
   const one = spend('race', 1, { idempotency_key: 'race', user_id: 'u' })
   const answers = await Promise.all(Array.from({ length: 20 }, (_, n) => record([one], caller, services[n % 2])))
   t.same([...new Set(answers.map(({ status }) => status))], [201])
@@ -399,7 +415,7 @@ t.test('twenty at once with one key make one record', async (t) => {
   await assertHealthy(t, pool)
 })
 
-t.test('lists that meet new tenants, days and keys in opposite orders are recorded once', async (t) => {
+t.test('concurrent lists in opposite orders are each recorded once, without a deadlock', async (t) => {
   const days = ['2026-11-17T08:00:00Z', '2026-11-18T08:00:00Z', '2026-11-19T08:00:00Z', '2026-11-20T08:00:00Z']
   await setNow(database, '2026-11-16T00:00:00Z')
   for (const n of [1, 2, 3]) {

@@ -7,11 +7,11 @@ import { assertHealthy } from '../../helpers/money/integrity.ts'
 import { startService, type Answer } from '../../helpers/servers/service.ts'
 import { startTcpProxy } from '../../helpers/servers/tcp-proxy.ts'
 
-/** All connections that changes have; each is taken by one that waits until its lock_timeout of 1.5 s. */
+/** Every connection for changes. Each is taken by a change that waits until its lock_timeout of 1.5 s. */
 const CONNECTIONS = 6
-/** A change that is sent so long after these has a connection when they give up, and is answered a second later. */
+/** A change sent this long after those gets a connection when they time out, and is answered a second later. */
 const LATER_MS = 500
-/** So long after the changes were sent their callers have their answers (1.9 s), and their locks are not given up (2.5 s). */
+/** This long after sending, callers have their answers (1.9 s) and the locks are not yet released (2.5 s). */
 const HELD_MS = 2_200
 
 const database = await createDatabase(t)
@@ -35,7 +35,7 @@ const quotaOf = (tenant_id: string, limit_usd: number) => ({ scope: 'tenant', te
 const quota = async (tenant: string) => (await made('/v1/quotas', quotaOf(tenant, 5), 'PUT')).quota_id as number
 const defaultOf = (period: string) => ({ scope: 'user', resource_type: 'llm', period, limit_usd: 1 })
 
-// What takes the connections: changes of these, which wait until they are given up.
+// Changes of these take the connections. They wait until their lock_timeout.
 const blockers: string[] = []
 for (let n = 0; n < CONNECTIONS; n += 1) blockers.push(await keyOf())
 const tested = await endpoint(1)
@@ -45,7 +45,7 @@ const { data: recorded } = await made('/v1/cost-records', {
   records: [{ resource_type: 'llm', tenant_id: 'acme', cost_usd: 1 }],
 })
 
-/** A change, and what tells that it was made: its entry in the audit log, else rows that it leaves. */
+/** A change, and the evidence that it was made: its entry in the audit log, or the rows that it leaves. */
 type Change = { method: string; path: string; body?: object; action: string; rows?: string }
 const CHANGES: Change[] = [
   { method: 'POST', path: '/v1/api-keys', body: { name: 'new', role: 'viewer' }, action: 'api_key.create' },
@@ -107,7 +107,7 @@ async function countOf({ action, rows }: Change): Promise<number> {
   return (await pool.query(entries, [action, others])).rowCount!
 }
 
-/** Until no transaction of the service is open. */
+/** Waits until no transaction of the service is open. */
 async function untilQuiet(): Promise<void> {
   for (;;) {
     const { rowCount } = await pool.query(
@@ -117,21 +117,21 @@ async function untilQuiet(): Promise<void> {
   }
 }
 
-// As many at once as there are connections; those of one kind come in different rounds.
+// Each round sends as many changes as there are connections. Changes of one kind come in different rounds.
 const ROUNDS = 3
 for (let round = 0; round < ROUNDS; round += 1) {
   const changes = CHANGES.filter((_, n) => n % ROUNDS === round)
-  t.test(`a change whose caller was told 503 is not made after that: round ${round + 1}`, async (t) => {
+  t.test(`a change that was answered with 503 is not made afterwards: round ${round + 1}`, async (t) => {
     const before = await Promise.all(changes.map(countOf))
     const holder = await pool.connect()
-    // What every change of an administrator locks last, and what a delivery refers to.
+    // Every administrator's change locks audit_head last; a delivery refers to its endpoint.
     await holder.query(`
       begin;
       select from copilot_internal.audit_head for update;
       select from copilot_internal.webhook_endpoints where endpoint_id = '${tested}' for update;
       select from copilot_internal.webhook_deliveries for update`)
     const blocking = blockers.map((id) => call('DELETE', `/v1/api-keys/${id}`))
-    // The times decide how far a change comes before it is answered; what is asserted is true wherever that is.
+    // The times decide how far a change gets before its answer. The assertions hold wherever that is.
     await sleep(LATER_MS)
     const answering = changes.map(({ method, path, body }) => call(method, path, body))
     await sleep(HELD_MS)
@@ -152,7 +152,7 @@ for (let round = 0; round < ROUNDS; round += 1) {
 }
 
 t.test('while Postgres is away, every change says that nothing was changed', async (t) => {
-  // A token is read without Postgres, so that the change itself begins.
+  // A token is verified without Postgres, so that the change itself begins.
   const token = await new SignJWT({
     sub: 'u-1',
     exp: Math.floor(Date.now() / 1000) + 600,
@@ -162,7 +162,7 @@ t.test('while Postgres is away, every change says that nothing was changed', asy
     .sign(new TextEncoder().encode(SECRET))
   const asAdmin = { authorization: `Bearer ${token}` }
   toPostgres.cut()
-  // A change that meets a connection which has just been lost may have been made: reads take those out of the pools first.
+  // A change on a connection that was just lost may have been made, so reads remove lost connections from the pools first.
   for (let lost = 0; lost < 3;) if ((await call('GET', '/v1/quotas', undefined, asAdmin)).status === 503) lost += 1
   for (const { method, path, body } of CHANGES) {
     const { status, json } = await call(method, path, body, asAdmin)
@@ -171,14 +171,18 @@ t.test('while Postgres is away, every change says that nothing was changed', asy
   const read = await call('GET', '/v1/quotas', undefined, asAdmin)
   t.match(read, { status: 503, json: { detail: /^Nothing was read: / } })
   const unknown = await call('PUT', '/v1/quotas', quotaOf('put', 1), { authorization: `Bearer psr_${'x'.repeat(43)}` })
-  t.match(unknown, { status: 503, json: { detail: /^Nothing was decided: / } }, 'nor where its key cannot be looked up')
+  t.match(
+    unknown,
+    { status: 503, json: { detail: /^Nothing was decided: / } },
+    'also if its API key cannot be looked up',
+  )
   toPostgres.mend()
 })
 
 t.test(
-  'a connection that is lost at the commit is told as such, and nobody is asked to repeat it blindly',
+  'a connection lost at the commit is reported as such, and the answer does not ask for a blind retry',
   async (t) => {
-    // A commit that waits for somebody: by then the service has sent it.
+    // Once the commit waits for a lock, the service has sent it.
     await pool.query(`
     create function wait_at_commit() returns trigger language plpgsql as $$
     begin

@@ -14,7 +14,7 @@ const TEN_YEARS_MS = 87_660 * HOUR_MS
 const MODULE = pathToFileURL(join(import.meta.dirname, '..', '..', 'helpers', 'shifted-clock.ts')).href
 
 const database = await createDatabase(t)
-// A model whose price changes within the hour before and the hour after the time of the tests.
+// The price of this model changes in the hour before and in the hour after the time of the tests.
 const version = (effective_date: string, usd: number) => ({
   ...{ provider: 'p', model: 'm', source: 'test', effective_date },
   usd_per_mtok: { input: usd, output: usd },
@@ -23,7 +23,7 @@ await database.pool.query('select copilot_internal.publish_model_prices($1)', [
   JSON.stringify([version('2027-01-01Z', 1), version('2027-05-05T23:20:00Z', 2), version('2027-05-06T00:15:00Z', 4)]),
 ])
 
-/** Moves the time, and waits until the sweeper has settled what lapsed: how soon it comes is not decided by any clock. */
+/** Moves the time and waits until the sweeper has settled lapsed holds. No clock decides when it comes. */
 async function moveTo(at: string): Promise<void> {
   await setNow(database, at)
   for (;;) {
@@ -34,7 +34,7 @@ async function moveTo(at: string): Promise<void> {
   }
 }
 
-/** What everything that is decided by time answers around midnight, without the ids that differ by chance. */
+/** All time-dependent answers around midnight, without the random ids. */
 async function play(t: Test, shiftMs: number): Promise<unknown[]> {
   await setNow(database, '2027-05-05T23:50:00Z')
   const service = await startService(t, database.url, {
@@ -42,7 +42,7 @@ async function play(t: Test, shiftMs: number): Promise<unknown[]> {
     TEST_CLOCK_SHIFT_MS: String(shiftMs),
     LOG_LEVEL: 'info',
   })
-  t.ok(Math.abs(loggedMs(service) - Date.now() - shiftMs) < HOUR_MS / 2, 'its own clock is off')
+  t.ok(Math.abs(loggedMs(service) - Date.now() - shiftMs) < HOUR_MS / 2, 'the process clock is wrong')
   const tenant = `off-by-${shiftMs}`
   const answers: unknown[] = []
   const note = (text: string) => {
@@ -59,7 +59,7 @@ async function play(t: Test, shiftMs: number): Promise<unknown[]> {
   const reserve = (more: object = {}) =>
     call('POST', '/v1/reservations', { resource_type: 'llm', tenant_id: tenant, llm, ...more })
 
-  // The first answer of the process is worked out before it has asked for any decision.
+  // The process computes its first answer before it has asked Postgres for a decision.
   await call('POST', '/v1/estimates', {
     resource_type: 'llm',
     llm: { provider: 'p', model: 'm', usage: { input_tokens: 1_000_000 } },
@@ -102,28 +102,28 @@ async function play(t: Test, shiftMs: number): Promise<unknown[]> {
 
   await moveTo('2027-05-06T00:21:00Z')
   const late = await service.call('GET', `/v1/quotas/status?tenant_id=${tenant}`, undefined, short)
-  // A key that was valid is trusted for a second.
+  // A valid API key is cached for a second.
   answers.push([200, 401].includes(late.status))
   await assertHealthy(t, database.pool)
   await service.stop()
   return answers
 }
 
-/** That the time in an id, as text, begins so. */
+/** Asserts that the time in an id starts with this text. */
 function assertMadeAt(t: Test, id: string, begin: string): void {
   const at = new Date(Number.parseInt(id.replaceAll('-', '').slice(0, 12), 16)).toISOString()
   t.ok(at.startsWith(begin), `the id ${id} was made at ${at}`)
 }
 
-/** The time that the process gives to a line of its log. */
+/** The time of a line in the process's log. */
 function loggedMs(service: Service): number {
   return Number(/"time":(\d+)/.exec(service.output())?.[1])
 }
 
-t.test('a clock of the process that is off by an hour or ten years changes nothing that is decided', async (t) => {
+t.test('a process clock that is wrong by an hour or ten years changes no decision', async (t) => {
   const right = await play(t, 0)
   t.ok(right.length > 30)
-  t.match(right[0], { cost_usd: 2 }, 'the price that runs by the clock of Postgres')
+  t.match(right[0], { cost_usd: 2 }, 'the price is the one in force by the Postgres clock')
   for (const shiftMs of [HOUR_MS, -HOUR_MS, TEN_YEARS_MS]) t.same(await play(t, shiftMs), right, `${shiftMs} ms off`)
 
   await setNow(database, '2027-06-10T00:00:00Z')
@@ -132,10 +132,10 @@ t.test('a clock of the process that is off by an hour or ten years changes nothi
   const days = { retentionDays: 90, archiveYears: 7, reservationDays: 30, eventDays: 90 }
   await keepRetention({ db, archiveDir: t.testdir(), ...days }, new AbortController().signal)
   const { rows } = await database.pool.query('select reservation_id from copilot_internal.reservations')
-  t.same(rows, [], 'none is kept for longer than the retention')
+  t.same(rows, [], 'no reservation is kept for longer than the retention')
 })
 
-t.test('after a jump of the clock of Postgres, what has a price by then is priced at once', async (t) => {
+t.test('after a jump of the Postgres clock, a price that has started is used at once', async (t) => {
   await setNow(database, '2027-07-01T00:00:00Z')
   const from = (hour: string) => `2027-07-01T${hour}:00:00Z`
   const at = { source: 'test', usd_per_mtok: { input: 3, output: 3 } }
@@ -172,7 +172,7 @@ t.test('after a jump of the clock of Postgres, what has a price by then is price
   }
 })
 
-t.test('a price that has ended in a jump is no longer used, also where nothing is decided', async (t) => {
+t.test('a price that ended during a jump is no longer used, even by an instance without decisions', async (t) => {
   await setNow(database, '2027-05-05T23:50:00Z')
   const service = await startService(t, database.url)
   const estimate = async () => {
@@ -181,11 +181,11 @@ t.test('a price that has ended in a jump is no longer used, also where nothing i
   }
   t.equal(await estimate(), 2)
   await setNow(database, '2027-05-06T00:20:00Z')
-  // The sweep is told the time each second.
+  // The sweep learns the time from Postgres each second.
   while ((await estimate()) !== 4);
 })
 
-t.test('after a suspension, in which the monotonic clock stood still, Postgres is asked first', async (t) => {
+t.test('after a suspension of the machine, the next time comes from Postgres', async (t) => {
   let postgresMs = Date.parse('2027-05-05T23:50:00Z')
   let asked = 0
   const clock = new DatabaseClock(new Date(postgresMs), async () => {
@@ -199,10 +199,10 @@ t.test('after a suspension, in which the monotonic clock stood still, Postgres i
   postgresMs += HOUR_MS
   const both = await Promise.all([clock.current(), clock.current()])
   for (const now of both) t.ok(now.getTime() >= postgresMs)
-  t.equal(asked, 1, 'those who ask at once share the answer')
+  t.equal(asked, 1, 'concurrent calls share the answer')
 })
 
-t.test('while Postgres does not answer, the time goes on as it is known', async (t) => {
+t.test('while Postgres does not answer, the known time keeps running', async (t) => {
   const clock = new DatabaseClock(new Date('2027-05-05T23:50:00Z'), () =>
     Promise.reject(Object.assign(new Error('gone'), { code: 'ECONNREFUSED' })),
   )

@@ -5,7 +5,7 @@ import { assertHealthy } from '../../helpers/money/integrity.ts'
 import { startService } from '../../helpers/servers/service.ts'
 import { startTcpProxy } from '../../helpers/servers/tcp-proxy.ts'
 
-// Two instances; the way of one to Postgres can be spoiled.
+// Two instances. The connection of one to Postgres can be broken.
 const database = await createDatabase(t)
 const proxy = await startTcpProxy(t, Number(new URL(database.url).port))
 const lost = await startService(t, proxy.through(database.url), { LOG_LEVEL: 'silent' })
@@ -21,7 +21,7 @@ const booked = await other.call('POST', '/v1/cost-records', {
   records: [{ ...tenant, cost_usd: 1, idempotency_key: 'once' }],
 })
 
-/** Sends what is not answered while its answer from Postgres is kept back; resolves once Postgres has answered. */
+/** Sends a request while the proxy withholds Postgres's answer to it. Resolves once Postgres has answered. */
 async function sendAndLose(sql: string, method: string, path: string, body?: unknown): Promise<void> {
   proxy.keepBackAnswersTo(sql)
   let answered: string | undefined
@@ -47,7 +47,7 @@ const changes: [sql: string, method: string, path: string, body?: unknown][] = [
   ['correct_record', 'POST', correction, { cost_usd: 2, reason: 'was too little' }],
 ]
 for (const [sql, method, url, body] of changes) {
-  t.test(`${method} ${url} is done, and holds no decision up, where its instance never hears of it`, async (t) => {
+  t.test(`${method} ${url} is made and blocks no decision if its instance never gets the answer`, async (t) => {
     const { rows: before } = await database.pool.query('select max(audit_id) as id from copilot_internal.audit_log')
     await sendAndLose(`copilot_internal.${sql}(`, method, url, body)
     t.match(await reserve(), { status: 201 })

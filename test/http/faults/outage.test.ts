@@ -25,7 +25,7 @@ const toService = await startTcpProxy(t, portOf(service.url))
 
 type Sent = { status: number; retryAfter: string | null; code: string; ms: number; json: Record<string, unknown> }
 
-/** One request and how long its answer took; status 0 where the connection broke. */
+/** One request and how long its answer took. Status 0 means that the connection broke. */
 async function send(
   base: string,
   method: string,
@@ -59,7 +59,7 @@ async function send(
   }
 }
 
-/** Runs the work, and answers the longest that a request took which needs no Postgres: how slow the machine itself is. */
+/** Runs the work. Returns the longest time of a request without Postgres, which shows how slow the machine is. */
 async function measureMachine(work: () => Promise<void>): Promise<number> {
   let running = true
   let slowestMs = 0
@@ -86,12 +86,12 @@ async function query<Row extends object>(statement: string): Promise<Row[]> {
   }
 }
 
-/** Until the service decides again, by itself; the run's own bound on a test ends one that never does. */
+/** Waits until the service decides again by itself. The test runner's timeout bounds the wait. */
 async function untilWell(): Promise<void> {
   while ((await send(service.url, 'GET', '/readyz')).status !== 200) await turn()
 }
 
-/** The pids of the server and everything that it has started. */
+/** The pids of the server and of every process that it started. */
 function processesOf(server: number): number[] {
   const table = execFileSync('ps', ['-A', '-o', 'pid=,ppid='], { encoding: 'utf8' }).trim().split('\n')
   const rows = table.map((line) => line.trim().split(/\s+/).map(Number) as [number, number])
@@ -103,12 +103,12 @@ function signal(pids: number[], name: NodeJS.Signals): void {
     try {
       process.kill(pid, name)
     } catch {
-      // It has ended meanwhile.
+      // The process has ended meanwhile.
     }
   }
 }
 
-/** Every operation of the contract that takes a key. */
+/** Every operation of the contract that needs an API key. */
 async function operations(): Promise<{ method: string; path: string }[]> {
   const text = await (await fetch(`${service.url}/openapi.yaml`)).text()
   const { paths } = parse(text) as { paths: Record<string, Record<string, object>> }
@@ -125,7 +125,7 @@ async function operations(): Promise<{ method: string; path: string }[]> {
 const HOLD = { resource_type: 'llm', tenant_id: 'acme', estimated_cost_usd: '0.01' }
 const NOBODY = '/v1/reservations/01980000-0000-7000-8000-000000000000'
 
-/** Requests that are sound, so that they come as far as Postgres also where their key is known. */
+/** Valid requests, so that they reach Postgres even if their API key is cached. */
 const SOUND: [method: string, path: string, body?: object][] = [
   ['POST', '/v1/reservations', HOLD],
   ['POST', '/v1/reservations', { ...HOLD, tenant_id: 'new' }],
@@ -151,23 +151,23 @@ const OUTAGES: { name: string; begin: () => void | Promise<void>; end: () => voi
     begin: () => signal(processesOf(postgres.pid), 'SIGSTOP'),
     end: () => signal(processesOf(postgres.pid), 'SIGCONT'),
   },
-  { name: 'behind a way that is silent', begin: () => toPostgres.silence(), end: () => toPostgres.mend() },
-  { name: 'behind a way that is cut', begin: () => toPostgres.cut(), end: () => toPostgres.mend() },
+  { name: 'behind a silent connection', begin: () => toPostgres.silence(), end: () => toPostgres.mend() },
+  { name: 'behind a cut connection', begin: () => toPostgres.cut(), end: () => toPostgres.mend() },
 ]
 
 for (const { name, begin, end } of OUTAGES) {
-  t.test(`with a Postgres that is ${name} every route is a 503 in time, and well again by itself`, async (t) => {
+  t.test(`while Postgres is ${name} every route answers 503 in time, and it recovers by itself`, async (t) => {
     const all = await operations()
     t.ok(all.length >= 13)
     const answers = new Map<string, Sent>()
     const machineMs = await measureMachine(async () => {
-      // Its key is known for a second from here, so that the requests come further than that.
+      // From here the API key is cached for a second, so that the requests get past its lookup.
       await Promise.all(SOUND.slice(-2).map(([method, path]) => send(service.url, method, path)))
       await begin()
       const ask = async (label: string, method: string, path: string, body?: object) =>
         answers.set(`${label} ${method} ${path}`, await send(service.url, method, path, body))
       await Promise.all(SOUND.map(([method, path, body], n) => ask(`sound ${n}`, method, path, body)))
-      // With a key that nobody knows yet: none of them gets past Postgres.
+      // With an API key that is not cached: each request needs Postgres for the lookup.
       await Promise.all(
         all.map(async ({ method, path }) => {
           const body = /GET|DELETE/.test(method) ? undefined : {}
@@ -188,13 +188,13 @@ for (const { name, begin, end } of OUTAGES) {
         `${what} took ${ms.toFixed()} ms, the machine itself ${machineMs.toFixed()}`,
       )
     }
-    // Postgres may have made a hold whose answer did not come; without a key nobody asks for it again.
+    // Postgres may have made a hold whose answer was lost. Without an idempotency key nobody can claim it.
     const open = `select from copilot_internal.reservations where status = 'reserved'`
     while ((await query(open)).length > 0) await turn()
     t.same(
       await query(`select from copilot_internal.reservations where status <> 'released'`),
       [],
-      'all were given back',
+      'all holds were released',
     )
     const last = await send(service.url, 'POST', '/v1/reservations', HOLD)
     t.equal(last.status, 201)
@@ -203,7 +203,7 @@ for (const { name, begin, end } of OUTAGES) {
   })
 }
 
-t.test('a report that Postgres stops in the middle of is a 503 in time', async (t) => {
+t.test('a report that Postgres interrupts answers 503 in time', async (t) => {
   const blocker = new pg.Client({ connectionString: postgres.databaseUrl })
   blocker.on('error', () => {})
   await blocker.connect()
@@ -229,7 +229,7 @@ t.test('a report that Postgres stops in the middle of is a 503 in time', async (
 })
 
 t.test(
-  'a lock that somebody else holds is a 503 in time for everyone who waits for it, and for those behind',
+  'a lock held by another session gives a 503 in time to all that wait for it, directly or behind others',
   async (t) => {
     const blocker = new pg.Client({ connectionString: postgres.databaseUrl })
     await blocker.connect()
@@ -252,7 +252,7 @@ t.test(
   },
 )
 
-/** Starts the server on its folder again; what the killed one left behind may take a moment to go. */
+/** Starts the server on its folder again. Processes of the killed server may need a moment to end. */
 async function startAgain(): Promise<void> {
   await postgres.stop()
   for (let tries = 1; ; tries += 1) {
@@ -266,7 +266,7 @@ async function startAgain(): Promise<void> {
   toPostgres.leadTo(portOf(postgres.databaseUrl))
 }
 
-/** A client that looks on, for what an outage needs while connections break. */
+/** A client that observes, for the queries of the test while connections break. */
 async function tryQuery(statement: string): Promise<void> {
   await query(statement).catch(() => {})
 }
@@ -294,7 +294,7 @@ const SPOILERS: { name: string; base: string; spoil: (round: number) => Promise<
     },
   },
   {
-    name: 'a session that is killed, which takes all others along',
+    name: 'a killed session, which ends all others',
     base: service.url,
     rounds: 2,
     spoil: async () => {
@@ -305,7 +305,7 @@ const SPOILERS: { name: string; base: string; spoil: (round: number) => Promise<
     },
   },
   {
-    name: 'sessions that are ended at random',
+    name: 'randomly ended sessions',
     base: service.url,
     rounds: 40,
     spoil: () =>
@@ -314,7 +314,7 @@ const SPOILERS: { name: string; base: string; spoil: (round: number) => Promise<
       ),
   },
   {
-    name: 'a way to Postgres that breaks at random',
+    name: 'a connection to Postgres that breaks at random',
     base: service.url,
     rounds: 3,
     spoil: async () => {
@@ -324,7 +324,7 @@ const SPOILERS: { name: string; base: string; spoil: (round: number) => Promise<
     },
   },
   {
-    name: 'answers that are lost on the way to the client',
+    name: 'answers lost on the way to the client',
     base: toService.through(service.url),
     rounds: 1,
     spoil: async () => {
@@ -333,11 +333,11 @@ const SPOILERS: { name: string; base: string; spoil: (round: number) => Promise<
   },
 ]
 
-/** What is sent until it is answered: the same request with the same key, as a caller would. */
+/** Sends the same request with the same key until it is answered, as a caller would. */
 type Deed = { key: string; cents: number }
 
 for (const [s, { name, base, spoil, rounds }] of SPOILERS.entries()) {
-  t.test(`with ${name} nothing is lost and nothing doubled: a key finds what was done`, async (t) => {
+  t.test(`with ${name} nothing is lost or booked twice: a retry with its key finds what was done`, async (t) => {
     const tenant = `t-${s}`
     await untilWell()
     const quota = { scope: 'tenant', tenant_id: tenant, period: 'day', limit_usd: 1_000 }
@@ -352,7 +352,7 @@ for (const [s, { name, base, spoil, rounds }] of SPOILERS.entries()) {
       return answer
     }
     const client = async (c: number) => {
-      // Some go on after the last round, so that it meets a load, too.
+      // Some requests follow the last round, so that the last outage meets a load too.
       for (let n = 0; spoiling || n < 30; n++) {
         const deed = { key: `${tenant}-${c}-${n}`, cents: 1 + random.below(9) }
         deeds.push(deed)
@@ -386,8 +386,7 @@ for (const [s, { name, base, spoil, rounds }] of SPOILERS.entries()) {
         `/v1/reservations/${String(held.json['reservation_id'])}/commit`,
         cost(deed),
       )
-      if (held.status !== 201 || committed.status !== 200)
-        t.fail('what was sent again is answered', { held, committed })
+      if (held.status !== 201 || committed.status !== 200) t.fail('each retry is answered', { held, committed })
     }
     const [sums] = await query<object>(`
       select (select count(*)::integer from copilot_internal.reservations where tenant_id = '${tenant}') as holds,
@@ -400,62 +399,59 @@ for (const [s, { name, base, spoil, rounds }] of SPOILERS.entries()) {
   })
 }
 
-t.test(
-  'a Postgres that is restarted between a batch and its answer: asked again, everything is done once',
-  async (t) => {
-    const tenant = { ...HOLD, tenant_id: 'between' }
-    /** Sends at once, restarts Postgres once all is done there and no answer has come, and asks until all are answered. */
-    async function restartBetween(sql: string, isDone: string, deeds: (() => Promise<Sent>)[], success: number) {
-      toPostgres.keepBackAnswersTo(`copilot_internal.${sql}`)
-      const first = deeds.map((deed) => deed())
-      for (;;) {
-        const [row] = await query<{ done: boolean }>(`select (${isDone}) as done`)
-        if (row!.done && toPostgres.keptBack() > 0) break
-      }
-      process.kill(postgres.pid, 'SIGQUIT')
-      await startAgain()
-      toPostgres.keepBackAnswersTo(null)
-      const answers = await Promise.all(first)
-      for (const { status } of answers) t.ok([success, 503].includes(status), `${sql} ${status}`)
-      await untilWell()
-      return Promise.all(
-        deeds.map(async (deed) => {
-          let answer = await deed()
-          while (answer.status === 503) answer = await deed()
-          t.equal(answer.status, success)
-          return answer
-        }),
-      )
+t.test('after a Postgres restart between a batch and its answer, retries find everything done once', async (t) => {
+  const tenant = { ...HOLD, tenant_id: 'between' }
+  /** Sends all at once, restarts Postgres once all is done and nothing answered, and retries until all are answered. */
+  async function restartBetween(sql: string, isDone: string, deeds: (() => Promise<Sent>)[], success: number) {
+    toPostgres.keepBackAnswersTo(`copilot_internal.${sql}`)
+    const first = deeds.map((deed) => deed())
+    for (;;) {
+      const [row] = await query<{ done: boolean }>(`select (${isDone}) as done`)
+      if (row!.done && toPostgres.keptBack() > 0) break
     }
-    await send(service.url, 'POST', '/v1/reservations', { ...tenant, tenant_id: 'between-before' })
-    const count = 6
-    const holds = await restartBetween(
-      'reserve_spend',
-      `select count(*) > 0 from copilot_internal.reservations where tenant_id = 'between'`,
-      Array.from(
-        { length: count },
-        (_, n) => () => send(service.url, 'POST', '/v1/reservations', tenant, `between-${n}`),
-      ),
-      201,
+    process.kill(postgres.pid, 'SIGQUIT')
+    await startAgain()
+    toPostgres.keepBackAnswersTo(null)
+    const answers = await Promise.all(first)
+    for (const { status } of answers) t.ok([success, 503].includes(status), `${sql} ${status}`)
+    await untilWell()
+    return Promise.all(
+      deeds.map(async (deed) => {
+        let answer = await deed()
+        while (answer.status === 503) answer = await deed()
+        t.equal(answer.status, success)
+        return answer
+      }),
     )
-    const ids = holds.map(({ json }) => String(json['reservation_id']))
-    t.equal(new Set(ids).size, count)
-    await restartBetween(
-      'commit_spend',
-      `select count(*) > 0 from copilot_internal.llm_cost_records where tenant_id = 'between'`,
-      ids.map((id) => () => send(service.url, 'POST', `/v1/reservations/${id}/commit`, { actual_cost_usd: '0.02' })),
-      200,
-    )
-    const rows = await query<{ holds: number; lines: number; usd: string }>(
-      `select (select count(*)::integer from copilot_internal.reservations where tenant_id = 'between') as holds,
+  }
+  await send(service.url, 'POST', '/v1/reservations', { ...tenant, tenant_id: 'between-before' })
+  const count = 6
+  const holds = await restartBetween(
+    'reserve_spend',
+    `select count(*) > 0 from copilot_internal.reservations where tenant_id = 'between'`,
+    Array.from(
+      { length: count },
+      (_, n) => () => send(service.url, 'POST', '/v1/reservations', tenant, `between-${n}`),
+    ),
+    201,
+  )
+  const ids = holds.map(({ json }) => String(json['reservation_id']))
+  t.equal(new Set(ids).size, count)
+  await restartBetween(
+    'commit_spend',
+    `select count(*) > 0 from copilot_internal.llm_cost_records where tenant_id = 'between'`,
+    ids.map((id) => () => send(service.url, 'POST', `/v1/reservations/${id}/commit`, { actual_cost_usd: '0.02' })),
+    200,
+  )
+  const rows = await query<{ holds: number; lines: number; usd: string }>(
+    `select (select count(*)::integer from copilot_internal.reservations where tenant_id = 'between') as holds,
             count(*)::integer as lines, trim_scale(sum(total_cost_usd))::text as usd
      from copilot_internal.llm_cost_records where tenant_id = 'between'`,
-    )
-    t.same(rows, [{ holds: count, lines: count, usd: '0.12' }])
-    t.same(await query('select * from copilot_internal.check_integrity()'), [])
-  },
-)
+  )
+  t.same(rows, [{ holds: count, lines: count, usd: '0.12' }])
+  t.same(await query('select * from copilot_internal.check_integrity()'), [])
+})
 
-t.test('answers were lost, or the tests above showed nothing', async (t) => {
+t.test('the tests above really lost answers', async (t) => {
   t.ok(spoiled.answers > 0, `${spoiled.answers} answers`)
 })

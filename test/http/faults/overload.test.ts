@@ -36,7 +36,7 @@ const settle = ({ json }: Answer, verb: 'commit' | 'release') =>
 
 const OVERLOADED = { status: 503, json: { code: 'overloaded' } }
 
-/** Keeps the balances of a tenant locked until the transaction of the client ends. */
+/** Locks a tenant's balances until the client's transaction ends. */
 async function lockBalances(
   t: Test,
   tenantId: string,
@@ -49,7 +49,7 @@ async function lockBalances(
   const { rows } = await client.query<{ pid: number }>('select pg_backend_pid() as pid')
   return {
     client,
-    /** How many sessions wait for it, also behind each other. */
+    /** How many sessions wait for the lock, directly or behind each other. */
     blocked: async () => {
       const { rows: waiting } = await database.pool.query<{ sessions: number }>(
         `with recursive behind as (
@@ -71,7 +71,7 @@ async function countHolds(tenantId: string): Promise<number> {
   return rows[0]!.holds
 }
 
-/** What has to go on while reservations wait: a new key, both probes, a commit and a release. */
+/** Asserts what must work while reservations wait: a new key, both probes, a commit and a release. */
 async function assertServing(t: Test, held: Answer[]): Promise<void> {
   t.equal((await service.call('GET', '/healthz')).status, 200)
   t.match(await service.call('GET', '/readyz'), { status: 200, json: { status: 'ready' } })
@@ -81,7 +81,7 @@ async function assertServing(t: Test, held: Answer[]): Promise<void> {
   t.equal(answer.status, 401, 'a key is looked up')
 }
 
-t.test('while a batch is stuck reservations are refused at once, and everything else is served', async (t) => {
+t.test('while a batch is stuck, new reservations get a 503 at once and everything else is served', async (t) => {
   const held = await Promise.all(Array.from({ length: 2 }, () => reserve('settling')))
   const { client, blocked } = await lockBalances(t, 'stuck')
   let stuck = reserve('stuck')
@@ -90,7 +90,7 @@ t.test('while a batch is stuck reservations are refused at once, and everything 
   const sent: Promise<unknown>[] = []
   while (!answers.some(({ json }) => json.code === 'overloaded')) {
     sent.push(reserve('crowd').then((answer) => answers.push(answer)))
-    // One that has waited as long as any may is told so, and another takes its place.
+    // Once a stuck reservation gets its 503 at the deadline, another takes its place.
     await Promise.race([stuck.then(() => (stuck = reserve('stuck'))), service.call('GET', '/healthz')])
   }
   await assertServing(t, held)
@@ -98,16 +98,16 @@ t.test('while a batch is stuck reservations are refused at once, and everything 
   await Promise.all([...sent, stuck])
   for (const { status, headers } of answers.filter((one) => one.status !== 201))
     t.same({ status, retryAfter: headers.get('retry-after') }, { status: 503, retryAfter: '1' })
-  t.equal((await reserve('crowd')).status, 201, 'and the next is taken')
+  t.equal((await reserve('crowd')).status, 201, 'the next reservation is accepted')
   await assertHealthy(t, database.pool)
 })
 
-t.test('work that waits for a lock takes no connection of keys, commits, releases and readiness', async (t) => {
+t.test('work that waits for a lock leaves connections for keys, commits, releases and readiness', async (t) => {
   const held = await Promise.all(Array.from({ length: 2 }, () => reserve('settling')))
   const { client, blocked } = await lockBalances(t, 'full')
   const records = Array.from({ length: 24 }, (_, n) => record('full', n))
   const stuck = reserve('full')
-  // As many as an instance has for them.
+  // An instance has this many connections for records.
   while ((await blocked()) < 6);
   await assertServing(t, held)
   await client.query('rollback')
@@ -116,7 +116,7 @@ t.test('work that waits for a lock takes no connection of keys, commits, release
   await assertHealthy(t, database.pool)
 })
 
-t.test('more reservations than a slow Postgres can decide are refused; those that are taken are held', async (t) => {
+t.test('a slow Postgres makes the service refuse excess reservations, and accepted ones are held', async (t) => {
   await service.call('PUT', '/v1/quotas', { scope: 'tenant', tenant_id: 'many', period: 'day', limit_usd: 1_000_000 })
   const held = await Promise.all(Array.from({ length: 2 }, () => reserve('settling')))
   await database.pool.query(`
@@ -131,7 +131,7 @@ t.test('more reservations than a slow Postgres can decide are refused; those tha
       if (answer.status === 503) shed ??= answer
     } while (shed === undefined)
   }
-  // Three full batches wait behind the one that is out, half a second each: one more would wait longer than a second.
+  // Three full batches wait behind the one that runs, half a second each. One more would wait over a second.
   const storm = Promise.all(Array.from({ length: 1_000 }, client))
   await assertServing(t, held)
   await storm
@@ -139,7 +139,7 @@ t.test('more reservations than a slow Postgres can decide are refused; those tha
   const granted = answers.filter(({ status }) => status === 201)
   t.ok(granted.length > 0)
   await database.pool.query('drop trigger slow on copilot_internal.reservations')
-  t.equal((await reserve('many')).status, 201, 'and the next is taken as soon as Postgres is well')
+  t.equal((await reserve('many')).status, 201, 'the next reservation is accepted as soon as Postgres recovers')
   const unknown = answers.filter(({ json }) => json.code === 'unavailable').length
   const holds = await countHolds('many')
   t.ok(holds >= granted.length + 1 && holds <= granted.length + 1 + unknown, `${holds} holds`)

@@ -14,7 +14,7 @@ const caller = await one.keyFor('service')
 
 const CLIENTS = 64
 
-/** So many clients, each with one request in flight at a time, until the requests are used up. */
+/** Runs the requests with this many clients, each with one request in flight at a time. */
 async function storm(requests: number, send: (n: number) => Promise<Answer>): Promise<Answer[]> {
   const answers: Answer[] = []
   let next = 0
@@ -43,7 +43,7 @@ t.test('two instances share the three connections of a pooler in transaction mod
   for (const service of services) t.equal((await service.call('GET', '/readyz')).status, 200)
 })
 
-t.test('through it 64 clients never exceed a limit of 1.00 USD by cents, and each key has one answer', async (t) => {
+t.test('through PgBouncer 64 clients never exceed a limit of 1.00 USD, and each key has one answer', async (t) => {
   await one.call('PUT', '/v1/quotas', { scope: 'tenant', tenant_id: 'pooled', period: 'day', limit_usd: 1 })
   const answers = await storm(400, reserve)
   const granted = answers.filter(({ status }) => status === 201)
@@ -67,7 +67,7 @@ t.test('through it 64 clients never exceed a limit of 1.00 USD by cents, and eac
   await assertHealthy(t, database.pool)
 })
 
-t.test('reads of one tenant, sums of costs and the check of the books work through it', async (t) => {
+t.test('bound reads, cost sums and the integrity check work through PgBouncer', async (t) => {
   const bound = await one.keyFor('viewer', 'pooled')
   const other = await one.keyFor('viewer', 'another')
   const seen = await Promise.all(

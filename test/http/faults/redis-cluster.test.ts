@@ -15,7 +15,7 @@ const client = new Cluster(cluster.nodes.map(({ url }) => url))
 client.on('error', () => {})
 t.teardown(() => client.disconnect())
 
-/** Until a condition holds; the run's own bound on a test ends one that never does. */
+/** Waits until a condition holds. The test runner's timeout bounds the wait. */
 async function until(holds: () => Promise<boolean>): Promise<void> {
   while (!(await holds()));
 }
@@ -24,7 +24,7 @@ const redisCheck = async (of: Service) => (await of.call('GET', '/readyz')).json
 
 for (const one of [service, other]) await until(async () => (await redisCheck(one)) === 'up')
 
-/** More scopes than nodes, so that each node has some. */
+/** More scopes than nodes, so that each node keeps some. */
 const TENANTS = Array.from({ length: 24 }, (_, n) => `${'abcdefghijklmnopqrstuvwxyz'[n]!.repeat(n + 1)}`)
 
 const hold = (of: Service, tenantId: string) =>
@@ -38,7 +38,7 @@ async function readReserved(of: Service, tenantId: string) {
 
 const statusKey = (tenantId: string) => `purser:quota-status:${JSON.stringify([tenantId, ''])}`
 
-/** Two instances hold, read, settle and read again; each sees what the other did. */
+/** Two instances reserve, read, settle and read again. Each sees what the other did. */
 async function assertWorking(t: Test, before: number): Promise<void> {
   for (const tenant of TENANTS) {
     const held = await hold(service, tenant)
@@ -51,7 +51,7 @@ async function assertWorking(t: Test, before: number): Promise<void> {
   await assertHealthy(t, database.pool)
 }
 
-t.test('on a cluster statuses are kept on the nodes of their slots, and dropped by every instance', async (t) => {
+t.test('a Redis cluster keeps each status on the node of its slot, and every instance drops it', async (t) => {
   await assertWorking(t, 0)
   for (const tenant of TENANTS) {
     await readReserved(service, tenant)
@@ -62,7 +62,7 @@ t.test('on a cluster statuses are kept on the nodes of their slots, and dropped 
   t.ok(kept.filter((keys) => keys > 0).length > 1, `${kept.join(', ')} keys on the nodes`)
 })
 
-t.test('on a cluster a changed price is known to the other instance, and a limit is counted over both', async (t) => {
+t.test('with a Redis cluster, a price change reaches the other instance and both share a rate limit', async (t) => {
   const llm = { provider: 'maker', model: 'cluster', input_tokens: 1_000_000, max_output_tokens: 0 }
   const price = async (of: Service) => {
     const body = { resource_type: 'llm', tenant_id: 'priced', llm }
@@ -96,14 +96,14 @@ t.test('on a cluster a changed price is known to the other instance, and a limit
   t.equal(await client.get(counters[0]!), '2')
 })
 
-t.test('a node that dies takes nothing with it', async (t) => {
+t.test('losing one node changes no decision', async (t) => {
   await Promise.all(TENANTS.map((tenant) => hold(service, tenant)))
   await cluster.nodes[1]!.kill()
   await assertWorking(t, 1)
   for (const one of [service, other]) t.match(await one.call('GET', '/readyz'), { status: 200 })
 })
 
-t.test('without any node decisions are as before', async (t) => {
+t.test('losing every node changes no decision', async (t) => {
   await Promise.all(cluster.nodes.map((node) => node.kill()))
   await until(async () => (await redisCheck(service)) === 'down' && (await redisCheck(other)) === 'down')
   await assertWorking(t, 1)

@@ -11,7 +11,7 @@ import { startService, type Answer, type Service } from '../../helpers/servers/s
 const database = await createDatabase(t)
 const redis = await startRedis(t)
 const service = await startService(t, database.url, { REDIS_URL: redis.url })
-/** Another instance on the same database that no Redis tells anything, nor is told by it. */
+/** Another instance on the same database, without Redis. */
 const apart = await startService(t, database.url)
 const client = openClient(t, redis.url)
 await until(async () => (await redisCheck(service)) === 'up')
@@ -23,13 +23,13 @@ const priceKey = (model: string) => `purser:price:name:${JSON.stringify(['openai
 
 function openClient(t: Test, url: string): Redis {
   const made = new Redis(url)
-  // It is killed on purpose.
+  // The test kills it on purpose.
   made.on('error', () => {})
   t.teardown(() => made.disconnect())
   return made
 }
 
-/** Until a condition holds; the run's own bound on a test ends one that never does. */
+/** Waits until a condition holds. The test runner's timeout bounds the wait. */
 async function until(holds: () => Promise<boolean>): Promise<void> {
   while (!(await holds()));
 }
@@ -45,14 +45,14 @@ const hold = (tenantId: string, usd: number, of = service) =>
 const settle = ({ json }: Answer, verb: 'commit' | 'release', body: object) =>
   service.call('POST', `/v1/reservations/${json.reservation_id}/${verb}`, body)
 
-/** The tenant's day: what is known of it, and when that was. */
+/** The tenant's day quota, and the moment of the answer. */
 async function readDay(tenantId: string, headers: Record<string, string> = {}, of = service) {
   const { status, json } = await of.call('GET', `/v1/quotas/status?tenant_id=${tenantId}`, undefined, headers)
   const row = json.data?.find((one: Record<string, unknown>) => one['resource_type'] === 'llm')
   return { status, asOf: json.as_of, limit: row?.limit_usd, reserved: row?.reserved_usd, spent: row?.spent_usd }
 }
 
-/** Reserve, status, commit and the probes, as a caller would use them. */
+/** Asserts that reserve, status, commit and the probes work. */
 async function assertWorking(t: Test, of: Service, tenantId: string): Promise<void> {
   const held = await of.call('POST', '/v1/reservations', {
     resource_type: 'llm',
@@ -69,19 +69,19 @@ async function assertWorking(t: Test, of: Service, tenantId: string): Promise<vo
   t.match(await of.call('GET', '/healthz'), { status: 200, json: { status: 'ok' } })
 }
 
-t.test('a status is read once and answered from Redis until something is written', async (t) => {
+t.test('a status is read from Postgres once, then from Redis until something is written', async (t) => {
   await hold('cached', 1)
   const first = await readDay('cached')
   t.match(first, { reserved: 1, spent: 0 })
   await hold('cached', 1, apart)
-  t.same(await readDay('cached'), first, 'what an instance without Redis did is not known yet')
+  t.same(await readDay('cached'), first, 'the cached status does not show yet what an instance without Redis did')
   t.ok((await client.ttl(statusKey('cached', ''))) <= 30)
 
   t.match(await readDay('cached', { 'cache-control': 'no-cache' }), { reserved: 2 }, 'no-cache asks Postgres')
-  t.match(await readDay('cached'), { reserved: 2 }, 'and what it read is known from then on')
+  t.match(await readDay('cached'), { reserved: 2 }, 'what the fresh read found is cached from then on')
 })
 
-t.test('a reserve, a commit and a release drop the status that they change', async (t) => {
+t.test('a reserve, a commit and a release drop the cached status that they change', async (t) => {
   const first = await hold('dropped', 2)
   t.match(await readDay('dropped'), { reserved: 2, spent: 0 })
   const second = await hold('dropped', 3)
@@ -92,7 +92,7 @@ t.test('a reserve, a commit and a release drop the status that they change', asy
   t.match(await readDay('dropped'), { reserved: 0, spent: 1.5 })
 })
 
-t.test('a change of a quota drops the status of its scope', async (t) => {
+t.test('a quota change drops the cached status of its scope', async (t) => {
   await hold('changed', 1)
   t.match(await readDay('changed'), { limit: 50 })
   const quota = { scope: 'tenant', tenant_id: 'changed', resource_type: 'llm', period: 'day', limit_usd: 7 }
@@ -100,7 +100,7 @@ t.test('a change of a quota drops the status of its scope', async (t) => {
   t.match(await readDay('changed'), { limit: 7, reserved: 1 })
 })
 
-t.test('what was read before an administrator’s change and stored after it is not believed', async (t) => {
+t.test('a status read before an administrator’s change and cached after it is ignored', async (t) => {
   const other = await startService(t, database.url, { REDIS_URL: redis.url })
   await until(async () => (await redisCheck(other)) === 'up')
   await hold('overtaken', 1)
@@ -118,7 +118,7 @@ t.test('what was read before an administrator’s change and stored after it is 
   t.match(await readDay('overtaken', {}, other), { limit: 9, reserved: 1 })
 })
 
-t.test('a changed default drops the status of whom it touches', async (t) => {
+t.test('a changed default drops the cached statuses of its scopes', async (t) => {
   const held = await hold('by-default', 1)
   t.match(await readDay('by-default'), { limit: 50 })
   const byDefault = { scope: 'tenant', resource_type: 'llm', period: 'day' }
@@ -137,14 +137,14 @@ t.test('prices are kept in Redis, for an hour at most', async (t) => {
 
 const estimateOf = (model: string) => ({ resource_type: 'llm', llm: { ...CALL, model } })
 
-/** What Redis holds as price of a model, after an instance has asked Postgres. */
+/** The price of a model in Redis, after an instance has asked Postgres. */
 async function storedPrice(model: string): Promise<string> {
   await service.call('POST', '/v1/estimates', estimateOf(model))
   await until(async () => (await client.exists(priceKey(model))) === 1)
   return (await client.get(priceKey(model)))!
 }
 
-t.test('what stands in Redis as a price never changes an amount, however well formed', async (t) => {
+t.test('a forged price in Redis never changes an amount, however well formed', async (t) => {
   const stored = await storedPrice(MODEL)
   const other = await storedPrice('gpt-4o-mini')
   const json = stored.slice(stored.indexOf('[{'))
@@ -169,7 +169,7 @@ t.test('what stands in Redis as a price never changes an amount, however well fo
   for (const [name, poison] of Object.entries(poisons)) {
     await t.test(name, async (t) => {
       await client.set(priceKey(MODEL), poison, 'EX', 600)
-      // A new instance knows no price yet: it looks into Redis first.
+      // A new instance has cached no price yet, so it reads Redis first.
       const fresh = await startService(t, database.url, { REDIS_URL: redis.url })
       await until(async () => (await redisCheck(fresh)) === 'up')
       const estimated = await fresh.call('POST', '/v1/estimates', estimateOf(MODEL))
@@ -182,16 +182,16 @@ t.test('what stands in Redis as a price never changes an amount, however well fo
   await assertHealthy(t, database.pool)
 })
 
-t.test('an instance believes the price that another one on the same database stored', async (t) => {
+t.test('an instance uses the price that another instance on the same database cached', async (t) => {
   const stored = await storedPrice(MODEL)
   const fresh = await startService(t, database.url, { REDIS_URL: redis.url })
   await until(async () => (await redisCheck(fresh)) === 'up')
   const estimated = await fresh.call('POST', '/v1/estimates', estimateOf(MODEL))
   t.same(estimated.json, (await apart.call('POST', '/v1/estimates', estimateOf(MODEL))).json)
-  t.equal(await client.get(priceKey(MODEL)), stored, 'it was not asked of Postgres and stored again')
+  t.equal(await client.get(priceKey(MODEL)), stored, 'the price was not read from Postgres and stored again')
 })
 
-t.test('a Redis that is flushed loses nothing, and holds prices again with the next that asks', async (t) => {
+t.test('a flushed Redis loses nothing, and the next request caches prices again', async (t) => {
   await hold('flushed', 1)
   const honest = await service.call('POST', '/v1/estimates', estimateOf(MODEL))
   await client.flushall()
@@ -205,7 +205,7 @@ t.test('a Redis that is flushed loses nothing, and holds prices again with the n
   t.match(await readDay('flushed'), { reserved: 2 })
 })
 
-t.test('what stands in Redis as a status is believed only where an instance stored it', async (t) => {
+t.test('a status in Redis is used only if an instance stored it there', async (t) => {
   await hold('forged', 1)
   const honest = await readDay('forged')
   await readDay('another')
@@ -228,7 +228,7 @@ t.test('what stands in Redis as a status is believed only where an instance stor
   }
 })
 
-t.test('a Redis that hangs is gone without, and used again when it goes on', async (t) => {
+t.test('the service works without a hanging Redis, and uses it again when it recovers', async (t) => {
   await hold('hangs', 1)
   process.kill(redis.pid, 'SIGSTOP')
   t.teardown(() => process.kill(redis.pid, 'SIGCONT'))
@@ -240,7 +240,7 @@ t.test('a Redis that hangs is gone without, and used again when it goes on', asy
   await assertWorking(t, service, 'hung')
 })
 
-t.test('a Redis that dies takes nothing with it, and is used again once it is back', async (t) => {
+t.test('the service works without a stopped Redis, and uses it again once it is back', async (t) => {
   await hold('outage', 1)
   t.match(await readDay('outage'), { reserved: 1 })
   await redis.kill()
@@ -262,12 +262,12 @@ t.test('a Redis that dies takes nothing with it, and is used again once it is ba
   await assertHealthy(t, database.pool)
 })
 
-t.test('without REDIS_URL everything works, and the probe says why Redis is not there', async (t) => {
+t.test('without REDIS_URL everything works, and the probe says why Redis is missing', async (t) => {
   t.equal(await redisCheck(apart), 'not configured')
   await assertWorking(t, apart, 'alone')
 })
 
-t.test('a Redis that was never in reach does not keep the service from starting and working', async (t) => {
+t.test('the service starts and works if Redis was never reachable', async (t) => {
   const closed = await startService(t, database.url, { REDIS_URL: `redis://127.0.0.1:${await findFreePort()}` })
   t.equal(await redisCheck(closed), 'down')
   await assertWorking(t, closed, 'closed')

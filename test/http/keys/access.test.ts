@@ -1,5 +1,5 @@
 import { randomUUID } from 'node:crypto'
-// Who may call what, for whose tenant: every route of the contract, each role, and a tenant of one's own, another's, none.
+// Which caller may use which route for which tenant: every route, each role, and the own, another or no tenant.
 import { readFileSync } from 'node:fs'
 import t from 'tap'
 import { parse } from 'yaml'
@@ -8,19 +8,19 @@ import { setNow } from '../../helpers/fake-clock.ts'
 import { startService } from '../../helpers/servers/service.ts'
 
 const database = await createDatabase(t)
-// Time stands still, so that no hold lapses and every change is a request's.
+// The clock is stopped, so no hold lapses and only requests change anything.
 await setNow(database, '2026-11-25T12:00:00Z')
 const service = await startService(t, database.url, {
   PURSER_PRICE_FEED: 'none',
   PURSER_DEFAULT_LLM_USD_PER_DAY: '1000000',
   PURSER_RATE_LIMIT_ADMIN: '100000',
-  // Wrong keys come from an address each.
+  // Each wrong key comes from another address.
   PURSER_TRUSTED_PROXIES: '127.0.0.1',
 })
 
 const MINE = 'tenant-mine'
 const THEIRS = 'tenant-theirs'
-/** In every word of the other tenant: whoever is bound to this one never reads it. */
+/** Part of every text of the other tenant. A key bound to this tenant never reads it. */
 const MARK = /theirs/
 const RETRIES_MAX = 20
 const UNKNOWN = '01980000-0000-7000-8000-000000000000'
@@ -29,11 +29,11 @@ const CALLERS = ['admin', 'service']
 const READERS = ['admin', 'viewer']
 const ALL = ['admin', 'service', 'viewer']
 const ADMINS = ['admin']
-/** Without a key too. */
+/** Also allowed without a key. */
 const OPEN = ['open']
 
 type Case = 'own' | 'other' | 'none'
-/** What a request is about: the tenant's name, where it is named, and things of its own, made for this request. */
+/** The target of a request: the tenant's name, where it is given, and its things, made for this request. */
 type Subject = {
   tenant: string | undefined
   reservationId: string
@@ -46,12 +46,12 @@ type Subject = {
 }
 type Row = {
   roles: string[]
-  /** Where the tenant, or a thing of its own, is named. nowhere: the route knows none. */
+  /** Where the request names the tenant or a thing of it. nowhere: the route has no tenant. */
   tenant: 'body' | 'query' | 'path' | 'nowhere'
   status: number
-  /** Where that is another one for a key that is bound to no tenant, and names none. */
+  /** The status, if it differs, for a key without a tenant that names no tenant. */
   unnamed?: number
-  /** Where a key that is bound to a tenant is not admitted. */
+  /** Set if the route refuses bound keys. */
   bound?: 403
   request?: (subject: Subject) => { path?: string; query?: string; body?: object }
 }
@@ -71,13 +71,13 @@ const ofReservation =
 const ofEndpoint =
   (body?: object) =>
   ({ endpointId: id }: Subject) => ({ path: `/${id}`, ...(body && { body }) })
-/** Disabled: nothing is sent, so nothing changes but by the requests of this test. */
+/** Disabled, so nothing is sent and only requests of this test change anything. */
 const hookOf = (tenant: string | undefined) => ({
   ...{ kind: 'webhook', url: 'https://hooks.example.com/', types: [], enabled: false },
   ...(tenant !== undefined && { tenant_id: tenant }),
 })
 
-/** Every route. A new one belongs here: without a row the first test fails. */
+/** Every route. Add new routes here: without a row the first test fails. */
 const ROUTES: Record<string, Row> = {
   'POST /v1/reservations': { roles: CALLERS, tenant: 'body', status: 201, unnamed: 400, request: hold },
   'GET /v1/reservations': { roles: ALL, tenant: 'query', status: 200, request: listOf },
@@ -221,7 +221,7 @@ const PRINCIPALS: Principal[] = [
 ]
 
 let made = 0
-/** Of a tenant, a thing of the kind that the path names, fresh: no request finds what another one has done to it. */
+/** Makes a new thing of the kind that the path names, so that no request sees the changes of another. */
 async function makeSubject(tenant: string, path: string): Promise<Subject> {
   const subject = { ...nothing(), tenant }
   const ask = async (method: string, url: string, body: object) => {
@@ -252,7 +252,7 @@ async function makeSubject(tenant: string, path: string): Promise<Subject> {
     subject.keyId = key.key_id
   }
   if (path.includes('{endpoint_id}') || path.includes('{delivery_id}')) {
-    // There may be a hundred at most.
+    // At most a hundred endpoints can exist.
     await database.pool.query('delete from copilot_internal.webhook_endpoints')
     subject.endpointId = (await ask('POST', '/v1/webhook-endpoints', hookOf(tenant))).endpoint_id
   }
@@ -282,8 +282,8 @@ function nothing(): Subject {
 }
 
 /**
- * All that is stored, but for when a key was last used, and for sums, which a job makes of lines meanwhile; or all of the
- * other tenant. Prices by their edition.
+ * Everything stored, or everything of the other tenant. Prices are represented by their edition. Leaves out when a key was
+ * last used, and the rollups, which a job makes of cost records meanwhile.
  */
 const STORED = await (async () => {
   const { rows } = await database.pool.query<{ name: string; has_tenant: boolean }>(`
@@ -306,7 +306,7 @@ async function readStored(): Promise<{ whole: string; theirs: string }> {
   return { whole: of('whole'), theirs: of('theirs') }
 }
 
-/** What has to be answered. */
+/** The expected status. */
 function expectedStatus(row: Row, { role, bound }: Principal, which: Case): number {
   if (row.roles === OPEN) return row.status
   if (role === 'none') return 401
@@ -322,14 +322,14 @@ const { paths } = parse(readFileSync(new URL('../../../openapi.yaml', import.met
   paths: Record<string, Record<string, object>>
 }
 
-// Before anything is taken for granted: both are there, and their quotas of an hour.
+// First makes sure that both tenants and their hour quotas exist.
 for (const tenant of [MINE, THEIRS]) {
   await makeSubject(tenant, '{id} {cost_record_id} {quota_id} {key_id} {endpoint_id}')
   await service.call('PUT', '/v1/quotas', { scope: 'tenant', tenant_id: tenant, period: 'hour', limit_usd: 1_000 })
 }
 await service.call('PUT', '/v1/quotas', { scope: 'platform', period: 'hour', limit_usd: 1_000 })
 
-t.test('every route of the contract has its row here', async (t) => {
+t.test('every route of the contract has a row in this table', async (t) => {
   const routes = Object.entries(paths).flatMap(([path, methods]) =>
     Object.keys(methods).map((method) => `${method.toUpperCase()} ${path}`),
   )
@@ -354,20 +354,20 @@ for (const [route, row] of Object.entries(ROUTES)) {
         const from = { 'x-forwarded-for': `10.1.${subject.n >> 8}.${subject.n & 255}` }
         const send = () => service.call(method, url, body, { ...from, ...who.headers })
         let answer = await send()
-        // A machine that is too busy for the bound of an answer says so; what was asked is done by then, or can be asked again.
+        // A busy machine may exceed an answer's deadline. The change was made by then, or can be requested again.
         for (let tries = 1; answer.status === 503 && tries < RETRIES_MAX; tries += 1) answer = await send()
         const after = await readStored()
         t.equal(answer.status, expected, `${what}: ${answer.text.slice(0, 300)}`)
-        if (method === 'GET' || answer.status >= 400) t.equal(after.whole, before.whole, `${what}: nothing is changed`)
+        if (method === 'GET' || answer.status >= 400) t.equal(after.whole, before.whole, `${what}: nothing changed`)
         if (!who.bound) continue
-        t.notMatch(answer.text, MARK, `${what}: nothing of another tenant is seen`)
-        t.equal(after.theirs, before.theirs, `${what}: nothing of another tenant is changed`)
+        t.notMatch(answer.text, MARK, `${what}: shows nothing of another tenant`)
+        t.equal(after.theirs, before.theirs, `${what}: changes nothing of another tenant`)
       }
     }
   })
 }
 
-t.test('reads of a bound key are narrowed by Postgres itself, not only by what they ask for', async (t) => {
+t.test('Postgres itself limits a bound key’s reads to its tenant, whatever the query asks for', async (t) => {
   const viewer = PRINCIPALS.at(-1)!
   const subject = await makeSubject(MINE, '{id} {quota_id}')
   const lists = ['/v1/reservations', '/v1/cost-records', '/v1/events', '/v1/quotas'].map(
@@ -392,7 +392,7 @@ t.test('reads of a bound key are narrowed by Postgres itself, not only by what t
   t.not(await exported(), '')
   t.ok((await scopes()).includes('tenant'))
 
-  // With the policies shut, the same statements find nothing.
+  // With policies that allow no row, the same statements find nothing.
   const { rows } = await database.pool.query<{ statement: string }>(`
     select format('alter policy %I on %s using (false)', polname, polrelid::regclass) as statement
     from pg_policy where polname = 'own_tenant'`)

@@ -29,8 +29,8 @@ const put = (tenantId: string, limitUsd: number | string, headers: Record<string
 
 const audit = (...args: string[]) => runCli('audit', database.url, args)
 
-t.test('each change of a quota is written with who, from where, before, after and why', async (t) => {
-  // A header travels as bytes: UTF-8 here, as curl sends it.
+t.test('each quota change is written with its principal, address, before, after and reason', async (t) => {
+  // A header is sent as bytes: here UTF-8, as curl does.
   const reason = 'Größe – für den Start'
   const bytes = Buffer.from(reason).toString('latin1')
   const made = await put('acme', '12.000000000001', { 'x-purser-reason': bytes })
@@ -63,7 +63,7 @@ t.test('each change of a quota is written with who, from where, before, after an
 })
 
 t.test(
-  'defaults, keys and bulk changes are written too; what failed and what the environment does is not',
+  'changes of defaults and keys and bulk changes are written; failed changes and the environment’s are not',
   async (t) => {
     const [last] = await log('limit=1')
     await service.call(
@@ -103,7 +103,7 @@ t.test(
   },
 )
 
-t.test('prices and corrections are written too, by whom and why', async (t) => {
+t.test('prices and corrections are written with their principal and reason', async (t) => {
   const [last] = await log('limit=1')
   const post = (path: string, body: object, headers: Record<string, string> = {}) =>
     service.call('POST', path, body, headers)
@@ -156,7 +156,7 @@ t.test('prices and corrections are written too, by whom and why', async (t) => {
   t.equal(entries.length, 4)
 })
 
-t.test('the log is filtered, paged and for administrators only', async (t) => {
+t.test('the audit log is filtered, paged and for administrators only', async (t) => {
   const all = await log('limit=1000')
   t.same(
     all.map(({ audit_id: id }) => id),
@@ -195,14 +195,14 @@ t.test('the log is filtered, paged and for administrators only', async (t) => {
     t.equal((await service.call('GET', '/v1/audit-log', undefined, await service.keyFor(role))).status, 403)
 })
 
-t.test('a reason is text without personal data', async (t) => {
+t.test('a reason that contains personal data is refused', async (t) => {
   for (const reason of ['x'.repeat(501), 'asked by jane.doe@example.com', Buffer.from('a\u0085b').toString('latin1')]) {
     const answer = await put('acme', 1, { 'x-purser-reason': reason })
     t.match(answer, { status: 400, json: { errors: [{ pointer: 'x-purser-reason' }] } }, reason.slice(0, 40))
   }
 })
 
-t.test('nobody changes the log, whatever the role', async (t) => {
+t.test('Postgres refuses every change of the audit log, in any replication role', async (t) => {
   const client = await pool.connect()
   t.teardown(() => client.release(true))
   for (const role of ['origin', 'replica']) {
@@ -217,7 +217,7 @@ t.test('nobody changes the log, whatever the role', async (t) => {
   }
 })
 
-/** What is found after these statements, which are undone. */
+/** What check I11 finds after these statements, which are then rolled back. */
 async function found(t: Test, ...statements: string[]): Promise<{ subject: string; detail: string }[]> {
   const client = await pool.connect()
   try {
@@ -233,7 +233,7 @@ async function found(t: Test, ...statements: string[]): Promise<{ subject: strin
   }
 }
 
-t.test('tampering with one row is found, in each column', async (t) => {
+t.test('a changed value in any column of a row is detected', async (t) => {
   const changes = {
     at: `at + interval '1 microsecond'`,
     principal: `'key:somebody'`,
@@ -257,17 +257,21 @@ t.test('tampering with one row is found, in each column', async (t) => {
       'delete from copilot_internal.audit_log where audit_id = (select max(audit_id) from copilot_internal.audit_log)',
     ),
     [{ subject: 'audit head' }],
-    'the end cut off',
+    'removed last rows are detected',
   )
   await found(t, 'delete from copilot_internal.audit_log')
   await found(t, 'delete from copilot_internal.audit_head')
   const rewritten = `update copilot_internal.audit_log a set reason = 'x', hash = copilot_internal.audit_hash(
     a.audit_id, a.at, a.principal, a.ip, a.action, a.subject, a.before, a.after, 'x', a.previous_hash) where audit_id = 2`
-  t.match(await found(t, rewritten), [{ subject: 'audit 3' }], 'with a new hash the next one does not fit')
+  t.match(
+    await found(t, rewritten),
+    [{ subject: 'audit 3' }],
+    'a row with a recomputed hash breaks the link of the next one',
+  )
   await assertHealthy(t, pool)
 })
 
-t.test('changes at once follow one another in the chain', async (t) => {
+t.test('concurrent changes form one chain', async (t) => {
   const before = (await log('limit=1'))[0]!.audit_id
   const answers = await Promise.all(
     Array.from({ length: 24 }, (_, n) =>
@@ -289,7 +293,7 @@ t.test('npm run audit verifies and exports', async (t) => {
   t.match(JSON.parse(json.stdout), { entries: entries.length, head_hash: entries[0]!.hash, broken: [] })
 
   const exported = await audit('export', '--json')
-  t.same(JSON.parse(exported.stdout), entries.toReversed(), 'as the API answers, the oldest first')
+  t.same(JSON.parse(exported.stdout), entries.toReversed(), 'the same entries as the API, oldest first')
   const lines = (await audit('export', '--action', 'quota.create')).stdout.trim().split('\n')
   t.same(
     lines.map((line) => JSON.parse(line).action),

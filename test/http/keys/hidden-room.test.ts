@@ -19,7 +19,7 @@ const setQuota = (scope: string, limitUsd: number) =>
     ...(scope === 'platform' ? {} : { tenant_id: 'acme' }),
   })
 
-/** What each answer tells about room, by its status. */
+/** The status and largest allowed amount of each answer. */
 async function roomTold(by: Record<string, string>): Promise<unknown[]> {
   const held = await reserve(1, by)
   const answers = [await reserve(60, by), await check(60, by), await check(1, by), await extend(held, 60, by)]
@@ -27,27 +27,31 @@ async function roomTold(by: Record<string, string>): Promise<unknown[]> {
   return answers.map(({ status, json }) => `${status} ${json.largest_allowed_usd}`)
 }
 
-t.test('a bound key is told no room of the platform’s quota', async (t) => {
+t.test('a bound key never sees what the platform’s quota has left', async (t) => {
   await setQuota('platform', 40.123456)
   t.same(await roomTold(unbound), ['429 39.123456', '200 39.123456', '200 39.123456', '429 40.123456'])
-  t.same(await roomTold(bound), ['429 null', '200 null', '200 null', '429 null'], 'the platform has less than acme')
+  t.same(
+    await roomTold(bound),
+    ['429 null', '200 null', '200 null', '429 null'],
+    'the platform’s quota has less left than acme’s',
+  )
 
   const refused = await reserve(60, bound)
   t.notMatch(
     refused.text + JSON.stringify([...refused.headers]),
     /40\.1|39\.1|19\.8|401234|391234/,
-    'in no other place either',
+    'no other part of the answer reveals it either',
   )
 
   await setQuota('tenant', 20)
   for (const by of [unbound, bound]) {
-    t.same(await roomTold(by), ['429 19', '200 19', '200 19', '429 20'], 'what acme has least of is told')
+    t.same(await roomTold(by), ['429 19', '200 19', '200 19', '429 20'], 'acme’s own tightest amount is shown')
   }
   await setQuota('platform', 20)
-  t.same(await roomTold(bound), ['429 19', '200 19', '200 19', '429 20'], 'the same room is acme’s own')
+  t.same(await roomTold(bound), ['429 19', '200 19', '200 19', '429 20'], 'an equal amount is acme’s own and is shown')
 })
 
-t.test('above both limits a bound key is told that nothing passes', async (t) => {
+t.test('above its own limit a bound key sees 0 as the largest allowed amount, above the platform’s null', async (t) => {
   await reserve(15, unbound)
   await setQuota('platform', 5)
   await setQuota('tenant', 10)
@@ -56,7 +60,7 @@ t.test('above both limits a bound key is told that nothing passes', async (t) =>
   t.match((await reserve(1, bound)).json, { largest_allowed_usd: null })
 })
 
-t.test('Retry-After tells no hidden limit', async (t) => {
+t.test('Retry-After does not reveal a hidden limit', async (t) => {
   await service.call('PUT', '/v1/quotas', { scope: 'platform', period: 'total', limit_usd: 1_000_000 })
   await service.call('PUT', '/v1/quotas', { scope: 'platform', period: 'hour', limit_usd: 2 })
   t.match(await reserve(3, unbound), { status: 429, json: { period: 'hour' } })

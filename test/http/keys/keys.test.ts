@@ -23,7 +23,7 @@ t.test('a key is shown once and kept as a hash', async (t) => {
   t.notMatch(JSON.stringify(rows), ADMIN_KEY)
 })
 
-t.test('a revoked key works for a second more at most', async (t) => {
+t.test('a revoked key works for at most one more second', async (t) => {
   const made = await service.call('POST', '/v1/api-keys', { name: 'gone', role: 'viewer' })
   const headers = { authorization: `Bearer ${made.json.key}` }
   t.equal((await service.call('GET', '/v1/quotas', undefined, headers)).status, 200)
@@ -54,7 +54,7 @@ t.test('a revoked key is refused by every instance a second after the revocation
   }
 })
 
-t.test('an expired key is refused, and one that is to expire later is not', async (t) => {
+t.test('an expired key is refused, and a key before its expiry is accepted', async (t) => {
   const now = Date.now()
   const make = async (expiresAt: number) =>
     (
@@ -70,7 +70,7 @@ t.test('an expired key is refused, and one that is to expire later is not', asyn
   t.equal(await status((await make(now + 600_000)).key), 200)
 })
 
-t.test('a key tells by its checksum that it is one, and is compared by its whole hash', async (t) => {
+t.test('a key is recognised by its checksum and compared by its whole hash', async (t) => {
   const { key } = (await service.call('POST', '/v1/api-keys', { name: 'n', role: 'viewer' })).json
   t.equal(crc32(key.slice(0, -8)).toString(16).padStart(8, '0'), key.slice(-8))
   const wrong = [
@@ -88,10 +88,10 @@ t.test('a key tells by its checksum that it is one, and is compared by its whole
   }
 })
 
-t.test('a rotated key has two secrets for a while, and stays the same principal', async (t) => {
+t.test('a rotated key has two secrets during the overlap and stays the same principal', async (t) => {
   const made = await service.call('POST', '/v1/api-keys', { name: 'rotating', role: 'service', tenant_id: 'rotate' })
   const rotate = (body?: object) => service.call('POST', `/v1/api-keys/${made.json.key_id}/rotate`, body)
-  t.match(await rotate(), { status: 200, json: { key: /^psr_/ } }, 'without a body, by the default')
+  t.match(await rotate(), { status: 200, json: { key: /^psr_/ } }, 'without a body the default overlap applies')
   const holdWith = (key: string) =>
     service.call(
       'POST',
@@ -109,8 +109,8 @@ t.test('a rotated key has two secrets for a while, and stays the same principal'
   const last = await rotate({ overlap_seconds: 0 })
   const begun = Date.now()
   while ((await holdWith(rotated.json.key)).status === 201 && Date.now() - begun < 5_000);
-  t.equal((await holdWith(rotated.json.key)).status, 401, 'no overlap: the one before has ended')
-  t.equal((await holdWith(made.json.key)).status, 401, 'and no rotation makes an older one live longer')
+  t.equal((await holdWith(rotated.json.key)).status, 401, 'without an overlap the previous secret has ended')
+  t.equal((await holdWith(made.json.key)).status, 401, 'no rotation extends an older secret')
   t.equal((await holdWith(last.json.key)).status, 201)
   const { json } = await service.call('GET', '/v1/api-keys?limit=1000')
   const listed = json.data.find((key: { key_id: string }) => key.key_id === made.json.key_id)
@@ -120,12 +120,12 @@ t.test('a rotated key has two secrets for a while, and stays the same principal'
   t.equal((await rotate({ overlap_seconds: -1 })).status, 400)
 })
 
-t.test('a key that is bound to a tenant acts for it alone', async (t) => {
+t.test('a bound key acts only for its tenant', async (t) => {
   const acme = await service.keyFor('service', 'acme')
   const other = await service.keyFor('service', 'other')
   const body = { resource_type: 'llm', estimated_cost_usd: 1 }
   const held = await service.call('POST', '/v1/reservations', body, acme)
-  t.match(held, { status: 201, json: { tenant_id: 'acme' } }, 'the tenant may be left out')
+  t.match(held, { status: 201, json: { tenant_id: 'acme' } }, 'the tenant is optional')
   t.match(await service.call('POST', '/v1/reservations', { ...body, tenant_id: 'other' }, acme), {
     status: 403,
     json: { code: 'forbidden' },
@@ -139,7 +139,7 @@ t.test('a key that is bound to a tenant acts for it alone', async (t) => {
   t.equal((await service.call('GET', '/v1/quotas/status?tenant_id=other', undefined, acme)).status, 403)
 })
 
-t.test('a bound key sees a platform quota without amounts', async (t) => {
+t.test('a bound key sees a platform quota without its amounts', async (t) => {
   await service.call('PUT', '/v1/quotas', { scope: 'platform', period: 'day', limit_usd: 5, resource_type: 'e2b' })
   const bound = await service.keyFor('service', 'small')
   const held = await service.call('POST', '/v1/reservations', { resource_type: 'e2b', estimated_cost_usd: 1 }, bound)
@@ -154,7 +154,7 @@ t.test('a bound key sees a platform quota without amounts', async (t) => {
   t.equal(refused.headers.get('ratelimit'), null)
 })
 
-t.test('a viewer reads and changes nothing', async (t) => {
+t.test('a viewer can read but change nothing', async (t) => {
   const viewer = await service.keyFor('viewer')
   t.equal((await service.call('GET', '/v1/quotas/status', undefined, viewer)).status, 200)
   t.equal(
@@ -171,7 +171,7 @@ t.test('a viewer reads and changes nothing', async (t) => {
   t.equal((await service.call('GET', '/v1/api-keys', undefined, viewer)).status, 403)
 })
 
-t.test('more requests than the limit of a key are a 429 of their own', async (t) => {
+t.test('requests above a key’s rate limit get their own 429 problem', async (t) => {
   const strict = await startService(t, database.url, { PURSER_RATE_LIMIT_READS: '3' })
   const one = await strict.keyFor('viewer')
   const two = await strict.keyFor('viewer')
@@ -181,11 +181,11 @@ t.test('more requests than the limit of a key are a 429 of their own', async (t)
   const limited = await strict.call('GET', '/v1/quotas', undefined, one)
   t.match(limited.json, { code: 'rate_limited', type: '/problems/rate-limited', status: 429 })
   t.ok(Number(limited.headers.get('retry-after')) > 0)
-  t.equal((await strict.call('GET', '/v1/quotas', undefined, two)).status, 200, 'another key has its own')
+  t.equal((await strict.call('GET', '/v1/quotas', undefined, two)).status, 200, 'another key has its own limit')
   t.equal((await strict.call('GET', '/healthz')).status, 200)
 })
 
-t.test('starts at once with one setting make one key', async (t) => {
+t.test('concurrent starts with one PURSER_ADMIN_KEY make one key', async (t) => {
   const { url, pool } = await createDatabase(t)
   const own = await startService(t, url)
   const dbs = Array.from({ length: 8 }, () => connect(url, { connectionsMax: 1 }))
@@ -200,7 +200,7 @@ t.test('starts at once with one setting make one key', async (t) => {
   t.equal((await own.call('GET', '/v1/quotas', undefined, { authorization: `Bearer ${setting}` })).status, 200)
 })
 
-t.test('a new PURSER_ADMIN_KEY revokes the one before, and no start brings it back', async (t) => {
+t.test('a new PURSER_ADMIN_KEY revokes the previous one, and no later start restores it', async (t) => {
   const { url, pool } = await createDatabase(t)
   const [first, second] = ['first-admin-key-0123456789', 'second-admin-key-0123456789']
   const start = (key: string) => startService(t, url, { PURSER_ADMIN_KEY: key })
@@ -215,10 +215,10 @@ t.test('a new PURSER_ADMIN_KEY revokes the one before, and no start brings it ba
   const statusOf = async (service: Service, key: string) =>
     (await service.call('GET', '/v1/api-keys', undefined, as(key))).status
   t.equal(await statusOf(changed, first), 401)
-  // An instance trusts a key for a second after it was valid.
+  // An instance caches a valid key for a second.
   while ((await statusOf(old, first)) !== 401);
   t.equal(await statusOf(old, second), 200)
-  t.equal(await statusOf(changed, other.json.key as string), 200, 'a key that an administrator made stays')
+  t.equal(await statusOf(changed, other.json.key as string), 200, 'a key made by an administrator stays')
   const revoked = async () =>
     (
       await pool.query(

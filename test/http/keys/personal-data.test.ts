@@ -1,4 +1,4 @@
-// No personal data where money is kept: whatever a caller names or explains is an id, a label or a reason.
+// The books contain no personal data: every text of a caller is an id, a label or a reason.
 import { readFileSync } from 'node:fs'
 import t from 'tap'
 import { parse } from 'yaml'
@@ -9,8 +9,8 @@ import { startService } from '../../helpers/servers/service.ts'
 
 const EMAIL = 'someone@example.com'
 /**
- * Texts of requests that are free, because nothing of them is kept: counted, decoded, parsed, looked up. The idempotency key is
- * checked by rules of its own, and goes with its reservation.
+ * Text fields that may contain anything, because the service counts, decodes, parses or looks them up and keeps nothing. The
+ * idempotency key has its own rules and is deleted with its reservation.
  */
 const FREE = ['/llm/text', 'cursor', 'group_by', 'code', 'idempotency-key']
 
@@ -33,7 +33,7 @@ function* freeTexts(schema: Text, at: string): Generator<string> {
   for (const branch of schema.anyOf ?? []) yield* freeTexts(branch, at)
 }
 
-t.test('every text of a request has a form that is checked, but for those that may be free', async (t) => {
+t.test('every text field of a request has a checked format, except the listed free texts', async (t) => {
   const found = Object.values(paths).flatMap((methods) =>
     Object.values(methods).flatMap(({ parameters = [], requestBody }) => [
       ...parameters.flatMap(({ name, schema }) => [...freeTexts(schema, name)]),
@@ -56,7 +56,7 @@ const KEPT: [string, string, object, Record<string, string>?][] = [
   ['POST', '/v1/api-keys', { name: `key of ${EMAIL}`, role: 'viewer' }],
 ]
 
-t.test('what looks like an e-mail address is refused, and nothing of it is written', async (t) => {
+t.test('a value like an e-mail address is refused, and nothing of it is written', async (t) => {
   const service = await startService(t, database.url)
   const held = await service.call('POST', '/v1/reservations', HOLD)
   const path = `/v1/reservations/${held.json.reservation_id}`
@@ -81,7 +81,7 @@ t.test('what looks like an e-mail address is refused, and nothing of it is writt
   }
 })
 
-t.test('PURSER_ALLOW_EMAIL_IDS lets them in', async (t) => {
+t.test('PURSER_ALLOW_EMAIL_IDS accepts e-mail addresses as ids', async (t) => {
   const service = await startService(t, database.url, { PURSER_ALLOW_EMAIL_IDS: '1' })
   for (const [method, url, body, headers] of KEPT) {
     const { status, text } = await service.call(method, url, body, headers)

@@ -10,7 +10,7 @@ const service = await startService(t, database.url, { PURSER_JWT_SECRET: SECRET 
 const named = { tenant_id: 'platform' }
 const spend = { resource_type: 'llm', estimated_cost_usd: 1 }
 
-t.test('no caller names the tenant under which spend of no tenant is booked', async (t) => {
+t.test('no caller can name the reserved tenant id that books spend without a tenant', async (t) => {
   const quota = { scope: 'tenant', period: 'day', limit_usd: 1, ...named }
   const endpoint = { kind: 'webhook', url: 'https://example.com/hooks', types: [], ...named }
   const attempts: [method: string, path: string, body: object, pointer: string][] = [
@@ -41,9 +41,9 @@ t.test('no caller names the tenant under which spend of no tenant is booked', as
   t.equal((await service.call('POST', '/v1/reservations', { ...spend, tenant_id: 'platform-2' })).status, 201)
 })
 
-t.test('what is booked under it can be read, and settled', async (t) => {
+t.test('bookings under the reserved tenant id can be read and settled', async (t) => {
   await database.pool.query(`select copilot_internal.increment_e2b_quota_spend('platform', null, 3)`)
-  // As an earlier release took it.
+  // As an earlier release stored it.
   const held = await service.call('POST', '/v1/reservations', { ...spend, tenant_id: 'before' })
   await database.pool.query(
     `update copilot_internal.reservations set tenant_id = 'platform' where reservation_id = $1`,

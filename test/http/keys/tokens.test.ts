@@ -21,7 +21,7 @@ function claims(more: JWTPayload): JWTPayload {
 const signed = (payload: JWTPayload, secret = SECRET) =>
   new SignJWT(payload).setProtectedHeader({ alg: 'HS256' }).sign(new TextEncoder().encode(secret))
 
-/** Claims of any type: SignJWT takes only sound ones. */
+/** Signs claims of any type, because SignJWT takes only valid ones. */
 function signedRaw(payload: unknown): string {
   const text = `${base64({ alg: 'HS256' })}.${Buffer.from(JSON.stringify(payload)).toString('base64url')}`
   return `${text}.${createHmac('sha256', SECRET).update(text).digest('base64url')}`
@@ -32,7 +32,7 @@ async function statusWith(service: Service, token: string, path = '/v1/quotas/st
   return status
 }
 
-t.test('tokens of a shared secret, as Supabase gives them', async (t) => {
+t.test('tokens signed with a shared secret, as Supabase issues them', async (t) => {
   const settings = {
     PURSER_JWT_SECRET: SECRET,
     PURSER_JWT_ISSUER: ISSUER,
@@ -41,7 +41,7 @@ t.test('tokens of a shared secret, as Supabase gives them', async (t) => {
   const service = await startService(t, database.url, settings)
   const bound = claims({ role: 'authenticated', app_metadata: { tenant_id: 'acme', role: 'service' } })
 
-  t.test('bind to the tenant and role of their claims', async (t) => {
+  t.test('have the tenant and role of their claims', async (t) => {
     const authorization = `Bearer ${await signed(bound)}`
     const held = await service.call(
       'POST',
@@ -54,7 +54,7 @@ t.test('tokens of a shared secret, as Supabase gives them', async (t) => {
     t.equal(await statusWith(service, await signed(bound), '/v1/api-keys'), 403)
   })
 
-  t.test('of one subject have an idempotency key for each tenant, bound to it or not', async (t) => {
+  t.test('of one subject have idempotency keys for each tenant, whether bound to it or naming it', async (t) => {
     const as = async (tenantId: string | null) => ({
       authorization: `Bearer ${await signed(claims({ app_metadata: { tenant_id: tenantId, role: 'service' } }))}`,
       'idempotency-key': 'shared',
@@ -63,7 +63,7 @@ t.test('tokens of a shared secret, as Supabase gives them', async (t) => {
     const first = { ...body, tenant_id: 'first' }
     const reserve = async (one: object, tenantId: string | null) =>
       service.call('POST', '/v1/reservations', one, await as(tenantId))
-    // At once, so that the two share a batch.
+    // Concurrently, so that the two share a batch.
     const [held, other] = await Promise.all([reserve(body, 'first'), reserve({ ...body, tenant_id: 'second' }, null)])
     t.match(held, { status: 201, json: { tenant_id: 'first' } })
     t.match(other, { status: 201, json: { tenant_id: 'second' } })
@@ -77,7 +77,7 @@ t.test('tokens of a shared secret, as Supabase gives them', async (t) => {
         [{ ...body, tenant_id: tenantId }, null],
       ]) {
         const again = await reserve(one, bound)
-        t.equal(again.json.reservation_id, id, 'the same request, whoever names the tenant')
+        t.equal(again.json.reservation_id, id, 'the same request, whether the token or the body names the tenant')
         t.equal(again.headers.get('idempotency-replayed'), 'true')
       }
     }
@@ -104,7 +104,7 @@ t.test('tokens of a shared secret, as Supabase gives them', async (t) => {
     t.equal((await record([{ ...spent, cost_usd: 2 }], 'first')).status, 422)
   })
 
-  t.test('without a role are a tenant’s viewer; without either are nobody', async (t) => {
+  t.test('without a role are viewers of their tenant, and without a role and tenant are refused', async (t) => {
     const viewer = await signed(claims({ role: 'authenticated', app_metadata: { tenant_id: 'acme' } }))
     t.equal(await statusWith(service, viewer), 200)
     const body = { resource_type: 'llm', estimated_cost_usd: 1 }
@@ -118,17 +118,17 @@ t.test('tokens of a shared secret, as Supabase gives them', async (t) => {
     t.equal(
       await statusWith(service, await signed(claims({ user_metadata: { role: 'admin', tenant_id: 'acme' } }))),
       401,
-      'what a user may write about itself counts for nothing',
+      'user_metadata, which users can edit, is ignored',
     )
   })
 
-  t.test('whose tenant or subject can be no id are nobody, and never bound to no tenant', async (t) => {
+  t.test('with a tenant or subject that is not a valid id are refused, never treated as unbound', async (t) => {
     const named = (tenant: unknown) => claims({ app_metadata: { role: 'service', tenant_id: tenant } })
     for (const tenant of [7, '', ['acme'], { id: 'acme' }, true, 'x'.repeat(201), 'a\u0000b', 'someone@example.com']) {
       t.equal(await statusWith(service, await signed(named(tenant))), 401, JSON.stringify(tenant))
     }
     t.equal(await statusWith(service, await signed(named('acme'))), 200)
-    t.equal(await statusWith(service, await signed(named(null))), 200, 'null is not there')
+    t.equal(await statusWith(service, await signed(named(null))), 200, 'null counts as absent')
     const longest = '🦄'.repeat(200)
     t.equal(await statusWith(service, await signed({ ...bound, sub: longest })), 200)
     for (const sub of [
@@ -150,7 +150,7 @@ t.test('tokens of a shared secret, as Supabase gives them', async (t) => {
     t.equal(await statusWith(allowing, await signed({ ...bound, sub: 'someone@example.com' })), 200)
   })
 
-  t.test('are refused where anything is wrong with them', async (t) => {
+  t.test('are refused if their signature, time or any claim is wrong', async (t) => {
     // After 30 refusals a minute an instance answers 429.
     const service = await startService(t, database.url, settings)
     const header = base64({ alg: 'none', typ: 'JWT' })
@@ -175,11 +175,15 @@ t.test('tokens of a shared secret, as Supabase gives them', async (t) => {
       'a changed payload': (await signed(bound)).replace(/\.[^.]+\./, `.${base64({ ...bound, sub: 'u-2' })}.`),
     }
     for (const [name, token] of Object.entries(wrong)) t.equal(await statusWith(service, token), 401, name)
-    t.equal(await statusWith(service, await signed({ ...bound, exp: now() - 10 })), 200, 'a clock may be off a little')
+    t.equal(
+      await statusWith(service, await signed({ ...bound, exp: now() - 10 })),
+      200,
+      'a small clock difference is allowed',
+    )
   })
 })
 
-t.test('tokens of a key set', async (t) => {
+t.test('tokens signed by a key set', async (t) => {
   const first = await generateKeyPair('ES256')
   const second = await generateKeyPair('RS256')
   const published = [{ ...(await exportJWK(first.publicKey)), kid: 'first', alg: 'ES256' }]
@@ -199,25 +203,25 @@ t.test('tokens of a key set', async (t) => {
   const service = await start()
   t.equal(await statusWith(service, await sign('ES256', 'first', first.privateKey)), 200)
   t.equal(await statusWith(service, await sign('RS256', 'first', second.privateKey)), 401, 'a key of another kind')
-  // A public key is no shared secret: signing with its text must not pass.
+  // A public key is not a shared secret, so a token signed with its text must be refused.
   const confused = `${base64({ alg: 'HS256', kid: 'first' })}.${base64(payload)}`
   const mac = createHmac('sha256', JSON.stringify(published[0])).update(confused).digest('base64url')
   t.equal(await statusWith(service, `${confused}.${mac}`), 401, 'algorithm confusion')
 
   published.push({ ...(await exportJWK(second.publicKey)), kid: 'second', alg: 'RS256' })
-  // One that runs finds a new key by itself, as soon as it may ask again.
+  // A running instance finds a new key by itself, once it may fetch the set again.
   while ((await statusWith(service, await sign('RS256', 'second', second.privateKey))) !== 200);
   t.equal(
     await statusWith(service, await sign('RS256', 'second', second.privateKey)),
     200,
-    'a new key of a running service',
+    'a running service accepts a new key',
   )
   const rotated = await start()
-  t.equal(await statusWith(rotated, await sign('RS256', 'second', second.privateKey)), 200, 'a rotated key')
+  t.equal(await statusWith(rotated, await sign('RS256', 'second', second.privateKey)), 200, 'a rotated key is accepted')
   t.equal(
     await statusWith(rotated, await sign('ES256', 'first', first.privateKey)),
     200,
-    'the old one, while published',
+    'the old key is accepted while it is published',
   )
 
   away = true
@@ -226,10 +230,10 @@ t.test('tokens of a key set', async (t) => {
     authorization: `Bearer ${await sign('ES256', 'first', first.privateKey)}`,
   })
   t.match(answer, { status: 503, json: { code: 'unavailable' } })
-  t.equal((await cutOff.call('GET', '/v1/quotas')).status, 200, 'keys work meanwhile')
+  t.equal((await cutOff.call('GET', '/v1/quotas')).status, 200, 'API keys work meanwhile')
 })
 
-t.test('keys of a set that have no name are tried one after the other', async (t) => {
+t.test('keys of a set without a key id are tried one after the other', async (t) => {
   const pairs = await Promise.all(Array.from({ length: 3 }, () => generateKeyPair('ES256')))
   const other = await generateKeyPair('ES256')
   const keys = await Promise.all(pairs.map(({ publicKey }) => exportJWK(publicKey)))
@@ -247,10 +251,14 @@ t.test('keys of a set that have no name are tried one after the other', async (t
   for (const { privateKey } of pairs) t.equal(await statusWith(service, await sign(payload, privateKey)), 200)
   t.equal(await statusWith(service, await sign(payload, other.privateKey)), 401, 'a key that is not in the set')
   const expired = { ...payload, exp: now() - 60 }
-  t.equal(await statusWith(service, await sign(expired, pairs[2]!.privateKey)), 401, 'the right key, too late')
+  t.equal(
+    await statusWith(service, await sign(expired, pairs[2]!.privateKey)),
+    401,
+    'the right key, but an expired token',
+  )
 })
 
-t.test('without settings for tokens a token is a wrong key', async (t) => {
+t.test('without token settings a token is refused like a wrong key', async (t) => {
   const service = await startService(t, database.url)
   t.equal(await statusWith(service, await signed(claims({ app_metadata: { role: 'admin' } }))), 401)
 })

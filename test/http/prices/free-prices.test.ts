@@ -11,7 +11,7 @@ const reserve = (body: object) => service.call('POST', '/v1/reservations', body)
 const check = (body: object) => service.call('POST', '/v1/reservations/check', body)
 const extend = (id: string, body: object) => service.call('POST', `/v1/reservations/${id}/extend`, body)
 
-/** A tenant above its limits, of models and of sandboxes. */
+/** Puts a tenant above its limits for models and for sandboxes. */
 async function spendAll(tenantId: string, more: object = {}): Promise<void> {
   for (const type of ['llm', 'e2b']) {
     const own = { resource_type: type, tenant_id: tenantId }
@@ -52,7 +52,7 @@ const sandbox = (tenantId: string, seconds: number) => ({
   ...{ resource_type: 'e2b', tenant_id: tenantId, e2b: { tier: 'free', max_seconds: seconds } },
 })
 
-t.test('no quota refuses what a free rate card prices, nor warns of it', async (t) => {
+t.test('no quota refuses or warns about a call with a free price', async (t) => {
   await spendAll('above')
   await spendAll('warned', { enforcement: 'warn' })
   for (const tenant of ['above', 'warned']) {
@@ -69,7 +69,7 @@ t.test('no quota refuses what a free rate card prices, nor warns of it', async (
   await assertHealthy(t, database.pool)
 })
 
-t.test('an estimate of 0 USD is refused above a limit, unless the card can have no other cost', async (t) => {
+t.test('an estimate of 0 USD is refused above a limit, unless the price can only cost 0', async (t) => {
   await spendAll('zero')
   const own = { resource_type: 'llm', tenant_id: 'zero', estimated_cost_usd: 0 }
   for (const body of [own, modelCall('zero', 'free-but-searches'), modelCall('zero', 'free-but-long')]) {
@@ -78,16 +78,16 @@ t.test('an estimate of 0 USD is refused above a limit, unless the card can have 
     t.equal(
       refused.json.detail,
       'tenant zero is 1.00 USD above its limit of 1.00 USD today; 0.00 was asked for',
-      'it names no amount that would be refused',
+      'the message names no amount that would be refused',
     )
     t.match((await check(body)).json, { allowed: false, requested_usd: 0, violations: [{ scope_id: 'zero' }] })
   }
   await service.call('PUT', '/v1/quotas', { scope: 'tenant', tenant_id: 'zero', period: 'day', limit_usd: 2 })
-  t.equal((await reserve(own)).status, 201, 'at the limit it fits')
+  t.equal((await reserve(own)).status, 201, 'an estimate of 0 fits at the limit')
   await assertHealthy(t, database.pool)
 })
 
-t.test('a sandbox is free where each second of its span is', async (t) => {
+t.test('a sandbox is free if every second of its span is free', async (t) => {
   const inAnHour = new Date(Date.now() + 3_600_000).toISOString()
   await priceTier('soon-dear', 0, '2026-01-01T00:00:00Z')
   await priceTier('soon-dear', 0.01, inAnHour)
@@ -113,12 +113,12 @@ t.test('the extension of a free hold is never refused', async (t) => {
   for (const { json } of holds) {
     const extended = await extend(json.reservation_id, { ttl_seconds: 1_200 })
     t.match(extended, { status: 200, json: { status: 'reserved', reserved_usd: 0, warnings: [] } })
-    t.match(extended.json.quotas, [{ reset_at: '2027-03-11T00:00:00Z' }], 'it moves to the running period')
+    t.match(extended.json.quotas, [{ reset_at: '2027-03-11T00:00:00Z' }], 'the hold moves to the current period')
   }
   t.equal(
     (await extend(own.json.reservation_id, { ttl_seconds: 1_200 })).status,
     429,
-    'an estimate of 0 is no free card',
+    'an estimate of 0 is not a free price',
   )
   await database.pool.query('select copilot_internal.expire_reservations()')
   await assertHealthy(t, database.pool)

@@ -8,7 +8,7 @@ const database = await createDatabase(t)
 const redis = await startRedis(t)
 const service = await startService(t, database.url, { REDIS_URL: redis.url })
 const other = await startService(t, database.url, { REDIS_URL: redis.url })
-/** An instance that no Redis tells anything. */
+/** An instance without Redis. */
 const apart = await startService(t, database.url)
 
 const MODELS = '/v1/pricing/models'
@@ -28,14 +28,14 @@ const reserve = (of: Service, model: string, provider = 'maker') =>
     tenant_id: 'priced',
     llm: { provider, model, input_tokens: 1_000, max_output_tokens: 0 },
   })
-/** USD per million tokens, by what a thousand of them hold. */
+/** USD per million input tokens, computed from a hold of a thousand. */
 const inputUsd = async (of: Service, model: string) => (await reserve(of, model)).json.reserved_usd * 1_000
 
 async function until(holds: () => Promise<boolean>): Promise<void> {
   while (!(await holds()));
 }
 
-t.test('a version is answered whole, with every decimal that was written', async (t) => {
+t.test('a price version is answered in full, with every decimal', async (t) => {
   const body = `{
     "provider": "maker", "model": "exact", "aliases": ["exact-latest"], "effective_date": "2026-01-02T00:00:00Z",
     "usd_per_mtok": { "input": 0.1, "cache_read": "0.010000000001", "output": 0.30000000000000004 },
@@ -50,7 +50,7 @@ t.test('a version is answered whole, with every decimal that was written', async
   t.match(made.text, rates)
   t.match(made.text, '"long_context":{"usd_per_mtok":{"input":123456789.012345678901},"input_tokens_over":200000}')
   t.same((await list('provider=maker&model=exact'))[0], made.json)
-  t.same((await list('model=exact-latest'))[0], made.json, 'by its alias too')
+  t.same((await list('model=exact-latest'))[0], made.json, 'the alias finds it too')
   t.same(Object.keys(made.json), [
     'price_id',
     'provider',
@@ -67,7 +67,7 @@ t.test('a version is answered whole, with every decimal that was written', async
   ])
 })
 
-t.test('amounts that floats get wrong are priced exactly', async (t) => {
+t.test('amounts that are inexact as floats are priced exactly', async (t) => {
   await publish(card('floats', '0.1', { usd_per_mtok: { input: '0.1', output: '0.2' } }))
   const { text } = await service.call('POST', '/v1/estimates', {
     resource_type: 'llm',
@@ -76,8 +76,12 @@ t.test('amounts that floats get wrong are priced exactly', async (t) => {
   t.match(text, /"cost_usd":0\.3[,}]/)
 })
 
-t.test('a new date closes its predecessor and ends where its successor starts', async (t) => {
-  t.equal((await publish(card('chain', 1))).json.effective_date, '1970-01-01T00:00:00Z', 'no start is known')
+t.test('a new version ends its predecessor and ends where its successor starts', async (t) => {
+  t.equal(
+    (await publish(card('chain', 1))).json.effective_date,
+    '1970-01-01T00:00:00Z',
+    'the first version has no known start',
+  )
   t.match((await publish(card('chain', 3, { effective_date: '2999-01-01T00:00:00Z' }))).json, { status: 'scheduled' })
   const past = await publish(card('chain', 2, { effective_date: '2026-02-01T00:00:00Z' }))
   t.match(past, { status: 201, json: { status: 'current', expires_at: '2999-01-01T00:00:00Z' } })
@@ -104,10 +108,10 @@ t.test('a new date closes its predecessor and ends where its successor starts', 
   const { rows } = await database.pool.query(
     `select input_price_per_million::text as input from copilot_internal.get_current_model_pricing('maker', 'chain')`,
   )
-  t.same(rows, [{ input: '2' }], 'older callers see the same')
+  t.same(rows, [{ input: '2' }], 'older callers see the same price')
 })
 
-t.test('without a date a known model is priced anew from now on', async (t) => {
+t.test('without a date, a new price of a known model applies from now on', async (t) => {
   await publish(card('dateless', 1))
   const next = await publish(card('dateless', 2))
   t.equal(next.status, 201)
@@ -115,14 +119,14 @@ t.test('without a date a known model is priced anew from now on', async (t) => {
   t.equal((await list('model=dateless')).length, 2)
 })
 
-t.test('a date that has a version is a 409, unless that one is named; it is kept', async (t) => {
+t.test('a second version for a date is a 409 unless it names the first, which is kept', async (t) => {
   const dated = { effective_date: '2026-03-01T00:00:00Z' }
   const first = await publish(card('twice', 1, dated))
   const second = await publish(card('twice', 2, dated))
   t.match(second, { status: 409, json: { code: 'price_exists', price_id: first.json.price_id } })
   t.match(second.json.type, '/problems/price-exists')
   t.match(await publish(card('twice', 2, { ...dated, replaces: first.json.price_id + 1_000 })), { status: 409 })
-  t.match(await publish(card('twice', 1, dated)), { status: 409 }, 'the same rates too')
+  t.match(await publish(card('twice', 1, dated)), { status: 409 }, 'the same rates are refused too')
   t.match(await publish(card('twice', 1, { effective_date: '2026-04-01T00:00:00Z', replaces: 7 })), { status: 409 })
   t.same(await list('model=twice'), [first.json], 'nothing was written')
 
@@ -141,7 +145,7 @@ t.test('a date that has a version is a 409, unless that one is named; it is kept
   t.match(await publish(card('twice', 3, { ...dated, replaces: true })), { status: 201 })
 })
 
-t.test('ten admins at once with one date make one version', async (t) => {
+t.test('ten concurrent publications for one date make one version', async (t) => {
   const dated = { effective_date: '2026-05-01T00:00:00Z' }
   const all = await Promise.all(Array.from({ length: 10 }, (_, index) => publish(card('raced', index + 1, dated))))
   t.equal(all.filter(({ status }) => status === 201).length, 1)
@@ -149,7 +153,7 @@ t.test('ten admins at once with one date make one version', async (t) => {
   t.equal((await list('model=raced')).length, 1)
 })
 
-t.test('what is wrong is a 400 that names the field, and nothing is written', async (t) => {
+t.test('an invalid price is a 400 that names the field, and nothing is written', async (t) => {
   const cases: [object, string][] = [
     [{ usd_per_mtok: { output: 1 } }, '/usd_per_mtok/input'],
     [{ usd_per_mtok: { input: -1 } }, '/usd_per_mtok/input'],
@@ -178,7 +182,7 @@ t.test('what is wrong is a 400 that names the field, and nothing is written', as
   t.same(await list('model=wrong'), [])
 })
 
-t.test('an admin writes, a viewer reads too, a service does neither', async (t) => {
+t.test('admins write and read prices, viewers read them, services do neither', async (t) => {
   const viewer = await service.keyFor('viewer')
   const caller = await service.keyFor('service')
   for (const path of [MODELS, E2B]) {
@@ -194,7 +198,7 @@ t.test('an admin writes, a viewer reads too, a service does neither', async (t) 
   t.same(await list('model=theirs'), [])
 })
 
-t.test('pages show every version once, in order', async (t) => {
+t.test('paging shows every version once, in order', async (t) => {
   const seen: string[] = []
   let cursor = ''
   do {
@@ -215,7 +219,7 @@ t.test('pages show every version once, in order', async (t) => {
   t.equal((await service.call('GET', `${MODELS}?colour=red`)).status, 400)
 })
 
-t.test('sandbox prices have versions by the same rules', async (t) => {
+t.test('sandbox prices have versions with the same rules', async (t) => {
   const body = {
     tier: 'medium',
     usd_per_vcpu_second: 0.000028,
@@ -272,30 +276,34 @@ t.test('sandbox prices have versions by the same rules', async (t) => {
   })
   t.match(estimated, { status: 200, json: { breakdown: [{ quantity: 1 }, { quantity: 3 }] } }, estimated.text)
   const [before, after] = estimated.json.breakdown
-  t.equal(estimated.json.cost_usd, Number((before.cost_usd + after.cost_usd).toFixed(12)), 'a line for each price')
+  t.equal(
+    estimated.json.cost_usd,
+    Number((before.cost_usd + after.cost_usd).toFixed(12)),
+    'one breakdown line for each price',
+  )
 })
 
 t.test(
-  'an unknown model is refused with near names, and works as soon as an admin has priced it, everywhere',
+  'an unknown model is refused with similar names, and works on every instance once an admin has priced it',
   async (t) => {
     const instances = [service, other, apart]
     for (const one of instances) {
       const refused = await reserve(one, 'gpt-6.1-sool', 'openai')
       t.match(refused, { status: 422, json: { code: 'price_not_found', provider: 'openai', model: 'gpt-6.1-sool' } })
       t.same(refused.json.near[0], { provider: 'openai', model: 'gpt-6.1-sol' })
-      t.equal((await reserve(one, 'gpt-6.1-sol', 'openai')).status, 201, 'other models go on')
+      t.equal((await reserve(one, 'gpt-6.1-sol', 'openai')).status, 201, 'other models still work')
     }
     t.equal((await publish({ ...card('gpt-6.1-sool', 3), provider: 'openai' })).status, 201)
     t.match(await reserve(service, 'gpt-6.1-sool', 'openai'), { status: 201, json: { reserved_usd: 0.003 } })
     for (const one of [other, apart])
       await until(async () => (await reserve(one, 'gpt-6.1-sool', 'openai')).status === 201)
     const { json } = await reserve(other, 'gpt-6.1-sooll', 'openai')
-    t.same(json.near[0], { provider: 'openai', model: 'gpt-6.1-sool' }, 'and is near')
+    t.same(json.near[0], { provider: 'openai', model: 'gpt-6.1-sool' }, 'the newly priced model is suggested')
   },
 )
 
 t.test(
-  'what is near would be accepted as it is: the right pair first, an alias too, at the moment asked for',
+  'suggested names would be accepted unchanged: the best match first, aliases too, at the requested moment',
   async (t) => {
     const estimate = (llm: object, at?: string) =>
       service.call('POST', '/v1/estimates', {
@@ -305,9 +313,9 @@ t.test(
       })
     const elsewhere = await estimate({ provider: 'anthropic', model: 'gpt-6.1-terra' })
     t.match(elsewhere, { status: 422, json: { provider: 'anthropic', model: 'gpt-6.1-terra' } })
-    t.match(elsewhere.json.near[0], { model: 'gpt-6.1-terra' }, 'a right name in a wrong place')
+    t.match(elsewhere.json.near[0], { model: 'gpt-6.1-terra' }, 'the right name under another provider')
     const claude = await estimate({ provider: 'openai', model: 'claude-sonnet-4-6' })
-    t.match(claude.json.near[0], { provider: 'anthropic', model: 'claude-sonnet-4-6' }, 'of its maker')
+    t.match(claude.json.near[0], { provider: 'anthropic', model: 'claude-sonnet-4-6' }, 'the maker’s own model')
     t.match(
       elsewhere.json.detail,
       /^There is no price for anthropic gpt-6\.1-terra; near ones are \w+ gpt-6\.1-terra, /,
@@ -316,7 +324,11 @@ t.test(
     const misspelt = await estimate({ provider: 'aws', model: 'us.anthropic.claude-haiku-4-5-20251001-v1' })
     t.same(misspelt.json.near[0], { provider: 'aws', model: 'us.anthropic.claude-haiku-4-5-20251001-v1:0' }, 'an alias')
     const nameless = await estimate({ model: 'gpt-6.1-terraa' })
-    t.same(nameless.json.near[0], { provider: 'openai', model: 'gpt-6.1-terra' }, "the maker's before a cloud's")
+    t.same(
+      nameless.json.near[0],
+      { provider: 'openai', model: 'gpt-6.1-terra' },
+      "the maker's model comes before a cloud's",
+    )
     for (const { json } of [elsewhere, misspelt, nameless]) {
       t.equal(json.near.length, 5)
       for (const pair of json.near) t.equal((await estimate(pair)).status, 200, JSON.stringify(pair))
@@ -336,14 +348,14 @@ t.test(
   },
 )
 
-t.test('what is near can send the usage object that was sent', async (t) => {
+t.test('suggested providers can send the usage object of the request', async (t) => {
   const near = async (providerUsage: object): Promise<string[]> => {
     const llm = { provider: 'google', model: 'google/gemini-2.5-flash', provider_usage: providerUsage }
     const { json } = await service.call('POST', '/v1/estimates', { resource_type: 'llm', llm })
     return json.near.map(({ provider }: { provider: string }) => provider)
   }
   const chat = await near({ prompt_tokens: 1, completion_tokens: 1, total_tokens: 2 })
-  t.ok(chat.includes('openrouter'), 'a form that anyone sends')
+  t.ok(chat.includes('openrouter'), 'a form that every provider sends')
   const metadata = { promptTokenCount: 1, candidatesTokenCount: 1, totalTokenCount: 2 }
   t.same(new Set(await near(metadata)), new Set(['google']))
   const records = [
@@ -359,7 +371,7 @@ t.test('what is near can send the usage object that was sent', async (t) => {
 })
 
 t.test(
-  "a name without a provider means its maker's where clouds and resellers have it, and is refused where others do",
+  'a name without a provider means its maker if only clouds and resellers share it, and is refused otherwise',
   async (t) => {
     const estimate = (model: string, provider?: string) =>
       service.call('POST', '/v1/estimates', {
@@ -370,7 +382,7 @@ t.test(
     t.match(await estimate('gpt-4o'), { status: 200, json: { cost_usd: 0.0125 } })
     t.match(await estimate('gpt-4o', 'azure'), { status: 200, json: { cost_usd: 0.0165 } })
     t.match(await estimate('claude-opus-5-5'), { status: 200, json: { cost_usd: 0.014 } })
-    t.match(await estimate('claude-haiku-4-5'), { status: 200, json: { cost_usd: 0.011 } }, 'resellers have it')
+    t.match(await estimate('claude-haiku-4-5'), { status: 200, json: { cost_usd: 0.011 } }, 'resellers have the model')
     const recorded = await service.call('POST', '/v1/cost-records', {
       records: [
         {
@@ -392,11 +404,11 @@ t.test(
   },
 )
 
-t.test('a changed price counts in every instance, also where the old one is known', async (t) => {
+t.test('a changed price reaches every instance, even one that has cached the old price', async (t) => {
   await publish(card('moving', 1))
   for (const one of [service, other, apart]) await until(async () => (await inputUsd(one, 'moving')) === 1)
   await publish(card('moving', 2))
-  t.equal(await inputUsd(service, 'moving'), 2, 'at once where it was changed')
+  t.equal(await inputUsd(service, 'moving'), 2, 'at once on the instance that changed it')
   for (const one of [other, apart]) await until(async () => (await inputUsd(one, 'moving')) === 2)
 })
 
@@ -405,10 +417,10 @@ async function assertNews(t: Test, model: string): Promise<void> {
   for (const one of [service, other]) await until(async () => (await inputUsd(one, model)) === 1)
   await publish(card(model, 2))
   for (const one of [service, other]) await until(async () => (await inputUsd(one, model)) === 2)
-  t.pass('every instance has the news')
+  t.pass('every instance knows the change')
 }
 
-t.test('news go round without Redis too, and over a Redis that comes back', async (t) => {
+t.test('price changes reach every instance without Redis, and through a Redis that came back', async (t) => {
   await redis.kill()
   await assertNews(t, 'no-redis')
   const back = await startRedis(t, Number(new URL(redis.url).port))
@@ -419,19 +431,19 @@ t.test('news go round without Redis too, and over a Redis that comes back', asyn
   t.equal(back.url, redis.url)
 })
 
-t.test('a scheduled price counts from its date on, without anyone telling', async (t) => {
+t.test('a scheduled price applies from its date without any message', async (t) => {
   await publish(card('scheduled', 1))
   await publish(card('scheduled', 2, { effective_date: '2999-06-01T00:00:00Z' }))
   t.equal(await inputUsd(service, 'scheduled'), 1)
   t.teardown(() => setNow(database, null))
   await setNow(database, '2999-06-01T00:00:00Z')
   const late = await startService(t, database.url)
-  // Its clock follows that of the database with the first decision.
+  // Its clock follows the database's from the first decision on.
   await reserve(late, 'scheduled')
   t.equal(await inputUsd(late, 'scheduled'), 2)
 })
 
-t.test('an alias that moves re-prices no hold in flight, in no instance', async (t) => {
+t.test('an alias that moves to another model does not change the price of open holds', async (t) => {
   const named = { provider: 'maker', model: 'sliding', input_tokens: 2_000_000, max_output_tokens: 0 }
   const hold = (of: Service) =>
     of.call('POST', '/v1/reservations', { resource_type: 'llm', tenant_id: 'sliding', llm: named })
@@ -441,7 +453,7 @@ t.test('an alias that moves re-prices no hold in flight, in no instance', async 
   t.match(held, { status: 201, json: { reserved_usd: 2 } })
   const other40 = { aliases: ['sliding'], usd_per_mtok: { input: 40, output: 40 } }
   t.match((await publish(card('sliding-2', 40, other40))).json, { aliases: ['sliding'] })
-  t.same((await list('model=sliding-1'))[0].aliases, [], 'the name means one model')
+  t.same((await list('model=sliding-1'))[0].aliases, [], 'the alias means one model')
   t.same(
     (await list('model=sliding')).map(({ model }: { model: string }) => model),
     ['sliding-2'],
@@ -449,7 +461,11 @@ t.test('an alias that moves re-prices no hold in flight, in no instance', async 
   for (const each of [service, other, apart]) await until(async () => (await hold(each)).status === 429)
   const path = `/v1/reservations/${held.json.reservation_id}`
   const extended = await service.call('POST', `${path}/extend`, { estimate: { max_output_tokens: 1_000_000 } })
-  t.match(extended, { status: 200, json: { reserved_usd: 3 } }, 'a longer one counts the model that it was made for')
+  t.match(
+    extended,
+    { status: 200, json: { reserved_usd: 3 } },
+    'an extension counts the model that the hold was made for',
+  )
   const committed = await service.call('POST', `${path}/commit`, { usage: { input_tokens: 2_000_000 } })
   t.match(committed, { status: 200, json: { cost_usd: 2, overrun_usd: 0, price_id: held.json.price_id } })
 })

@@ -8,7 +8,7 @@ const database = await createDatabase(t)
 await setNow(database, NOON)
 const service = await startService(t, database.url)
 
-/** A tier whose second costs 0.001 USD, and from `risesAt` on twenty times as much. */
+/** A tier that costs 0.001 USD a second, and twenty times as much from `risesAt` on. */
 async function publishRisingTier(tier: string, risesAt: string, more: object = {}): Promise<void> {
   const card = { tier, vcpu: 1, memory_mib: 1024, usd_per_gib_second: 0, ...more }
   await service.call('POST', '/v1/pricing/e2b', { ...card, usd_per_vcpu_second: 0.001 })
@@ -21,7 +21,7 @@ const run = (tier: string, maxSeconds: number, more: object = {}) => ({
   e2b: { tier, max_seconds: maxSeconds },
   ...more,
 })
-/** The service's own clock runs on while the database's stands still, so a hold may count more of the dear rate. */
+/** The service's clock runs while the database's is stopped, so a hold may count more seconds at the higher rate. */
 const isFrom = (usd: number, low: number, dearest: number) => usd >= low && usd <= dearest
 
 await service.call('PUT', '/v1/quotas', {
@@ -32,7 +32,7 @@ await service.call('PUT', '/v1/quotas', {
   limit_usd: 1_000,
 })
 
-t.test('a hold on a sandbox counts a price that rises while it runs, so its commit is no overrun', async (t) => {
+t.test('a sandbox hold includes a price rise during its run, so its commit has no overrun', async (t) => {
   await publishRisingTier('soon', '2026-11-26T12:01:00Z')
   const checked = await service.call('POST', '/v1/reservations/check', run('soon', 3_000))
   t.ok(isFrom(checked.json.requested_usd, 58.86, 60), checked.text)
@@ -44,7 +44,7 @@ t.test('a hold on a sandbox counts a price that rises while it runs, so its comm
   t.match(committed.json, { cost_usd: 58.86, overrun_usd: 0 })
 })
 
-t.test('a longer hold is priced from its start, over the rise', async (t) => {
+t.test('an extended hold is priced from its start, including the rise', async (t) => {
   await publishRisingTier('longer', '2026-11-26T12:01:00Z')
   const held = await service.call('POST', '/v1/reservations', run('longer', 60))
   t.ok(isFrom(held.json.reserved_usd, 0.06, 1.2), held.text)
@@ -54,7 +54,7 @@ t.test('a longer hold is priced from its start, over the rise', async (t) => {
   t.match(extended.json, { reserved_usd: 2.06 })
 })
 
-t.test('a cap pays for the dearest second of the span, and for no dearer one', async (t) => {
+t.test('a cap is computed from the most expensive second of the span', async (t) => {
   await publishRisingTier('capped', '2026-11-26T12:30:00Z')
   await service.call('PUT', '/v1/quotas', {
     resource_type: 'e2b',
@@ -67,10 +67,10 @@ t.test('a cap pays for the dearest second of the span, and for no dearer one', a
   const capped = (seconds: number) =>
     service.call('POST', '/v1/reservations/check', run('capped', seconds, { user_id: 'small', allow_caps: true }))
   t.match((await capped(3_000)).json, { allowed: true, caps: { max_runtime_seconds: 25 } }, '0.5 / 0.02')
-  t.match((await capped(50)).json, { allowed: true, caps: null, requested_usd: 0.05 }, 'over before the rise')
+  t.match((await capped(50)).json, { allowed: true, caps: null, requested_usd: 0.05 }, 'the run ends before the rise')
 })
 
-t.test('a hold that runs past the last known price is refused', async (t) => {
+t.test('a hold that would run past the last known price is refused', async (t) => {
   const ending = {
     tier: 'ending',
     region: 'us-east-1',

@@ -22,7 +22,7 @@ const statusOf = async (tenantId: string, period = 'day') =>
     (row: { scope: string; period: string }) => row.scope === 'tenant' && row.period === period,
   )
 
-t.test('the list is filtered by each part of the natural key, and paged without a gap', async (t) => {
+t.test('quotas are filtered by each part of the natural key, and paged without a gap', async (t) => {
   const made: number[] = []
   for (const body of [
     { tenant_id: 'list-a', limit_usd: 1 },
@@ -62,7 +62,7 @@ t.test('the list is filtered by each part of the natural key, and paged without 
     t.equal(
       (await service.call('GET', `/v1/quotas/${id}`, undefined, bound)).status,
       404,
-      'another tenant’s, the platform’s',
+      'another tenant’s quota and the platform’s',
     )
     t.equal((await service.call('GET', `/v1/quotas/${id}/history`, undefined, bound)).status, 404)
   }
@@ -71,7 +71,7 @@ t.test('the list is filtered by each part of the natural key, and paged without 
   await service.call('DELETE', `/v1/quotas/${made[5]}`)
 })
 
-t.test('a patch changes what it names, and the rest stays', async (t) => {
+t.test('a patch changes only the fields that it names', async (t) => {
   const made = await put({
     tenant_id: 'patched',
     limit_usd: 10,
@@ -87,7 +87,7 @@ t.test('a patch changes what it names, and the rest stays', async (t) => {
   t.equal(patched.status, 200)
   t.match(patched.text, '"limit_usd":12.000000000001')
   const { updated_at: _, limit_usd: __, ...rest } = made.json
-  t.match(patched.json, rest, 'the rest stays')
+  t.match(patched.json, rest, 'the other fields stay')
   t.same((await service.call('GET', path)).json, patched.json)
 
   t.match((await service.call('PATCH', path, { enforcement: 'enforce', thresholds: [1, 0.25] })).json, {
@@ -113,7 +113,7 @@ t.test('a patch changes what it names, and the rest stays', async (t) => {
   }
 })
 
-t.test('a raise holds until its end, and null ends it', async (t) => {
+t.test('a raise applies until its end, and null ends it earlier', async (t) => {
   const made = await put({ tenant_id: 'raised', limit_usd: 10 })
   const path = `/v1/quotas/${made.json.quota_id}`
   t.equal((await hold('raised', 15)).status, 429)
@@ -133,7 +133,7 @@ t.test('a raise holds until its end, and null ends it', async (t) => {
   await assertHealthy(t, database.pool)
 })
 
-t.test('a limit that is lowered below what is spent and held refuses, and commits still arrive', async (t) => {
+t.test('a limit lowered below spent and held refuses reservations, and commits are still booked', async (t) => {
   const made = await put({ tenant_id: 'lowered', limit_usd: 100 })
   const first = await hold('lowered', 30)
   const second = await hold('lowered', 30)
@@ -150,7 +150,7 @@ t.test('a limit that is lowered below what is spent and held refuses, and commit
   await assertHealthy(t, database.pool)
 })
 
-t.test('a quota that moves to another zone keeps its money and its holds', async (t) => {
+t.test('a quota that changes its time zone keeps its spent amount and its holds', async (t) => {
   const made = await put({ tenant_id: 'moved', limit_usd: 100 })
   const first = await hold('moved', 30)
   const second = await hold('moved', 7)
@@ -160,7 +160,7 @@ t.test('a quota that moves to another zone keeps its money and its holds', async
     t.equal((await service.call('PATCH', path, change)).status, 200)
     const { spent_usd: spent, reserved_usd: reserved } = await statusOf('moved')
     t.equal(reserved, 7)
-    t.ok(spent === 20 || spent === 0, 'what was booked in the day of that zone')
+    t.ok(spent === 20 || spent === 0, 'the amount booked in that zone’s day')
     await assertHealthy(t, database.pool)
   }
   t.equal((await service.call('PATCH', path, { time_zone: 'UTC' })).status, 200)
@@ -172,7 +172,7 @@ t.test('a quota that moves to another zone keeps its money and its holds', async
   await assertHealthy(t, database.pool)
 })
 
-t.test('a deleted quota lets pass, its holds settle, no default comes back, and a PUT revives it', async (t) => {
+t.test('a deleted quota limits nothing, its holds settle, no default replaces it, and a PUT revives it', async (t) => {
   const made = await put({ tenant_id: 'deleted', limit_usd: 50 })
   const path = `/v1/quotas/${made.json.quota_id}`
   const [first, second, third] = [await hold('deleted', 20), await hold('deleted', 20), await hold('deleted', 10)]
@@ -190,7 +190,7 @@ t.test('a deleted quota lets pass, its holds settle, no default comes back, and 
   t.same((await service.call('GET', '/v1/quotas?tenant_id=deleted&resource_type=llm')).json.data, [])
   t.equal(await statusOf('deleted'), undefined)
   const free = await hold('deleted', 1_000)
-  t.match(free, { status: 201, json: { quotas: [] } }, 'nothing limits it, a default neither')
+  t.match(free, { status: 201, json: { quotas: [] } }, 'no quota limits it, and no default either')
   await commit(first, 12)
   await release(second)
   await assertHealthy(t, database.pool)
@@ -206,7 +206,7 @@ t.test('a deleted quota lets pass, its holds settle, no default comes back, and 
   await assertHealthy(t, database.pool)
 })
 
-t.test('history has every period that was touched, the running one first, also untouched', async (t) => {
+t.test('history lists every period with a balance, and the current one first even without a balance', async (t) => {
   const made = await put({ tenant_id: 'history', limit_usd: 5 })
   const path = `/v1/quotas/${made.json.quota_id}/history`
   await database.pool.query(
@@ -233,7 +233,7 @@ t.test('history has every period that was touched, the running one first, also u
   t.equal((await service.call('GET', '/v1/quotas/999999/history')).status, 404)
 })
 
-t.test('a bulk change is all or none, and says where it is wrong', async (t) => {
+t.test('a bulk change is made in full or not at all, and an error has its pointer', async (t) => {
   const quotas = Array.from({ length: 1_000 }, (_, n) => ({
     scope: 'tenant',
     tenant_id: `bulk-${n}`,
@@ -259,14 +259,14 @@ t.test('a bulk change is all or none, and says where it is wrong', async (t) => 
     const answer = await service.call('PUT', '/v1/quotas/bulk', { quotas: bodies })
     t.match(answer, { status: 400, json: { errors: [{ pointer }] } }, pointer)
   }
-  t.match(await statusOf('bulk-0'), { limit_usd: 1 }, 'nothing of them was done')
+  t.match(await statusOf('bulk-0'), { limit_usd: 1 }, 'none of the changes was made')
   const service7 = await service.keyFor('service')
   t.equal((await service.call('PUT', '/v1/quotas/bulk', { quotas: [good] }, service7)).status, 403)
   await release(held)
   await assertHealthy(t, database.pool)
 })
 
-t.test('a change of quotas may take longer than a decision, as on a busy machine', async (t) => {
+t.test('a quota change may take longer than the deadline of a decision', async (t) => {
   const { json: quota } = await put({ tenant_id: 'slow', limit_usd: 1 })
   // Longer than a decision's statement may take.
   await database.pool.query(`
@@ -282,7 +282,7 @@ t.test('a change of quotas may take longer than a decision, as on a busy machine
   await database.pool.query('drop function slow_write cascade')
 })
 
-t.test('the status names who holds most of each quota', async (t) => {
+t.test('the status names the largest holders of each quota', async (t) => {
   await put({ tenant_id: 'holders', limit_usd: 1_000 })
   for (const [user, usd] of [
     ['u-1', 1],
@@ -308,14 +308,14 @@ t.test('the status names who holds most of each quota', async (t) => {
   t.match(
     seen.find((row: { scope: string }) => row.scope === 'platform'),
     { spent_usd: null, largest_holders: [] },
-    'a bound key is not told of others',
+    'a bound key does not see other tenants',
   )
   const fresh = { 'cache-control': 'no-cache' }
   const platform = (await service.call('GET', '/v1/quotas/status', undefined, fresh)).json.data
   t.match(platform, [{ scope: 'platform', largest_holders: [{ tenant_id: 'holders', reserved_usd: 8 }] }])
 })
 
-t.test('changes of every kind while calls are in flight keep the books whole', async (t) => {
+t.test('quota changes of every kind during calls keep every invariant', async (t) => {
   await put({ tenant_id: 'storm', limit_usd: 40 })
   const id = (await service.call('GET', '/v1/quotas?tenant_id=storm&resource_type=llm')).json.data[0].quota_id
   const statuses = new Set<number>()

@@ -51,7 +51,7 @@ t.test('the environment’s defaults are listed', async (t) => {
   t.equal(second.json.next_cursor, null)
 })
 
-t.test('a changed default changes the quotas that came from it, with money in flight, and no other', async (t) => {
+t.test('a changed default changes exactly the quotas that came from it, also during open holds', async (t) => {
   const known = await hold('known', 10)
   await hold('spent', 30).then((held) => commit(held, 30))
   await service.call('PUT', '/v1/quotas', { scope: 'tenant', tenant_id: 'set', period: 'day', limit_usd: 7 })
@@ -62,17 +62,17 @@ t.test('a changed default changes the quotas that came from it, with money in fl
   const changed = await putDefault({ limit_usd: 25 })
   t.match(changed, { status: 200, json: { limit_usd: 25, enforcement: 'enforce', from_environment: false } })
   t.match(await quotasOf('tenant_id=known'), [{ limit_usd: 25 }])
-  t.match(await quotasOf('tenant_id=set'), [{ limit_usd: 7 }], 'an administrator’s own is left alone')
+  t.match(await quotasOf('tenant_id=set'), [{ limit_usd: 7 }], 'a quota that an administrator set stays unchanged')
   t.same(await quotasOf('tenant_id=gone'), [], 'a deleted one does not come back')
   t.equal((await hold('known', 15.01)).status, 429)
   t.equal((await hold('known', 15)).status, 201)
-  t.equal((await hold('spent', 0.01)).status, 429, 'what is spent is above the new limit')
+  t.equal((await hold('spent', 0.01)).status, 429, 'the spent amount is above the new limit')
   t.match(await hold('unseen', 1), { json: { quotas: [{ limit_usd: 25 }] } })
   t.equal((await commit(known, 9)).status, 200)
   await assertHealthy(t, database.pool)
 })
 
-t.test('a new default makes quotas for all that are known, with what they have spent', async (t) => {
+t.test('a new default makes a quota for every known scope, with what that scope has spent', async (t) => {
   const held = await hold('crowd', 3, { user_id: 'u-1' })
   await commit(held, 2)
   const open = await hold('crowd', 4, { user_id: 'u-2' })
@@ -93,11 +93,11 @@ t.test('a new default makes quotas for all that are known, with what they have s
   await assertHealthy(t, database.pool)
 })
 
-t.test('an administrator’s default, the same as the environment’s or taken away, outlasts a restart', async (t) => {
+t.test('a default that an administrator set or removed survives a restart', async (t) => {
   await putDefault({ resource_type: 'e2b', limit_usd: 10 })
   const gone = await service.call('DELETE', '/v1/quota-defaults?scope=tenant&resource_type=llm&period=day')
   t.same([gone.status, gone.text], [204, ''])
-  t.match(await quotasOf('tenant_id=known'), [{ limit_usd: 25 }], 'what it made stays')
+  t.match(await quotasOf('tenant_id=known'), [{ limit_usd: 25 }], 'the quotas that it made stay')
   t.match(await hold('free', 1_000), { status: 201, json: { quotas: [] } })
   const again = await startService(t, database.url, {
     PURSER_DEFAULT_LLM_USD_PER_DAY: '1',
@@ -120,11 +120,11 @@ t.test('an administrator’s default, the same as the environment’s or taken a
   t.equal((await service.call('DELETE', '/v1/quota-defaults?scope=tenant&period=day')).status, 404)
   t.match(await putDefault({ limit_usd: 3 }), { status: 200, json: { limit_usd: 3 } })
   t.match(await quotasOf('tenant_id=free'), [{ limit_usd: 3 }])
-  t.equal((await hold('free', 0.01)).status, 429, 'its open hold is adopted')
+  t.equal((await hold('free', 0.01)).status, 429, 'the new quota includes its open hold')
   await assertHealthy(t, database.pool)
 })
 
-t.test('bad defaults are refused by name, and only an administrator changes them', async (t) => {
+t.test('bad defaults are refused with their pointer, and only an administrator changes defaults', async (t) => {
   for (const [body, pointer] of [
     [{ scope: 'platform', limit_usd: 1 }, '/scope'],
     [{}, '/limit_usd'],
@@ -143,13 +143,13 @@ t.test('bad defaults are refused by name, and only an administrator changes them
   t.equal((await service.call('DELETE', '/v1/quota-defaults?scope=tenant&period=day', undefined, caller)).status, 403)
 })
 
-t.test('a default whose giving was broken off is given by a job', async (t) => {
+t.test('a job finishes a default change that was interrupted', async (t) => {
   await hold('left', 1)
   await database.pool.query(`select copilot_internal.set_quota_defaults($1)`, [
     JSON.stringify([{ scope: 'tenant', resource_type: 'llm', period: 'month', limit_usd: 33 }]),
   ])
   t.same(await quotasOf('tenant_id=left&period=month'), [])
-  // The queue's own way to have a job done now instead of by the clock.
+  // Queues the job for now instead of waiting for its schedule.
   await database.pool.query(`select copilot_jobs.add_job('give-defaults')`)
   let quotas: { limit_usd: number }[] = []
   while (quotas.length === 0) quotas = await quotasOf('tenant_id=left&period=month')

@@ -13,7 +13,7 @@ const hold = (tenantId: string, usd: number) =>
 const commit = ({ json }: Answer, usd: number) =>
   service.call('POST', `/v1/reservations/${json.reservation_id}/commit`, { actual_cost_usd: usd })
 
-t.test('what is exported can be imported, to the last decimal', async (t) => {
+t.test('an exported quota file can be imported again, exact to the last decimal', async (t) => {
   await service.call('PUT', '/v1/quotas/bulk', {
     quotas: [
       {
@@ -53,7 +53,7 @@ t.test('what is exported can be imported, to the last decimal', async (t) => {
   await assertHealthy(t, other.pool)
 })
 
-t.test('a bad file changes nothing, and each of its faults is named', async (t) => {
+t.test('a bad file changes nothing, and each of its errors is named', async (t) => {
   const good = { scope: 'tenant', tenant_id: 'x', period: 'day', limit_usd: 1 }
   const file = JSON.stringify({
     quotas: [good, { ...good, period: 'year' }, { ...good, tenant_id: 'jane@example.com' }, { ...good, colour: 1 }],
@@ -75,13 +75,13 @@ t.test('a bad file changes nothing, and each of its faults is named', async (t) 
   t.match(await quotas(['--help']), { code: 0, stdout: /Usage: npm run quotas/ })
 })
 
-t.test('the report names what would have been refused, and no more', async (t) => {
+t.test('the report lists exactly what would have been refused', async (t) => {
   await service.call('PUT', '/v1/quotas', { scope: 'tenant', tenant_id: 'fits', period: 'day', limit_usd: 10 })
   await service.call('PUT', '/v1/quotas', { scope: 'tenant', tenant_id: 'over', period: 'day', limit_usd: 10 })
   await service.call('PUT', '/v1/quotas', { scope: 'tenant', tenant_id: 'over', period: 'month', limit_usd: 1_000 })
   t.match(await quotas(['report']), { code: 0, stdout: 'Nothing would have been refused in the last 14 days.\n' })
   for (const usd of [4, 6]) await hold('fits', usd).then((held) => commit(held, usd))
-  // 6 fits; 5 does not; 3 fits beside the 6; 2 does not.
+  // 6 fits, 5 does not, 3 fits beside the 6, 2 does not.
   for (const usd of [6, 5, 3, 2]) await hold('over', usd).then((held) => commit(held, usd))
   const report = await quotas(['report', '--json'])
   t.match(JSON.parse(report.stdout), [
@@ -101,7 +101,7 @@ t.test('the report names what would have been refused, and no more', async (t) =
   await assertHealthy(t, database.pool)
 })
 
-t.test('a reservation’s answer tells in RateLimit fields what the tightest enforced quota has left', async (t) => {
+t.test('a reservation’s RateLimit fields show what the tightest enforced quota has left', async (t) => {
   const enforcing = await startService(t, database.url)
   const reserve = (usd: number, headers: Record<string, string> = {}) =>
     enforcing.call(

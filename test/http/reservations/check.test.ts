@@ -37,7 +37,7 @@ async function knownScopes(): Promise<string[]> {
   return rows.map(({ row }) => row)
 }
 
-t.test('a check says what a reservation would be answered, and holds nothing', async (t) => {
+t.test('a check answers what a reservation would, and holds nothing', async (t) => {
   const checked = await check(modelCall('asks', { user_id: 'u', conversation_id: 'c' }))
   t.equal(checked.status, 200)
   t.equal(checked.headers.get('x-purser-enforcement'), null)
@@ -62,66 +62,63 @@ t.test('a check says what a reservation would be answered, and holds nothing', a
   })
 })
 
-t.test(
-  'a check of a tenant or user that nobody knows writes nothing, and answers what a reservation would',
-  async (t) => {
-    const byDefault = { scope: 'user', resource_type: 'llm', period: 'hour' }
-    await service.call('PUT', '/v1/quota-defaults', { ...byDefault, limit_usd: 3 })
-    await service.call('PUT', '/v1/quota-defaults', {
-      ...byDefault,
-      period: 'month',
-      limit_usd: 4,
-      enforcement: 'warn',
-    })
-    t.teardown(async () => {
-      for (const period of ['hour', 'month'])
-        await service.call('DELETE', `/v1/quota-defaults?scope=user&resource_type=llm&period=${period}`)
-    })
-    // An administrator's own quota of the user, one that was deleted, and one whose period nothing has touched.
-    const own = { scope: 'user', tenant_id: 'unknown', user_id: 'u' }
-    await setQuota({ ...own, period: 'week', limit_usd: 9, time_zone: 'Asia/Kathmandu' })
-    const { json: deleted } = await setQuota({ tenant_id: 'unknown', period: 'day', limit_usd: 1 })
-    await service.call('DELETE', `/v1/quotas/${deleted.quota_id}`)
-    await database.pool.query(`delete from copilot_internal.quota_periods where tenant_id = 'unknown'`)
+t.test('a check of an unknown tenant or user writes nothing, and answers what a reservation would', async (t) => {
+  const byDefault = { scope: 'user', resource_type: 'llm', period: 'hour' }
+  await service.call('PUT', '/v1/quota-defaults', { ...byDefault, limit_usd: 3 })
+  await service.call('PUT', '/v1/quota-defaults', {
+    ...byDefault,
+    period: 'month',
+    limit_usd: 4,
+    enforcement: 'warn',
+  })
+  t.teardown(async () => {
+    for (const period of ['hour', 'month'])
+      await service.call('DELETE', `/v1/quota-defaults?scope=user&resource_type=llm&period=${period}`)
+  })
+  // A quota that an administrator set for the user, a deleted one, and one whose period has no balance yet.
+  const own = { scope: 'user', tenant_id: 'unknown', user_id: 'u' }
+  await setQuota({ ...own, period: 'week', limit_usd: 9, time_zone: 'Asia/Kathmandu' })
+  const { json: deleted } = await setQuota({ tenant_id: 'unknown', period: 'day', limit_usd: 1 })
+  await service.call('DELETE', `/v1/quotas/${deleted.quota_id}`)
+  await database.pool.query(`delete from copilot_internal.quota_periods where tenant_id = 'unknown'`)
 
-    const before = await knownScopes()
-    const body = { tenant_id: 'unknown', user_id: 'u', estimated_cost_usd: 2.5 }
-    const checked = await check(body)
-    const refused = await check({ ...body, estimated_cost_usd: 3.5 })
-    const warned = await check({ ...body, user_id: 'v', estimated_cost_usd: 2.5 })
-    for (let n = 0; n < 20; n++) await check({ ...body, tenant_id: `unknown-${n}`, user_id: `u-${n}` })
-    t.same(await knownScopes(), before, 'nothing was written')
+  const before = await knownScopes()
+  const body = { tenant_id: 'unknown', user_id: 'u', estimated_cost_usd: 2.5 }
+  const checked = await check(body)
+  const refused = await check({ ...body, estimated_cost_usd: 3.5 })
+  const warned = await check({ ...body, user_id: 'v', estimated_cost_usd: 2.5 })
+  for (let n = 0; n < 20; n++) await check({ ...body, tenant_id: `unknown-${n}`, user_id: `u-${n}` })
+  t.same(await knownScopes(), before, 'nothing was written')
 
-    t.match(refused.json, { allowed: false, largest_allowed_usd: 3, violations: [{ quota_id: null, period: 'hour' }] })
-    t.equal(refused.json.violations.length, 1)
-    t.match(warned.json, { allowed: true, quotas: { length: 2 } })
-    t.match((await check({ ...body, estimated_cost_usd: 2.9, user_id: 'w' })).json.warnings, [])
-    t.equal((await reserve({ ...body, user_id: 'x', estimated_cost_usd: 2 })).status, 201)
-    t.match((await check({ ...body, user_id: 'x', estimated_cost_usd: 1 })).json, { largest_allowed_usd: 1 })
+  t.match(refused.json, { allowed: false, largest_allowed_usd: 3, violations: [{ quota_id: null, period: 'hour' }] })
+  t.equal(refused.json.violations.length, 1)
+  t.match(warned.json, { allowed: true, quotas: { length: 2 } })
+  t.match((await check({ ...body, estimated_cost_usd: 2.9, user_id: 'w' })).json.warnings, [])
+  t.equal((await reserve({ ...body, user_id: 'x', estimated_cost_usd: 2 })).status, 201)
+  t.match((await check({ ...body, user_id: 'x', estimated_cost_usd: 1 })).json, { largest_allowed_usd: 1 })
 
-    const held = await reserve(body)
-    const unmade = (quotas: Record<string, unknown>[]) => quotas.map(({ quota_id: _, ...quota }) => quota)
-    t.same(
-      unmade(checked.json.quotas),
-      unmade(held.json.quotas).map((quota) => ({
-        ...quota,
-        reserved_usd: 0,
-        remaining_usd: quota['limit_usd'],
-      })),
-      'the same quotas in the same order, without what the reservation holds',
-    )
-    t.same(
-      checked.json.quotas.map((quota: { quota_id: number | null }) => quota.quota_id === null),
-      [false, true, true],
-    )
-    await database.pool.query(`update copilot_internal.quota_defaults set enforcement = 'warn' where scope = 'user'`)
-    t.match((await check({ ...body, user_id: 'y', estimated_cost_usd: 5 })).json, {
-      allowed: true,
-      warnings: [{ code: 'quota_exceeded', quota_id: null }, { quota_id: null }],
-    })
-    await assertHealthy(t, database.pool)
-  },
-)
+  const held = await reserve(body)
+  const unmade = (quotas: Record<string, unknown>[]) => quotas.map(({ quota_id: _, ...quota }) => quota)
+  t.same(
+    unmade(checked.json.quotas),
+    unmade(held.json.quotas).map((quota) => ({
+      ...quota,
+      reserved_usd: 0,
+      remaining_usd: quota['limit_usd'],
+    })),
+    'the same quotas in the same order, without what the reservation holds',
+  )
+  t.same(
+    checked.json.quotas.map((quota: { quota_id: number | null }) => quota.quota_id === null),
+    [false, true, true],
+  )
+  await database.pool.query(`update copilot_internal.quota_defaults set enforcement = 'warn' where scope = 'user'`)
+  t.match((await check({ ...body, user_id: 'y', estimated_cost_usd: 5 })).json, {
+    allowed: true,
+    warnings: [{ code: 'quota_exceeded', quota_id: null }, { quota_id: null }],
+  })
+  await assertHealthy(t, database.pool)
+})
 
 t.test('a refusal is an answer, with the violations of a 429', async (t) => {
   await setQuota({ scope: 'user', tenant_id: 'poor', user_id: 'u', period: 'total', limit_usd: 2 })
@@ -139,7 +136,7 @@ t.test('a refusal is an answer, with the violations of a 429', async (t) => {
   await assertHealthy(t, database.pool)
 })
 
-t.test('caps are told as they would be granted', async (t) => {
+t.test('a check shows the caps that a reservation would be granted', async (t) => {
   await setQuota({ tenant_id: 'capped', limit_usd: 0.033129 })
   t.match((await check(modelCall('capped', { allow_caps: true }))).json, {
     allowed: true,
@@ -158,7 +155,7 @@ t.test('caps are told as they would be granted', async (t) => {
   )
 })
 
-t.test('what is above its limit leaves no room, not a debt', async (t) => {
+t.test('a quota above its limit allows 0, never a negative amount', async (t) => {
   await setQuota({ tenant_id: 'over', limit_usd: 5 })
   await reserve({ tenant_id: 'over', estimated_cost_usd: 5 })
   await setQuota({ tenant_id: 'over', limit_usd: 1 })
@@ -168,7 +165,7 @@ t.test('what is above its limit leaves no room, not a debt', async (t) => {
   })
 })
 
-t.test('a warn quota warns, an off one is silent, and neither bounds the room', async (t) => {
+t.test('a warn quota gives a warning, an off quota none, and neither limits the largest allowed amount', async (t) => {
   await setQuota({ tenant_id: 'warned', limit_usd: 1, enforcement: 'warn' })
   const warned = await check({ tenant_id: 'warned', estimated_cost_usd: 2 })
   t.match(warned.json, { allowed: true, warnings: [{ code: 'quota_exceeded' }], violations: [] })
@@ -187,7 +184,7 @@ t.test('a warn quota warns, an off one is silent, and neither bounds the room', 
   )
 })
 
-t.test('a balance that another session has locked does not hold a check up', async (t) => {
+t.test('a check does not wait for a locked balance', async (t) => {
   const locker = await database.pool.connect()
   t.teardown(() => locker.release())
   await reserve({ tenant_id: 'locked', estimated_cost_usd: 1 })
@@ -197,7 +194,7 @@ t.test('a balance that another session has locked does not hold a check up', asy
   await locker.query('rollback')
 })
 
-t.test('a check is held to the rules of a reservation', async (t) => {
+t.test('a check validates its body as a reservation does', async (t) => {
   const bound = await service.keyFor('service', 'bound')
   t.match(await check({ estimated_cost_usd: 1 }, bound), { status: 200, json: { quotas: [{ scope_id: 'bound' }] } })
   t.match(await check({ tenant_id: 'other', estimated_cost_usd: 1 }, bound), { status: 403 })

@@ -7,7 +7,7 @@ const database = await createDatabase(t)
 const services = await Promise.all([startService(t, database.url), startService(t, database.url)])
 const caller = await services[0].keyFor('service')
 
-/** So many clients, each with one request in flight at a time, until the requests are used up. */
+/** Runs the requests with this many clients, each with one request in flight at a time. */
 async function storm(clients: number, requests: number, send: (n: number) => Promise<Answer>): Promise<Answer[]> {
   const answers: Answer[] = []
   let next = 0
@@ -37,7 +37,7 @@ const reserve = (service: Service, tenantId: string, key?: string) =>
   })
 
 for (const instances of [1, 2]) {
-  t.test(`64 clients never exceed a limit of 1.00 USD by cents, over ${instances} instances`, async (t) => {
+  t.test(`64 clients never exceed a limit of 1.00 USD with holds of cents, over ${instances} instances`, async (t) => {
     const tenant = `dollar-${instances}`
     await services[0].call('PUT', '/v1/quotas', { scope: 'tenant', tenant_id: tenant, period: 'day', limit_usd: 1 })
     const answers = await storm(64, 400, (n) => reserve(services[n % instances]!, tenant, `${tenant}-${n}`))
@@ -48,7 +48,7 @@ for (const instances of [1, 2]) {
   })
 }
 
-t.test('a hundred first requests of an unknown tenant are held to the default quotas', async (t) => {
+t.test('a hundred concurrent first requests of a new tenant obey the default quotas', async (t) => {
   const answers = await storm(100, 100, (n) =>
     services[n % 2]!.call(
       'POST',
@@ -77,13 +77,13 @@ t.test('a hundred first requests of an unknown tenant are held to the default qu
   await assertHealthy(t, database.pool)
 })
 
-t.test('twenty requests with one key over two instances get the one answer', async (t) => {
+t.test('twenty concurrent requests with one key over two instances get the same answer', async (t) => {
   const answers = await storm(20, 20, (n) => reserve(services[n % 2]!, 'shared-key', 'one'))
   t.same(tally(answers), { 201: 20 })
   t.equal(new Set(answers.map(({ json }) => json.reservation_id)).size, 1)
 })
 
-t.test('one reservation that is committed and released at once is settled once', async (t) => {
+t.test('a concurrent commit and release settle a reservation once', async (t) => {
   const held = await Promise.all(Array.from({ length: 40 }, () => reserve(services[0], 'race')))
   const outcomes = await Promise.all(
     held.flatMap(({ json: { reservation_id: id } }) => [
@@ -93,7 +93,7 @@ t.test('one reservation that is committed and released at once is settled once',
     ]),
   )
   for (const [n, outcome] of outcomes.entries()) {
-    if (n % 3 === 1) t.ok([200, 409].includes(outcome.status), 'released before, or too late')
+    if (n % 3 === 1) t.ok([200, 409].includes(outcome.status), 'the release came first, or was refused')
     else t.match(outcome, { status: 200, json: { cost_usd: 0.02 } })
   }
   const { rows } = await database.pool.query(
@@ -103,7 +103,7 @@ t.test('one reservation that is committed and released at once is settled once',
   await assertHealthy(t, database.pool)
 })
 
-t.test('many tenants and users at once over two instances: nothing is lost and nothing doubled', async (t) => {
+t.test('concurrent tenants and users over two instances lose nothing and book nothing twice', async (t) => {
   const answers = await storm(32, 600, (n) =>
     services[n % 2]!.call(
       'POST',

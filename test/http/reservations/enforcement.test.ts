@@ -12,7 +12,7 @@ const dollars = (tenantId: string, usd: number) => ({
   estimated_cost_usd: usd,
 })
 
-t.test('a warn quota lets pass and tells; an enforced one beside it still refuses', async (t) => {
+t.test('a warn quota allows and emits an event; an enforced quota beside it still refuses', async (t) => {
   await service.call('PUT', '/v1/quotas', {
     scope: 'tenant',
     tenant_id: 'warned',
@@ -30,7 +30,7 @@ t.test('a warn quota lets pass and tells; an enforced one beside it still refuse
   t.equal((await service.call('POST', '/v1/reservations', dollars('warned', 48))).status, 429, 'the day is enforced')
 })
 
-t.test('an off quota counts in silence', async (t) => {
+t.test('an off quota counts and emits nothing', async (t) => {
   await service.call('PUT', '/v1/quotas', {
     scope: 'tenant',
     tenant_id: 'quiet',
@@ -42,7 +42,7 @@ t.test('an off quota counts in silence', async (t) => {
   t.match(held, { status: 201, json: { warnings: [], quotas: [{ reserved_usd: 5, enforcement: 'off' }] } })
 })
 
-t.test('a service that warns turns every refusal into a warning, and one that is off counts only', async (t) => {
+t.test('PURSER_ENFORCEMENT=warn turns every refusal into a warning, and off only counts', async (t) => {
   const warning = await startService(t, database.url, { PURSER_ENFORCEMENT: 'warn' })
   const warned = await warning.call('POST', '/v1/reservations', dollars('rollout', 60))
   t.match(warned, { status: 201, json: { warnings: [{ code: 'quota_exceeded' }] } })
@@ -63,13 +63,13 @@ t.test('a service that warns turns every refusal into a warning, and one that is
     const { json } = await service.call('GET', '/v1/events?tenant_id=counted')
     return json.data.map(({ type }: { type: string }) => type).toSorted()
   }
-  t.same(await types(), ['quota.overrun'], 'no quota tells anything')
+  t.same(await types(), ['quota.overrun'], 'no quota emits an event')
   const next = await service.call('POST', '/v1/cost-records', { records: [{ ...records[0], cost_usd: 0.01 }] })
   t.equal(next.status, 201)
   t.same(
     await types(),
     ['quota.exceeded', 'quota.overrun', 'quota.warning', 'quota.warning'],
-    'a service that enforces again tells with the next cost',
+    'a service that enforces again emits with the next cost',
   )
   t.match(await service.call('POST', '/v1/reservations', dollars('rollout', 0.01)), {
     status: 429,

@@ -12,7 +12,7 @@ const post = (path: string, body: object) => service.call('POST', path, body)
 const reserve = (body: object) => post('/v1/reservations', body)
 const llm = { provider: 'openai', model: 'gpt-6.1-sol', input_tokens: 12_000, max_output_tokens: 2_000 }
 
-/** Until no hold of the tenant is open: the sweeper of the service has been there. */
+/** Waits until no hold of the tenant is open, so the service's sweeper has run. */
 async function swept(tenantId: string): Promise<void> {
   for (;;) {
     const { rows } = await database.pool.query<{ open: number }>(
@@ -23,7 +23,7 @@ async function swept(tenantId: string): Promise<void> {
   }
 }
 
-t.test('both policies, with what each kind of hold defaults to', async (t) => {
+t.test('a lapsed hold is released or charged, by its policy or by its resource type’s default', async (t) => {
   await setNow(database, '2027-03-09T10:00:00Z')
   const kinds: [body: object, ttlSeconds: number, onExpiry: 'release' | 'charge'][] = [
     [{ resource_type: 'llm', llm }, 120, 'release'],
@@ -60,7 +60,7 @@ t.test('both policies, with what each kind of hold defaults to', async (t) => {
   await assertHealthy(t, database.pool)
 })
 
-t.test('a capped sandbox that lapses is charged with the seconds that it was granted', async (t) => {
+t.test('a capped sandbox that lapses is charged for its granted seconds', async (t) => {
   await setNow(database, '2027-04-09T10:00:00Z')
   const setLimit = (usd: number) =>
     service.call('PUT', '/v1/quotas', {
@@ -96,7 +96,7 @@ t.test('a capped sandbox that lapses is charged with the seconds that it was gra
 })
 
 t.test(
-  'caps: nothing where the unit is free or not one fits, no more than was asked for, and no expiry of their own',
+  'caps are absent if the unit is free or none fits, never exceed the request, and do not change the expiry',
   async (t) => {
     await setNow(database, '2027-05-09T10:00:00Z')
     await database.pool.query(`select copilot_internal.publish_model_prices($1)`, [
@@ -117,7 +117,7 @@ t.test(
     await setLimit(1)
     t.equal((await capped({ llm: free })).status, 429, 'the unit price is 0, so no cap helps')
     await setLimit(0.03)
-    t.equal((await capped({ llm })).status, 429, 'the input alone takes it all')
+    t.equal((await capped({ llm })).status, 429, 'the input alone uses the whole room')
     await setLimit(0.030009)
     t.equal((await capped({ llm })).status, 429, 'a token costs 0.00001')
     await setLimit(0.03001)
@@ -125,7 +125,7 @@ t.test(
     t.match(one, { status: 201, json: { caps: { max_output_tokens: 1 }, reserved_usd: 0.03001, warnings: [] } })
     t.equal(Date.parse(one.json.expires_at) - Date.parse(one.json.created_at), 120_000)
     await setLimit(10)
-    t.match((await capped({ llm })).json, { caps: null, reserved_usd: 0.05 }, 'all of it fits')
+    t.match((await capped({ llm })).json, { caps: null, reserved_usd: 0.05 }, 'the full request fits')
     await assertHealthy(t, database.pool)
   },
 )

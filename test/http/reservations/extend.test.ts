@@ -37,13 +37,13 @@ async function balances(tenantId: string) {
   return rows
 }
 
-/** Holds of other tests lapse where the clock jumps: the sweeper settles them within a second, here at once. */
+/** A clock jump makes holds of other tests lapse. The sweeper would settle them within a second; this settles them at once. */
 async function assertHealthy(t: Test): Promise<void> {
   await database.pool.query('select copilot_internal.expire_reservations()')
   await assertIntegrity(t, database.pool)
 }
 
-t.test('a larger total is held at the price of a reservation, and a repeat changes nothing', async (t) => {
+t.test('an extension holds a larger total at the reservation’s price, and repeating it changes nothing', async (t) => {
   const held = await modelCall('totals', { user_id: 'u', labels: { feature: 'chat' } })
   t.equal(held.json.reserved_usd, 0.05)
   const extended = await extend(held, { estimate: { max_output_tokens: 2_500 } })
@@ -52,7 +52,7 @@ t.test('a larger total is held at the price of a reservation, and a repeat chang
   t.match(extended.json.quotas, [{ scope: 'tenant', reserved_usd: 0.055, remaining_usd: 49.945 }])
   t.equal(extended.json.expires_at, held.json.expires_at, 'without a ttl it lives as long as before')
   const { quotas: _quotas, warnings: _warnings, ...reservation } = extended.json
-  t.same(reservation, await read(held), 'the reservation as it is read')
+  t.same(reservation, await read(held), 'a read shows the same reservation')
   for (const tokens of [2_500, 2_499, 0]) {
     const again = await extend(held, { estimate: { max_output_tokens: tokens } })
     t.same(again.json, extended.json, `${tokens} tokens change nothing`)
@@ -64,7 +64,7 @@ t.test('a larger total is held at the price of a reservation, and a repeat chang
   await assertHealthy(t)
 })
 
-t.test('everything else of the estimate counts again: tier, web searches, a size of its own', async (t) => {
+t.test('an extension prices the rest of the estimate again: tier, web searches, custom size', async (t) => {
   const llm = {
     provider: 'openai',
     model: 'gpt-6.1-sol',
@@ -89,7 +89,7 @@ t.test('everything else of the estimate counts again: tier, web searches, a size
   await assertHealthy(t)
 })
 
-t.test('an estimate of the caller’s own grows to a new one, exactly', async (t) => {
+t.test('a caller’s own estimate is replaced by the new one, exactly', async (t) => {
   const held = await own('own', 0.25)
   t.equal((await extend(held, { estimate: { estimated_cost_usd: 0.35 } })).json.reserved_usd, 0.35)
   t.equal(
@@ -99,7 +99,7 @@ t.test('an estimate of the caller’s own grows to a new one, exactly', async (t
   t.equal((await extend(held, { estimate: { estimated_cost_usd: 0.1 } })).json.reserved_usd, 0.350000000001)
 })
 
-t.test('it expires at the later of the old time and now + ttl', async (t) => {
+t.test('an extended hold expires at the later of the old time and now + ttl', async (t) => {
   const held = await own('longer', 1, { ttl_seconds: 300 })
   const shorter = await extend(held, { ttl_seconds: 1 })
   t.equal(shorter.json.expires_at, held.json.expires_at)
@@ -109,7 +109,7 @@ t.test('it expires at the later of the old time and now + ttl', async (t) => {
   t.match(await read(held), { reserved_usd: 2, expires_at: longer.json.expires_at })
 })
 
-t.test('an estimate that does not fit is refused at its place', async (t) => {
+t.test('an estimate of the wrong kind is refused with a pointer to its field', async (t) => {
   const llm = await modelCall('unfit')
   const usd = await own('unfit', 1)
   const box = await call('POST', '/v1/reservations', {
@@ -142,7 +142,7 @@ t.test('an estimate that does not fit is refused at its place', async (t) => {
   t.match(await read(llm), { reserved_usd: 0.05 })
 })
 
-t.test('another tenant’s reservation is not found, and its own is extended', async (t) => {
+t.test('a bound key extends its own tenant’s reservation and cannot find another tenant’s', async (t) => {
   const [mine, theirs] = [await service.keyFor('service', 'mine'), await service.keyFor('service', 'theirs')]
   const viewer = await service.keyFor('viewer')
   const held = await own('mine', 1)
@@ -157,10 +157,10 @@ t.test('another tenant’s reservation is not found, and its own is extended', a
 
   const session = openSession(t, database.url)
   const item = { reservation_id: held.json.reservation_id, tenant_id: 'theirs', total: null, ttl_seconds: 60 }
-  t.same(await session.extend(item), [{ unknown: true }], 'Postgres looks at the tenant too')
+  t.same(await session.extend(item), [{ unknown: true }], 'Postgres checks the tenant too')
 })
 
-t.test('a reservation that is settled or past its time is not extended, swept or not', async (t) => {
+t.test('a settled or lapsed reservation is not extended, whether it was swept or not', async (t) => {
   const notOpen = { status: 409, json: { code: 'reservation_not_open' } }
   const committed = await own('closed', 1)
   await call('POST', `/v1/reservations/${committed.json.reservation_id}/commit`, { actual_cost_usd: 1 })
@@ -172,14 +172,14 @@ t.test('a reservation that is settled or past its time is not extended, swept or
   const lapsed = await own('closed', 1, { ttl_seconds: 600 })
   const item = { reservation_id: lapsed.json.reservation_id, tenant_id: null, total: null, ttl_seconds: 60 }
   const session = openSession(t, database.url)
-  // This connection is ahead of the sweeper's.
+  // This connection waits in front of the sweeper's.
   await session.moveTo(new Date(Date.parse(lapsed.json.expires_at) + 1).toISOString())
   t.same(await session.extend(item), [{ closed: true }])
   t.match(await read(lapsed), { status: 'reserved', expires_at: lapsed.json.expires_at })
   await assertHealthy(t)
 })
 
-t.test('a total that does not fit is refused, and the hold stays as it was', async (t) => {
+t.test('an extension above a limit is refused, and the hold stays unchanged', async (t) => {
   await setQuota({ tenant_id: 'tight', limit_usd: 1 })
   const held = await own('tight', 0.6)
   const other = await own('tight', 0.1)
@@ -195,7 +195,7 @@ t.test('a total that does not fit is refused, and the hold stays as it was', asy
     period: 'day',
     limit_usd: 1,
     current_spend_usd: 0,
-    // The whole of the new total stands beside what others hold.
+    // The whole new total counts beside the other holds.
     reserved_usd: 0.1,
     requested_usd: 0.95,
     overage_usd: 0.05,
@@ -215,8 +215,12 @@ t.test('a total that does not fit is refused, and the hold stays as it was', asy
   t.match((await extend(held, { estimate: { estimated_cost_usd: 1 } })).json, { reserved_usd: 1 })
 
   await setQuota({ tenant_id: 'tight', limit_usd: 0.5 })
-  t.match((await extend(held, { ttl_seconds: 600 })).status, 200, 'time alone adds no money')
-  t.match((await extend(held, { estimate: { estimated_cost_usd: 0.7 } })).status, 200, 'nor does a smaller total')
+  t.match((await extend(held, { ttl_seconds: 600 })).status, 200, 'more time alone adds no money')
+  t.match(
+    (await extend(held, { estimate: { estimated_cost_usd: 0.7 } })).status,
+    200,
+    'a smaller total adds no money either',
+  )
   t.match(await extend(held, { estimate: { estimated_cost_usd: 1.01 } }), {
     status: 429,
     json: { largest_allowed_usd: 0.5 },
@@ -224,7 +228,7 @@ t.test('a total that does not fit is refused, and the hold stays as it was', asy
   await assertHealthy(t)
 })
 
-t.test('every quota that applies is asked, and a bound key sees no amounts of the platform', async (t) => {
+t.test('every quota that applies decides an extension, and a bound key sees no platform amounts', async (t) => {
   await setQuota({ scope: 'user', tenant_id: 'deep', user_id: 'u', period: 'total', limit_usd: 2 })
   await setQuota({ scope: 'platform', resource_type: 'e2b', limit_usd: 3 })
   const held = await own('deep', 1, { user_id: 'u' })
@@ -244,12 +248,16 @@ t.test('every quota that applies is asked, and a bound key sees no amounts of th
   await assertHealthy(t)
 })
 
-t.test('a cap grows with the total, and goes when the total is what was asked for at first', async (t) => {
+t.test('a cap grows with the total and ends once the total covers the first request', async (t) => {
   await setQuota({ tenant_id: 'capped', limit_usd: 0.033129 })
   const held = await modelCall('capped', { allow_caps: true })
   t.match(held.json, { reserved_usd: 0.03312, caps: { max_output_tokens: 312 } })
   t.match((await extend(held, { estimate: { max_output_tokens: 312 } })).json, { caps: { max_output_tokens: 312 } })
-  t.equal((await extend(held, { estimate: { max_output_tokens: 313 } })).status, 429, 'all or nothing')
+  t.equal(
+    (await extend(held, { estimate: { max_output_tokens: 313 } })).status,
+    429,
+    'the extension is granted in full or refused',
+  )
   await setQuota({ tenant_id: 'capped', limit_usd: 1 })
   t.match((await extend(held, { estimate: { max_output_tokens: 500 } })).json, {
     reserved_usd: 0.035,
@@ -278,7 +286,7 @@ t.test('a cap grows with the total, and goes when the total is what was asked fo
 })
 
 t.test(
-  'a warn quota lets pass and tells, an off one counts in silence, and so does the service’s setting',
+  'an extension passes a warn quota with a warning and an off quota silently; PURSER_ENFORCEMENT does the same',
   async (t) => {
     await setQuota({ tenant_id: 'warned', limit_usd: 1, enforcement: 'warn' })
     const held = await own('warned', 1)
@@ -286,7 +294,7 @@ t.test(
     t.match(above, { status: 200, json: { reserved_usd: 2, warnings: [{ code: 'quota_exceeded' }] } })
     t.equal(above.headers.get('x-purser-enforcement'), 'warn')
     const again = await extend(held, { estimate: { estimated_cost_usd: 2 } })
-    t.same(again.json.warnings, [], 'a repeat adds nothing, so it warns of nothing')
+    t.same(again.json.warnings, [], 'a repeat adds nothing, so it gives no warning')
     t.equal(again.headers.get('x-purser-enforcement'), null)
 
     await setQuota({ tenant_id: 'quiet', limit_usd: 1, enforcement: 'off' })
@@ -311,7 +319,7 @@ t.test(
 )
 
 t.test(
-  'a quota whose day begins elsewhere from now on holds the new total, and its closed balance refuses nothing',
+  'after a quota’s time zone changes, an extension holds the new total there and its closed balance refuses nothing',
   async (t) => {
     await setQuota({ tenant_id: 'zoned', limit_usd: 1 })
     const held = await own('zoned', 1)
@@ -324,7 +332,7 @@ t.test(
   },
 )
 
-t.test('twenty extends at once over a binding limit never exceed it', async (t) => {
+t.test('twenty concurrent extensions never exceed a limit', async (t) => {
   await setQuota({ tenant_id: 'twenty', limit_usd: 3 })
   const other = await startService(t, database.url)
   const held = await Promise.all(Array.from({ length: 20 }, () => own('twenty', 0.1)))
@@ -338,7 +346,7 @@ t.test('twenty extends at once over a binding limit never exceed it', async (t) 
   await assertHealthy(t)
 })
 
-t.test('twenty extends at once of one reservation hold its largest total once', async (t) => {
+t.test('twenty concurrent extensions of one reservation hold its largest total once', async (t) => {
   const held = await own('same', 1)
   const answers = await Promise.all(
     Array.from({ length: 20 }, (_, n) => extend(held, { estimate: { estimated_cost_usd: 1 + (n + 1) / 20 } })),
@@ -348,7 +356,7 @@ t.test('twenty extends at once of one reservation hold its largest total once', 
   await assertHealthy(t)
 })
 
-t.test('extends that meet commits and releases leave sound books', async (t) => {
+t.test('extensions that run concurrently with commits and releases keep every invariant', async (t) => {
   const held = await Promise.all(Array.from({ length: 20 }, () => own('race', 0.5)))
   const answers = await Promise.all(
     held.flatMap((one, n) => [
@@ -366,7 +374,7 @@ t.test('extends that meet commits and releases leave sound books', async (t) => 
 t.test('over midnight', async (t) => {
   t.teardown(() => setNow(database, null))
 
-  t.test('the whole hold moves to the running periods, and is spent there', async (t) => {
+  t.test('an extension moves the whole hold to the current periods, where it is spent', async (t) => {
     await setNow(database, '2027-03-09T23:59:00Z')
     await setQuota({ tenant_id: 'moved', limit_usd: 5 })
     await setQuota({ tenant_id: 'moved', period: 'month', limit_usd: 8 })
@@ -390,7 +398,7 @@ t.test('over midnight', async (t) => {
     await assertHealthy(t)
   })
 
-  t.test('where it does not fit there, it is refused and stays on its day', async (t) => {
+  t.test('an extension that does not fit the new day is refused, and the hold stays on its day', async (t) => {
     await setNow(database, '2027-04-09T23:59:00Z')
     await setQuota({ tenant_id: 'stays', limit_usd: 5 })
     const held = await own('stays', 4, { ttl_seconds: 600 })
@@ -405,7 +413,7 @@ t.test('over midnight', async (t) => {
           status: 429,
           json: { requested_usd: 4, reserved_usd: 2, overage_usd: 1, largest_allowed_usd: 3, period: 'day' },
         },
-        'the whole hold would move, whatever is asked for',
+        'the whole hold would move, whatever the request adds',
       )
     }
     t.same(await read(held), before)
@@ -414,7 +422,7 @@ t.test('over midnight', async (t) => {
       { day: '2027-04-10', reserved: '2' },
     ])
     await call('POST', `/v1/reservations/${morning.json.reservation_id}/release`, {})
-    t.equal((await extend(held, { ttl_seconds: 3_600 })).status, 200, 'time alone moves it, where it fits')
+    t.equal((await extend(held, { ttl_seconds: 3_600 })).status, 200, 'more time alone moves the hold, if it fits')
     t.match(await balances('stays'), [
       { day: '2027-04-09', reserved: '0' },
       { day: '2027-04-10', reserved: '4' },
@@ -422,7 +430,7 @@ t.test('over midnight', async (t) => {
     await assertHealthy(t)
   })
 
-  t.test('a month that is above its limit refuses only what is added to it', async (t) => {
+  t.test('a month above its limit refuses only an added amount', async (t) => {
     await setNow(database, '2027-05-09T23:59:00Z')
     await setQuota({ tenant_id: 'month', limit_usd: 5 })
     await setQuota({ tenant_id: 'month', period: 'month', limit_usd: 8 })
@@ -439,7 +447,7 @@ t.test('over midnight', async (t) => {
     await assertHealthy(t)
   })
 
-  t.test('holds that move at once share the new day, and never exceed it', async (t) => {
+  t.test('holds that move concurrently never exceed the new day’s limit', async (t) => {
     await setNow(database, '2027-06-09T23:59:00Z')
     await setQuota({ tenant_id: 'together', limit_usd: 20 })
     const held = await Promise.all(Array.from({ length: 20 }, () => own('together', 1, { ttl_seconds: 600 })))
@@ -452,7 +460,7 @@ t.test('over midnight', async (t) => {
     await assertHealthy(t)
   })
 
-  t.test('the price is that of the day on which it was made', async (t) => {
+  t.test('an extension uses the price of the day on which the hold was made', async (t) => {
     await setNow(database, '2026-11-30T23:59:00Z')
     await own('priced', 1)
     const llm = { provider: 'google', model: 'gemini-4-argon', input_tokens: 1_000 }

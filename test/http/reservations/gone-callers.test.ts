@@ -10,10 +10,10 @@ const database = await createDatabase(t)
 const service = await startService(t, database.url, { LOG_LEVEL: 'info' })
 const caller = await service.keyFor('service')
 
-/** What a socket's request is called in the log. */
+/** The request id of a socket's request in the log. */
 const requestIds = new Map<Socket, string>()
 
-/** Sends a reservation over a socket of its own, and reads nothing. */
+/** Sends a reservation over its own socket and does not read the answer. */
 async function send(body: object, headers: Record<string, string>): Promise<Socket> {
   const { hostname, port } = new URL(service.url)
   const socket = connect(Number(port), hostname)
@@ -33,14 +33,14 @@ async function send(body: object, headers: Record<string, string>): Promise<Sock
   return socket
 }
 
-/** Goes away without waiting, and returns when the service knows: its log has the line of a request when that has ended. */
+/** Disconnects without waiting. Returns once the service has noticed, which is when its log has the request's line. */
 async function leave(socket: Socket): Promise<void> {
   socket.destroy()
   await once(socket, 'close')
   while (!service.output().includes(`"reqId":"${requestIds.get(socket)}"`)) await service.call('GET', '/healthz')
 }
 
-/** Asks until Postgres says so; the test's own timeout bounds it. */
+/** Polls Postgres until the condition holds; the test's timeout bounds the wait. */
 async function until(condition: string, values: unknown[]): Promise<void> {
   for (;;) {
     const { rows } = await database.pool.query<{ holds: boolean }>(`select (${condition}) as holds`, values)
@@ -81,7 +81,7 @@ async function lockBalances(
   }
 }
 
-t.test('a hold without a key whose caller went away before the answer is given back', async (t) => {
+t.test('a hold without an idempotency key is released when its caller disconnects before the answer', async (t) => {
   const { client, untilAwaited } = await lockBalances(t, 'gone')
   const socket = await send({ tenant_id: 'gone', estimated_cost_usd: 5 }, caller)
   await untilAwaited()
@@ -92,7 +92,7 @@ t.test('a hold without a key whose caller went away before the answer is given b
   await assertHealthy(t, database.pool)
 })
 
-t.test('one with a key waits for the retry of its caller', async (t) => {
+t.test('a hold with an idempotency key stays open for its caller’s retry', async (t) => {
   const { client, untilAwaited } = await lockBalances(t, 'keyed')
   const keyed = { ...caller, 'idempotency-key': 'k-1' }
   const body = { tenant_id: 'keyed', estimated_cost_usd: 5 }
@@ -101,7 +101,7 @@ t.test('one with a key waits for the retry of its caller', async (t) => {
   await leave(socket)
   await client.query('commit')
   await until(`exists (select from copilot_internal.reservations where tenant_id = 'keyed')`, [])
-  // A later hold without a key, given back in the same way, shows that the service has come past the first.
+  // Once a later hold without a key is released, the service has finished with the first one.
   const later = await lockBalances(t, 'keyed-later')
   const second = await send({ tenant_id: 'keyed-later', estimated_cost_usd: 5 }, caller)
   await later.untilAwaited()
@@ -120,7 +120,7 @@ t.test('one with a key waits for the retry of its caller', async (t) => {
   await assertHealthy(t, database.pool)
 })
 
-t.test('a caller that has its answer and then goes keeps its hold', async (t) => {
+t.test('a caller that disconnects after its answer keeps its hold', async (t) => {
   const socket = await send({ tenant_id: 'answered', estimated_cost_usd: 5 }, { ...caller, connection: 'close' })
   let answer = ''
   for await (const chunk of socket) answer += String(chunk)
@@ -134,11 +134,11 @@ t.test('a caller that has its answer and then goes keeps its hold', async (t) =>
   t.same(await listed('answered'), [{ status: 'reserved', release_reason: null }])
 })
 
-t.test('a refusal whose caller went away leaves nothing, and the service goes on', async (t) => {
+t.test('a refusal whose caller disconnected leaves no rows, and the service goes on', async (t) => {
   const { client, untilAwaited } = await lockBalances(t, 'refused')
   const first = await send({ tenant_id: 'refused', estimated_cost_usd: 40 }, caller)
   await untilAwaited()
-  // Waits for the batch of the first, and will not fit beside it.
+  // Waits for the first one's batch and does not fit beside it.
   const second = await send({ tenant_id: 'refused', estimated_cost_usd: 51 }, caller)
   await leave(first)
   await leave(second)
@@ -149,7 +149,7 @@ t.test('a refusal whose caller went away leaves nothing, and the service goes on
   await assertHealthy(t, database.pool)
 })
 
-t.test('a reservation whose caller went away while it waited for its turn is never decided', async (t) => {
+t.test('a reservation whose caller disconnects while it is queued is never decided', async (t) => {
   const { client, untilAwaited } = await lockBalances(t, 'before')
   const first = await send({ tenant_id: 'before', estimated_cost_usd: 5 }, caller)
   await untilAwaited()
@@ -162,15 +162,15 @@ t.test('a reservation whose caller went away while it waited for its turn is nev
   t.same(await listed('never'), [])
   const retried = await service.call('POST', '/v1/reservations', { ...body, tenant_id: 'never' }, keyed)
   t.match(retried, { status: 201, json: { status: 'reserved' } })
-  t.equal(retried.headers.get('idempotency-replayed'), null, 'a retry is the first to be decided')
+  t.equal(retried.headers.get('idempotency-replayed'), null, 'the retry is decided for the first time')
   await leave(first)
   await assertHealthy(t, database.pool)
 })
 
-/** How long a request waits for its key to be looked up: little of its time is left then, less than a lock is waited for. */
+/** How long a request waits for its key lookup. The time it has left is then shorter than the lock wait. */
 const WAITED_MS = 1_200
 
-t.test('a hold without a key that was made after its caller was told 503 is given back', async (t) => {
+t.test('a hold without an idempotency key that is made after its caller got a 503 is released', async (t) => {
   const fresh = await service.keyFor('service')
   const { client, untilAwaited } = await lockBalances(t, 'late')
   const keys = await database.pool.connect()
@@ -190,14 +190,14 @@ t.test('a hold without a key that was made after its caller was told 503 is give
   await assertHealthy(t, database.pool)
 })
 
-t.test('a stop gives back what callers that have gone hold, and ends in order', async (t) => {
+t.test('a shutdown releases the holds of disconnected callers and exits cleanly', async (t) => {
   const { client, untilAwaited } = await lockBalances(t, 'stopped')
   const socket = await send({ tenant_id: 'stopped', estimated_cost_usd: 5 }, caller)
   await untilAwaited()
   await leave(socket)
   const ended = service.stop()
   await client.query('commit')
-  t.equal(await ended, 0, 'nothing waits for an answer that nobody reads')
+  t.equal(await ended, 0, 'the shutdown does not wait for an answer that nobody reads')
   t.same(await listed('stopped'), [{ status: 'released', release_reason: 'the caller has gone' }])
   await assertHealthy(t, database.pool)
 })

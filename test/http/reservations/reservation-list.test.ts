@@ -33,7 +33,7 @@ async function walk(query: Record<string, string>, limit: number): Promise<{ ids
   return { ids, pages }
 }
 
-t.test('each filter finds its own, and what is listed is what is read', async (t) => {
+t.test('each filter selects its reservations, and the list shows them as a single read does', async (t) => {
   const llm = { provider: 'openai', model: 'gpt-6.1-sol', input_tokens: 10, max_output_tokens: 10 }
   const chat = await call('POST', '/v1/reservations', {
     resource_type: 'llm',
@@ -99,13 +99,13 @@ t.test('each filter finds its own, and what is listed is what is read', async (t
   t.equal((await list({ status: 'committed' })).json.data[0].cost_record_ids.length, 1)
 })
 
-t.test('pages follow each other, whatever is reserved meanwhile', async (t) => {
+t.test('pages stay complete while new reservations arrive', async (t) => {
   const reserve = () =>
     call('POST', '/v1/reservations', { resource_type: 'llm', tenant_id: 'paged', estimated_cost_usd: 0.01 })
   const made: string[] = []
   for (let n = 0; n < 7; n++) made.unshift(idOf(await reserve()))
   t.same(await walk({ tenant_id: 'paged' }, 3), { ids: made, pages: 3 })
-  t.same(await walk({ tenant_id: 'paged' }, 7), { ids: made, pages: 1 }, 'a full last page leads nowhere')
+  t.same(await walk({ tenant_id: 'paged' }, 7), { ids: made, pages: 1 }, 'a full last page has no cursor')
 
   const first = await list({ tenant_id: 'paged', limit: '2' })
   await reserve()
@@ -115,7 +115,7 @@ t.test('pages follow each other, whatever is reserved meanwhile', async (t) => {
   t.equal(second.json.next_cursor, null)
 })
 
-t.test('a page looks through so many at most, and the next one goes on', async (t) => {
+t.test('a page scans a bounded number of rows, and the next page continues there', async (t) => {
   const rare = await call('POST', '/v1/reservations', {
     resource_type: 'llm',
     tenant_id: 'rare',
@@ -136,7 +136,7 @@ t.test('a page looks through so many at most, and the next one goes on', async (
   t.same(pages.flat(), [idOf(rare)])
 })
 
-t.test('where a page of one tenant ends is no id of another tenant', async (t) => {
+t.test('a tenant’s cursor never contains the id of another tenant’s reservation', async (t) => {
   const { db } = openSession(t, database.url)
   const stored = async (tenants: string) => {
     const { rows } = await database.pool.query<{ id: string }>(
@@ -144,7 +144,7 @@ t.test('where a page of one tenant ends is no id of another tenant', async (t) =
     )
     return rows.map(({ id }) => id)
   }
-  // In one millisecond, so that a page ends between them.
+  // All in one millisecond, so that a page ends between them.
   const begin = uuidv7().slice(0, 13)
   const copies = ['many', 'rare', 'many', 'rare', 'many'].map((tenant, n) => ({
     tenant,
@@ -174,7 +174,7 @@ t.test('where a page of one tenant ends is no id of another tenant', async (t) =
       if (after === null) break
       t.notOk(others.has(after), after)
     }
-    t.same(found, await stored("tenant_id = 'rare'"), `each one once, ${max} at a time`)
+    t.same(found, await stored("tenant_id = 'rare'"), `each reservation once, ${max} rows at a time`)
   }
 })
 
@@ -204,19 +204,19 @@ t.test('from and to bound created_at', async (t) => {
   })
 })
 
-t.test('a key that is bound to a tenant sees that tenant’s', async (t) => {
+t.test('a bound key lists only its tenant’s reservations', async (t) => {
   const bound = await service.keyFor('viewer', 'a')
   const seen = await list({}, bound)
   t.same([...new Set(seen.json.data.map((one: Listed) => one.tenant_id))], ['a'])
   t.same(idsOf(seen), idsOf(await list({ tenant_id: 'a' })))
   t.same(idsOf(await list({ tenant_id: 'a' }, bound)), idsOf(seen))
   t.match(await list({ tenant_id: 'b' }, bound), { status: 403, json: { code: 'forbidden' } })
-  // A cursor of another list is a place, and shows nothing.
+  // A cursor of another list is only a position and reveals nothing.
   const cursor = (await list({ limit: '1' })).json.next_cursor
   t.ok((await list({ cursor }, bound)).json.data.every((one: Listed) => one.tenant_id === 'a'))
 })
 
-t.test('what a list does not know is refused', async (t) => {
+t.test('unknown filters are refused', async (t) => {
   const wrong: [Record<string, string>, string][] = [
     [{ status: 'open' }, 'status'],
     [{ limit: '0' }, 'limit'],
@@ -232,4 +232,4 @@ t.test('what a list does not know is refused', async (t) => {
   }
 })
 
-t.test('the books are sound', (t) => assertHealthy(t, database.pool))
+t.test('every invariant holds', (t) => assertHealthy(t, database.pool))

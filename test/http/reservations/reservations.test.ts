@@ -27,7 +27,7 @@ async function count(table: string, tenantId: string): Promise<number> {
   return rows[0]!.n
 }
 
-t.test('a model call is held at its dearest and committed at its cost', async (t) => {
+t.test('a model call is held at its highest possible cost and committed at its real cost', async (t) => {
   const held = await call(
     'POST',
     '/v1/reservations',
@@ -71,7 +71,7 @@ t.test('a model call is held at its dearest and committed at its cost', async (t
   })
 })
 
-t.test('the provider’s own usage object is priced as it came', async (t) => {
+t.test('a provider’s usage object is priced unchanged', async (t) => {
   const forms = [
     // OpenAI chat: the cached tokens are part of the prompt. 7,904 x 2 + 4,096 x 0.1 + 640 x 10.
     [
@@ -83,7 +83,7 @@ t.test('the provider’s own usage object is priced as it came', async (t) => {
       },
       0.0226176,
     ],
-    // OpenAI responses: the same in other words.
+    // OpenAI responses: the same counts under other names.
     [
       {
         input_tokens: 12_000,
@@ -93,13 +93,13 @@ t.test('the provider’s own usage object is priced as it came', async (t) => {
       },
       0.0226176,
     ],
-    // Anthropic on a model of its own: the cached tokens come on top. 7,904 x 4 + 4,096 x 0.2 + 640 x 20.
+    // Anthropic, with another model: the cached tokens are added. 7,904 x 4 + 4,096 x 0.2 + 640 x 20.
     [
       { input_tokens: 7_904, cache_read_input_tokens: 4_096, cache_creation_input_tokens: 0, output_tokens: 640 },
       0.0452352,
       { provider: 'anthropic', model: 'claude-opus-5-5' },
     ],
-    // Gemini: thoughts are output beside the candidates. 7,904 x 1.25 + 4,096 x 0.125 + 640 x 10.
+    // Gemini: thoughts are output in addition to the candidates. 7,904 x 1.25 + 4,096 x 0.125 + 640 x 10.
     [
       { promptTokenCount: 12_000, cachedContentTokenCount: 4_096, candidatesTokenCount: 600, thoughtsTokenCount: 40 },
       0.016792,
@@ -116,7 +116,7 @@ t.test('the provider’s own usage object is priced as it came', async (t) => {
   }
 })
 
-t.test('a sandbox is held by its seconds and committed by those it ran', async (t) => {
+t.test('a sandbox is held for its maximum seconds and committed for the seconds it ran', async (t) => {
   const body = {
     resource_type: 'e2b',
     tenant_id: 'boxes',
@@ -127,7 +127,11 @@ t.test('a sandbox is held by its seconds and committed by those it ran', async (
   t.equal(held.status, 201)
   // 1,800 x (2 x 0.000014 + 2 x 0.0000045)
   t.equal(held.json.reserved_usd, 0.0666)
-  t.equal(Date.parse(held.json.expires_at) - Date.parse(held.json.created_at), 1_860_000, 'a minute beyond its seconds')
+  t.equal(
+    Date.parse(held.json.expires_at) - Date.parse(held.json.created_at),
+    1_860_000,
+    'the hold lives one minute longer than the sandbox',
+  )
   const committed = await call('POST', `/v1/reservations/${held.json.reservation_id}/commit`, {
     usage: { seconds: 412.6 },
     sandbox_id: 'sbx_1',
@@ -140,7 +144,7 @@ t.test('a sandbox is held by its seconds and committed by those it ran', async (
     tenant_id: 'boxes',
     e2b: { vcpu: 2, memory_mib: 2048, max_seconds: 1800 },
   })
-  t.equal(own.json.reserved_usd, 0.0666, 'a size of its own is priced at the standard rates')
+  t.equal(own.json.reserved_usd, 0.0666, 'a custom size is priced at the standard rates')
   const none = await call('POST', '/v1/reservations', {
     resource_type: 'e2b',
     tenant_id: 'boxes',
@@ -149,7 +153,7 @@ t.test('a sandbox is held by its seconds and committed by those it ran', async (
   t.equal(none.json.reserved_usd, 0.03025, 'no size means tier standard')
 })
 
-t.test('the caller’s own figure is held exactly and committed by money', async (t) => {
+t.test('a caller’s own estimate is held exactly and committed as an amount', async (t) => {
   const held = await call(
     'POST',
     '/v1/reservations',
@@ -176,7 +180,7 @@ t.test('the caller’s own figure is held exactly and committed by money', async
   t.match(
     await call('POST', `/v1/reservations/${id}/commit`, { usage: { input_tokens: 1 }, model: 'gpt-6.1-sol' }),
     { status: 400, json: { errors: [{ pointer: '/provider' }] } },
-    'no card would ever be found for a model of nobody',
+    'a model without a provider has no price',
   )
   t.match(await call('POST', `/v1/reservations/${id}/commit`, { usage: { seconds: 1 } }), {
     status: 400,
@@ -192,7 +196,7 @@ t.test('the caller’s own figure is held exactly and committed by money', async
   t.equal(paid.json.cost_usd, 0.03)
 })
 
-t.test('numbers are taken as other languages write their doubles', async (t) => {
+t.test('numbers are accepted in the forms in which other languages write doubles', async (t) => {
   const own = async (amount: string) =>
     call('POST', '/v1/reservations', `{"resource_type":"llm","tenant_id":"doubles","estimated_cost_usd":${amount}}`)
   t.match(await own('2.9999999999999997e-05'), { status: 201, json: { reserved_usd: 0.00003 } }, 'as Python')
@@ -212,7 +216,7 @@ t.test('numbers are taken as other languages write their doubles', async (t) => 
   t.match(await usage('4.1260000000000002e+02'), { status: 200, json: { cost_usd: 0.0152662 } })
 })
 
-t.test('a refusal explains itself, and changes nothing', async (t) => {
+t.test('a refusal lists every violated quota and changes nothing', async (t) => {
   await call('POST', '/v1/reservations', { resource_type: 'llm', tenant_id: 'poor', estimated_cost_usd: 49.6 })
   const before = await count('reservations', 'poor')
   const refused = await call('POST', '/v1/reservations', {
@@ -262,7 +266,7 @@ t.test('a refusal explains itself, and changes nothing', async (t) => {
   t.match(starts, /^\d{4}-\d\d-\d\dT00:00:00Z$/)
   t.equal(Date.parse(ends) - Date.parse(starts), 86_400_000)
   const wait = Number(refused.headers.get('retry-after'))
-  t.ok(wait > 0 && wait <= 86_400, 'waiting for tomorrow helps')
+  t.ok(wait > 0 && wait <= 86_400, 'Retry-After is at most until tomorrow')
   t.equal(refused.headers.get('ratelimit-policy'), '"tenant-day";q=50000000;w=86400;qu="usd-micros"')
   t.match(refused.headers.get('ratelimit'), /^"tenant-day";r=400000;t=\d+$/)
   t.equal(await count('reservations', 'poor'), before)
@@ -275,7 +279,7 @@ t.test('a refusal explains itself, and changes nothing', async (t) => {
   t.equal(hopeless.headers.get('retry-after'), null, 'more than the limit: waiting does not help')
 })
 
-t.test('the quota that resets last stands on top, and a total has no Retry-After', async (t) => {
+t.test('the violated quota that resets last heads a refusal, and a total has no Retry-After', async (t) => {
   for (const period of ['hour', 'total']) {
     await service.call('PUT', '/v1/quotas', { scope: 'user', tenant_id: 'deep', user_id: 'u', period, limit_usd: 1 })
   }
@@ -296,7 +300,7 @@ t.test('the quota that resets last stands on top, and a total has no Retry-After
   t.equal(refused.headers.get('retry-after'), null)
 })
 
-t.test('an idempotency key answers its first answer', async (t) => {
+t.test('an idempotency key replays its first answer', async (t) => {
   const first = await call('POST', '/v1/reservations', modelCall('again'), { 'idempotency-key': '"k 1"' })
   const again = await call('POST', '/v1/reservations', modelCall('again'), { 'idempotency-key': '"k 1"' })
   t.equal(again.status, 201)
@@ -309,7 +313,7 @@ t.test('an idempotency key answers its first answer', async (t) => {
     '{"llm":{"max_output_tokens":2000,"model":"gpt-6.1-sol","input_tokens":12000,"provider":"openai"},"tenant_id":"again","resource_type":"llm"}',
     { 'idempotency-key': '"k 1"' },
   )
-  t.equal(reordered.json.reservation_id, first.json.reservation_id, 'the order of fields is not a difference')
+  t.equal(reordered.json.reservation_id, first.json.reservation_id, 'the order of fields does not matter')
 
   const other = await call('POST', '/v1/reservations', modelCall('again', { user_id: 'u' }), {
     'idempotency-key': '"k 1"',
@@ -319,13 +323,13 @@ t.test('an idempotency key answers its first answer', async (t) => {
   t.equal(
     (await call('POST', '/v1/reservations', modelCall('again'), { 'idempotency-key': '"k 1"' })).json.status,
     'released',
-    'status as now',
+    'the replay shows the current status',
   )
   t.equal(await count('reservations', 'again'), 1)
 
   const stranger = await service.keyFor('service')
   const theirs = await call('POST', '/v1/reservations', modelCall('again'), { 'idempotency-key': '"k 1"', ...stranger })
-  t.not(theirs.json.reservation_id, first.json.reservation_id, 'a key is its principal’s own')
+  t.not(theirs.json.reservation_id, first.json.reservation_id, 'each principal has its own idempotency keys')
   for (const key of ['"unclosed', '', 'two words', 'x'.repeat(256), '"bad \\n"']) {
     t.equal(
       (await call('POST', '/v1/reservations', modelCall('again'), { 'idempotency-key': key })).status,
@@ -335,7 +339,7 @@ t.test('an idempotency key answers its first answer', async (t) => {
   }
 })
 
-t.test('a key whose first try was refused is decided afresh', async (t) => {
+t.test('a retry with the same key after a refusal is decided again', async (t) => {
   const body = { resource_type: 'llm', tenant_id: 'afresh', estimated_cost_usd: 60 }
   const headers = { 'idempotency-key': 'fresh-1' }
   t.equal((await call('POST', '/v1/reservations', body, headers)).status, 429)
@@ -357,7 +361,7 @@ t.test('twenty concurrent requests with one key make one reservation', async (t)
   t.equal(await count('reservations', 'twenty'), 1)
 })
 
-t.test('the same commit again answers the same, and books once', async (t) => {
+t.test('a repeated commit answers the same and books once', async (t) => {
   const held = await call('POST', '/v1/reservations', modelCall('once'))
   const path = `/v1/reservations/${held.json.reservation_id}/commit`
   const body = { usage: { input_tokens: 100, output_tokens: 10 } }
@@ -408,18 +412,18 @@ t.test('a commit after release is booked, late', async (t) => {
   t.match(
     (await call('POST', `${path}/release`, { reason: 'another' })).json,
     { status: 'released', reason: 'cancelled' },
-    'again the same',
+    'a repeat answers the same',
   )
-  t.match((await call('POST', `${path}/release`)).json, { status: 'released' }, 'a body is not needed')
+  t.match((await call('POST', `${path}/release`)).json, { status: 'released' }, 'a body is optional')
   const committed = await call('POST', `${path}/commit`, { actual_cost_usd: 0.75 })
   t.match(committed.json, { cost_usd: 0.75, late: true, released_usd: 0, overrun_usd: 0 })
   t.match(committed.json.quotas, [{ spent_usd: 0.75, reserved_usd: 0 }])
 })
 
-t.test('what is neither held nor refused is never answered as held', async (t) => {
+t.test('a request that is neither granted nor refused is a 503, never a 201', async (t) => {
   const keyed = (key: string) => call('POST', '/v1/reservations', modelCall('neither'), { 'idempotency-key': key })
   t.equal((await keyed('once')).status, 201)
-  // As where the first reservation is deleted while its request is repeated.
+  // Simulates that the first reservation is deleted while its request is repeated.
   const name = 'copilot_internal.reserve_outcomes(copilot_internal.reserve_item[], numeric[], numeric[], text[])'
   await database.pool.query(`alter function ${name} rename to reserve_outcomes_gone`)
   await database.pool.query(`create function ${name} returns json language sql as $$ select '[null]'::json $$`)
@@ -432,7 +436,7 @@ t.test('what is neither held nor refused is never answered as held', async (t) =
   t.equal((await keyed('once')).headers.get('idempotency-replayed'), 'true')
 })
 
-t.test('caps grant more tokens than an integer holds, where there is room for them', async (t) => {
+t.test('caps can grant more tokens than a 32-bit integer holds', async (t) => {
   const most = { provider: 'openai', model: 'gpt-6.1-sol', input_tokens: 0, max_output_tokens: 1_000_000_000_000 }
   const asked = (tenantId: string) => ({ resource_type: 'llm', tenant_id: tenantId, llm: most, allow_caps: true })
   for (const tenantId of ['endless', 'endless-too']) {
@@ -440,7 +444,7 @@ t.test('caps grant more tokens than an integer holds, where there is room for th
     const held = await call('POST', '/v1/reservations', asked(tenantId))
     t.match(held, { status: 201, json: { caps: { max_output_tokens: 3_000_000_000 }, reserved_usd: 30_000 } })
     t.equal(Date.parse(held.json.expires_at) - Date.parse(held.json.created_at), 120_000)
-    // After a refusal the next batch is looked at first: that inserts the capped amount at once.
+    // After a refusal the next batch is checked before it is held, and the capped amount is inserted at once.
     t.equal((await call('POST', '/v1/reservations', asked(tenantId))).status, 429)
   }
 })
@@ -477,7 +481,7 @@ t.test('caps grant the largest amount that fits', async (t) => {
   )
 })
 
-t.test('the model that answered is priced, and one without a price is booked at the hold', async (t) => {
+t.test('a commit prices the model that answered, and books the held amount if that has no price', async (t) => {
   const held = await call('POST', '/v1/reservations', modelCall('swap'))
   const swapped = await call('POST', `/v1/reservations/${held.json.reservation_id}/commit`, {
     provider_usage: { prompt_tokens: 1_000_000, completion_tokens: 0 },
@@ -493,7 +497,7 @@ t.test('the model that answered is priced, and one without a price is booked at 
   t.match(unknown.json, { cost_usd: 0.05, estimated: true, price_id: null })
 })
 
-t.test('an unknown model is refused with near names, and nothing is written', async (t) => {
+t.test('an unknown model is refused with similar names, and nothing is written', async (t) => {
   const refused = await call('POST', '/v1/reservations', {
     ...modelCall('unpriced'),
     llm: { provider: 'openai', model: 'gpt-6.1-sool', input_tokens: 1, max_output_tokens: 1 },
@@ -514,4 +518,4 @@ t.test('an unknown model is refused with near names, and nothing is written', as
   t.equal(await count('scopes', 'unpriced'), 0)
 })
 
-t.test('the books are sound', (t) => assertHealthy(t, database.pool))
+t.test('every invariant holds', (t) => assertHealthy(t, database.pool))

@@ -1,4 +1,4 @@
-// A repeat is told from another request by what was understood, not by how it was spelled.
+// A repeat is recognised by what the request means, not by how it is spelled.
 import stringify from 'safe-stable-stringify'
 import { createHash } from 'node:crypto'
 import t from 'tap'
@@ -11,7 +11,7 @@ const { pool } = database
 const service = await startService(t, database.url)
 const caller = await service.keyFor('service')
 await service.call('PUT', '/v1/quotas', { scope: 'tenant', tenant_id: 'acme', period: 'total', limit_usd: 1_000_000 })
-// Loads the tokenizer, which may take longer than a decision waits.
+// Loads the tokenizer, which may take longer than the deadline of a decision.
 await service.call('POST', '/v1/estimates', {
   resource_type: 'llm',
   llm: { provider: 'openai', model: 'gpt-6.1-sol', text: 'a', max_output_tokens: 0 },
@@ -85,7 +85,7 @@ const OTHER_RESERVATIONS: Pairs = [
   ['a label’s value under another name', { ...money, labels: { a: 'x' } }, { ...money, labels: { b: 'x' } }],
   ['another time to live', call, { ...call, ttl_seconds: 121 }],
   ['another policy', call, { ...call, on_expiry: 'charge' }],
-  ['leave to take less', call, { ...call, allow_caps: true }],
+  ['permission for caps', call, { ...call, allow_caps: true }],
   ['more output', call, { ...call, llm: { ...model, max_output_tokens: 501 } }],
   ['another tier', call, { ...call, llm: { ...model, service_tier: 'batch' } }],
   ['cached input', call, { ...call, llm: { ...model, cache_read_tokens: 10 } }],
@@ -96,7 +96,7 @@ const OTHER_RESERVATIONS: Pairs = [
 ]
 
 for (const [name, one, other] of SAME_RESERVATIONS) {
-  t.test(`a reservation is one request, spelled in two ways: ${name}`, async (t) => {
+  t.test(`two spellings of a reservation are the same request: ${name}`, async (t) => {
     const key = newKey()
     const first = await reserve(json(one), key)
     t.equal(first.status, 201, first.text)
@@ -110,14 +110,14 @@ for (const [name, one, other] of SAME_RESERVATIONS) {
 }
 
 for (const [name, one, other] of OTHER_RESERVATIONS) {
-  t.test(`a reservation is another request with: ${name}`, async (t) => {
+  t.test(`a changed reservation is another request: ${name}`, async (t) => {
     const key = newKey()
     t.equal((await reserve(json(one), key)).status, 201)
     t.match(await reserve(json(other), key), { status: 422, json: { code: 'idempotency_mismatch' } })
   })
 }
 
-t.test('spelled in twenty ways at once, a request is one hold', async (t) => {
+t.test('twenty concurrent spellings of one request make one hold', async (t) => {
   const key = newKey()
   const answers = await Promise.all(
     Array.from({ length: 20 }, (_, n) =>
@@ -170,7 +170,7 @@ const OTHER_COMMITS: Pairs = [
 ]
 
 for (const [name, one, other] of SAME_COMMITS) {
-  t.test(`a commit is one request, spelled in two ways: ${name}`, async (t) => {
+  t.test(`two spellings of a commit are the same request: ${name}`, async (t) => {
     const { json: held } = await reserve(json(call), newKey())
     const first = await commit(held.reservation_id, json(one))
     t.equal(first.status, 200, first.text)
@@ -181,7 +181,7 @@ for (const [name, one, other] of SAME_COMMITS) {
 }
 
 for (const [name, one, other] of OTHER_COMMITS) {
-  t.test(`a commit is another request with: ${name}`, async (t) => {
+  t.test(`a changed commit is another request: ${name}`, async (t) => {
     const { json: held } = await reserve(json(call), newKey())
     t.equal((await commit(held.reservation_id, json(one))).status, 200)
     const conflict = await commit(held.reservation_id, json(other))
@@ -224,13 +224,13 @@ const OTHER_RECORDS: Pairs = [
   ['another user', { ...spent, cost_usd: 1 }, { ...spent, cost_usd: 1, user_id: 'u' }],
   ['another time', { ...spent, cost_usd: 1 }, { ...spent, cost_usd: 1, occurred_at: second(now.getTime() - 1_000) }],
   ['no time', { ...spent, cost_usd: 1 }, { ...spent, cost_usd: 1, occurred_at: undefined }],
-  ['a model for its money', { ...spent, cost_usd: 1 }, { ...spent, cost_usd: 1, llm: { model: 'gpt-6.1-sol' } }],
+  ['a model for the same amount', { ...spent, cost_usd: 1 }, { ...spent, cost_usd: 1, llm: { model: 'gpt-6.1-sol' } }],
   ['another region', called, { ...called, llm: { ...called.llm, region: 'us' } }],
   ['a longer run', { ...ran, e2b: { seconds: 60 } }, { ...ran, e2b: { seconds: 61 } }],
 ]
 
 for (const [name, one, other] of SAME_RECORDS) {
-  t.test(`a record is one request, spelled in two ways: ${name}`, async (t) => {
+  t.test(`two spellings of a direct record are the same request: ${name}`, async (t) => {
     const keyed = (body: object | string, key: string) => merged({ idempotency_key: key }, body)
     const key = newKey()
     const first = await record(keyed(one, key))
@@ -239,24 +239,24 @@ for (const [name, one, other] of SAME_RECORDS) {
     for (const body of [other, one]) {
       t.match(await record(keyed(body, key)), { status: 201, json: { data: [again] } })
     }
-    // Twice in one list.
+    // The same record twice in one list.
     const two = await record(`${keyed(one, newKey())},${keyed(other, `key-${keys}`)}`)
     t.match(two, { status: 201, json: { data: [{ replayed: false }, { replayed: true }] } }, two.text)
   })
 }
 
 for (const [name, one, other] of OTHER_RECORDS) {
-  t.test(`a record is another request with: ${name}`, async (t) => {
+  t.test(`a changed direct record is another request: ${name}`, async (t) => {
     const key = newKey()
     t.equal((await record(merged({ idempotency_key: key }, one))).status, 201)
     t.match(await record(merged({ idempotency_key: key }, other)), { status: 422 })
   })
 }
 
-/** As the release before hashed a request: by its words, in any order. */
+/** How the previous release hashed a request: by its text, with the fields in any order. */
 const hashOfWords = (words: object) => createHash('sha256').update(stringify(words)).digest()
 
-t.test('what the release before has stored answers its repeats, in the same words', async (t) => {
+t.test('a request stored by the previous release still answers its repeats when worded the same', async (t) => {
   const body = { ...call, user_id: null, labels: {} }
   const key = newKey()
   const { json: held } = await reserve(json(body), key)
@@ -265,7 +265,7 @@ t.test('what the release before has stored answers its repeats, in the same word
   const first = await commit(settled.reservation_id, json(done))
   const line = { ...spent, occurred_at: eastern, cost_usd: '0.250', idempotency_key: newKey() }
   const recorded = await record(json(line))
-  // As that release would have left them.
+  // Rows as the previous release would have left them.
   await pool.query(
     'update copilot_internal.reservations set request_hash = $1, commit_hash = case when commit_hash is null then null else $2::bytea end',
     [hashOfWords(body), hashOfWords(done)],
@@ -277,7 +277,7 @@ t.test('what the release before has stored answers its repeats, in the same word
 
   const again = await reserve(json(body), key)
   t.match(again, { status: 201, json: { reservation_id: held.reservation_id } }, again.text)
-  t.match(await reserve(json(call), key), { status: 422 }, 'other words were another request then')
+  t.match(await reserve(json(call), key), { status: 422 }, 'other wording was another request in the previous release')
   t.match(await commit(settled.reservation_id, json(done)), {
     status: 200,
     json: { cost_record_id: first.json.cost_record_id },
@@ -288,7 +288,7 @@ t.test('what the release before has stored answers its repeats, in the same word
     json: { data: [{ replayed: true, cost_record_id: recorded.json.data[0].cost_record_id }] },
   })
   t.equal((await record(json({ ...line, cost_usd: 0.25 }))).status, 422)
-  // A hold of that release is committed by this one.
+  // This release commits a hold of the previous one.
   const committed = await commit(held.reservation_id, json({ usage }))
   t.equal(committed.status, 200)
   t.match(await commit(held.reservation_id, json({ usage: { ...usage, requests: 1 } })), {

@@ -39,7 +39,7 @@ const UNREAD: UnreadableUsage = {
   provider_usage: { usage: [{ tokens: 1.5 }], cost: 0.1 },
 }
 
-/** A commit of the reserved amount. */
+/** An item that commits the reserved amount. */
 function reserved(reservationId: string, changes: Partial<CommitItem> = {}): CommitItem {
   const { cost_usd: _, ...item } = booking(reservationId, 'reserved', { measure: 'reserved', ...changes })
   return item
@@ -53,7 +53,7 @@ async function held(tenantId: string, usd: string, changes: Parameters<typeof ho
   return item.reservation_id
 }
 
-/** The tenant's lines as they are answered, the first booked first. */
+/** The tenant's cost records as the API answers them, oldest first. */
 async function linesOf(tenantId: string): Promise<Record<string, unknown>[]> {
   const { json } = await service.call('GET', `/v1/cost-records?tenant_id=${tenantId}`)
   return (json.data as Record<string, unknown>[]).toReversed()
@@ -65,7 +65,7 @@ const guarantee = (name: string, check: (t: Test) => Promise<void>) =>
     await assertHealthy(t, pool)
   })
 
-guarantee('a usage that cannot be read is booked at the reserved amount, and its line keeps the object', async (t) => {
+guarantee('unreadable usage is booked at the reserved amount, and its cost record keeps the object', async (t) => {
   const id = await held('unread', '3.000000000001')
   const item = reserved(id, { unreadable_usage: UNREAD })
   const [first] = await session.commit(item)
@@ -79,7 +79,7 @@ guarantee('a usage that cannot be read is booked at the reserved amount, and its
       commit_price_id: null,
     },
   })
-  t.same(await session.commit(item), [first], 'the same again is answered, and not booked again')
+  t.same(await session.commit(item), [first], 'a repeat gets an answer and is not booked again')
   t.same(await balancesOf(pool, 'unread'), ['tenant day 2026-11-10T00 3.000000000001'])
   t.match(await linesOf('unread'), [
     {
@@ -98,27 +98,27 @@ guarantee('a usage that cannot be read is booked at the reserved amount, and its
   t.same((await linesOf('unread'))[0]!['usage'], {})
 })
 
-guarantee('a usage with characters that Postgres cannot store is booked all the same', async (t) => {
+guarantee('usage with characters that Postgres cannot store is still booked', async (t) => {
   const odd = { 'a\0': ['\ud800', 'x\udfff\0', '\\u0000', '\\\0', 'tab\t"', '😀'] }
   await session.commit(reserved(await held('odd', '1'), { unreadable_usage: { reasons: [], provider_usage: odd } }))
   const kept = { 'a\ufffd': ['\ufffd', 'x\ufffd\ufffd', '\\u0000', '\\\ufffd', 'tab\t"', '😀'] }
   t.match(await linesOf('odd'), [{ cost_usd: 1, unreadable_usage: { provider_usage: kept } }])
 })
 
-guarantee('a usage that nobody knows is booked at the reserved amount, without an object', async (t) => {
+guarantee('unknown usage is booked at the reserved amount, without an object', async (t) => {
   await session.commit(reserved(await held('unknown', '2')))
   const [line] = await linesOf('unknown')
   t.match(line, { cost_usd: 2, estimated: true, estimate_reason: 'usage_unknown' })
   t.notOk('unreadable_usage' in line!)
   await session.commit(booking(await held('known', '2'), '1'))
   const [known] = await linesOf('known')
-  t.notOk('estimate_reason' in known! || 'unreadable_usage' in known!, 'what is no estimate has neither')
+  t.notOk('estimate_reason' in known! || 'unreadable_usage' in known!, 'a record that is not estimated has neither')
 })
 
 guarantee('the reserved amount fits a sandbox, a hold without a model, and another model that answered', async (t) => {
   const sandbox = await held('sandbox', '4', { resource_type: 'e2b', tier: 'small', region: 'us-east-1' })
   const [unfit] = await session.commit(reserved(sandbox, { unreadable_usage: UNREAD }))
-  t.match(unfit!.outcome, { unfit: 'tokens' }, "a model's usage, readable or not, is none of a sandbox's")
+  t.match(unfit!.outcome, { unfit: 'tokens' }, "a sandbox does not accept a model's usage, readable or not")
   const [run] = await session.commit(reserved(sandbox))
   t.match(run!.outcome, { committed: { cost_usd: /^4(\.0+)?$/, estimated: true } })
   t.match(await linesOf('sandbox'), [{ resource_type: 'e2b', cost_usd: 4, estimate_reason: 'usage_unknown' }])
@@ -132,7 +132,7 @@ guarantee('the reserved amount fits a sandbox, a hold without a model, and anoth
   t.match(await linesOf('other'), [{ provider: 'elsewhere', model: 'new', cost_usd: 1, price_id: null }])
 })
 
-guarantee('after its lapse was charged it is late, and replaces the charge', async (t) => {
+guarantee('a commit with unreadable usage after a charged lapse is late and replaces the charge', async (t) => {
   const id = await held('lapsed', '5', { on_expiry: 'charge', ttl_seconds: 60 })
   await session.moveTo('2026-11-10T12:02:00Z')
   await session.pool.query('select copilot_internal.expire_reservations()')
@@ -146,7 +146,7 @@ guarantee('after its lapse was charged it is late, and replaces the charge', asy
   )
 })
 
-guarantee('a reversal negates the line, and does not repeat the object', async (t) => {
+guarantee('a reversal negates the cost record and does not repeat the object', async (t) => {
   const item = reserved(await held('corrected', '6'), { unreadable_usage: UNREAD })
   await session.commit(item)
   const path = `/v1/cost-records/${item.cost_record_id}/correct`
@@ -163,7 +163,7 @@ guarantee('a reversal negates the line, and does not repeat the object', async (
   )
 })
 
-/** Events of a type, the first told first: their tenant and what they tell. */
+/** Events of a type, oldest first: their tenant and data. */
 async function told(type: string, of: (data: Record<string, unknown>) => boolean = () => true) {
   const { json } = await service.call('GET', `/v1/events?type=${type}&limit=1000`)
   const events = json.data as { tenant_id: string | null; data: Record<string, unknown> }[]
@@ -175,7 +175,7 @@ const unreadAt = (pointer: string, message = 'must be a whole number'): Unreadab
   provider_usage: null,
 })
 
-guarantee('a usage that cannot be read is told once a tenant, provider, place and day', async (t) => {
+guarantee('unreadable usage emits one event a tenant, provider, place and day', async (t) => {
   const commitOf = async (tenantId: string, pointer: string, changes: Partial<CommitItem> = {}) => {
     const id = await held(tenantId, '1', { provider: 'telling' })
     await session.commit(reserved(id, { unreadable_usage: unreadAt(pointer), ...changes }))
@@ -197,14 +197,14 @@ guarantee('a usage that cannot be read is told once a tenant, provider, place an
   const isOurs = ({ provider }: Record<string, unknown>) => String(provider).startsWith('telling')
   const sorted = (events: object[]) => events.map((event) => JSON.stringify(event, keysOf(event))).toSorted()
   t.same(sorted(await told('usage.unreadable', isOurs)), sorted(expected))
-  t.same(await told('price.missing', isOurs), [], 'no price is missed')
+  t.same(await told('price.missing', isOurs), [], 'no price is missing')
   await session.commit(reserved(await held('untold', '1', { provider: 'telling' })))
-  t.equal((await told('usage.unreadable', isOurs)).length, 5, 'an unknown usage is nobody’s fault to mend')
+  t.equal((await told('usage.unreadable', isOurs)).length, 5, 'unknown usage emits no event')
 
   const id = await held('told', '1', { provider: 'telling' })
   await session.moveTo('2026-11-11T00:00:00Z')
   await session.commit(reserved(id, { unreadable_usage: unreadAt('/usage/0') }))
-  t.equal((await told('usage.unreadable', isOurs)).length, 6, 'and again the next day')
+  t.equal((await told('usage.unreadable', isOurs)).length, 6, 'the next day emits again')
 })
 
 const keysOf = (value: object): string[] =>
@@ -232,7 +232,7 @@ guarantee(
     await invent(20, 49)
     const ofInventor = (data: Record<string, unknown>) =>
       data['provider'] === 'inventing' || data['principal'] === principal
-    t.equal((await told('usage.unreadable', ofInventor)).length, 49, 'what is told already does not count again')
+    t.equal((await told('usage.unreadable', ofInventor)).length, 49, 'an emitted name does not count again')
     await invent(49, 70)
     await invent(70, 90)
     const places = await told('usage.unreadable', ofInventor)
@@ -268,9 +268,9 @@ guarantee(
         .map(({ data }) => String(data['field']))
         .toSorted(),
       ['/modelUsage/*/costUSD', '/usage/*/tokens'],
-      'another principal is heard',
+      'another principal has its own count',
     )
     await emitMissingPrices(db, [{ principal, tenantId: 'inventor', provider: 'inventing', model: 'm' }])
-    t.equal((await told('price.missing', ofInventor)).length, 1, 'and so is another type')
+    t.equal((await told('price.missing', ofInventor)).length, 1, 'another event type has its own count')
   },
 )

@@ -44,7 +44,7 @@ function objectsIn(value: unknown): Json[] {
   return Array.isArray(value) ? inner : [value as Json, ...inner]
 }
 
-/** One change somewhere: a value, a name, a field more or less, or a part of another provider's object. */
+/** Makes one random change: a value, a name, an added or removed field, or a part of another provider's object. */
 function change(raw: Json): void {
   const at = random.pick(objectsIn(raw))
   const names = Object.keys(at)
@@ -69,14 +69,14 @@ function usage() {
   return { ...source, provider_usage: raw }
 }
 
-/** Whether an object has a number above 0 that somebody may charge for. */
+/** Whether an object has a number above 0 that a provider may charge for. */
 function hasCount(value: unknown, pointer = ''): boolean {
   if (typeof value === 'number') return value > 0 && !NO_QUANTITY.test(pointer)
   if (typeof value !== 'object' || value === null) return false
   return Object.entries(value).some(([name, part]) => hasCount(part, `${pointer}/${name}`))
 }
 
-/** What stands under names of usage; all of it where there is no such name. A number elsewhere in a body is none of a usage. */
+/** The values under usage names, or the whole object without such a name. Numbers elsewhere in a body are not usage. */
 function usagesIn(value: unknown): unknown[] {
   const found = objectsIn(value).flatMap((one) =>
     Object.entries(one).flatMap(([name, part]) => (/usage/i.test(name) ? [part] : [])),
@@ -84,7 +84,7 @@ function usagesIn(value: unknown): unknown[] {
   return found.length > 0 ? found : [value]
 }
 
-/** What is wrong with an answer to a commit; null where nothing is. */
+/** What is wrong with an answer to a commit, or null. */
 function faultOf({ status, text: body }: Incoming, sent: unknown): string | null {
   if (status !== 200) return `status ${status}`
   const answer = JSON.parse(body) as {
@@ -93,7 +93,7 @@ function faultOf({ status, text: body }: Incoming, sent: unknown): string | null
     price_id: number | null
     warnings: { code: string }[]
   }
-  // The tenant is over its quota soon, and that says nothing about the usage.
+  // The tenant soon exceeds its quota; that has nothing to do with the usage.
   const warnings = answer.warnings.filter(({ code }) => code !== 'quota_exceeded')
   const isUnreadable = warnings.some(({ code }) => code === 'usage_unreadable')
   if (isUnreadable && !answer.estimated) return 'unreadable, but not estimated'
@@ -103,7 +103,7 @@ function faultOf({ status, text: body }: Incoming, sent: unknown): string | null
   return null
 }
 
-t.test('whatever a usage object looks like, its commit is booked, and nothing becomes free in silence', async (t) => {
+t.test('any usage object is booked, and none costs 0 without a warning', async (t) => {
   const failures: string[] = []
   let sent = 0
   let unreadable = 0
@@ -128,10 +128,10 @@ t.test('whatever a usage object looks like, its commit is booked, and nothing be
   await Promise.all(Array.from({ length: AT_ONCE }, work))
   t.same(failures, [])
   t.comment(`${unreadable} of ${sent} could not be read`)
-  t.ok(unreadable > sent / 100 && unreadable < sent / 1.5, 'some can be read, and some cannot')
+  t.ok(unreadable > sent / 100 && unreadable < sent / 1.5, 'the objects include readable and unreadable ones')
   const { rows } = await database.pool.query<{ lines: number; open: number }>(`
     select (select count(*)::integer from copilot_internal.llm_cost_records) as lines,
            (select count(*)::integer from copilot_internal.reservations where status <> 'committed') as open`)
-  t.same(rows, [{ lines: sent, open: 0 }], 'each commit is one line, and no hold is left')
+  t.same(rows, [{ lines: sent, open: 0 }], 'each commit books one cost record, and no hold is left open')
   await assertHealthy(t, database.pool)
 })

@@ -34,7 +34,7 @@ const eventsOf = async (type: string) => (await service.call('GET', `/v1/events?
 
 const usage = { input_tokens: 1_000, output_tokens: 100, total_tokens: 1_100 }
 
-t.test('usage objects that were read wrong elsewhere cost what they should, without a warning', async (t) => {
+t.test('usage objects that other programs misread are priced correctly, without a warning', async (t) => {
   const file = new URL('../../prices/usage-examples.json', import.meta.url)
   const { examples } = JSON.parse(await readFile(file, 'utf8')) as {
     examples: { form: string; provider: string; model: string; provider_usage: object; cost_usd: string }[]
@@ -51,12 +51,12 @@ t.test('usage objects that were read wrong elsewhere cost what they should, with
   }
 })
 
-t.test('a number that nothing reads is named in the answer, and told once a day', async (t) => {
+t.test('a number that no reader knows is named in the answer, and emits one event a day', async (t) => {
   const running = (tool: string) => ({ usage: { ...usage, server_tool_use: { web_search_requests: 0, [tool]: 3 } } })
   const body = running('code_runs')
   const llm = { provider: 'anthropic', model: 'claude-opus-5-5' }
   t.same(codesOf(await estimate({ ...llm, provider_usage: body })), ['usage_unread /usage/server_tool_use/code_runs'])
-  t.same(await eventsOf('usage.unread'), [], 'an estimate books nothing and tells nothing')
+  t.same(await eventsOf('usage.unread'), [], 'an estimate books nothing and emits nothing')
   for (let time = 0; time < 2; time += 1) {
     const committed = await commit(await hold('unread', llm), { provider_usage: body })
     t.match(committed.json, { estimated: false, cost_usd: 0.006 }, '1,000 x 4 + 100 x 20')
@@ -67,7 +67,7 @@ t.test('a number that nothing reads is named in the answer, and told once a day'
   })
   t.match(recorded.json.data, [{ warnings: [{ code: 'usage_unread', pointer: '/usage/server_tool_use/file_reads' }] }])
   const events: { tenant_id: string | null; data: { provider: string; field: string } }[] = []
-  // An answer waits for its event for 200 ms at most.
+  // An answer waits at most 200 ms for its event.
   for (; events.length < 2; await sleep(20)) events.splice(0, 2, ...(await eventsOf('usage.unread')))
   t.same(events.map(({ tenant_id: tenantId, data }) => `${tenantId} ${data.provider} ${data.field}`).toSorted(), [
     'null anthropic /usage/server_tool_use/code_runs',
@@ -75,7 +75,7 @@ t.test('a number that nothing reads is named in the answer, and told once a day'
   ])
 })
 
-t.test('a commit whose usage cannot be read is booked at the reserved amount, and its object kept', async (t) => {
+t.test('a commit with unreadable usage is booked at the reserved amount and keeps its object', async (t) => {
   const odd = {
     usageMetadata: { promptTokenCount: 10, totalTokenCount: 10 },
     answer: 'Words of a person are no usage.',
@@ -92,20 +92,20 @@ t.test('a commit whose usage cannot be read is booked at the reserved amount, an
     },
   ])
   const again = await commit(id, { provider_usage: { ...odd, answer: odd.answer } })
-  t.equal(again.json.cost_record_id, committed.json.cost_record_id, 'the same commit again is the same')
-  t.equal((await commit(id, { provider_usage: { other: 1 } })).status, 409, 'another one is not')
+  t.equal(again.json.cost_record_id, committed.json.cost_record_id, 'the same commit is a repeat')
+  t.equal((await commit(id, { provider_usage: { other: 1 } })).status, 409, 'another commit is not a repeat')
 
   const { json } = await service.call('GET', `/v1/cost-records?reservation_id=${id}`)
   const { answer: _text, ...kept } = odd
   t.match(json.data, [{ estimate_reason: 'usage_unreadable', usage: {}, cost_usd: 0.05 }])
-  t.same(json.data[0].unreadable_usage.provider_usage, kept, 'numbers and words, no text')
+  t.same(json.data[0].unreadable_usage.provider_usage, kept, 'numbers and names are kept, free text is not')
   t.match(await eventsOf('usage.unreadable'), [
     { tenant_id: 'unreadable', data: { provider: 'openai', model: 'gpt-6.1-sol', pointer: '/usageMetadata' } },
   ])
-  t.same(await eventsOf('price.missing'), [], 'a price is not what is missing')
+  t.same(await eventsOf('price.missing'), [], 'no price.missing event')
 })
 
-t.test('nothing a provider sends loses a commit; what is no object, and our own form, is refused', async (t) => {
+t.test('any provider object is booked; a non-object and a wrong usage of our own form are refused', async (t) => {
   const objects = [
     {},
     { nothing: null },
@@ -121,7 +121,7 @@ t.test('nothing a provider sends loses a commit; what is no object, and our own 
     t.match(codesOf(committed), [/^usage_unreadable/])
   }
   const { json } = await service.call('GET', '/v1/cost-records?tenant_id=anything&limit=1')
-  t.equal(json.data[0].unreadable_usage.provider_usage, null, 'one that is too large is not kept')
+  t.equal(json.data[0].unreadable_usage.provider_usage, null, 'an object that is too large is not kept')
 
   const id = await hold('anything')
   for (const body of [
@@ -132,10 +132,10 @@ t.test('nothing a provider sends loses a commit; what is no object, and our own 
     { usage: { prompt_tokens: 1 } },
   ])
     t.equal((await commit(id, body)).status, 400, JSON.stringify(body))
-  t.equal((await commit(id, { usage: { input_tokens: 1 } })).json.status, 'committed', 'the hold was left as it was')
+  t.equal((await commit(id, { usage: { input_tokens: 1 } })).json.status, 'committed', 'the hold stays unchanged')
 })
 
-t.test('a usage that nobody knows is booked at the reserved amount, once', async (t) => {
+t.test('unknown usage is booked at the reserved amount, once', async (t) => {
   const id = await hold('unknown')
   const committed = await commit(id, { usage_unknown: true })
   t.match(committed.json, { cost_usd: 0.05, released_usd: 0, estimated: true, warnings: [] })
@@ -155,7 +155,7 @@ t.test('a usage that nobody knows is booked at the reserved amount, once', async
   t.match(ran.json, { cost_usd: box.json.reserved_usd, estimated: true })
 })
 
-t.test('a usage with names that Postgres cannot store is booked all the same', async (t) => {
+t.test('usage with names that Postgres cannot store is still booked', async (t) => {
   const odd = { modelUsage: { 'a\0\ud800': { inputTokens: 'x', costUSD: 0 } } }
   const committed = await commit(await hold('odd', { provider: 'anthropic', model: 'claude-opus-5-5' }), {
     provider_usage: odd,
@@ -167,7 +167,7 @@ t.test('a usage with names that Postgres cannot store is booked all the same', a
   )
 })
 
-t.test('a commit takes the usage of a hundred steps, and of the body around an embedding', async (t) => {
+t.test('a commit accepts the usage of a hundred steps, and a whole embedding response', async (t) => {
   const data = [{ object: 'embedding', index: 0, embedding: Array.from({ length: 3_072 }, (_, n) => n / 1e6) }]
   const embedded = await commit(await hold('steps'), {
     ...{ provider: 'openai', model: 'text-embedding-3-large' },
@@ -186,7 +186,7 @@ t.test('a commit takes the usage of a hundred steps, and of the body around an e
   t.match(committed.json, { cost_usd: 0.0281, estimated: false, warnings: [] }, '9,000 x 2 + 1,000 x 0.1 + 1,000 x 10')
 })
 
-t.test('where nothing is lost by it, usage that cannot be read is refused at its place', async (t) => {
+t.test('estimates, direct records and corrections refuse unreadable usage with a pointer', async (t) => {
   const bad = { prompt_tokens: 'x' }
   const llm = { provider: 'openai', model: 'gpt-6.1-sol', provider_usage: bad }
   const refused = await estimate(llm)
@@ -214,7 +214,7 @@ t.test('where nothing is lost by it, usage that cannot be read is refused at its
   t.same(codesOf(corrected), ['usage_unread /batch_runs'])
 })
 
-t.test('who answered is the reservation, or the body where it says so', async (t) => {
+t.test('the model that answered is the reservation’s unless the commit names another', async (t) => {
   const gemini = { promptTokenCount: 1_000, totalTokenCount: 1_000 }
   const named = await commit(await hold('who'), {
     provider: 'google',
@@ -247,17 +247,21 @@ t.test('who answered is the reservation, or the body where it says so', async (t
   }
   const stranger = await service.keyFor('service', 'stranger')
   for (const id of [await hold('who'), box.json.reservation_id])
-    t.equal((await commit(id, { provider_usage: gemini }, stranger)).status, 404, 'not even of which kind it is')
+    t.equal(
+      (await commit(id, { provider_usage: gemini }, stranger)).status,
+      404,
+      'the answer does not even show its resource type',
+    )
   t.equal((await commit('01a00000-0000-7000-8000-000000000000', { provider_usage: gemini })).status, 404)
 })
 
-t.test('a tier that the card does not name is warned of, wherever it is asked for or served', async (t) => {
+t.test('a tier that the price does not name gives a warning, whether requested or served', async (t) => {
   const llm = { provider: 'groq', model: 'openai/gpt-oss-20b', service_tier: 'priority' }
   const tokens = { input_tokens: 1_000, max_output_tokens: 1_000 }
   const body = { resource_type: 'llm', tenant_id: 'tiers', llm: { ...llm, ...tokens } }
   const held = await call('POST', '/v1/reservations', body, { ...caller, 'idempotency-key': 'tiers-1' })
   t.same(codesOf(held), ['tier_unpriced'])
-  t.notOk(held.headers.has('x-purser-enforcement'), 'no quota let it pass')
+  t.notOk(held.headers.has('x-purser-enforcement'), 'no quota allowed it')
   const replayed = await call('POST', '/v1/reservations', body, { ...caller, 'idempotency-key': 'tiers-1' })
   t.same(codesOf(replayed), ['tier_unpriced'])
   t.same(codesOf(await call('POST', '/v1/reservations/check', body)), ['tier_unpriced'])
@@ -274,7 +278,7 @@ t.test('a tier that the card does not name is warned of, wherever it is asked fo
   t.match(fast.json, { cost_usd: 0.006, warnings: [] }, 'twice 1,000 x 2 + 100 x 10')
 })
 
-t.test('several requests that are one sum are warned of where their split decides the price', async (t) => {
+t.test('usage summed over several requests gives a warning where the split decides the price', async (t) => {
   const llm = { provider: 'openai', model: 'gpt-6.1-sol' }
   const sum = (inputTokens: number, more: object = {}) => ({
     ...llm,
@@ -283,8 +287,8 @@ t.test('several requests that are one sum are warned of where their split decide
   const two = await estimate(sum(400_000, { requests: 2 }))
   t.match(two.json, { cost_usd: 0.8, long_context: false }, '400,000 x 2: the mean of two is below 272,000')
   t.same(codesOf(two), ['usage_unsplit /input_tokens'])
-  t.same(codesOf(await estimate(sum(200_000, { requests: 2 }))), [], 'no request can be above it')
-  t.same(codesOf(await estimate(sum(400_000))), [], 'it is one request')
+  t.same(codesOf(await estimate(sum(200_000, { requests: 2 }))), [], 'no single request can be above the threshold')
+  t.same(codesOf(await estimate(sum(400_000))), [], 'a single request gives no warning')
   const totalUsage = { inputTokens: 400_000, outputTokens: 0, totalTokens: 400_000 }
   const unknown = await estimate({ ...llm, provider_usage: { totalUsage } })
   t.match(unknown.json, { cost_usd: 1.6, long_context: true }, '400,000 x 4, as one')
@@ -292,12 +296,12 @@ t.test('several requests that are one sum are warned of where their split decide
   const half = { usage: { inputTokens: 200_000, outputTokens: 0, totalTokens: 200_000 } }
   const provider_usage = { totalUsage, steps: [half, half] }
   const split = await estimate({ ...llm, provider_usage })
-  t.match(split.json, { cost_usd: 0.8, long_context: false, warnings: [] }, 'each step by itself')
+  t.match(split.json, { cost_usd: 0.8, long_context: false, warnings: [] }, 'each step is one request')
   const committed = await commit(await hold('split'), { provider_usage })
   t.match(committed.json, { cost_usd: 0.8, warnings: [] }, 'in Postgres, too')
 })
 
-t.test("a provider's own cost that is far from ours is warned of, and so are searches without a fee", async (t) => {
+t.test("a provider's cost that differs much from ours gives a warning, and so do searches without a fee", async (t) => {
   const llm = { provider: 'openrouter', model: 'anthropic/claude-sonnet-4.6' }
   const chat = { prompt_tokens: 1_000, completion_tokens: 100, total_tokens: 1_100 }
   const close = await estimate({ ...llm, provider_usage: { ...chat, cost: 0.0045 } })
@@ -310,6 +314,6 @@ t.test("a provider's own cost that is far from ours is warned of, and so are sea
   ])
 })
 
-t.test('the books are whole after all of it', async (t) => {
+t.test('every invariant holds', async (t) => {
   await assertHealthy(t, database.pool)
 })
