@@ -129,37 +129,34 @@ guarantee('a limit lowered below the spent and held amounts refuses new requests
   ])
 })
 
-guarantee(
-  'another time zone closes the current balance and opens a new one, and open holds settle in both',
-  async (t) => {
-    await setQuota('moved', '100')
-    await session.moveTo('2026-11-10T01:00:00Z')
-    await booked('moved', '1')
-    await session.moveTo('2026-11-10T06:00:00Z')
-    await booked('moved', '2')
-    await session.moveTo(NOON)
-    const [committed, released, lapsed] = [
-      await held('moved', '4', { ttl_seconds: 86_400 }),
-      await held('moved', '8', { ttl_seconds: 86_400 }),
-      await held('moved', '16', { on_expiry: 'charge', ttl_seconds: 60 }),
-    ]
-    await setQuota('moved', '100', { time_zone: 'America/New_York' })
-    t.same(await balancesOf('moved'), [
-      'day closed from 11-10 00:00 spent 3 opening 0 reserved 28',
-      'day runs from 11-10 05:00 spent 2 opening 2 reserved 28',
-    ])
-    await booked('moved', '0.5')
-    t.match(await session.commit(booking(committed, '5')), [{ outcome: { committed: { late: false } } }])
-    await session.release(released)
-    t.ok(lapsed)
-    await session.moveTo('2026-11-10T12:01:00Z')
-    t.equal(await expireReservations(session.db, 500), 1)
-    t.same(await balancesOf('moved'), [
-      'day closed from 11-10 00:00 spent 24 opening 0 reserved 0',
-      'day runs from 11-10 05:00 spent 23.5 opening 2 reserved 0',
-    ])
-  },
-)
+guarantee('another time zone closes the balance and opens a new one, and open holds settle in both', async (t) => {
+  await setQuota('moved', '100')
+  await session.moveTo('2026-11-10T01:00:00Z')
+  await booked('moved', '1')
+  await session.moveTo('2026-11-10T06:00:00Z')
+  await booked('moved', '2')
+  await session.moveTo(NOON)
+  const [committed, released, lapsed] = [
+    await held('moved', '4', { ttl_seconds: 86_400 }),
+    await held('moved', '8', { ttl_seconds: 86_400 }),
+    await held('moved', '16', { on_expiry: 'charge', ttl_seconds: 60 }),
+  ]
+  await setQuota('moved', '100', { time_zone: 'America/New_York' })
+  t.same(await balancesOf('moved'), [
+    'day closed from 11-10 00:00 spent 3 opening 0 reserved 28',
+    'day runs from 11-10 05:00 spent 2 opening 2 reserved 28',
+  ])
+  await booked('moved', '0.5')
+  t.match(await session.commit(booking(committed, '5')), [{ outcome: { committed: { late: false } } }])
+  await session.release(released)
+  t.ok(lapsed)
+  await session.moveTo('2026-11-10T12:01:00Z')
+  t.equal(await expireReservations(session.db, 500), 1)
+  t.same(await balancesOf('moved'), [
+    'day closed from 11-10 00:00 spent 24 opening 0 reserved 0',
+    'day runs from 11-10 05:00 spent 23.5 opening 2 reserved 0',
+  ])
+})
 
 guarantee('a lapsed hold that cannot be settled does not stop the sweep from settling others', async (t) => {
   await setQuota('repaired', '100')
@@ -422,71 +419,77 @@ guarantee(
   },
 )
 
-guarantee('known scopes get a new default in steps, and the next call continues an interrupted one', async (t) => {
-  const known = Array.from({ length: 250 }, (_, n) => hold(`stepped-${n}`, '1'))
-  await session.reserve(...known)
-  const setDefault = (limitUsd: string) =>
-    setEnvironmentDefaults(session.db, [{ scope: 'tenant', resource_type: 'llm', period: 'week', limit_usd: limitUsd }])
-  const limits = async () => {
-    const { rows } = await database.pool.query<{ quotas: string }>(
-      `select count(*) || ' of ' || trim_scale(q.limit_usd) as quotas
+guarantee(
+  'known tenants and users get a new default in steps, and the next call finishes an interrupted one',
+  async (t) => {
+    const known = Array.from({ length: 250 }, (_, n) => hold(`stepped-${n}`, '1'))
+    await session.reserve(...known)
+    const setDefault = (limitUsd: string) =>
+      setEnvironmentDefaults(session.db, [
+        { scope: 'tenant', resource_type: 'llm', period: 'week', limit_usd: limitUsd },
+      ])
+    const limits = async () => {
+      const { rows } = await database.pool.query<{ quotas: string }>(
+        `select count(*) || ' of ' || trim_scale(q.limit_usd) as quotas
          from copilot_internal.cost_quotas q join copilot_internal.quota_periods p using (quota_id)
          where q.tenant_id like 'stepped-%' and p.reserved = 1 and p.limit_usd = q.limit_usd
          group by q.limit_usd order by q.limit_usd`,
+      )
+      return rows.map(({ quotas }) => quotas)
+    }
+    const isPending = async () =>
+      (await database.pool.query('select pending from copilot_internal.quota_defaults')).rows.map(
+        ({ pending }) => pending,
+      )
+
+    await setDefault('5')
+    await t.rejects(
+      giveDefaults(session.db, () => Promise.reject(new Error('the process ends'))),
+      /the process ends/,
     )
-    return rows.map(({ quotas }) => quotas)
-  }
-  const isPending = async () =>
-    (await database.pool.query('select pending from copilot_internal.quota_defaults')).rows.map(
-      ({ pending }) => pending,
+    // A step takes 100 scopes, some of which other tests have made known.
+    t.match([await limits(), await isPending()], [[/^(\d{1,2}|100) of 5$/], [true]])
+    await giveDefaults(session.db)
+    t.same([await limits(), await isPending()], [['250 of 5'], [false]])
+
+    await session.moveTo('2026-11-10T12:00:01Z')
+    await setDefault('6')
+    let isFirst = true
+    await giveDefaults(session.db, async () => {
+      if (!isFirst) return
+      isFirst = false
+      await session.moveTo('2026-11-10T12:00:02Z')
+      await setDefault('7')
+    })
+    t.match(
+      [await limits(), await isPending()],
+      [[/ of 6$/, / of 7$/], [true]],
+      'the default changed between two steps',
     )
+    await giveDefaults(session.db)
+    t.same([await limits(), await isPending()], [['250 of 7'], [false]])
 
-  await setDefault('5')
-  await t.rejects(
-    giveDefaults(session.db, () => Promise.reject(new Error('the process ends'))),
-    /the process ends/,
-  )
-  // A step takes 100 scopes, some of which other tests have made known.
-  t.match([await limits(), await isPending()], [[/^(\d{1,2}|100) of 5$/], [true]])
-  await giveDefaults(session.db)
-  t.same([await limits(), await isPending()], [['250 of 5'], [false]])
-
-  await session.moveTo('2026-11-10T12:00:01Z')
-  await setDefault('6')
-  let isFirst = true
-  await giveDefaults(session.db, async () => {
-    if (!isFirst) return
-    isFirst = false
-    await session.moveTo('2026-11-10T12:00:02Z')
-    await setDefault('7')
-  })
-  t.match([await limits(), await isPending()], [[/ of 6$/, / of 7$/], [true]], 'the default changed between two steps')
-  await giveDefaults(session.db)
-  t.same([await limits(), await isPending()], [['250 of 7'], [false]])
-
-  const stale = { scope: 'tenant', tenant_id: 'stepped-1', period: 'week', limit_usd: '6', enforcement: 'enforce' }
-  await session.pool.query('select from copilot_internal.set_quotas($1, true)', [JSON.stringify([stale])])
-  t.same(await limits(), ['250 of 7'], 'a step of an old default gives it to nobody after the change')
-  await session.pool.query('delete from copilot_internal.quota_defaults')
-})
+    const stale = { scope: 'tenant', tenant_id: 'stepped-1', period: 'week', limit_usd: '6', enforcement: 'enforce' }
+    await session.pool.query('select from copilot_internal.set_quotas($1, true)', [JSON.stringify([stale])])
+    t.same(await limits(), ['250 of 7'], 'a step of an old default gives it to nobody after the change')
+    await session.pool.query('delete from copilot_internal.quota_defaults')
+  },
+)
 
 // ---- A batch gives the same results as its items one after the other
 
-guarantee(
-  'a key twice in one batch makes one hold: equal requests share its answer, another is a mismatch',
-  async (t) => {
-    await setQuota('twice', '10')
-    const key = { idempotency_key: 'twice' }
-    const [first, equal, other] = [hold('twice', '4', key), hold('twice', '4', key), hold('twice', '5', key)]
-    const expected = [
-      { outcome: { granted: '4' } },
-      { outcome: { replayed: { reservation_id: first.reservation_id } } },
-      { outcome: { mismatch: true } },
-    ]
-    t.match(await session.reserve(first, equal, other), expected)
-    t.same(await balancesOf('twice'), ['day runs from 11-10 00:00 spent 0 opening 0 reserved 4'])
-  },
-)
+guarantee('a key twice in one batch makes one hold; equal requests share it, another is a mismatch', async (t) => {
+  await setQuota('twice', '10')
+  const key = { idempotency_key: 'twice' }
+  const [first, equal, other] = [hold('twice', '4', key), hold('twice', '4', key), hold('twice', '5', key)]
+  const expected = [
+    { outcome: { granted: '4' } },
+    { outcome: { replayed: { reservation_id: first.reservation_id } } },
+    { outcome: { mismatch: true } },
+  ]
+  t.match(await session.reserve(first, equal, other), expected)
+  t.same(await balancesOf('twice'), ['day runs from 11-10 00:00 spent 0 opening 0 reserved 4'])
+})
 
 guarantee('a key twice in one batch is held once, also if the limit is reached', async (t) => {
   await setQuota('twice-bound', '10')
@@ -508,34 +511,31 @@ guarantee('a key twice in one batch is held once, also if the limit is reached',
   ])
 })
 
-guarantee(
-  'a key that one principal uses for two tenants makes two holds and two records, and each is replayed',
-  async (t) => {
-    await setQuota('two-a', '10')
-    await setQuota('two-b', '10')
-    const key = { idempotency_key: 'two-tenants' }
-    const [a, b] = [hold('two-a', '6', key), hold('two-b', '6', key)]
-    const granted = { outcome: { granted: '6' } }
-    t.match(await session.reserve(a, b), [granted, granted])
-    // A retry finds no room for another 6 USD in either quota, and is replayed.
-    t.match(await session.reserve(hold('two-b', '6', key), hold('two-a', '6', key)), [
-      { outcome: { replayed: { reservation_id: b.reservation_id } } },
-      { outcome: { replayed: { reservation_id: a.reservation_id } } },
-    ])
-    t.match(await session.reserve(hold('two-a', '5', key)), [{ outcome: { mismatch: true } }])
-    const [spentA, spentB] = [spending('two-a', '1', key), spending('two-b', '2', key)]
-    t.match(await session.record(spentA, spentB), { records: [{ replayed: false }, { replayed: false }] })
-    t.match(await session.record(spending('two-b', '2', key), spending('two-a', '1', key)), {
-      records: [
-        { replayed: true, cost_record_id: spentB.cost_record_id, cost_usd: '2' },
-        { replayed: true, cost_record_id: spentA.cost_record_id, cost_usd: '1' },
-      ],
-    })
-    t.match(await session.record(spending('two-b', '1', key)), { faults: [{ index: 0, fault: 'mismatch' }] })
-    t.same(await balancesOf('two-a'), ['day runs from 11-10 00:00 spent 1 opening 0 reserved 6'])
-    t.same(await balancesOf('two-b'), ['day runs from 11-10 00:00 spent 2 opening 0 reserved 6'])
-  },
-)
+guarantee('one principal’s key for two tenants makes two holds and two records, each replayed alone', async (t) => {
+  await setQuota('two-a', '10')
+  await setQuota('two-b', '10')
+  const key = { idempotency_key: 'two-tenants' }
+  const [a, b] = [hold('two-a', '6', key), hold('two-b', '6', key)]
+  const granted = { outcome: { granted: '6' } }
+  t.match(await session.reserve(a, b), [granted, granted])
+  // A retry finds no room for another 6 USD in either quota, and is replayed.
+  t.match(await session.reserve(hold('two-b', '6', key), hold('two-a', '6', key)), [
+    { outcome: { replayed: { reservation_id: b.reservation_id } } },
+    { outcome: { replayed: { reservation_id: a.reservation_id } } },
+  ])
+  t.match(await session.reserve(hold('two-a', '5', key)), [{ outcome: { mismatch: true } }])
+  const [spentA, spentB] = [spending('two-a', '1', key), spending('two-b', '2', key)]
+  t.match(await session.record(spentA, spentB), { records: [{ replayed: false }, { replayed: false }] })
+  t.match(await session.record(spending('two-b', '2', key), spending('two-a', '1', key)), {
+    records: [
+      { replayed: true, cost_record_id: spentB.cost_record_id, cost_usd: '2' },
+      { replayed: true, cost_record_id: spentA.cost_record_id, cost_usd: '1' },
+    ],
+  })
+  t.match(await session.record(spending('two-b', '1', key)), { faults: [{ index: 0, fault: 'mismatch' }] })
+  t.same(await balancesOf('two-a'), ['day runs from 11-10 00:00 spent 1 opening 0 reserved 6'])
+  t.same(await balancesOf('two-b'), ['day runs from 11-10 00:00 spent 2 opening 0 reserved 6'])
+})
 
 guarantee('of two items with one key in a batch the first is granted, whichever id it has', async (t) => {
   const key = { idempotency_key: 'order-of-ids' }

@@ -263,79 +263,82 @@ t.test('a webhook has at most 20 attempts at once, a mailbox 4, each without aff
   t.same(counts(await claim(client, [hook, mail], [25, 3])), [0, 1])
 })
 
-t.test('attempts follow the schedule; the last failure emits delivery.failed, which never emits another', async (t) => {
-  const { pool, client, setNow, endpoint } = await open(t)
-  const broken = await endpoint()
-  const watcher = await endpoint({ types: ['delivery.failed'] })
-  const event = await tell(client, { tenant_id: 'acme' })
-  await fanOut(client)
-  const delays = [5, 300, 1_800, 7_200, 18_000, 36_000, 50_400, 72_000, 86_400]
-  let now = new Date(START)
-  for (const [n, seconds] of delays.entries()) {
-    const [one, ...more] = await claim(client)
-    t.match(one, { attempt: n + 1, endpoint_id: broken, event: { event_id: event } })
-    t.equal(more.length, 0)
-    await settle(client, [failed(one!)])
-    const { rows } = await client.query<{ next_attempt_at: Date; status: string }>(
-      'select next_attempt_at, status from copilot_internal.webhook_deliveries',
+t.test(
+  'attempts follow their schedule; the last failure emits delivery.failed, and the failure of that one emits nothing',
+  async (t) => {
+    const { pool, client, setNow, endpoint } = await open(t)
+    const broken = await endpoint()
+    const watcher = await endpoint({ types: ['delivery.failed'] })
+    const event = await tell(client, { tenant_id: 'acme' })
+    await fanOut(client)
+    const delays = [5, 300, 1_800, 7_200, 18_000, 36_000, 50_400, 72_000, 86_400]
+    let now = new Date(START)
+    for (const [n, seconds] of delays.entries()) {
+      const [one, ...more] = await claim(client)
+      t.match(one, { attempt: n + 1, endpoint_id: broken, event: { event_id: event } })
+      t.equal(more.length, 0)
+      await settle(client, [failed(one!)])
+      const { rows } = await client.query<{ next_attempt_at: Date; status: string }>(
+        'select next_attempt_at, status from copilot_internal.webhook_deliveries',
+      )
+      const waited = (rows[0]!.next_attempt_at.getTime() - now.getTime()) / 1_000
+      t.ok(waited >= seconds && waited <= seconds * 1.1, `${waited} s after attempt ${n + 1}`)
+      now = new Date(now.getTime() + (seconds - 1) * 1_000)
+      await setNow(now.toISOString())
+      t.same(await claim(client), [], 'no attempt is claimed before its time')
+      // Postgres counts microseconds, which a Date does not hold.
+      now = new Date(rows[0]!.next_attempt_at.getTime() + 1)
+      await setNow(now.toISOString())
+    }
+    const [last] = await claim(client)
+    t.equal(last!.attempt, 10)
+    await settle(client, [failed(last!)])
+    await assertHealthy(t, pool)
+    const { rows: told } = await client.query(
+      `select event_id, tenant_id, data from copilot_internal.quota_events where type = 'delivery.failed'`,
     )
-    const waited = (rows[0]!.next_attempt_at.getTime() - now.getTime()) / 1_000
-    t.ok(waited >= seconds && waited <= seconds * 1.1, `${waited} s after attempt ${n + 1}`)
-    now = new Date(now.getTime() + (seconds - 1) * 1_000)
-    await setNow(now.toISOString())
-    t.same(await claim(client), [], 'no attempt is claimed before its time')
-    // Postgres counts microseconds, which a Date does not hold.
-    now = new Date(rows[0]!.next_attempt_at.getTime() + 1)
-    await setNow(now.toISOString())
-  }
-  const [last] = await claim(client)
-  t.equal(last!.attempt, 10)
-  await settle(client, [failed(last!)])
-  await assertHealthy(t, pool)
-  const { rows: told } = await client.query(
-    `select event_id, tenant_id, data from copilot_internal.quota_events where type = 'delivery.failed'`,
-  )
-  t.match(told, [
-    {
-      tenant_id: null,
-      data: {
-        delivery_id: last!.delivery_id,
-        endpoint_id: broken,
-        kind: 'webhook',
-        endpoint_disabled: false,
-        failed_event_id: event,
-        failed_type: 'cost.anomaly',
-        attempts: 10,
-        last_status: 500,
-        last_error: 'answered 500',
+    t.match(told, [
+      {
+        tenant_id: null,
+        data: {
+          delivery_id: last!.delivery_id,
+          endpoint_id: broken,
+          kind: 'webhook',
+          endpoint_disabled: false,
+          failed_event_id: event,
+          failed_type: 'cost.anomaly',
+          attempts: 10,
+          last_status: 500,
+          last_error: 'answered 500',
+        },
       },
-    },
-  ])
-  t.equal(await fanOut(client), 1)
-  t.same(await queued(client, told[0].event_id), [watcher])
-  for (let attempt = 1; attempt <= 10; attempt++) {
-    now = new Date(now.getTime() + 100_000_000)
-    await setNow(now.toISOString())
-    await settle(
-      client,
-      (await claim(client)).map((one) => failed(one)),
+    ])
+    t.equal(await fanOut(client), 1)
+    t.same(await queued(client, told[0].event_id), [watcher])
+    for (let attempt = 1; attempt <= 10; attempt++) {
+      now = new Date(now.getTime() + 100_000_000)
+      await setNow(now.toISOString())
+      await settle(
+        client,
+        (await claim(client)).map((one) => failed(one)),
+      )
+    }
+    t.equal(await fanOut(client), 0, 'a failed delivery.failed emits no event, otherwise there would be no end')
+    const { rows } = await client.query(`select status, attempts from copilot_internal.webhook_deliveries`)
+    t.same(rows, [
+      { status: 'failed', attempts: 10 },
+      { status: 'failed', attempts: 10 },
+    ])
+    await assertHealthy(t, pool)
+    await client.query(`delete from copilot_internal.quota_events where type = 'delivery.failed'`)
+    const { rows: found } = await client.query(`select invariant, subject from copilot_internal.check_integrity()`)
+    t.same(
+      found,
+      [{ invariant: 'I10', subject: `delivery ${last!.delivery_id}` }],
+      'the integrity check finds a failure without an event',
     )
-  }
-  t.equal(await fanOut(client), 0, 'a failed delivery.failed emits no event, otherwise there would be no end')
-  const { rows } = await client.query(`select status, attempts from copilot_internal.webhook_deliveries`)
-  t.same(rows, [
-    { status: 'failed', attempts: 10 },
-    { status: 'failed', attempts: 10 },
-  ])
-  await assertHealthy(t, pool)
-  await client.query(`delete from copilot_internal.quota_events where type = 'delivery.failed'`)
-  const { rows: found } = await client.query(`select invariant, subject from copilot_internal.check_integrity()`)
-  t.same(
-    found,
-    [{ invariant: 'I10', subject: `delivery ${last!.delivery_id}` }],
-    'the integrity check finds a failure without an event',
-  )
-})
+  },
+)
 
 t.test('Retry-After delays the next attempt by at most a day, and never makes it earlier', async (t) => {
   const { client, setNow, endpoint } = await open(t)

@@ -65,32 +65,29 @@ async function open(t: Test) {
   }
 }
 
-t.test(
-  'an idle scope with only default quotas retires after the retention, and starts at 0 if used again',
-  async (t) => {
-    const { database, session, retention, held, seen, known, retire } = await open(t)
-    await seen('idle-a', 'u')
-    await seen('idle-b')
-    await session.moveTo('2027-03-02T00:30:00Z')
-    await seen('idle-b')
-    t.same(await known(), { scopes: ['idle-a', 'idle-a u', 'idle-b'], quotas: 4, balances: 5 })
-    await session.moveTo('2027-05-30T12:00:00Z')
-    t.equal(await retire(), 0, 'nothing retires before the retention ends')
-    await session.moveTo(LATER)
-    await held('idle-other', '1')
-    t.match(await planRetention(retention), { retired_scopes: 3 })
-    t.equal(await retire(), 3)
-    t.same(await known(), { scopes: ['idle-other'], quotas: 1, balances: 1 })
-    const [again] = await session.reserve(hold('idle-a', '2', { user_id: 'u' }))
-    t.match(again, { outcome: { granted: '2' }, quotas: { length: 3 } })
-    t.match(again!.quotas, [
-      { scope: 'tenant', limitUsd: '50', spentUsd: '0', reservedUsd: '2' },
-      { scope: 'user', limitUsd: '2', spentUsd: '0', reservedUsd: '2' },
-      { scope: 'user', limitUsd: '5', spentUsd: '0', reservedUsd: '2' },
-    ])
-    await assertHealthy(t, database.pool)
-  },
-)
+t.test('an idle scope with only default quotas retires after the retention, and restarts at 0', async (t) => {
+  const { database, session, retention, held, seen, known, retire } = await open(t)
+  await seen('idle-a', 'u')
+  await seen('idle-b')
+  await session.moveTo('2027-03-02T00:30:00Z')
+  await seen('idle-b')
+  t.same(await known(), { scopes: ['idle-a', 'idle-a u', 'idle-b'], quotas: 4, balances: 5 })
+  await session.moveTo('2027-05-30T12:00:00Z')
+  t.equal(await retire(), 0, 'nothing retires before the retention ends')
+  await session.moveTo(LATER)
+  await held('idle-other', '1')
+  t.match(await planRetention(retention), { retired_scopes: 3 })
+  t.equal(await retire(), 3)
+  t.same(await known(), { scopes: ['idle-other'], quotas: 1, balances: 1 })
+  const [again] = await session.reserve(hold('idle-a', '2', { user_id: 'u' }))
+  t.match(again, { outcome: { granted: '2' }, quotas: { length: 3 } })
+  t.match(again!.quotas, [
+    { scope: 'tenant', limitUsd: '50', spentUsd: '0', reservedUsd: '2' },
+    { scope: 'user', limitUsd: '2', spentUsd: '0', reservedUsd: '2' },
+    { scope: 'user', limitUsd: '5', spentUsd: '0', reservedUsd: '2' },
+  ])
+  await assertHealthy(t, database.pool)
+})
 
 t.test('an idle scope without any quota retires too, and a scope in use stays', async (t) => {
   const { database, session, seen, known, retire } = await open(t)
@@ -149,34 +146,29 @@ t.test('late commits and corrections find their balances, even if only 0 USD was
   await assertHealthy(t, database.pool)
 })
 
-t.test(
-  'a scope stays while an event names its quota, and for ever if an administrator set or deleted its quota',
-  async (t) => {
-    const { database, session, seen, known, retire } = await open(t)
-    await setQuotas(session.db, [
-      { scope: 'tenant', tenant_id: 'kept-own', period: 'day', limit_usd: '7' },
-      { scope: 'tenant', tenant_id: 'kept-deleted', period: 'day', limit_usd: '7' },
-    ])
-    const { rows } = await database.pool.query(
-      `select quota_id::integer as id from copilot_internal.cost_quotas where tenant_id = 'kept-deleted'`,
-    )
-    await seen('kept-own')
-    await seen('kept-deleted')
-    await deleteQuota(session.db, rows[0].id)
-    await seen('kept-refused', 'u')
-    t.match(await session.reserve(hold('kept-refused', '3', { user_id: 'u' })), [{ outcome: { refused: {} } }])
-    await session.moveTo(LATER)
-    t.equal(await retire({ eventDays: 3_650 }), 0)
-    t.match(await session.reserve(hold('kept-deleted', '1000', { reservation_id: idOf(1) })), [
-      { quotas: { length: 0 } },
-    ])
-    await session.release(idOf(1))
-    await database.pool.query(`update copilot_internal.quota_events set endpoint_ids = '{}'`)
-    t.equal(await retire(), 2, 'once the event is deleted, its tenant and user retire')
-    t.same((await known()).scopes, ['kept-deleted', 'kept-own'])
-    await assertHealthy(t, database.pool)
-  },
-)
+t.test('a scope stays while an event names its quota, or if an administrator changed its quota', async (t) => {
+  const { database, session, seen, known, retire } = await open(t)
+  await setQuotas(session.db, [
+    { scope: 'tenant', tenant_id: 'kept-own', period: 'day', limit_usd: '7' },
+    { scope: 'tenant', tenant_id: 'kept-deleted', period: 'day', limit_usd: '7' },
+  ])
+  const { rows } = await database.pool.query(
+    `select quota_id::integer as id from copilot_internal.cost_quotas where tenant_id = 'kept-deleted'`,
+  )
+  await seen('kept-own')
+  await seen('kept-deleted')
+  await deleteQuota(session.db, rows[0].id)
+  await seen('kept-refused', 'u')
+  t.match(await session.reserve(hold('kept-refused', '3', { user_id: 'u' })), [{ outcome: { refused: {} } }])
+  await session.moveTo(LATER)
+  t.equal(await retire({ eventDays: 3_650 }), 0)
+  t.match(await session.reserve(hold('kept-deleted', '1000', { reservation_id: idOf(1) })), [{ quotas: { length: 0 } }])
+  await session.release(idOf(1))
+  await database.pool.query(`update copilot_internal.quota_events set endpoint_ids = '{}'`)
+  t.equal(await retire(), 2, 'once the event is deleted, its tenant and user retire')
+  t.same((await known()).scopes, ['kept-deleted', 'kept-own'])
+  await assertHealthy(t, database.pool)
+})
 
 const idOf = (last: number) => `01900000-0000-7000-8000-00000000000${last}`
 

@@ -246,43 +246,40 @@ async function written(client: pg.Pool): Promise<Written> {
   return rows[0]!
 }
 
-t.test(
-  'a call that waits too long for a locked balance fails with lock_not_available and writes nothing',
-  async (t) => {
-    const [holder, waiter] = [openSession(t, database.url), openSession(t, database.url)]
-    await setQuotas(holder.db, [{ scope: 'tenant', tenant_id: 'kept', period: 'day', limit_usd: '10' }])
-    const items = [hold('kept', '1'), hold('kept', '1')]
-    await holder.reserve(...items)
-    const [first, second] = items.map(({ reservation_id: id }) => id) as [string, string]
-    const line = spending('kept', '1')
-    await holder.record(line)
-    const before = await written(pool)
-    await holder.pool.query('begin')
-    await holder.pool.query(`select from copilot_internal.quota_periods where tenant_id = 'kept' for update`)
-    const [holderPid, waiterPid] = [await pidOf(holder), await pidOf(waiter)]
-    const calls = {
-      reserve: () => waiter.reserve(hold('t-1', '0.01'), hold('kept', '1')),
-      commit: () => waiter.commit(booking(first, '1')),
-      release: () => waiter.release(second),
-      record: () => waiter.record(spending('t-1', '0.01'), spending('kept', '1')),
-      correct: () => waiter.correct(line.cost_record_id, '2'),
-    }
-    for (const [name, call] of Object.entries(calls)) {
-      const code = codeOf(call())
-      await untilBlocked(waiterPid, holderPid)
-      t.equal(await code, LOCK_NOT_AVAILABLE, name)
-    }
-    const lapsed = codeOf(waiter.moveTo('2999-01-01T00:00:00Z').then(() => expireReservations(waiter.db, 100_000)))
+t.test('a call that waits too long for a locked balance fails and writes nothing', async (t) => {
+  const [holder, waiter] = [openSession(t, database.url), openSession(t, database.url)]
+  await setQuotas(holder.db, [{ scope: 'tenant', tenant_id: 'kept', period: 'day', limit_usd: '10' }])
+  const items = [hold('kept', '1'), hold('kept', '1')]
+  await holder.reserve(...items)
+  const [first, second] = items.map(({ reservation_id: id }) => id) as [string, string]
+  const line = spending('kept', '1')
+  await holder.record(line)
+  const before = await written(pool)
+  await holder.pool.query('begin')
+  await holder.pool.query(`select from copilot_internal.quota_periods where tenant_id = 'kept' for update`)
+  const [holderPid, waiterPid] = [await pidOf(holder), await pidOf(waiter)]
+  const calls = {
+    reserve: () => waiter.reserve(hold('t-1', '0.01'), hold('kept', '1')),
+    commit: () => waiter.commit(booking(first, '1')),
+    release: () => waiter.release(second),
+    record: () => waiter.record(spending('t-1', '0.01'), spending('kept', '1')),
+    correct: () => waiter.correct(line.cost_record_id, '2'),
+  }
+  for (const [name, call] of Object.entries(calls)) {
+    const code = codeOf(call())
     await untilBlocked(waiterPid, holderPid)
-    t.equal(await lapsed, LOCK_NOT_AVAILABLE, 'expire')
-    await waiter.moveTo(null)
-    t.same(await written(pool), before)
-    await holder.pool.query('rollback')
-    t.match(await waiter.commit(booking(first, '1')), [{ outcome: { committed: { status: 'committed' } } }])
-    t.match(await waiter.release(second), [{ settled: { status: 'released' } }])
-    await assertHealthy(t, pool)
-  },
-)
+    t.equal(await code, LOCK_NOT_AVAILABLE, name)
+  }
+  const lapsed = codeOf(waiter.moveTo('2999-01-01T00:00:00Z').then(() => expireReservations(waiter.db, 100_000)))
+  await untilBlocked(waiterPid, holderPid)
+  t.equal(await lapsed, LOCK_NOT_AVAILABLE, 'expire')
+  await waiter.moveTo(null)
+  t.same(await written(pool), before)
+  await holder.pool.query('rollback')
+  t.match(await waiter.commit(booking(first, '1')), [{ outcome: { committed: { status: 'committed' } } }])
+  t.match(await waiter.release(second), [{ settled: { status: 'released' } }])
+  await assertHealthy(t, pool)
+})
 
 t.test('a long change of quotas makes decisions time out, and a long decision makes changes time out', async (t) => {
   const [holder, waiter] = [openSession(t, database.url), openSession(t, database.url)]
@@ -570,36 +567,33 @@ t.test('a sweep creates the partitions of a month before it locks a balance, as 
   await assertHealthy(t, own.pool)
 })
 
-t.test(
-  'a decision reports whether others run at the same time, without waiting, and leaves no lock behind',
-  async (t) => {
-    const [first, second] = [openSession(t, database.url), openSession(t, database.url)]
-    const isContended = async ({ pool }: Session) =>
-      (await pool.query<{ contended: boolean }>('select copilot_internal.is_contended(8102116101115) as contended'))
-        .rows[0]!.contended
-    t.equal(await isContended(first), false)
-    await second.pool.query('begin')
-    t.equal(await isContended(second), false)
-    t.equal(await isContended(first), true)
-    await first.pool.query('begin')
-    t.equal(await isContended(first), true)
-    t.equal(await isContended(second), true, 'both decide at this moment')
-    await second.pool.query('rollback')
-    t.equal(await isContended(first), false)
-    await first.pool.query('rollback')
+t.test('a decision reports whether others are running, does not wait for them, and leaves no lock', async (t) => {
+  const [first, second] = [openSession(t, database.url), openSession(t, database.url)]
+  const isContended = async ({ pool }: Session) =>
+    (await pool.query<{ contended: boolean }>('select copilot_internal.is_contended(8102116101115) as contended'))
+      .rows[0]!.contended
+  t.equal(await isContended(first), false)
+  await second.pool.query('begin')
+  t.equal(await isContended(second), false)
+  t.equal(await isContended(first), true)
+  await first.pool.query('begin')
+  t.equal(await isContended(first), true)
+  t.equal(await isContended(second), true, 'both decide at this moment')
+  await second.pool.query('rollback')
+  t.equal(await isContended(first), false)
+  await first.pool.query('rollback')
 
-    // Holds of 0 USD, which lock no balance.
-    const alone = await first.reserve(hold('t-1', '0'), hold('t-2', '0'))
-    await second.pool.query('begin')
-    const decisions = [...(await second.reserve(hold('t-1', '0'))), ...(await first.reserve(hold('t-2', '0')))]
-    t.same(
-      [...alone, ...decisions].map(({ contended }) => contended),
-      [false, false, false, true],
-    )
-    await second.pool.query('commit')
-    const { rows } = await pool.query(
-      `select from pg_locks where locktype = 'advisory' and database = (select oid from pg_database where datname = current_database())`,
-    )
-    t.same(rows, [])
-  },
-)
+  // Holds of 0 USD, which lock no balance.
+  const alone = await first.reserve(hold('t-1', '0'), hold('t-2', '0'))
+  await second.pool.query('begin')
+  const decisions = [...(await second.reserve(hold('t-1', '0'))), ...(await first.reserve(hold('t-2', '0')))]
+  t.same(
+    [...alone, ...decisions].map(({ contended }) => contended),
+    [false, false, false, true],
+  )
+  await second.pool.query('commit')
+  const { rows } = await pool.query(
+    `select from pg_locks where locktype = 'advisory' and database = (select oid from pg_database where datname = current_database())`,
+  )
+  t.same(rows, [])
+})

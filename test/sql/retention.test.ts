@@ -153,69 +153,63 @@ t.test('archive, drop and restore keep every byte of each row, and every invaria
   t.same(await broken(), [])
 })
 
-t.test(
-  'totals of an archived month are answered; a query that needs its records gets 409, any other is answered',
-  async (t) => {
-    const service = await startService(t, database.url)
-    const { costs, get } = costsReader(service)
-    const span = { from: '2026-06-01T00:00:00Z', to: '2026-07-01T00:00:00Z' }
-    t.match((await costs({ ...span, group_by: 'tenant,model' })).total, { cost_usd: '7.750000000001', records: '5' })
-    for (const query of [
-      { ...span, group_by: 'user' },
-      { ...span, from: '2026-06-15T10:00:00.5Z' },
-    ]) {
-      t.match(await get(query), { status: 409, json: { code: 'archived', months: ['2026-06'] } })
-    }
-    t.match(await service.call('GET', `/v1/costs/export?format=csv&from=${span.from}&to=${span.to}`), { status: 409 })
-    t.equal((await get({ group_by: 'user', from: '2026-07-01T00:00:00Z' })).status, 200)
-    const list = (query: string) => service.call('GET', `/v1/cost-records?${query}`)
-    const archivedJune = { status: 409, json: { code: 'archived', months: ['2026-06'] } }
-    t.match(await list(`from=${span.from}&to=${span.to}`), archivedJune)
-    t.match(await list(`from=${span.from}&tenant_id=acme`), archivedJune)
-    t.match(await list(`from=${span.from}`), archivedJune)
-    t.match(await list('from=2026-07-01T00:00:00Z'), { status: 200 })
-    t.match(
-      await list(`to=${span.to}`),
-      { status: 200 },
-      'a list without `from` contains the records that are not archived',
-    )
-    const opened = await service.call('PUT', '/v1/quotas', {
-      ...{ scope: 'platform', period: 'total', resource_type: 'llm', limit_usd: 100 },
-    })
-    t.equal(opened.status, 201)
-    const status = await service.call('GET', '/v1/quotas/status?resource_type=llm')
-    t.match(
-      status.json.data.find((one: { scope: string }) => one.scope === 'platform'),
-      { spent_usd: 14.750000000001 },
-      'a new balance opens with archived costs included',
-    )
-    t.same(await broken(), [])
-  },
-)
+t.test('totals of an archived month are still answered; only queries of its records get 409', async (t) => {
+  const service = await startService(t, database.url)
+  const { costs, get } = costsReader(service)
+  const span = { from: '2026-06-01T00:00:00Z', to: '2026-07-01T00:00:00Z' }
+  t.match((await costs({ ...span, group_by: 'tenant,model' })).total, { cost_usd: '7.750000000001', records: '5' })
+  for (const query of [
+    { ...span, group_by: 'user' },
+    { ...span, from: '2026-06-15T10:00:00.5Z' },
+  ]) {
+    t.match(await get(query), { status: 409, json: { code: 'archived', months: ['2026-06'] } })
+  }
+  t.match(await service.call('GET', `/v1/costs/export?format=csv&from=${span.from}&to=${span.to}`), { status: 409 })
+  t.equal((await get({ group_by: 'user', from: '2026-07-01T00:00:00Z' })).status, 200)
+  const list = (query: string) => service.call('GET', `/v1/cost-records?${query}`)
+  const archivedJune = { status: 409, json: { code: 'archived', months: ['2026-06'] } }
+  t.match(await list(`from=${span.from}&to=${span.to}`), archivedJune)
+  t.match(await list(`from=${span.from}&tenant_id=acme`), archivedJune)
+  t.match(await list(`from=${span.from}`), archivedJune)
+  t.match(await list('from=2026-07-01T00:00:00Z'), { status: 200 })
+  t.match(
+    await list(`to=${span.to}`),
+    { status: 200 },
+    'a list without `from` contains the records that are not archived',
+  )
+  const opened = await service.call('PUT', '/v1/quotas', {
+    ...{ scope: 'platform', period: 'total', resource_type: 'llm', limit_usd: 100 },
+  })
+  t.equal(opened.status, 201)
+  const status = await service.call('GET', '/v1/quotas/status?resource_type=llm')
+  t.match(
+    status.json.data.find((one: { scope: string }) => one.scope === 'platform'),
+    { spent_usd: 14.750000000001 },
+    'a new balance opens with archived costs included',
+  )
+  t.same(await broken(), [])
+})
 
-t.test(
-  'a record of an archived month can be corrected once the month is restored, and does not change itself',
-  async (t) => {
-    const service = await startService(t, database.url)
-    const { costs } = costsReader(service)
-    const june2026 = { from: '2026-06-01T00:00:00Z', to: '2026-07-01T00:00:00Z', group_by: 'tenant' }
-    const correct = () =>
-      service.call('POST', `/v1/cost-records/${committed.cost_record_id}/correct`, { cost_usd: 5, reason: 'test' })
-    t.equal((await correct()).status, 404)
-    t.equal(await restorePartition(retention, LLM, 1), 4)
-    const before = await rows(LLM)
-    t.equal((await correct()).status, 201)
-    t.same(await rows(LLM), before)
-    t.same(await broken(), [])
-    t.match((await costs(june2026)).total, { cost_usd: '10.75', records: '7' })
-    await pool.query('update copilot_internal.cost_archives set keep_until = null')
-    t.same((await keepRetention(retention, signal)).archived, [{ partition: LLM, records: 4 }])
-    t.match((await costs(june2026)).total, { cost_usd: '10.75', records: '7' })
-    await pool.query('select copilot_internal.roll_up_tail(50000, 0)')
-    t.match((await costs(june2026)).total, { cost_usd: '10.75', records: '7' })
-    t.same(await broken(), [])
-  },
-)
+t.test('a record of an archived month can be corrected after a restore, and is itself unchanged', async (t) => {
+  const service = await startService(t, database.url)
+  const { costs } = costsReader(service)
+  const june2026 = { from: '2026-06-01T00:00:00Z', to: '2026-07-01T00:00:00Z', group_by: 'tenant' }
+  const correct = () =>
+    service.call('POST', `/v1/cost-records/${committed.cost_record_id}/correct`, { cost_usd: 5, reason: 'test' })
+  t.equal((await correct()).status, 404)
+  t.equal(await restorePartition(retention, LLM, 1), 4)
+  const before = await rows(LLM)
+  t.equal((await correct()).status, 201)
+  t.same(await rows(LLM), before)
+  t.same(await broken(), [])
+  t.match((await costs(june2026)).total, { cost_usd: '10.75', records: '7' })
+  await pool.query('update copilot_internal.cost_archives set keep_until = null')
+  t.same((await keepRetention(retention, signal)).archived, [{ partition: LLM, records: 4 }])
+  t.match((await costs(june2026)).total, { cost_usd: '10.75', records: '7' })
+  await pool.query('select copilot_internal.roll_up_tail(50000, 0)')
+  t.match((await costs(june2026)).total, { cost_usd: '10.75', records: '7' })
+  t.same(await broken(), [])
+})
 
 t.test(
   'a drop or a restore does not wait for balances: they follow in steps, and every invariant holds after each',
@@ -300,51 +294,48 @@ t.test('a crash during an archive or a restore neither loses nor duplicates a re
   t.same(await broken(), [])
 })
 
-t.test(
-  'at whichever statement an archive or a restore fails, every invariant holds, and the next run completes it',
-  async (t) => {
-    /** A connection that fails before its n-th statement, as in a crash. */
-    const breakingAt = (n: number) => {
-      let statements = 0
-      return db.withPlugin({
-        transformQuery: ({ node }) => {
-          statements += 1
-          if (statements === n) throw new Error('broken off')
-          return node
-        },
-        transformResult: async ({ result }) => result,
-      })
-    }
-    const all = async () => {
-      const { rows: sums } = await pool.query(`
+t.test('an archive or a restore may fail at any statement: the books hold, and the next run ends it', async (t) => {
+  /** A connection that fails before its n-th statement, as in a crash. */
+  const breakingAt = (n: number) => {
+    let statements = 0
+    return db.withPlugin({
+      transformQuery: ({ node }) => {
+        statements += 1
+        if (statements === n) throw new Error('broken off')
+        return node
+      },
+      transformResult: async ({ result }) => result,
+    })
+  }
+  const all = async () => {
+    const { rows: sums } = await pool.query(`
       select sum(records)::text as records, sum(cost_usd)::text as cost_usd from (
         select count(*) as records, sum(total_cost_usd) as cost_usd from copilot_internal.e2b_cost_records
         union all select records, cost_usd from copilot_internal.cost_archives where state = 'archived' and resource_type = 'e2b') s`)
-      return sums[0]
-    }
-    const whole = await all()
-    const untilDone = async (work: (broken: Retention) => Promise<unknown>) => {
-      for (let n = 1; n < 100; n += 1) {
-        try {
-          await work({ ...retention, db: breakingAt(n) })
-          return n
-        } catch (error) {
-          t.match(error, { message: 'broken off' })
-        }
-        t.same(await broken(), [], `before statement ${n}`)
-        t.same(await all(), whole, `before statement ${n}`)
+    return sums[0]
+  }
+  const whole = await all()
+  const untilDone = async (work: (broken: Retention) => Promise<unknown>) => {
+    for (let n = 1; n < 100; n += 1) {
+      try {
+        await work({ ...retention, db: breakingAt(n) })
+        return n
+      } catch (error) {
+        t.match(error, { message: 'broken off' })
       }
-      throw new Error('it never ends')
+      t.same(await broken(), [], `before statement ${n}`)
+      t.same(await all(), whole, `before statement ${n}`)
     }
-    t.ok((await untilDone((breaking) => restorePartition(breaking, E2B, 1))) > 3)
-    t.ok(await isThere(E2B))
-    await pool.query('update copilot_internal.cost_archives set keep_until = null')
-    t.ok((await untilDone(keepAll)) > 5)
-    t.notOk(await isThere(E2B))
-    t.same(await broken(), [])
-    t.same(await all(), whole)
-  },
-)
+    throw new Error('it never ends')
+  }
+  t.ok((await untilDone((breaking) => restorePartition(breaking, E2B, 1))) > 3)
+  t.ok(await isThere(E2B))
+  await pool.query('update copilot_internal.cost_archives set keep_until = null')
+  t.ok((await untilDone(keepAll)) > 5)
+  t.notOk(await isThere(E2B))
+  t.same(await broken(), [])
+  t.same(await all(), whole)
+})
 
 t.test('a drop that must wait for a reader gives up, so that it blocks nobody, and is tried again', async (t) => {
   t.equal(await restorePartition(retention, E2B, 1), 1)
