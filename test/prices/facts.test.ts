@@ -88,7 +88,7 @@ for (const fact of facts.models) {
   }
 }
 
-t.test('tiers, regions and searches are on the cards of the providers that have them', async (t) => {
+t.test('providers with tiers, regions or searches have their factors and fees on the cards', async (t) => {
   const cases: [provider: string, model: string, modifiers: Record<string, string>, fees: Record<string, string>][] = [
     [
       'openai',
@@ -111,7 +111,7 @@ t.test('tiers, regions and searches are on the cards of the providers that have 
   }
 })
 
-t.test('a sibling does not lend its price to a model that is not there', async (t) => {
+t.test('an unlisted model does not get the price of a similar model', async (t) => {
   for (const [provider, model] of [
     ['anthropic', 'claude-sonnet-5-7'],
     ['groq', 'openai/gpt-oss-safeguard-200b'],

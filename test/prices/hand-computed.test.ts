@@ -333,7 +333,7 @@ for (const [name, list] of Object.entries(cases)) {
   })
 }
 
-t.test('a request to Perplexity holds the dearest fee, and costs that of the context that it searched', async (t) => {
+t.test('a request to Perplexity holds the highest fee, and costs the fee of its search context', async (t) => {
   const cases: [model: string, size: string | undefined, heldUsd: number, usd: number][] = [
     // 3 + 15, and 6, 10 or 14 a thousand requests
     ['sonar-pro', 'low', 0.032, 0.024],
@@ -362,7 +362,7 @@ t.test('a request to Perplexity holds the dearest fee, and costs that of the con
   }
 })
 
-t.test('a hold and a commit in Fast mode have its factor, asked for as fast or priority', async (t) => {
+t.test('a hold and a commit in Fast mode have its factor, requested as fast or as priority', async (t) => {
   for (const serviceTier of ['priority', 'fast']) {
     const held = await service.call('POST', '/v1/reservations', {
       resource_type: 'llm',
@@ -384,7 +384,7 @@ t.test('a hold and a commit in Fast mode have its factor, asked for as fast or p
   }
 })
 
-t.test('sandboxes: every tier, two regions, two versions, and a change in mid-run', async (t) => {
+t.test('sandboxes: every tier, two regions, two versions, and a price change during a run', async (t) => {
   const change = '2999-01-01T00:00:00Z'
   const price = (region: string, vcpu: string, gib: string, effective_date?: string) =>
     service.call('POST', '/v1/pricing/e2b', {

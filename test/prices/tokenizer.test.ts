@@ -36,7 +36,7 @@ t.test('above the bound the bytes are counted as tokens', async (t) => {
   t.ok((await countTokens('openai', prose.repeat(30))) < Buffer.byteLength(prose.repeat(30)) / 3)
 })
 
-t.test('a hundred thousand letters are not tokenized at all', async (t) => {
+t.test('a text of a hundred thousand letters is not tokenized', async (t) => {
   t.equal(await countTokens('openai', 'a'.repeat(100_000)), 100_000)
 })
 
