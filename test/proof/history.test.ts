@@ -326,7 +326,7 @@ async function play(t: Test, seed: number): Promise<void> {
   await assertHealthy(t, database.pool)
 }
 
-/** Asserts that the answered reservations that are missing now are those that were deleted. */
+/** Notes answered reservations that are missing now as deleted, and asserts that their number is the reported one. */
 async function noteDeleted(t: Test, pool: pg.Pool, { history, deleted }: Run): Promise<void> {
   const { rows } = await pool.query<{ id: string }>('select reservation_id as id from copilot_internal.reservations')
   const stored = new Set(rows.map(({ id }) => id))
