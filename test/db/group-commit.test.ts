@@ -172,7 +172,7 @@ for (const [name, error] of Object.entries({ 'a deadlock': DEADLOCK, 'a lost con
     const queue = openQueue()
     const answers = Promise.all(['a', 'b'].map(queue.decide))
     const first = await queue.next()
-    // What arrives meanwhile does not join the repeat.
+    // Items that arrive meanwhile do not join the repeat.
     const later = queue.decide('c')
     first.answer(error)
     const repeat = await queue.next()
@@ -205,7 +205,7 @@ t.test(
     const queue = openQueue({ onLost: (item) => void lost.push(item) })
     const outcomes = Promise.allSettled(['a', 'b'].map(queue.decide))
     ;(await queue.next()).answer(RESET)
-    t.same(lost, [], 'first they are sent once more')
+    t.same(lost, [], 'the items are first sent once more')
     ;(await queue.next()).answer(LOCK_TIMEOUT)
     // Postgres may have done the first try although its answer was lost.
     ;(await queue.next()).answer(LOCK_TIMEOUT)

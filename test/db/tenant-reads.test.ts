@@ -13,7 +13,7 @@ import { fillTenants } from '../helpers/money/two-tenants.ts'
 const database = await createDatabase(t)
 const ids = await fillTenants(t, database, ['acme', 'other'])
 const { roles, unprotected } = await findRoles(database.url)
-// One connection for reads and one for reports, so that the next read meets whatever stayed on the connection.
+// One connection for reads and one for reports, so that a setting left on the connection would affect the next read.
 const db = connect(database.url, { roles, connectionsMax: 1 })
 t.teardown(() => db.destroy())
 

@@ -59,7 +59,7 @@ t.test('Ctrl-C reaches the owner and not the server, which answers until the own
   t.equal(describeProcess(owner.pid), undefined)
 })
 
-t.test('a start after an interrupted first start makes the cluster anew', async (t) => {
+t.test('a start after an interrupted first start creates the cluster from scratch', async (t) => {
   const dataDir = makeDataDir(t)
   const unfinished = join(dataDir, 'postgres.unfinished-abcdef')
   mkdirSync(unfinished)
@@ -71,7 +71,7 @@ t.test('a start after an interrupted first start makes the cluster anew', async 
   t.same(readdirSync(dataDir).sort(), ['owner.json', 'password', 'postgres'])
 })
 
-t.test('a cluster without the database gets one', async (t) => {
+t.test('a start creates the database if the cluster lacks it', async (t) => {
   const dataDir = makeDataDir(t)
   const first = await startEmbeddedPostgres({ dataDir })
   const maintenance = new URL(first.databaseUrl)

@@ -95,7 +95,7 @@ t.test('down goes back one step, several, to a name, or all the way', async (t) 
   await t.resolves(migrateDown(pool, silent, { all: true }, files), 'down on an empty database does nothing')
 })
 
-t.test('when many migrate at once, one works and the others find it done', async (t) => {
+t.test('when many migrate at once, one applies the migrations and the others find them applied', async (t) => {
   const { url } = await createEmptyDatabase(t)
   const files = makeMigrationFolder(t, twoMigrations)
   const runs = await Promise.all(
