@@ -63,7 +63,7 @@ t.test(
     await whileLocked('t-5', async () => {
       sizes.length = 0
       const outcomes = await Promise.allSettled(items.map((item) => decide(item)))
-      t.equal(sizes[0], 24, 'all of them are in one batch at first')
+      t.equal(sizes[0], 24, 'all items are in one batch at first')
       for (const [n, outcome] of outcomes.entries()) {
         const tenant = items[n]!.tenant_id
         if (tenant !== 't-5')
@@ -71,7 +71,7 @@ t.test(
         else t.match(outcome, { status: 'rejected', reason: { code: 'unavailable', headers: { 'retry-after': '1' } } })
       }
     })
-    // The last try may have got the lock when it was released.
+    // An item may already be held, if its last try got the lock after the release.
     await Promise.all(items.slice(10, 12).map((item) => decide(item)))
     const { rows } = await database.pool.query(
       `select count(*)::integer as holds from copilot_internal.reservations where tenant_id = 't-5'`,

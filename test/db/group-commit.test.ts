@@ -25,7 +25,7 @@ function openQueue(options: Partial<GroupCommitOptions<string, string>> = {}) {
   })
   return {
     decide: (item: string) => decide(item, () => gone.has(item)),
-    /** The items whose callers have gone. */
+    /** The items whose callers have disconnected. */
     gone,
     /** Every batch that was sent, in order. */
     seen,
@@ -134,7 +134,7 @@ t.test('items without a key share a batch, even if they are equal', async (t) =>
 })
 
 t.test(
-  'an item that causes an error fails alone: its batch is halved until it stands alone, and the others succeed',
+  'an item that causes an error fails alone: its batch is halved until only that item fails, and the others succeed',
   async (t) => {
     const sizes: number[] = []
     const decide = groupCommit<number, number>({
@@ -332,7 +332,7 @@ t.test('under contention the next batch lingers until the answered callers are b
   clock.ms += PAST_LINGER_MS
   out.answer()
   const next = await queue.next()
-  // Otherwise the batches below never come.
+  // Otherwise the batches below are never sent.
   if (!t.same(next.items, ['c', 'a again', 'b again'])) return
   const last = queue.decide('d')
   clock.ms += PAST_LINGER_MS

@@ -170,7 +170,7 @@ t.test('a bucket without a rate takes the rate of its whole and is never free', 
     t.equal(
       cost(hears, { input_tokens: million, cache_read_tokens: million, [`cache_read_${medium}_tokens`]: million }),
       usd,
-      'what the cache gives costs no less without a cached rate',
+      'without a cached rate, cached tokens have the full rate of their medium',
     )
 })
 
@@ -237,7 +237,7 @@ t.test('a request has the fee of its search context, if the card has one', async
   t.equal(cost(price, { search_context: 'low', requests: 3 }), '0.018')
   t.equal(cost(price, { search_context: 'high' }), '0')
   t.equal(cost(price, { search_context: 'medium' }), '0.014', 'a size without its own fee has the general one')
-  t.equal(cost(price, {}), '0.014', 'not said')
+  t.equal(cost(price, {}), '0.014', 'a request without a size has the general fee')
   const plain = card({ usdPerMtok: { input: '1', output: '1' }, usdPerUnit: { request_low: '0.006' } })
   t.equal(cost(plain, {}), '0', 'the fee of another size does not apply')
 })

@@ -131,7 +131,7 @@ t.test('the output of an image model counts as images unless the usage says othe
   reads(t, image, { ...chat, ...none }, { image_output_tokens: 0 })
   const listed = [{ modality: 'TEXT', tokenCount: 1_290 }]
   const { usage, notes } = readProviderUsage({ ...metadata, candidatesTokensDetails: listed }, image)
-  t.notOk(usage.image_output_tokens ?? notes.length, 'it wrote')
+  t.notOk(usage.image_output_tokens ?? notes.length, 'listed text is not counted as images')
 })
 
 t.test('cache writes whose lifetimes do not add up are noted', async (t) => {

@@ -82,8 +82,11 @@ t.test('OpenAI chat: the tier is read from the body and the last chunk of a stre
   } satisfies ChatCompletionChunk
   t.same(usageOf(chunk, openai), expected)
   t.equal(usageOf({ ...chunk, service_tier: 'default' }, openai).service_tier, 'standard')
-  t.equal(usageOf({ ...chunk, service_tier: 'scale' }, openai).service_tier, 'scale', 'no tier is taken for another')
-  t.notOk('service_tier' in usageOf({ ...chunk, service_tier: 'auto' }, openai), 'auto says what was asked for')
+  t.equal(usageOf({ ...chunk, service_tier: 'scale' }, openai).service_tier, 'scale', 'no tier is mistaken for another')
+  t.notOk(
+    'service_tier' in usageOf({ ...chunk, service_tier: 'auto' }, openai),
+    'auto is the requested tier, not the served one',
+  )
 })
 
 t.test('Groq: as OpenAI chat, also under x_groq in the last chunk', async (t) => {
@@ -259,7 +262,7 @@ t.test('Anthropic: the cache comes on top of input_tokens', async (t) => {
   const message = { type: 'message', role: 'assistant', usage: anthropic } satisfies Partial<Message>
   t.same(usageOf(message, claude), expected)
   const splitOnly = { ...anthropic, cache_creation_input_tokens: null }
-  t.same(usageOf(splitOnly, claude), expected, 'the split by time to live, where the total is missing')
+  t.same(usageOf(splitOnly, claude), expected, 'the split by lifetime counts if the total is missing')
 })
 
 t.test('Anthropic: tier, fast mode and region are read as served', async (t) => {
@@ -348,8 +351,8 @@ t.test('Gemini: thoughts are added to the output, tool use to the input', async 
     tool_use_prompt_token_count: 80,
     total_token_count: 1_530,
   }
-  t.same(usageOf({ usage_metadata: python }, google), expected, 'as its Python client writes it')
-  t.same(usageOf({ promptTokenCount: 5, totalTokenCount: 5 }, google), { input_tokens: 5 }, 'zeros are left out')
+  t.same(usageOf({ usage_metadata: python }, google), expected, 'the form of the Python client')
+  t.same(usageOf({ promptTokenCount: 5, totalTokenCount: 5 }, google), { input_tokens: 5 }, 'zeros may be omitted')
 })
 
 t.test('Gemini: modalities are separated, cached or not; tier and traffic type are read', async (t) => {
@@ -459,7 +462,11 @@ t.test('Vercel: input includes the cache, output includes reasoning, in all its 
     outputTokenDetails: { textTokens: undefined, reasoningTokens: undefined },
     totalTokens: 13,
   } satisfies LanguageModelUsage
-  t.same(usageOf(unsaid, openai), { input_tokens: 10, output_tokens: 3 }, 'what the provider does not say')
+  t.same(
+    usageOf(unsaid, openai),
+    { input_tokens: 10, output_tokens: 3 },
+    'counts that the provider does not report are undefined',
+  )
   const inner = {
     inputTokens: { total: 1_000, noCache: 500, cacheRead: 300, cacheWrite: 200 },
     outputTokens: { total: 80, text: 50, reasoning: 30 },
@@ -686,7 +693,10 @@ t.test('requests are separate if the usage lists them, otherwise it is flagged a
   ])
   t.same(notesOf({ totalUsage, steps: [step(100), step(201)] }, openai), ['usage_total_differs /totalUsage'])
   t.ok(readProviderUsage({ totalUsage }, openai).isAggregate)
-  t.notOk(readProviderUsage({ totalUsage, usage: totalUsage }, openai).isAggregate, 'its one step')
+  t.notOk(
+    readProviderUsage({ totalUsage, usage: totalUsage }, openai).isAggregate,
+    'a result with a single step is not an aggregate',
+  )
 
   const long = { totalUsage: { ...totalUsage, inputTokens: 101, totalTokens: 121 } }
   const steps = Array.from({ length: 101 }, () => ({ usage: { inputTokens: 1, outputTokens: 0, totalTokens: 1 } }))
@@ -695,7 +705,7 @@ t.test('requests are separate if the usage lists them, otherwise it is flagged a
   t.match(
     usageOf({ ...long, steps }, openai),
     { input_tokens: 101, requests: 101, steps: undefined },
-    'too many to keep',
+    'more than 100 steps are not kept',
   )
 })
 
@@ -708,12 +718,12 @@ t.test('a usage whose steps do not add up to it cannot be read', async (t) => {
   }
   const usage = { inputTokens: 1_000_001, outputTokens: 0, totalTokens: 1_000_001, raw }
   const few = readProviderUsage({ totalUsage: usage, steps: [{ usage }, { usage }] }, claude).usage
-  t.match(few, { input_tokens: 2_000_002, requests: 4 }, 'a step may be several requests itself')
+  t.match(few, { input_tokens: 2_000_002, requests: 4 }, 'a step may itself be several requests')
   t.equal(few.steps?.length, 4)
   const many = Array.from({ length: 60 }, () => ({ usage }))
   const sum = usageOf({ totalUsage: usage, steps: many }, claude)
   t.match(sum, { input_tokens: 60_000_060, requests: 120 })
-  t.notOk('steps' in sum, 'too many to keep, so none is')
+  t.notOk('steps' in sum, 'more than 100 steps are not kept')
   const odd = {
     ...iteration('message', 1),
     cache_creation_input_tokens: 50,
@@ -745,7 +755,7 @@ t.test('steps served by several tiers are priced as the most expensive one, with
   t.same(notesOf({ totalUsage, steps: [step('priority'), step('priority')] }, openai), [])
   t.equal(usageOf({ totalUsage: step('x').usage, steps: [step('priority')] }, openai).service_tier, 'priority', 'one')
   const odd = { totalUsage, steps: [step('default'), { usage: { outputTokens: 10 } }] }
-  t.match(usageOf(odd, openai), { input_tokens: 200, output_tokens: 20 }, 'where a step cannot be read, the total is')
+  t.match(usageOf(odd, openai), { input_tokens: 200, output_tokens: 20 }, 'if a step cannot be read, the total is used')
   const extra = { ...step('default'), usage: { ...step('default').usage, mysteryTokens: 5 } }
   t.same(notesOf({ totalUsage, steps: [step('default'), extra] }, openai), [
     'usage_unread /steps/1/usage/mysteryTokens',

@@ -66,7 +66,11 @@ t.test('after down and up, each release recognises repeats of requests to the ot
   await session.commit(booking(item.reservation_id, '1', { commit_hash: hashOfSaid('1', 'words') }))
   await session.record(spending('a', '1', keyed('words')))
   const replayed = { outcome: { replayed: { reservation_id: item.reservation_id } } }
-  t.match(await session.reserve(hold('a', '1', old)), [replayed], 'an instance of the release before, beside this one')
+  t.match(
+    await session.reserve(hold('a', '1', old)),
+    [replayed],
+    'a repeat to an instance of the previous release is recognised too',
+  )
 
   await downBefore(pool, '_hashes_of_understood_requests')
   const { rows } = await pool.query(`

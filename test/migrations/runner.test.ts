@@ -22,7 +22,7 @@ t.test('a failing migration leaves the database as it was, and names its file an
   await t.rejects(migrateUp(pool, silent, files), {
     message: /^0003_broken\.up\.sql, line 3: function no_such_function\(\) does not exist/,
   })
-  t.same(await describeCatalog(pool), [], 'not even the schemas are left')
+  t.same(await describeCatalog(pool), [], 'not even the schemas remain')
 
   files.write('0003_broken.up.sql', 'create table copilot_internal.half (id int)')
   await migrateUp(pool, silent, files)

@@ -42,7 +42,7 @@ t.test('down and up across unreadable usage keeps the costs and the counts of un
       { types: [], enabled: true },
       { types: ['price.missing'], enabled: true },
     ],
-    'an endpoint of the new types alone is not one of every type',
+    'an endpoint of only the new types is disabled and does not get every type',
   )
 
   await migrateUp(pool, silent)

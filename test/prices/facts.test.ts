@@ -67,7 +67,7 @@ for (const fact of facts.models) {
     t.equal(
       await costOf(fact, { input_tokens: threshold + 1, output_tokens: 3 }),
       usd([threshold + 1, long['input']], [3, long['output']]),
-      'one token above the threshold, or above none',
+      'one token above the threshold, if there is one',
     )
   })
 

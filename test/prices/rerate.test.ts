@@ -117,9 +117,9 @@ guarantee('a price version that is published late corrects the records of its ti
       successor_id: null,
     },
   ])
-  t.equal(found.lines.length, 1, `not ${before}, which is of the time before`)
+  t.equal(found.lines.length, 1, `without ${before}, which is from before the version`)
   t.match(found.totals, { changes: 1, corrected: 0, difference_usd: '0.006' })
-  t.same(await booksOf('late'), { lines: 2, usd: '0.024' }, 'nothing is booked')
+  t.same(await booksOf('late'), { lines: 2, usd: '0.024' }, 'a run without `apply` books nothing')
   t.match((await run({ model: 'late', to: '2020-11-05T00:00:00Z' })).totals, { changes: 0 }, '`to` is exclusive')
   t.match((await run({ model: 'late', from: '2020-11-05T00:00:00.000001Z' })).totals, { changes: 0 })
   t.match((await run({ model: 'later' })).totals, { changes: 0 }, 'another model has no changes')
@@ -132,7 +132,7 @@ guarantee('a price version that is published late corrects the records of its ti
   t.match(
     (await run({ model: 'late', apply: true })).totals,
     { changes: 0, corrected: 0 },
-    'a second time finds nothing',
+    'a second run finds nothing',
   )
   t.same(await booksOf('late'), { lines: 4, usd: '0.03' })
   const { rows } = await pool.query('select reason from copilot_internal.record_corrections where corrects = $1', [id])
@@ -142,7 +142,7 @@ guarantee('a price version that is published late corrects the records of its ti
   t.match(
     (await run({ model: 'late', apply: true })).totals,
     { corrected: 1, difference_usd: '-0.012' },
-    'the successor',
+    'the corrected record can be re-rated again',
   )
   t.same(await booksOf('late'), { lines: 6, usd: '0.018' })
 })
@@ -171,7 +171,7 @@ guarantee('buckets, service tiers and long contexts are re-rated exactly, to the
       // 272,000 × 0.300000000003 a million = 0.081600000000816, half up at the 12th decimal.
       ['0.0272', '0.081600000001', '0.054400000001'],
     ],
-    'and the long one costs what it did: its rates stand over the changed one',
+    'the request with a long context keeps its cost, because the long-context rates did not change',
   )
   t.equal(totals['difference_usd'], '0.054400330001')
   t.match((await run({ model: 'exact', apply: true })).totals, { corrected: 2, difference_usd: '0.054400330001' })
@@ -258,7 +258,7 @@ guarantee('an unreadable usage stays an estimate until it can be read, and is th
   ])
   t.equal(found.lines.length, 1)
   t.match(found.totals, { changes: 1, corrected: 0, unreadable: 2, unpriced: 0 })
-  t.same(await booksOf('unread'), { lines: 4, usd: '4.75' }, 'nothing is booked')
+  t.same(await booksOf('unread'), { lines: 4, usd: '4.75' }, 'a run without `apply` books nothing')
   t.match((await run({ ...wide, model: 'unread-unpriced' })).totals, { changes: 0, unpriced: 1, unreadable: 0 })
   t.match((await run({ ...wide, from: '2020-11-21T00:00:00Z' })).totals, { unreadable: 0 })
 
@@ -330,7 +330,7 @@ guarantee(
         // 100 × (2 × 0.000014 + 0.5 × 0.0000045); then 40 of it, and 60 × (2 × 0.00002 + 0.5 × 0.00001).
         'standard 0.003025 0.00391',
       ],
-      'not the other region, nor the run that had ended by then',
+      'neither the other region nor the run that ended before the version is re-rated',
     )
     t.equal(totals['difference_usd'], '0.002265')
     t.match((await run({ apply: true })).totals, { corrected: 2, difference_usd: '0.002265' })

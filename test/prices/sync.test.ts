@@ -86,7 +86,7 @@ t.test('a change without a date applies from now on, and earlier prices stay', a
   t.same(added, dry.added, 'a dry run lists what a real run publishes')
   t.equal(await inputAt('changed-1', '2026-11-20T09:59:59.999Z'), '1')
   t.equal(await inputAt('changed-1', NOW), '1.5')
-  t.same((await sync({ feed })).added, [], 'the same again changes nothing')
+  t.same((await sync({ feed })).added, [], 'the same feed again changes nothing')
   t.same((await sync({})).added, [], 'a sync without the feed changes nothing either')
   t.equal(await inputAt('changed-1', NOW), '1.5')
 })
@@ -162,7 +162,7 @@ t.test('a disagreement is listed with both figures and waits for an administrato
   const decided = await sync({ feed, second })
   t.notOk(
     decided.disagreements.some(({ model }) => model === 'disputed-1'),
-    'what is decided is not asked again',
+    'a disagreement that an administrator decided is not listed again',
   )
   t.match(decided.held_back, [{ model: 'disputed-1', reason: "an administrator's price is in force then" }])
   t.equal(await inputAt('disputed-1', NOW), '3')

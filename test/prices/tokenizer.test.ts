@@ -15,8 +15,15 @@ t.test('the count is a whole number, rounded up after the margin of the provider
   t.equal(await countTokens('google', prose), Math.ceil(bare * 1.5))
   t.equal(await countTokens('groq', prose), Math.ceil(bare * 1.5))
   t.equal(await countTokens('anthropic', prose), Math.ceil(bare * 1.5))
-  t.ok((await countTokens('anthropic', `${prose}é`)) >= Math.ceil(bare * 2.1), 'text beyond ASCII')
-  t.equal(await countTokens('someone-else', prose), await countTokens('anthropic', prose), 'the widest margin')
+  t.ok(
+    (await countTokens('anthropic', `${prose}é`)) >= Math.ceil(bare * 2.1),
+    'text with non-ASCII characters has a wider margin',
+  )
+  t.equal(
+    await countTokens('someone-else', prose),
+    await countTokens('anthropic', prose),
+    'an unknown provider has the widest margin',
+  )
   t.equal(await countTokens('openai', ''), 0)
 })
 

@@ -84,7 +84,7 @@ async function advance(one: Intention, drive: Drive): Promise<boolean> {
   return true
 }
 
-/** The body of a 2xx answer; null where no answer came or nothing was decided. */
+/** The body of a 2xx answer; null if no answer came or nothing was decided. */
 async function ask(
   { url, onAnswer }: Drive,
   path: string,
@@ -138,7 +138,7 @@ export async function assertDoneOnce(t: Test, pool: pg.Pool, intentions: Intenti
   t.same(
     balances,
     [{ spent: String(sum('commit', 'cost')), reserved: String(sum('keep', 'amount')) }],
-    'balances agree',
+    'the balances match the settled calls',
   )
   await assertHealthy(t, pool)
 }

@@ -38,7 +38,7 @@ t.test('after kill -9 of the service under load, retries do everything exactly o
     t.equal(await killed, 'SIGKILL')
     t.ok(
       all.some(({ done }) => !done),
-      'some were cut short',
+      'some calls were interrupted',
     )
   }
   const service = await start(t, database.url)
@@ -74,7 +74,7 @@ t.test('after kill -9 between the commit of a call and its answer, the retry fin
     await cut
     t.ok(
       intentions.every(({ done }) => !done),
-      `no ${plan} was answered to its end`,
+      `no caller of ${plan} got an answer`,
     )
     proxy.keepBackAnswersTo(null)
     service = await start(t, proxy.through(database.url))

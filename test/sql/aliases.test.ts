@@ -67,7 +67,7 @@ t.test('a new alias applies from the effective date of its version', async (t) =
     'an earlier version of the card makes its alias apply earlier',
   )
   t.equal(await meant('dated-name', '2026-10-31T23:59:59Z'), 'dated')
-  t.equal(await publish(card('dated', ['dated-name'])), 0, 'the same again changes nothing')
+  t.equal(await publish(card('dated', ['dated-name'])), 0, 'the same card again changes nothing')
 })
 
 t.test('an alias moves from now on: a version dated 1970 does not change past prices', async (t) => {
@@ -80,7 +80,7 @@ t.test('an alias moves from now on: a version dated 1970 does not change past pr
   t.equal(await meant('moving', LATER), 'moved-2')
   await setNow(database, '2026-12-20T00:00:00Z')
   t.equal(await publish(card('moved-2', ['moving'])), 0)
-  t.equal(await publish(card('moved-1', ['moving'])), 1, 'and back')
+  t.equal(await publish(card('moved-1', ['moving'])), 1, 'an alias can move back')
   t.equal(await meant('moving', '2026-12-19T00:00:00Z'), 'moved-2')
   t.equal(await meant('moving', '2026-12-20T00:00:00Z'), 'moved-1')
   await setNow(database, NOW)
@@ -104,7 +104,7 @@ t.test('a model with the name of an alias takes that name from its publication o
   await setNow(database, LATER)
   t.equal(await publish(card('taken', [])), 1)
   t.equal(await publish(card('taken', [])), 0)
-  t.equal(await publish(card('owner', ['taken'])), 0, 'a name with a card of its own becomes no alias')
+  t.equal(await publish(card('owner', ['taken'])), 0, 'a name with its own card does not become an alias')
   await setNow(database, NOW)
   t.equal(await meant('taken', '2020-01-01T00:00:00Z'), 'owner')
   t.equal(await meant('taken', '2026-12-14T23:59:59Z'), 'owner')

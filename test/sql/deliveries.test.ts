@@ -105,7 +105,7 @@ t.test('an event is queued once for each endpoint whose types, tenant and scope 
   ]
   const ids = []
   for (const [told] of cases) ids.push(await tell(client, told))
-  t.equal(await fanOut(client, 4), 4, 'in steps')
+  t.equal(await fanOut(client, 4), 4, 'events are queued in steps')
   t.equal(await fanOut(client), 6)
   t.equal(await fanOut(client), 0)
   for (const [n, [told, to]] of cases.entries())
@@ -185,7 +185,7 @@ t.test('a backlog of less important events does not delay more important ones', 
     [0, 0, 10],
     [0, 0, 0],
   ])
-  t.same((await next([10, 4])).counted[0], [0, 0, 0], 'half of the attempts stay free')
+  t.same((await next([10, 4])).counted[0], [0, 0, 0], 'half of the attempts are kept free for more important events')
   await deliverBefore(mail)
   t.same((await next([20, 0])).counted[1], [0, 0, 2])
   const alarm = await tell(client, { type: 'quota.exceeded' })
@@ -230,7 +230,7 @@ t.test('two workers that fan out or claim at once share the work, and nothing is
   t.equal(first.length, 10)
   t.same(await claim(other), [])
   await client.query('commit')
-  t.same(await claim(other), [], 'an attempt runs')
+  t.same(await claim(other), [], 'a delivery is not claimed during an attempt')
   await other.query(`set purser.fake_now = '2027-01-01T00:01:00Z'`)
   const again = await claim(other)
   t.same(

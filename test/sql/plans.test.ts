@@ -135,7 +135,7 @@ function assertLookups(t: Test, statements: Statement[]): void {
   ]) {
     t.ok(
       deciding.some(({ where }) => where.includes(`copilot_internal.${name}(`)),
-      `plans of ${name}() are seen`,
+      `the log contains plans of ${name}()`,
     )
   }
   const reached = new Set<string>()

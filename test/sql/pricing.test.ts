@@ -561,7 +561,7 @@ t.test('calculate_llm_cost with buckets takes cache, searches, tier, region and 
        'anthropic', 'claude-sonnet-5-5', 1000000, 0, 1000000, p_service_tier => 'batch', p_region => 'us',
        p_pricing_date => '2026-10-06T23:59:59Z')`,
   )
-  t.equal(plain(batch.total_cost_usd), '0.11', 'cache reads were 0.20 until then')
+  t.equal(plain(batch.total_cost_usd), '0.11', 'at that date cache reads still cost 0.20')
 })
 
 t.test('calculate_e2b_cost bills the allocated size by the second; a tier without a price costs null', async (t) => {

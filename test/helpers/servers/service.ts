@@ -33,7 +33,7 @@ export interface Service {
 }
 
 /**
- * Starts the real service as a process of its own, and waits until it listens. Stopped when `t` is done.
+ * Starts the real service as a separate process, and waits until it listens. Stopped when `t` is done.
  *
  * @param environment further settings; the admin key is ADMIN_KEY.
  */
