@@ -122,7 +122,7 @@ t.test(
   },
 )
 
-t.test('an item that is refused in the end takes no room from the items after it', async (t) => {
+t.test('an item that is finally refused does not reduce the room of the items after it', async (t) => {
   const [other, batch] = [openSession(t, database.url), openSession(t, database.url)]
   await reserveSpend(db, [hold('looked', '1')], 'enforce')
   const { rows } = await batch.pool.query<{ pid: number }>('select pg_backend_pid() as pid')

@@ -357,7 +357,7 @@ t.test('under contention a batch that is full already does not linger', async (t
 })
 
 t.test(
-  'under contention the next batch is sent in the end even if the answered callers do not come back',
+  'under contention the next batch is eventually sent, even if the answered callers do not come back',
   async (t) => {
     const clock = stopTheClock(t)
     const queue = openQueue({ isContended: () => true })
@@ -413,7 +413,7 @@ t.test('a batch that is stuck longer than waitMsMax does not hold up the next on
 /** Resolves with the answer or the error, as text. */
 const openAnswer = (answer: Promise<string>) => answer.then(String, String)
 
-t.test('an item whose caller leaves before it is sent is not decided; one that was sent already is', async (t) => {
+t.test('an item whose caller disconnects is not decided, unless it has already been sent', async (t) => {
   const queue = openQueue()
   const sent = queue.decide('sent')
   const out = await queue.next()

@@ -174,7 +174,7 @@ export function nastyText(random: Random): string {
   return random.next() < 0.3 ? random.pick(NUMBERS) : random.pick(TEXTS)
 }
 
-/** Puts a nasty value in a random place of a JSON value, or removes what is there; returns the changed value. */
+/** Puts an invalid value in a random place of a JSON value, or removes the value there; returns the changed value. */
 export function spoilValue(value: unknown, random: Random): unknown {
   if (typeof value !== 'object' || value === null || isRaw(value) || random.next() < 0.1) return nastyValue(random)
   const keys = Object.keys(value)

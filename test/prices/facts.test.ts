@@ -3,7 +3,7 @@ import t from 'tap'
 import { decimal, usdText } from '../../src/domain/money.ts'
 import { createDatabase } from '../helpers/database.ts'
 
-// What a second source said about the prices of the largest providers in November 2026, in USD per million tokens.
+// The prices of the largest providers in November 2026 according to a second source, in USD per million tokens.
 // The prices of a new database must agree with all of it.
 type Rates = Record<string, number>
 type Fact = {

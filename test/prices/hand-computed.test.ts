@@ -73,7 +73,7 @@ const cases: Record<string, Case[]> = {
     ['openai', 'gpt-4o-mini-audio-preview-2024-12-17', spoken, '0.005345'],
     ['openai', 'text-embedding-3-small', { input_tokens: 8_000 }, '0.00016'],
     ['openai', 'gpt-6.1-sol', { input_tokens: 0, web_searches: 3 }, '0.03'],
-    // Reasoning is output: 640 x 10, whatever part of it.
+    // Reasoning tokens are output: 640 x 10, however many of them are reasoning.
     ['openai', 'gpt-6.1-sol', tokens(0, 640, { reasoning_tokens: 384 }), '0.0064'],
   ],
   'OpenAI: long context': [

@@ -123,7 +123,7 @@ class Client {
     this.#run.published += 1
   }
 
-  /** Keep what was settled a moment ago: clients may still repeat it. */
+  /** Keep reservations that were settled a moment ago, because clients may still repeat their requests. */
   async #delete(): Promise<void> {
     const { rows } = await this.#pool.query<{ deleted: number }>(
       `select copilot_internal.delete_settled(clock_timestamp() - interval '0.5 seconds', 500) as deleted`,
@@ -334,7 +334,7 @@ async function noteDeleted(t: Test, pool: pg.Pool, { history, deleted }: Run): P
   t.equal(history.deleted.size, deleted, 'the number of missing reservations is the reported number of deleted ones')
 }
 
-/** Asserts that the tables hold what was answered and nothing else. */
+/** Asserts that the tables contain exactly the answered reservations and settlements. */
 async function assertAsAnswered(t: Test, pool: pg.Pool, { reserves, settles, deleted }: History): Promise<void> {
   const { rows } = await pool.query<{ id: string; key: string | null; status: string; record: string | null }>(
     `select reservation_id as id, idempotency_key as key, status, cost_record_id as record from copilot_internal.reservations`,

@@ -722,7 +722,7 @@ class Story implements fc.AsyncCommand<State, Real> {
   }
 }
 
-/** Several operations at once: some order of them must give the same answers and the same balances one after the other. */
+/** Several simultaneous operations: the model must give the same answers and balances for them in some order. */
 class Meet implements fc.AsyncCommand<State, Real> {
   readonly #inputs: Input[]
 

@@ -221,7 +221,7 @@ guarantee('a decision about a missing balance fails and changes nothing', async 
 })
 
 guarantee('a new time zone whose current day began at the same moment as an ended day replaces that day', async (t) => {
-  // The clocks of the Azores go back in this day, which is an hour longer than that of UTC and begins with it.
+  // The clocks of the Azores go back on this day. It begins with the day of UTC and is an hour longer.
   await session.moveTo('2026-10-25T12:00:00Z')
   await setQuota('azores', '100')
   await booked('azores', '1')
@@ -491,7 +491,7 @@ guarantee('a key twice in one batch makes one hold; equal requests share it, ano
   t.same(await balancesOf('twice'), ['day runs from 11-10 00:00 spent 0 opening 0 reserved 4'])
 })
 
-guarantee('a key twice in one batch is held once, also if the limit is reached', async (t) => {
+guarantee('a key twice in one batch is held once, even if the limit is reached', async (t) => {
   await setQuota('twice-bound', '10')
   const key = { idempotency_key: 'twice-bound' }
   const first = hold('twice-bound', '6', key)

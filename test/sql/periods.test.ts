@@ -243,7 +243,7 @@ t.test('a month follows the calendar of its zone', async (t) => {
   )
 })
 
-t.test('weeks and months begin at :45 past the hour in zones whose midnight is then', async (t) => {
+t.test('weeks and months begin at :45 past the hour of UTC in zones with such an offset', async (t) => {
   // 2028-02-29 is a leap day, and a Tuesday.
   await assertEdges(
     t,

@@ -337,7 +337,7 @@ t.test('an archive or a restore may fail at any statement: the books hold, and t
   t.same(await all(), whole)
 })
 
-t.test('a drop that must wait for a reader gives up, so that it blocks nobody, and is tried again', async (t) => {
+t.test('a drop that must wait for a reader gives up, so that others are not blocked, and is retried', async (t) => {
   t.equal(await restorePartition(retention, E2B, 1), 1)
   await pool.query('update copilot_internal.cost_archives set keep_until = null')
   const reader = await pool.connect()
