@@ -63,7 +63,7 @@ t.test(
     await whileLocked('t-5', async () => {
       sizes.length = 0
       const outcomes = await Promise.allSettled(items.map((item) => decide(item)))
-      t.equal(sizes[0], 24, 'all of them are in one batch at first')
+      t.equal(sizes[0], 24, 'all items are in one batch at first')
       for (const [n, outcome] of outcomes.entries()) {
         const tenant = items[n]!.tenant_id
         if (tenant !== 't-5')
@@ -71,12 +71,12 @@ t.test(
         else t.match(outcome, { status: 'rejected', reason: { code: 'unavailable', headers: { 'retry-after': '1' } } })
       }
     })
-    // The last try may have got the lock when it was released.
+    // An item may already be held, if its last try got the lock after the release.
     await Promise.all(items.slice(10, 12).map((item) => decide(item)))
     const { rows } = await database.pool.query(
       `select count(*)::integer as holds from copilot_internal.reservations where tenant_id = 't-5'`,
     )
-    t.same(rows, [{ holds: 3 }], 'after a repeat each is held once')
+    t.same(rows, [{ holds: 3 }], 'after a retry each item is held once')
     await assertHealthy(t, database.pool)
   },
 )
@@ -122,13 +122,13 @@ t.test(
   },
 )
 
-t.test('an item that is refused in the end takes no room from the items after it', async (t) => {
+t.test('an item that is finally refused does not reduce the room of the items after it', async (t) => {
   const [other, batch] = [openSession(t, database.url), openSession(t, database.url)]
   await reserveSpend(db, [hold('looked', '1')], 'enforce')
   const { rows } = await batch.pool.query<{ pid: number }>('select pg_backend_pid() as pid')
   await other.pool.query('begin')
   t.match(await other.reserve(hold('looked', '10')), [{ outcome: { granted: '10' } }])
-  // When the batch reads the balance, each of the first two fits, but not both. Once the balance is free, the first fits no more.
+  // When the batch reads the balance, each of the first two fits, but not both. Once the lock is free, the first no longer fits.
   const deciding = batch.reserve(hold('looked', '45'), hold('looked', '8'), hold('looked', '60'))
   for (;;) {
     const { rows: waits } = await database.pool.query('select where cardinality(pg_blocking_pids($1)) > 0', [
@@ -145,7 +145,7 @@ t.test('an item that is refused in the end takes no room from the items after it
   await assertHealthy(t, database.pool)
 })
 
-t.test('each check in a batch is answered by itself, for its own tenant', async (t) => {
+t.test('each check in a batch is answered separately, for its own tenant', async (t) => {
   await decide(hold('check-1', '20', { user_id: 'u' }))
   const items = [
     hold('check-1', '30'),
@@ -180,7 +180,7 @@ t.test('each check in a batch is answered by itself, for its own tenant', async 
   t.same(rows, [{ n: 0 }])
 })
 
-t.test('each extension in a batch has its own answer, and one of the time alone waits for no balance', async (t) => {
+t.test('each extension in a batch has its own answer; one of only time waits for no balance', async (t) => {
   const holds = [
     ['extend-1', '10'],
     ['extend-1', '20'],

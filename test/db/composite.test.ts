@@ -7,7 +7,7 @@ const { pool } = await createDatabase(t)
 const seed = Number(process.env['PURSER_TEST_SEED'] ?? Date.now() % 2 ** 31)
 t.comment(`property tests with seed ${seed}; PURSER_TEST_SEED repeats them`)
 
-// Postgres accepts no NUL. Everything else must come back, whatever it means in a composite or an array.
+// Postgres accepts no NUL. All other characters must come back, even those with a meaning in composites or arrays.
 const text = fc.oneof(
   fc.string({ unit: 'binary' }).filter((value) => !value.includes('\0')),
   fc.string({ unit: fc.constantFrom('"', '\\', '(', ')', ',', '{', '}', ' ', "'", 'x') }),

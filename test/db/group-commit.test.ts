@@ -25,7 +25,7 @@ function openQueue(options: Partial<GroupCommitOptions<string, string>> = {}) {
   })
   return {
     decide: (item: string) => decide(item, () => gone.has(item)),
-    /** The items whose callers have gone. */
+    /** The items whose callers have disconnected. */
     gone,
     /** Every batch that was sent, in order. */
     seen,
@@ -134,7 +134,7 @@ t.test('items without a key share a batch, even if they are equal', async (t) =>
 })
 
 t.test(
-  'an item that causes an error fails alone: its batch is halved until it stands alone, and the others succeed',
+  'an item that causes an error fails alone: its batch is halved until only that item fails, and the others succeed',
   async (t) => {
     const sizes: number[] = []
     const decide = groupCommit<number, number>({
@@ -172,7 +172,7 @@ for (const [name, error] of Object.entries({ 'a deadlock': DEADLOCK, 'a lost con
     const queue = openQueue()
     const answers = Promise.all(['a', 'b'].map(queue.decide))
     const first = await queue.next()
-    // What arrives meanwhile does not join the repeat.
+    // Items that arrive meanwhile do not join the repeat.
     const later = queue.decide('c')
     first.answer(error)
     const repeat = await queue.next()
@@ -205,7 +205,7 @@ t.test(
     const queue = openQueue({ onLost: (item) => void lost.push(item) })
     const outcomes = Promise.allSettled(['a', 'b'].map(queue.decide))
     ;(await queue.next()).answer(RESET)
-    t.same(lost, [], 'first they are sent once more')
+    t.same(lost, [], 'the items are first sent once more')
     ;(await queue.next()).answer(LOCK_TIMEOUT)
     // Postgres may have done the first try although its answer was lost.
     ;(await queue.next()).answer(LOCK_TIMEOUT)
@@ -332,7 +332,7 @@ t.test('under contention the next batch lingers until the answered callers are b
   clock.ms += PAST_LINGER_MS
   out.answer()
   const next = await queue.next()
-  // Otherwise the batches below never come.
+  // Otherwise the batches below are never sent.
   if (!t.same(next.items, ['c', 'a again', 'b again'])) return
   const last = queue.decide('d')
   clock.ms += PAST_LINGER_MS
@@ -357,7 +357,7 @@ t.test('under contention a batch that is full already does not linger', async (t
 })
 
 t.test(
-  'under contention the next batch is sent in the end even if the answered callers do not come back',
+  'under contention the next batch is eventually sent, even if the answered callers do not come back',
   async (t) => {
     const clock = stopTheClock(t)
     const queue = openQueue({ isContended: () => true })
@@ -413,7 +413,7 @@ t.test('a batch that is stuck longer than waitMsMax does not hold up the next on
 /** Resolves with the answer or the error, as text. */
 const openAnswer = (answer: Promise<string>) => answer.then(String, String)
 
-t.test('an item whose caller leaves before it is sent is not decided; one that was sent already is', async (t) => {
+t.test('an item whose caller disconnects is not decided, unless it has already been sent', async (t) => {
   const queue = openQueue()
   const sent = queue.decide('sent')
   const out = await queue.next()

@@ -13,7 +13,7 @@ import { fillTenants } from '../helpers/money/two-tenants.ts'
 const database = await createDatabase(t)
 const ids = await fillTenants(t, database, ['acme', 'other'])
 const { roles, unprotected } = await findRoles(database.url)
-// One connection for reads and one for reports, so that the next read meets whatever stayed on the connection.
+// One connection for reads and one for reports, so that a setting left on the connection would affect the next read.
 const db = connect(database.url, { roles, connectionsMax: 1 })
 t.teardown(() => db.destroy())
 
@@ -40,7 +40,7 @@ t.test('the login of the owner can take on both roles, and nothing is left unpro
 t.test('reads for a tenant run as the reader role, for that tenant and one transaction only', async (t) => {
   for (const read of [readForTenant, readReport]) {
     t.match(await read(db, 'acme', state), { role: 'purser_reader', tenant: 'acme' })
-    t.same(await read(db, 'acme', countAll), ['acme'], 'whatever the statement asks for')
+    t.same(await read(db, 'acme', countAll), ['acme'], 'the statement asks for all tenants')
     t.same(await read(db, 'nobody', countAll), [])
     t.same(await read(db, null, countAll), ['acme', 'other'])
   }
@@ -87,7 +87,7 @@ t.test(
       await t.rejects(
         read(db, 'acme', (reading) => sql`insert into copilot_internal.scopes default values`.execute(reading)),
         { code: /42501|25006/ },
-        'it cannot write',
+        'the reader cannot write',
       )
       await after('after a write that was refused')
     }
@@ -101,7 +101,7 @@ t.test('a tenant’s name is only a value: it cannot become a role, a setting or
   }
 })
 
-t.test('a transaction that became the reader sees only the rows of its tenant, whatever it asks for', async (t) => {
+t.test('a transaction of the reader sees only the rows of its tenant, whatever it asks for', async (t) => {
   await db.transaction().execute(async (transaction) => {
     await becomeReader(transaction, 'acme')
     t.same(await countAll(transaction), ['acme'])

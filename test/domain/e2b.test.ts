@@ -31,7 +31,7 @@ t.test('a run is billed by the second for its allocated size', async (t) => {
   t.equal(costText({ vcpu: 8, memoryMib: 8_192 }, 0), '0')
 })
 
-t.test('every preset costs what its size costs', async (t) => {
+t.test('every preset is priced by its size', async (t) => {
   const perHour = Object.fromEntries(Object.entries(E2B_PRESETS).map(([tier, size]) => [tier, costText(size, 3_600)]))
   t.same(perHour, {
     nano: '0.0585',
@@ -61,7 +61,11 @@ t.test('a price change during a run splits the run, to the microsecond', async (
   t.equal(priceId, '1', 'the version at the start')
   t.equal(usdText(dearestUsdPerSecond), '0.00004225')
   const before = costOfE2bRun(versions, null, { startedAt, seconds: 9.999999 })
-  t.equal(usdText(before.dearestUsdPerSecond), '0.00003025', 'a rate that no second of the run has does not count')
+  t.equal(
+    usdText(before.dearestUsdPerSecond),
+    '0.00003025',
+    'a rate that applies to no second of the run does not count',
+  )
   t.same(
     parts.map((part) => [part.seconds, part.usdPerSecond, part.costUsd].map(usdText)),
     [
@@ -70,7 +74,7 @@ t.test('a price change during a run splits the run, to the microsecond', async (
     ],
   )
   const own = costOfE2bRun(versions, { vcpu: 4, memoryMib: 512 }, { startedAt, seconds: 20 })
-  t.equal(usdText(own.costUsd ?? decimal(0)), '0.001405000024', 'a size of its own')
+  t.equal(usdText(own.costUsd ?? decimal(0)), '0.001405000024', 'the price of a custom size')
 })
 
 t.test('a run that prices do not cover completely has no cost', async (t) => {

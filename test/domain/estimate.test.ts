@@ -13,7 +13,11 @@ t.test('input is estimated at the highest rate that can apply, output at its own
   t.equal(total(sol, { inputTokens: 12_000, maxOutputTokens: 2_000 }), '0.05', 'cache writes at 2.5')
   t.equal(total(opus, { inputTokens: 1_000, maxOutputTokens: 0 }), '0.008', 'one-hour cache writes at 8')
   const noWrites = card({ usdPerMtok: { input: '3', output: '5', cache_write: '1' } })
-  t.equal(total(noWrites, { inputTokens: 1_000_000, maxOutputTokens: 0 }), '3', 'writes may be the cheaper ones')
+  t.equal(
+    total(noWrites, { inputTokens: 1_000_000, maxOutputTokens: 0 }),
+    '3',
+    'cache writes may be cheaper than input',
+  )
 })
 
 t.test('a long input is estimated at the long-context rates, strictly above the threshold', async (t) => {
@@ -32,12 +36,12 @@ t.test('the estimate includes web searches and one request, without tier and reg
   t.equal(total(price, request), '3.032')
   t.equal(total(price, { ...request, serviceTier: 'batch', region: 'us' }), '1.682')
   const bySize = (usdPerUnit: object) => total({ ...price, usdPerUnit }, { inputTokens: 0, maxOutputTokens: 0 })
-  t.equal(bySize({ request: '0.008', request_low: '0.005', request_high: '0.012' }), '0.012', 'the dearest')
+  t.equal(bySize({ request: '0.008', request_low: '0.005', request_high: '0.012' }), '0.012', 'the highest fee')
   t.equal(bySize({ request: '0.014', request_medium: '0.009' }), '0.014')
   t.equal(bySize({ request_low: '0.005' }), '0.005')
 })
 
-t.test('an estimate covers the cost of any usage within it', async (t) => {
+t.test('an estimate covers the cost of any usage within its tokens', async (t) => {
   const estimate = estimateLlm(opus, { inputTokens: 5_000, maxOutputTokens: 300, maxWebSearches: 1 })
   const usages = [
     { input_tokens: 5_000, output_tokens: 300, web_searches: 1 },

@@ -21,7 +21,7 @@ t.test('each bound holds to the last member, level and character', async (t) => 
   for (const [within, beyond, excess] of cases) {
     t.equal(findExcess(padded(within), MEMBERS_MAX), null, within.slice(0, 40))
     t.match(findExcess(padded(beyond), MEMBERS_MAX), excess, beyond.slice(0, 40))
-    t.doesNotThrow(() => JSON.parse(padded(beyond)), 'it is JSON')
+    t.doesNotThrow(() => JSON.parse(padded(beyond)), 'the text is valid JSON')
   }
   const longNumbers = (count: number) => list(count / 500, list(500, '0.12345678901234'))
   t.equal(findExcess(longNumbers(5_000), 1e6), null)

@@ -22,7 +22,7 @@ t.test('an amount is read by its decimal text and rounded half up to 12 decimals
   for (const [given, expected] of cases) t.equal(usdText(parseAmountUsd(given)), expected, String(given))
 })
 
-t.test('an amount out of bounds is refused, also if only rounding puts it there', async (t) => {
+t.test('an amount out of bounds is refused, even if only rounding makes it so', async (t) => {
   for (const given of [-1, -1e-9, 1e9, NaN, Infinity, '1000000000', '999999999.9999999999996']) {
     t.throws(() => parseAmountUsd(given), AmountError, String(given))
   }

@@ -6,7 +6,7 @@ import { card } from './cards.ts'
 
 type Rates = ModelPrice['usdPerMtok']
 
-t.test('gaps name exactly what the card has no figure for', async (t) => {
+t.test('gaps name exactly the rates and fees that the card lacks', async (t) => {
   const bare = card({ usdPerMtok: { input: '3', output: '7' } })
   const gaps = (price: ModelPrice, usage: Usage, asked: Asked = {}) =>
     gapsOf(price, usage, asked, { isAggregate: false }).map(({ code, field }) => `${code} ${field}`)
@@ -44,7 +44,7 @@ t.test('gaps name exactly what the card has no figure for', async (t) => {
   ])
   t.same(gaps(bare, {}, { serviceTier: 'flex' }), ['tier_unpriced null'])
   const free = card({ usdPerMtok: { input: '0' } })
-  t.same(gaps(free, { web_searches: 1, service_tier: 'fast' }), [], 'nothing costs anything there')
+  t.same(gaps(free, { web_searches: 1, service_tier: 'fast' }), [], 'a free card has no gaps')
   const audio = { ...bare, provider: 'openai', model: 'gpt-audio', usdPerMtok: hears }
   t.same(gaps(audio, { input_tokens: 9 }), ['usage_unread input_tokens'])
   t.same(gaps(audio, { input_tokens: 9, audio_input_tokens: 0 }), [])

@@ -24,7 +24,7 @@ t.test('each token is priced once, in its own bucket', async (t) => {
   t.equal(cost(sol, {}), '0')
 })
 
-t.test('a breakdown has the exact lines that make up the total', async (t) => {
+t.test('a breakdown lists the exact items of the total', async (t) => {
   const { breakdown } = costOfUsage(opus, {
     input_tokens: 1_000,
     cache_read_tokens: 400,
@@ -51,7 +51,7 @@ t.test('a request has long-context rates strictly above the threshold, not at it
   t.equal(costOfUsage(sol, { input_tokens: 272_000 }).longContext, false)
 })
 
-t.test('long-context rates replace the plain ones, which stay if there is no other', async (t) => {
+t.test('long-context rates replace plain ones; a bucket without one keeps its plain rate', async (t) => {
   const price = card({
     usdPerMtok: { input: '1', output: '5', cache_write: '1.25', cache_write_12h: '2.5' },
     longContext: { inputTokensOver: 10, usdPerMtok: { input: '2', cache_write: '3' } },
@@ -67,7 +67,7 @@ t.test('long-context rates replace the plain ones, which stay if there is no oth
   )
 })
 
-t.test('each of several summed requests has the rates for its own input', async (t) => {
+t.test('each of several summed requests is priced by its own input', async (t) => {
   const steps = [
     { input_tokens: 272_000, cache_read_tokens: 200_000, output_tokens: 1_000 },
     { input_tokens: 272_001, cache_read_tokens: 272_000, output_tokens: 2_000, reasoning_tokens: 500 },
@@ -102,9 +102,13 @@ t.test('each of several summed requests has the rates for its own input', async 
     ],
   )
   const halves = { input_tokens: 272_001, steps: [{ input_tokens: 136_000 }, { input_tokens: 136_001 }] }
-  t.equal(costOfUsage(sol, halves).longContext, false, 'each alone is below')
+  t.equal(costOfUsage(sol, halves).longContext, false, 'each request is below the threshold')
   t.equal(cost(sol, halves), '0.544002')
-  t.equal(cost(opus, { ...halves, output_tokens: 1_000 }), '1.108004', 'a card of one rate prices the whole')
+  t.equal(
+    cost(opus, { ...halves, output_tokens: 1_000 }),
+    '1.108004',
+    'a card without long-context rates prices the sum',
+  )
   t.throws(() => costOfUsage(sol, { input_tokens: 300_000, steps: [{ output_tokens: 1, reasoning_tokens: 2 }] }), {
     name: 'UsageError',
   })
@@ -113,7 +117,11 @@ t.test('each of several summed requests has the rates for its own input', async 
 t.test('if the split of requests is unknown, their mean input is compared with the threshold', async (t) => {
   t.equal(cost(sol, { input_tokens: 544_000, requests: 2 }), '1.088')
   t.equal(cost(sol, { input_tokens: 544_001, requests: 2 }), '2.176004')
-  t.equal(costOfUsage(sol, { input_tokens: 272_001, requests: 0 }).longContext, true, 'none counted is one')
+  t.equal(
+    costOfUsage(sol, { input_tokens: 272_001, requests: 0 }).longContext,
+    true,
+    'zero counted requests are one request',
+  )
   const cases: [boolean, ModelPrice, Usage, boolean?][] = [
     [true, sol, { input_tokens: 272_001, requests: 2 }],
     [false, sol, { input_tokens: 272_000, requests: 2 }],
@@ -162,7 +170,7 @@ t.test('a bucket without a rate takes the rate of its whole and is never free', 
     t.equal(
       cost(hears, { input_tokens: million, cache_read_tokens: million, [`cache_read_${medium}_tokens`]: million }),
       usd,
-      'what the cache gives costs no less without a cached rate',
+      'without a cached rate, cached tokens have the full rate of their medium',
     )
 })
 
@@ -207,7 +215,7 @@ t.test('tier and region factors multiply token rates and do not apply to fees', 
   }
 })
 
-t.test('the served tier wins over the asked one, but not over batch', async (t) => {
+t.test('the served tier takes precedence over the requested one, but not over batch', async (t) => {
   const usage = { input_tokens: 1_000_000 }
   t.equal(cost(sol, { ...usage, service_tier: 'standard' }, { serviceTier: 'fast' }), '4')
   t.equal(cost(sol, { ...usage, service_tier: 'fast' }, { serviceTier: 'standard' }), '8')
@@ -228,14 +236,14 @@ t.test('a request has the fee of its search context, if the card has one', async
   t.equal(cost(price, { search_context: 'low' }), '0.006')
   t.equal(cost(price, { search_context: 'low', requests: 3 }), '0.018')
   t.equal(cost(price, { search_context: 'high' }), '0')
-  t.equal(cost(price, { search_context: 'medium' }), '0.014', 'no fee of its own')
-  t.equal(cost(price, {}), '0.014', 'not said')
+  t.equal(cost(price, { search_context: 'medium' }), '0.014', 'a size without its own fee has the general one')
+  t.equal(cost(price, {}), '0.014', 'a request without a size has the general fee')
   const plain = card({ usdPerMtok: { input: '1', output: '1' }, usdPerUnit: { request_low: '0.006' } })
-  t.equal(cost(plain, {}), '0', 'a fee of another size is not its own')
+  t.equal(cost(plain, {}), '0', 'the fee of another size does not apply')
 })
 
 t.test('the total is rounded once, half up at the 12th decimal', async (t) => {
-  // Each line is 4e-13 and would round to nothing alone; together they are 8e-13.
+  // Each item is 4e-13 and would alone be rounded to 0; together they are 8e-13.
   const tiny = card({ usdPerMtok: { input: '0.0000004', output: '0.0000004' } })
   t.equal(cost(tiny, { input_tokens: 1, output_tokens: 1 }), '0.000000000001')
   t.equal(cost(tiny, { input_tokens: 1 }), '0')

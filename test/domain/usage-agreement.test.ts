@@ -1,14 +1,14 @@
 import t, { type Test } from 'tap'
 import { readProviderUsage, type Usage, type UsageSource } from '../../src/domain/usage/index.ts'
 
-// Of two readings of a usage object, the one that agrees with its totals is used, and assumptions are noted.
+// A usage object with two possible readings is read in the way that agrees with its totals, and assumptions are noted.
 
 const openai = { provider: 'openai', model: 'gpt-5.4' }
 const claude = { provider: 'anthropic', model: 'claude-sonnet-4-6' }
 const google = { provider: 'google', model: 'gemini-2.5-flash' }
 const image = { provider: 'google', model: 'gemini-2.5-flash-image' }
 
-/** Asserts what is read from an object, and its notes. */
+/** Asserts the usage that is read from an object, and its notes. */
 function reads(t: Test, source: UsageSource, raw: object, usage: Usage, notes: string[] = []): void {
   const reading = readProviderUsage(raw, source)
   t.match(reading.usage, usage, JSON.stringify(raw))
@@ -23,7 +23,7 @@ const sdk = (inputTokens: number, outputTokens: number) => ({
   ...{ inputTokens, outputTokens, totalTokens: inputTokens + outputTokens },
 })
 
-t.test('all steps of a call count, whatever the metadata say about the last one', async (t) => {
+t.test('all steps of a call count, even if the metadata describe only the last one', async (t) => {
   const usageMetadata = { promptTokenCount: 600, candidatesTokenCount: 100, totalTokenCount: 700 }
   const providerMetadata = { google: { usageMetadata } }
   const all = { input_tokens: 1_000, output_tokens: 200 }
@@ -46,7 +46,7 @@ t.test('all steps of a call count, whatever the metadata say about the last one'
   t.notOk(readProviderUsage({ usage: last, finalStep: { usage: last } }, openai).isAggregate)
 })
 
-t.test('`raw` covers the same request, and version 7 has its metadata in the final step', async (t) => {
+t.test('Vercel: `raw` describes the same request, and version 7 has its metadata in the final step', async (t) => {
   const raw = { promptTokenCount: 10, candidatesTokenCount: 100, thoughtsTokenCount: 40, totalTokenCount: 110 }
   const details = { inputTokenDetails: { cacheReadTokens: 0 }, outputTokenDetails: { reasoningTokens: 40 } }
   reads(t, google, { ...sdk(10, 140), ...details, raw }, { input_tokens: 10, output_tokens: 100, reasoning_tokens: 40 })
@@ -55,7 +55,7 @@ t.test('`raw` covers the same request, and version 7 has its metadata in the fin
   reads(t, openai, { usage: sdk(2_000, 200), finalStep }, { input_tokens: 2_000, service_tier: 'priority' })
 })
 
-t.test('the requests of a run are kept apart if they add up to its total', async (t) => {
+t.test('the requests of a run are priced separately if they add up to its total', async (t) => {
   const one = (input: number, output: number) => ({
     ...{ input_tokens: input, output_tokens: output, total_tokens: input + output },
     ...{ input_tokens_details: { cached_tokens: 0 }, output_tokens_details: { reasoning_tokens: 0 } },
@@ -80,7 +80,7 @@ t.test('the requests of a run are kept apart if they add up to its total', async
   reads(t, claude, { input_tokens: 51_000, output_tokens: 2_100, iterations }, sum)
 })
 
-t.test('counts that are all null are not a usage, and a total alone is not free', async (t) => {
+t.test('a usage with only null counts cannot be read, and a total alone is never free', async (t) => {
   for (const raw of [
     { usageMetadata: { promptTokenCount: null, candidatesTokenCount: null, totalTokenCount: null } },
     { prompt_token_count: null, candidates_token_count: null },
@@ -131,7 +131,7 @@ t.test('the output of an image model counts as images unless the usage says othe
   reads(t, image, { ...chat, ...none }, { image_output_tokens: 0 })
   const listed = [{ modality: 'TEXT', tokenCount: 1_290 }]
   const { usage, notes } = readProviderUsage({ ...metadata, candidatesTokensDetails: listed }, image)
-  t.notOk(usage.image_output_tokens ?? notes.length, 'it wrote')
+  t.notOk(usage.image_output_tokens ?? notes.length, 'listed text is not counted as images')
 })
 
 t.test('cache writes whose lifetimes do not add up are noted', async (t) => {
@@ -148,7 +148,7 @@ t.test('cache writes whose lifetimes do not add up are noted', async (t) => {
   reads(t, claude, of(300, undefined), written, [`usage_total_differs ${pointer}`])
 })
 
-t.test("of the entries of a session, the model's own counts, with or without its date", async (t) => {
+t.test('Claude Code sessions: only the entry of the model counts, with or without a date in its name', async (t) => {
   const share = (inputTokens: number) => ({ inputTokens, outputTokens: 0, costUSD: 0 })
   const haiku = 'claude-haiku-4-5-20251001'
   reads(t, { ...claude, model: 'claude-haiku-4-5' }, { modelUsage: { [haiku]: share(7) } }, { input_tokens: 7 })
@@ -157,7 +157,7 @@ t.test("of the entries of a session, the model's own counts, with or without its
   reads(t, claude, { modelUsage: { [haiku]: share(7) } }, { input_tokens: 7 }, [`usage_unread /modelUsage/${haiku}`])
 })
 
-t.test('a tier is read in every place, and a batch line is recognised by its shape', async (t) => {
+t.test('a tier is read wherever providers put it, and a batch result is recognised by its shape', async (t) => {
   const chat = { prompt_tokens: 10, completion_tokens: 1, total_tokens: 11 }
   const metadata = { promptTokenCount: 10, candidatesTokenCount: 1, totalTokenCount: 11 }
   const priority = { service_tier: 'priority' }
@@ -176,7 +176,7 @@ t.test('a tier is read in every place, and a batch line is recognised by its sha
   for (const line of [{ key: 'r' }, { status: '', processed_time: '2026-11-01T18:13:16Z' }])
     reads(t, google, { ...line, response: { usageMetadata: metadata } }, batch)
   const logged = readProviderUsage({ response: { status: 200, body: { usage: chat } } }, openai)
-  t.equal(logged.usage.service_tier, undefined, 'a response in a log is no line of a batch')
+  t.equal(logged.usage.service_tier, undefined, 'a logged response is not a batch result')
   const message = { usage: { input_tokens: 10, output_tokens: 1, cache_read_input_tokens: 0 } }
   reads(t, claude, { custom_id: 'r', result: { type: 'succeeded', message } }, batch)
   t.notOk(readProviderUsage({ response: { usageMetadata: metadata } }, google).usage.service_tier)

@@ -11,7 +11,7 @@ function costByHand({ terms, factor = 1, feesUsd = 0 }: Sample): Usd {
 }
 
 for (const sample of SAMPLES) {
-  t.test(`${sample.form} costs what its numbers say`, async (t) => {
+  t.test(`${sample.form}: its cost is the one calculated by hand`, async (t) => {
     const reading = readProviderUsage(sample.raw, sample.source)
     const { costUsd } = costOfUsage(distinctCard, reading.usage)
     t.equal(costUsd.toFixed(), costByHand(sample).toFixed(), JSON.stringify(reading.usage))

@@ -10,7 +10,7 @@ import { distinctCard, NO_QUANTITY, SAMPLES } from './usage-samples.ts'
 
 type Path = (string | number)[]
 
-/** The result of an object: its cost and warnings, or that it cannot be read, which is reported as well. */
+/** The result of an object: its cost and warnings, or `unreadable`, which callers also see. */
 function outcomeOf(raw: unknown, source: UsageSource): { costUsd: string; warned: string } | 'unreadable' {
   try {
     const reading = readProviderUsage(raw, source)
@@ -49,7 +49,7 @@ function changed(raw: object, path: Path, value: unknown): Record<string, unknow
 
 const pointerOf = (path: Path) => path.map((step) => `/${pointerStep(String(step))}`).join('')
 
-/** The place of the usage object in its body. Fields beside it are not its own. */
+/** The path of the usage object in its body. Fields outside it do not belong to it. */
 function usageIn(raw: Record<string, unknown>): Path {
   const known: Path[] = [
     ['totalUsage'],
@@ -70,11 +70,11 @@ function usageIn(raw: Record<string, unknown>): Path {
   )
 }
 
-/** Parts with the rate of their whole: moving one within it changes nothing. */
+/** Parts with the same rate as their whole: a change within the whole does not change the cost. */
 const PARTS =
   /accepted_prediction_tokens|rejected_prediction_tokens|ttl_30m_tokens|Ephemeral5m|details\/priority$|cached_tokens_details\/text_tokens|TokensDetails\/0\/tokenCount$|by_modality\/0\/tokens$/
 
-/** The cost that the provider reports: nearly equal is enough. */
+/** The cost that the provider reports, which may differ slightly. */
 const MONEY = /\/(cost|costUSD|total_cost|cost_in_usd_ticks)$/
 
 const seed = readSeed()
@@ -87,7 +87,7 @@ for (const { form, source, raw, repeats } of SAMPLES) {
   const quantities = numbersIn(raw).filter((path) => !NO_QUANTITY.test(pointerOf(path)))
   const isBounded = (path: Path) => PARTS.test(pointerOf(path)) || MONEY.test(pointerOf(path))
 
-  t.test(`${form}: a quantity that moves changes the cost or is warned of`, async (t) => {
+  t.test(`${form}: a changed quantity changes the cost or causes a warning`, async (t) => {
     const free = quantities.filter((path) => !isBounded(path) && repeats?.test(pointerOf(path)) !== true)
     const moves = fc.property(
       fc.constantFrom(...free),
@@ -101,11 +101,11 @@ for (const { form, source, raw, repeats } of SAMPLES) {
     t.doesNotThrow(() => fc.assert(moves, { numRuns: 100, seed }))
   })
 
-  t.test(`${form}: a part larger than its whole, or another cost, is warned of`, async (t) => {
+  t.test(`${form}: a part larger than its whole, or another cost, causes a warning`, async (t) => {
     for (const path of quantities.filter(isBounded)) t.ok(isMoved(path, 10_000_000), pointerOf(path))
   })
 
-  t.test(`${form}: a number that nobody knows is always warned of`, async (t) => {
+  t.test(`${form}: an unknown number always causes a warning`, async (t) => {
     const at = usageIn(raw)
     const usage = at.reduce<unknown>((inner, step) => (inner as Record<string, unknown>)[step], raw)
     const steps = Array.isArray(raw['steps']) ? raw['steps'].map((_, index): Path => ['steps', index, 'usage']) : []

@@ -48,7 +48,7 @@ export const distinctCard: ModelPrice = {
   modifiers: { batch: '0.5', flex: '0.6', priority: '1.5', fast: '3', 'region:us': '1.1' },
 }
 
-/** Numbers in usage objects that nobody charges for. */
+/** Numbers in usage objects that no provider charges for. */
 export const NO_QUANTITY =
   /^\/requests$|status_code|_time$|contextWindow|maxOutputTokens|model_context_window|web_fetch_requests|^\/choices\/0\/index$|total_token_usage|(input_tokens|output_tokens|request)_cost$|upstream/i
 

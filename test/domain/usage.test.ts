@@ -82,8 +82,11 @@ t.test('OpenAI chat: the tier is read from the body and the last chunk of a stre
   } satisfies ChatCompletionChunk
   t.same(usageOf(chunk, openai), expected)
   t.equal(usageOf({ ...chunk, service_tier: 'default' }, openai).service_tier, 'standard')
-  t.equal(usageOf({ ...chunk, service_tier: 'scale' }, openai).service_tier, 'scale', 'no tier is taken for another')
-  t.notOk('service_tier' in usageOf({ ...chunk, service_tier: 'auto' }, openai), 'auto says what was asked for')
+  t.equal(usageOf({ ...chunk, service_tier: 'scale' }, openai).service_tier, 'scale', 'no tier is mistaken for another')
+  t.notOk(
+    'service_tier' in usageOf({ ...chunk, service_tier: 'auto' }, openai),
+    'auto is the requested tier, not the served one',
+  )
 })
 
 t.test('Groq: as OpenAI chat, also under x_groq in the last chunk', async (t) => {
@@ -142,7 +145,7 @@ t.test("gateways: other makers' models in the OpenAI form are read as that form"
   t.same(usageOf(xAi, openai), { input_tokens: 100, output_tokens: 320, reasoning_tokens: 300 }, 'reasoning on top')
 })
 
-t.test('cached audio counts as cached, as little of it as the totals allow', async (t) => {
+t.test('audio counts as cached only as far as the totals require', async (t) => {
   const usage = (cached: number, audio: number) =>
     usageOf(
       {
@@ -259,7 +262,7 @@ t.test('Anthropic: the cache comes on top of input_tokens', async (t) => {
   const message = { type: 'message', role: 'assistant', usage: anthropic } satisfies Partial<Message>
   t.same(usageOf(message, claude), expected)
   const splitOnly = { ...anthropic, cache_creation_input_tokens: null }
-  t.same(usageOf(splitOnly, claude), expected, 'the split by time to live, where the total is missing')
+  t.same(usageOf(splitOnly, claude), expected, 'the split by lifetime counts if the total is missing')
 })
 
 t.test('Anthropic: tier, fast mode and region are read as served', async (t) => {
@@ -293,7 +296,7 @@ t.test('Anthropic: the last delta of a stream is cumulative and is the whole usa
   t.equal(pointerOf({ type: 'message_delta', usage: { ...usage, input_tokens: null } }, claude), '/usage/input_tokens')
 })
 
-t.test('Anthropic: tokens of a compaction are added; other iterations are in the totals already', async (t) => {
+t.test('Anthropic: tokens of a compaction are added; the totals already contain other iterations', async (t) => {
   const tokens = {
     cache_creation: null,
     cache_creation_input_tokens: 10,
@@ -317,7 +320,7 @@ t.test('plain input and output tokens mean the same in both forms that write the
   t.same(usageOf({ input_tokens: 10, output_tokens: 2 }, openai), { input_tokens: 10, output_tokens: 2 })
 })
 
-t.test('Gemini: thoughts on top as output, tool use on top as input', async (t) => {
+t.test('Gemini: thoughts are added to the output, tool use to the input', async (t) => {
   const usage = {
     promptTokenCount: 1_000,
     cachedContentTokenCount: 300,
@@ -348,8 +351,8 @@ t.test('Gemini: thoughts on top as output, tool use on top as input', async (t) 
     tool_use_prompt_token_count: 80,
     total_token_count: 1_530,
   }
-  t.same(usageOf({ usage_metadata: python }, google), expected, 'as its Python client writes it')
-  t.same(usageOf({ promptTokenCount: 5, totalTokenCount: 5 }, google), { input_tokens: 5 }, 'zeros are left out')
+  t.same(usageOf({ usage_metadata: python }, google), expected, 'the form of the Python client')
+  t.same(usageOf({ promptTokenCount: 5, totalTokenCount: 5 }, google), { input_tokens: 5 }, 'zeros may be omitted')
 })
 
 t.test('Gemini: modalities are separated, cached or not; tier and traffic type are read', async (t) => {
@@ -390,7 +393,7 @@ t.test('Gemini: modalities are separated, cached or not; tier and traffic type a
   t.same(usageOf(live, google), { input_tokens: 10, output_tokens: 20, service_tier: 'priority' })
 })
 
-t.test('Gemini interactions: thoughts and tool use on top, unless the total has them inside', async (t) => {
+t.test('Gemini interactions: thoughts and tool use are added, unless the total shows them inside', async (t) => {
   const usage = {
     total_input_tokens: 1_000,
     input_tokens_by_modality: [
@@ -459,7 +462,11 @@ t.test('Vercel: input includes the cache, output includes reasoning, in all its 
     outputTokenDetails: { textTokens: undefined, reasoningTokens: undefined },
     totalTokens: 13,
   } satisfies LanguageModelUsage
-  t.same(usageOf(unsaid, openai), { input_tokens: 10, output_tokens: 3 }, 'what the provider does not say')
+  t.same(
+    usageOf(unsaid, openai),
+    { input_tokens: 10, output_tokens: 3 },
+    'counts that the provider does not report are undefined',
+  )
   const inner = {
     inputTokens: { total: 1_000, noCache: 500, cacheRead: 300, cacheWrite: 200 },
     outputTokens: { total: 80, text: 50, reasoning: 30 },
@@ -597,7 +604,7 @@ t.test('a total decides whether parts are inside or on top, and a total that fit
     const { input_tokens, output_tokens } = usageOf(usage(total, cached), openai)
     return [input_tokens, output_tokens]
   }
-  t.same(counts(120, 60), [100, 20], 'all inside')
+  t.same(counts(120, 60), [100, 20], 'both are inside')
   t.same(counts(135, 60), [100, 35], 'reasoning on top')
   t.same(counts(180, 60), [160, 20], 'the cache on top')
   t.same(counts(195, 60), [160, 35], 'both on top')
@@ -605,7 +612,7 @@ t.test('a total decides whether parts are inside or on top, and a total that fit
   t.same(notesOf(usage(180, 60), openai), [])
   t.same(counts(500, 60), [100, 20])
   t.same(notesOf(usage(500, 60), openai), ['usage_total_differs /total_tokens'])
-  t.same(counts(500, 300), [400, 20], 'what cannot be inside is on top')
+  t.same(counts(500, 300), [400, 20], 'a part larger than its whole is on top')
   t.same(notesOf(usage(500, 300), openai), [
     'usage_total_differs /prompt_tokens_details/cached_tokens',
     'usage_total_differs /total_tokens',
@@ -615,7 +622,7 @@ t.test('a total decides whether parts are inside or on top, and a total that fit
   t.same(notesOf(unsaid, openai), ['usage_total_differs /completion_tokens_details/reasoning_tokens'])
 })
 
-t.test('remainders are checked, and counts that nobody charges for are not named', async (t) => {
+t.test('remainders are checked, and counts that no provider charges for cause no warning', async (t) => {
   const sdk = { inputTokens: 5, outputTokens: 1, inputTokenDetails: { noCacheTokens: 6 } }
   t.same(notesOf(sdk, openai), ['usage_total_differs /inputTokenDetails/noCacheTokens'])
   t.same(notesOf({ inputTokens: { total: 5, noCache: 6 } }, openai), ['usage_total_differs /inputTokens/noCache'])
@@ -625,11 +632,11 @@ t.test('remainders are checked, and counts that nobody charges for are not named
   ])
   const twice = { ...openAiChat, cache_read_input_tokens: 5_000 }
   t.same(notesOf(twice, openai), ['usage_total_differs /cache_read_input_tokens'])
-  t.equal(usageOf(twice, openai).cache_read_tokens, 5_000, 'the larger of two that differ')
+  t.equal(usageOf(twice, openai).cache_read_tokens, 5_000, 'of two different counts the larger one is used')
   t.same(notesOf({ ...openAiChat, queue_time: 0.3, total_time: 1.5 }, openai), [])
 })
 
-t.test('an unknown number is named, wherever it is in the usage', async (t) => {
+t.test('an unknown number causes a warning with its path, wherever it is in the usage', async (t) => {
   const body = { usage: { ...anthropic, server_tool_use: { web_search_requests: 0, code_runs: 3 } } }
   t.same(notesOf(body, claude), ['usage_unread /usage/server_tool_use/code_runs'])
   t.same(notesOf({ ...openAiChat, service_tier: 3 }, openai), ['usage_unread /service_tier'])
@@ -643,10 +650,10 @@ t.test('an unknown number is named, wherever it is in the usage', async (t) => {
     'usage_unread /iterations/0/output_tokens',
   ])
   const many = Object.fromEntries(Array.from({ length: 50 }, (_, index) => [`n${index}`, index]))
-  t.equal(notesOf({ ...openAiChat, many }, openai).length, 20, 'so many at most')
+  t.equal(notesOf({ ...openAiChat, many }, openai).length, 20, 'at most 20 notes')
 })
 
-t.test("a tier keeps the provider's word, and no tier is taken for another", async (t) => {
+t.test("a tier keeps the provider's name, and no tier is mistaken for another", async (t) => {
   const tierOf = (tier: string) => usageOf({ ...openAiChat, service_tier: tier }, openai).service_tier
   t.same(['default', 'on_demand', 'STANDARD'].map(tierOf), ['standard', 'standard', 'standard'])
   t.same(['priority', 'fast', 'flex', 'batch'].map(tierOf), ['priority', 'fast', 'flex', 'batch'])
@@ -658,7 +665,7 @@ t.test("a tier keeps the provider's word, and no tier is taken for another", asy
   t.equal(usageOf(converse, aws).service_tier, 'latency_optimized')
 })
 
-t.test('requests are kept apart if the usage lists them, and flagged as several if it does not', async (t) => {
+t.test('requests are separate if the usage lists them, otherwise it is flagged as several', async (t) => {
   const tokens = { cache_creation: null, cache_creation_input_tokens: 0, cache_read_input_tokens: 0 }
   const compacted = {
     input_tokens: 1_000,
@@ -686,7 +693,10 @@ t.test('requests are kept apart if the usage lists them, and flagged as several 
   ])
   t.same(notesOf({ totalUsage, steps: [step(100), step(201)] }, openai), ['usage_total_differs /totalUsage'])
   t.ok(readProviderUsage({ totalUsage }, openai).isAggregate)
-  t.notOk(readProviderUsage({ totalUsage, usage: totalUsage }, openai).isAggregate, 'its one step')
+  t.notOk(
+    readProviderUsage({ totalUsage, usage: totalUsage }, openai).isAggregate,
+    'a result with a single step is not an aggregate',
+  )
 
   const long = { totalUsage: { ...totalUsage, inputTokens: 101, totalTokens: 121 } }
   const steps = Array.from({ length: 101 }, () => ({ usage: { inputTokens: 1, outputTokens: 0, totalTokens: 1 } }))
@@ -695,7 +705,7 @@ t.test('requests are kept apart if the usage lists them, and flagged as several 
   t.match(
     usageOf({ ...long, steps }, openai),
     { input_tokens: 101, requests: 101, steps: undefined },
-    'too many to keep',
+    'more than 100 steps are not kept',
   )
 })
 
@@ -708,12 +718,12 @@ t.test('a usage whose steps do not add up to it cannot be read', async (t) => {
   }
   const usage = { inputTokens: 1_000_001, outputTokens: 0, totalTokens: 1_000_001, raw }
   const few = readProviderUsage({ totalUsage: usage, steps: [{ usage }, { usage }] }, claude).usage
-  t.match(few, { input_tokens: 2_000_002, requests: 4 }, 'a step may be several requests itself')
+  t.match(few, { input_tokens: 2_000_002, requests: 4 }, 'a step may itself be several requests')
   t.equal(few.steps?.length, 4)
   const many = Array.from({ length: 60 }, () => ({ usage }))
   const sum = usageOf({ totalUsage: usage, steps: many }, claude)
   t.match(sum, { input_tokens: 60_000_060, requests: 120 })
-  t.notOk('steps' in sum, 'too many to keep, so none is')
+  t.notOk('steps' in sum, 'more than 100 steps are not kept')
   const odd = {
     ...iteration('message', 1),
     cache_creation_input_tokens: 50,
@@ -745,14 +755,14 @@ t.test('steps served by several tiers are priced as the most expensive one, with
   t.same(notesOf({ totalUsage, steps: [step('priority'), step('priority')] }, openai), [])
   t.equal(usageOf({ totalUsage: step('x').usage, steps: [step('priority')] }, openai).service_tier, 'priority', 'one')
   const odd = { totalUsage, steps: [step('default'), { usage: { outputTokens: 10 } }] }
-  t.match(usageOf(odd, openai), { input_tokens: 200, output_tokens: 20 }, 'where a step cannot be read, the total is')
+  t.match(usageOf(odd, openai), { input_tokens: 200, output_tokens: 20 }, 'if a step cannot be read, the total is used')
   const extra = { ...step('default'), usage: { ...step('default').usage, mysteryTokens: 5 } }
   t.same(notesOf({ totalUsage, steps: [step('default'), extra] }, openai), [
     'usage_unread /steps/1/usage/mysteryTokens',
   ])
 })
 
-t.test('an answer stays small, however long the names in an object are', async (t) => {
+t.test('the notes stay small, even if the names in an object are very long', async (t) => {
   const long = 'x'.repeat(50_000)
   const [pointer = ''] = notesOf({ ...openAiChat, [long]: { [long]: 1 } }, openai)
   t.ok(pointer.length < 200, String(pointer.length))

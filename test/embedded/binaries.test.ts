@@ -51,7 +51,7 @@ t.test('a copy works for the server’s user under any umask, and is made once',
   t.match(runAsServer(copy), /PostgreSQL/)
   const { ino } = statSync(copy)
   t.equal(statSync(copyOnce(locateBinaries(), copy)).ino, ino)
-  t.same(readdirSync(parent), ['copy'], 'no draft is left')
+  t.same(readdirSync(parent), ['copy'], 'no unfinished copy is left')
 })
 
 t.test('a folder that the server’s user cannot enter is refused', async (t) => {

@@ -1,5 +1,5 @@
-// Run by the tests as a process of its own: owns a data folder, says so in one line of JSON, and on SIGINT
-// proves that the server still answers before it stops it.
+// Run by the tests as a separate process: owns a data folder, reports it in one line of JSON, and on SIGINT
+// shows that the server still answers before it stops it.
 import { once } from 'node:events'
 import { startEmbeddedPostgres } from '../../src/embedded/postgres.ts'
 import { queryOnce } from '../helpers/servers/embedded.ts'

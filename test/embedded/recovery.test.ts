@@ -16,7 +16,7 @@ interface Owner {
   pid: number
 }
 
-/** Starts another process, in a process group of its own, that owns the folder. */
+/** Starts another process, in its own process group, that owns the folder. */
 async function startOwner(dataDir: string): Promise<Owner> {
   const child = spawn(process.execPath, [fileURLToPath(import.meta.resolve('./owner.ts')), dataDir], {
     detached: true,
@@ -37,7 +37,7 @@ t.test('after kill -9 of its owner, the next start takes over with everything th
 
   const postgres = await startEmbeddedPostgres({ dataDir })
   t.teardown(() => postgres.stop())
-  t.equal(describeProcess(owner.pid), undefined, 'the orphan is gone')
+  t.equal(describeProcess(owner.pid), undefined, 'the old server has ended')
   t.same(await queryOnce(postgres.databaseUrl, 'select answer from kept'), { answer: 'yes' })
 })
 
@@ -59,7 +59,7 @@ t.test('Ctrl-C reaches the owner and not the server, which answers until the own
   t.equal(describeProcess(owner.pid), undefined)
 })
 
-t.test('a start after an interrupted first start makes the cluster anew', async (t) => {
+t.test('a start after an interrupted first start creates the cluster from scratch', async (t) => {
   const dataDir = makeDataDir(t)
   const unfinished = join(dataDir, 'postgres.unfinished-abcdef')
   mkdirSync(unfinished)
@@ -71,7 +71,7 @@ t.test('a start after an interrupted first start makes the cluster anew', async 
   t.same(readdirSync(dataDir).sort(), ['owner.json', 'password', 'postgres'])
 })
 
-t.test('a cluster without the database gets one', async (t) => {
+t.test('a start creates the database if the cluster lacks it', async (t) => {
   const dataDir = makeDataDir(t)
   const first = await startEmbeddedPostgres({ dataDir })
   const maintenance = new URL(first.databaseUrl)
@@ -100,7 +100,7 @@ t.test('a pid file that names another program neither ends it nor prevents the s
   await once(other, 'exit')
 })
 
-t.test('the lock of a dead process is ignored, also when another process has its pid', async (t) => {
+t.test('the lock of a dead process is ignored, even if another process has its pid', async (t) => {
   const dataDir = makeDataDir(t)
   writeFileSync(join(dataDir, 'owner.json'), JSON.stringify({ pid: process.pid, startedAt: 'long ago' }))
   const postgres = await startEmbeddedPostgres({ dataDir })

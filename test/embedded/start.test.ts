@@ -31,7 +31,7 @@ t.test('a commit is on disk before it is answered, and text is UTF-8', async (t)
   })
 })
 
-t.test('only the password opens it, and only the owner can read the password', async (t) => {
+t.test('the server requires the password, and only the owner can read the password', async (t) => {
   const dataDir = makeDataDir(t)
   const postgres = await startEmbeddedPostgres({ dataDir })
   t.teardown(() => postgres.stop())
@@ -49,7 +49,7 @@ t.test('only the password opens it, and only the owner can read the password', a
   )
 })
 
-t.test('a setting of the caller replaces ours', async (t) => {
+t.test('a setting of the caller replaces the default', async (t) => {
   const postgres = await startEmbeddedPostgres({ dataDir: makeDataDir(t), settings: { work_mem: '7MB' } })
   t.teardown(() => postgres.stop())
   t.same(await queryOnce(postgres.databaseUrl, 'show work_mem'), { work_mem: '7MB' })

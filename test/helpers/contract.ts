@@ -1,4 +1,4 @@
-/** A copy of an OpenAPI document in which what each reference points at stands in its place. */
+/** A copy of an OpenAPI document with every reference replaced by its target. */
 export function dereferenced<Document>(document: Document): Document {
   return dereference(document, document) as Document
 }

@@ -2,7 +2,7 @@ import { randomBytes } from 'node:crypto'
 import pg from 'pg'
 import type { Test } from 'tap'
 
-/** A database of its own for one test file. */
+/** The database of one test file. */
 export interface TestDatabase {
   url: string
   name: string

@@ -6,7 +6,7 @@ import type { Db } from '../../src/db/pool/connection.ts'
 import { openTargets } from '../../src/delivery/targets.ts'
 import { openDeps, type Deps, type OpenedDeps } from '../../src/services/deps.ts'
 
-/** What use cases work with, in this process and with the settings of a start without any. */
+/** The dependencies of use cases, in this process and with the default settings. */
 export async function openTestDeps(
   db: Db,
   shared: SharedCache,

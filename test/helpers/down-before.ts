@@ -1,7 +1,7 @@
 import type pg from 'pg'
 import { migrateDown, migrationStatus } from '../../src/db/migrate/migrations.ts'
 
-/** Takes the database back to the release before the migration whose name ends so. */
+/** Migrates the database down to just before the migration whose name has this ending. */
 export async function downBefore(pool: pg.Pool, name: string): Promise<void> {
   const { migrations } = await migrationStatus(pool)
   const at = migrations.findIndex((one) => one.name.endsWith(name))

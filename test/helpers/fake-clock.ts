@@ -3,8 +3,8 @@ import type { TestDatabase } from './database.ts'
 /**
  * The tests' clock as SQL: a session's own `purser.fake_now`, else `at`, else the real time.
  *
- * The time of a whole database is part of the function, not a setting of the database: a connection that is being opened has
- * already read the settings, and would keep the earlier time.
+ * The time of a whole database is part of the function, not a setting of the database, because a connection that is just
+ * being opened has already read the settings and would keep the earlier time.
  */
 export function fakeClock(at: string | null): string {
   const others = at === null ? 'clock_timestamp()' : `timestamptz '${at}'`
@@ -15,7 +15,7 @@ export function fakeClock(at: string | null): string {
     as $$ select coalesce(nullif(current_setting('purser.fake_now', true), '')::timestamptz, ${others}) $$`
 }
 
-/** Moves the clock of a test database, for every statement that begins after this. Null: the real time again. */
+/** Sets the clock of a test database for every later statement. Null: the real time again. */
 export async function setNow(database: TestDatabase, at: string | null): Promise<void> {
   await database.pool.query(fakeClock(at))
 }

@@ -1,6 +1,6 @@
 import type { Random } from './random.ts'
 
-/** As much of JSON Schema as the contract uses. */
+/** The part of JSON Schema that the contract uses. */
 export interface Schema {
   type?: string | string[]
   anyOf?: Schema[]
@@ -80,7 +80,7 @@ const TEXTS = [
   ],
 ]
 
-/** A value that a valid request may have in this place. `seen` returns the values that answers have had under a name. */
+/** A value that a valid request may have in this place. `seen` returns the values under a name in earlier answers. */
 export function soundValue(
   schema: Schema,
   name: string,
@@ -169,12 +169,12 @@ export function nastyValue(random: Random): unknown {
   ])
 }
 
-/** As text, for a part of a URL. */
+/** A value as text for a part of a URL. */
 export function nastyText(random: Random): string {
   return random.next() < 0.3 ? random.pick(NUMBERS) : random.pick(TEXTS)
 }
 
-/** Puts a nasty value in a random place of a JSON value, or removes what is there; returns the changed value. */
+/** Puts an invalid value in a random place of a JSON value, or removes the value there; returns the changed value. */
 export function spoilValue(value: unknown, random: Random): unknown {
   if (typeof value !== 'object' || value === null || isRaw(value) || random.next() < 0.1) return nastyValue(random)
   const keys = Object.keys(value)
@@ -193,7 +193,7 @@ export function hostileBodies(bytes: number): { kind: string; body: string; boun
     around.replace('_', () => text.repeat(bytes / text.length).slice(0, -1))
   const object = (member: (n: number) => string, count: number) =>
     `{${Array.from({ length: count }, (_, n) => member(n)).join()}}`
-  // Fewer of them are within what a route of many items takes.
+  // Fewer values would be within the limit of a route with many items.
   const exceedsBulk = bytes >= 500_000
   const bodies: [kind: string, bounded: boolean, body: string][] = [
     ['opened lists', true, '['.repeat(bytes)],
@@ -243,7 +243,7 @@ const CURSOR_SHAPES: ((place: unknown) => unknown)[] = [
   (place) => ({ fromMicros: '0', toMicros: '1', place: [place, place] }),
 ]
 
-/** Cursors that no list has made: each shape that one of them knows, with each place where Postgres or a reader may fail. */
+/** Cursors that no list has made: every known shape, with a bad value in each place where Postgres or the reader may fail. */
 export function forgedCursors(): string[] {
   const json = CURSOR_SHAPES.flatMap((shape) => PLACES_IN_CURSORS.map((place) => JSON.stringify(shape(place))))
   const encoded = [...json, '{', 'x', '\u0000', '"\\u0000"'].map((text) => Buffer.from(text).toString('base64url'))
@@ -252,10 +252,10 @@ export function forgedCursors(): string[] {
   )
 }
 
-/** A longer one is refused unread. */
+/** A longer cursor is refused without being read. */
 const CURSOR_CHARACTERS_MAX = 500
 
-/** Whether it is a number by its text, as JSON.rawJSON makes them. */
+/** Whether the value is a number given as text by JSON.rawJSON. */
 export function isRaw(value: object): boolean {
   return 'rawJSON' in value && Object.isFrozen(value)
 }

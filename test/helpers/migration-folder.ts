@@ -9,7 +9,7 @@ export interface MigrationFolder {
   remove(file: string): void
 }
 
-/** A folder with migrations of the test's own; keys are paths in it. Removed when `t` is done. */
+/** A folder with the given migrations; keys are paths in it. Removed when `t` is done. */
 export function makeMigrationFolder(t: Test, files: Record<string, string>): MigrationFolder {
   const folder = mkdtempSync(join(tmpdir(), 'purser-migrations-'))
   t.teardown(() => rmSync(folder, { recursive: true, force: true }))

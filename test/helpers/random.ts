@@ -1,4 +1,4 @@
-/** Numbers that a seed repeats: mulberry32. */
+/** Random numbers that are repeatable by their seed: mulberry32. */
 export interface Random {
   /** 0 up to, but not including, 1. */
   next(): number
@@ -7,7 +7,7 @@ export interface Random {
   pick<Value>(values: readonly Value[]): Value
 }
 
-/** The seed of a run: that of PURSER_TEST_SEED, or a new one. */
+/** The seed of a run: PURSER_TEST_SEED, or a new one. */
 export function readSeed(): number {
   return Number(process.env['PURSER_TEST_SEED'] ?? Date.now() % 2 ** 31)
 }

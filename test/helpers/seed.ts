@@ -8,7 +8,7 @@ export function printedSeed(t: Test): number {
   return seed
 }
 
-/** A whole number from the environment, for runs that are larger than the usual one. */
+/** A size from the environment, for larger runs than usual. */
 export function sizeFrom(name: string, usual: number): number {
   const size = Number(process.env[name] ?? usual)
   if (!Number.isInteger(size) || size < 1) throw new Error(`${name} must be a whole number above 0`)

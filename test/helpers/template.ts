@@ -7,7 +7,7 @@ import { migrateUp } from '../../src/db/migrate/migrations.ts'
 import { fakeClock } from './fake-clock.ts'
 
 /**
- * Makes the database that every test file gets a clone of: migrated, seeded, with the tests' clock.
+ * Makes the template database, of which each test file gets a clone: migrated, seeded, with the tests' clock.
  * @param serverUrl any database of the server.
  */
 export async function createTemplate(serverUrl: string, name: string): Promise<void> {

@@ -57,7 +57,7 @@ t.test('up on a migrated database with objects that were added by hand lists the
   t.same(await describeCatalog(pool), before)
 })
 
-t.test('a full down never drops objects of others', async (t) => {
+t.test('a full down never drops foreign objects', async (t) => {
   const { pool } = await createEmptyDatabase(t)
   await migrateUp(pool, silent)
   await pool.query('create table copilot_internal.left_table (id int)')

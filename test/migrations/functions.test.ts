@@ -86,7 +86,7 @@ t.test('a body that calls a missing function or does not parse is refused at onc
   })
 })
 
-t.test('a function whose file is gone, or whose arguments changed, is dropped', async (t) => {
+t.test('a function is dropped if its file was deleted or its arguments changed', async (t) => {
   const { pool } = await createEmptyDatabase(t)
   const files = makeMigrationFolder(t, {
     ...oneMigration,

@@ -8,7 +8,7 @@ import { booking, hashOf, hashOfSaid, hold, openSession, spending } from '../hel
 const silent = () => {}
 
 t.test(
-  'keys of the old release get their tenants; after a down, a key that two tenants use is kept for one of them',
+  'keys of the old release get their tenants; a down migration keeps a key of two tenants for one of them',
   async (t) => {
     const { pool, url } = await createEmptyDatabase(t)
     await migrateUp(pool, silent)
@@ -31,7 +31,7 @@ t.test(
       { tenant_id: 'a', idempotency_key: 'one' },
       { tenant_id: 'b', idempotency_key: null },
     ])
-    // A key whose cost record is gone could not be answered.
+    // A key without its cost record has no answer to replay.
     await pool.query(
       `insert into copilot_internal.record_keys (principal, idempotency_key, request_hash, cost_record_id, recorded_at)
      values ('test', 'gone', '', gen_random_uuid(), now())`,
@@ -55,7 +55,7 @@ t.test(
   },
 )
 
-t.test('hashes survive down and up: each release recognises the repeats of requests to the other', async (t) => {
+t.test('after down and up, each release recognises repeats of requests to the other', async (t) => {
   const { pool, url } = await createEmptyDatabase(t)
   await migrateUp(pool, silent)
   const session = openSession(t, url)
@@ -66,7 +66,11 @@ t.test('hashes survive down and up: each release recognises the repeats of reque
   await session.commit(booking(item.reservation_id, '1', { commit_hash: hashOfSaid('1', 'words') }))
   await session.record(spending('a', '1', keyed('words')))
   const replayed = { outcome: { replayed: { reservation_id: item.reservation_id } } }
-  t.match(await session.reserve(hold('a', '1', old)), [replayed], 'an instance of the release before, beside this one')
+  t.match(
+    await session.reserve(hold('a', '1', old)),
+    [replayed],
+    'a repeat to an instance of the previous release is recognised too',
+  )
 
   await downBefore(pool, '_hashes_of_understood_requests')
   const { rows } = await pool.query(`

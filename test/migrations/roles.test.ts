@@ -7,7 +7,7 @@ import { makeDataDir } from '../helpers/servers/embedded.ts'
 import { startService } from '../helpers/servers/service.ts'
 
 const silent = () => {}
-// Roles belong to a whole cluster, so this file starts a cluster of its own.
+// Roles belong to a whole cluster, so this file starts its own cluster.
 const cluster = await startEmbeddedPostgres({ dataDir: makeDataDir(t), settings: { fsync: 'off' } })
 t.teardown(() => cluster.stop())
 
@@ -137,7 +137,7 @@ t.test('a service with its own login needs only the two roles, and owns nothing'
   const asApp = url.href
   await run(cluster.databaseUrl, 'grant purser_service, purser_reader to app')
 
-  await t.rejects(migrateUp(asApp, silent), /permission denied for database/, 'it cannot make the schema')
+  await t.rejects(migrateUp(asApp, silent), /permission denied for database/, 'the login cannot create the schema')
   await migrateUp(asOwner, silent)
   const lines: string[] = []
   await migrateUp(asApp, (line) => lines.push(line))

@@ -22,7 +22,7 @@ t.test('a failing migration leaves the database as it was, and names its file an
   await t.rejects(migrateUp(pool, silent, files), {
     message: /^0003_broken\.up\.sql, line 3: function no_such_function\(\) does not exist/,
   })
-  t.same(await describeCatalog(pool), [], 'not even the schemas are left')
+  t.same(await describeCatalog(pool), [], 'not even the schemas remain')
 
   files.write('0003_broken.up.sql', 'create table copilot_internal.half (id int)')
   await migrateUp(pool, silent, files)
@@ -95,7 +95,7 @@ t.test('down goes back one step, several, to a name, or all the way', async (t) 
   await t.resolves(migrateDown(pool, silent, { all: true }, files), 'down on an empty database does nothing')
 })
 
-t.test('when many migrate at once, one works and the others find it done', async (t) => {
+t.test('when many migrate at once, one applies the migrations and the others find them applied', async (t) => {
   const { url } = await createEmptyDatabase(t)
   const files = makeMigrationFolder(t, twoMigrations)
   const runs = await Promise.all(

@@ -8,7 +8,7 @@ import { booking, hold, openSession } from '../helpers/money/spend.ts'
 
 const silent = () => {}
 
-t.test('down to before unread usage, and up again, keeps the costs and the counts of unpriced names', async (t) => {
+t.test('down and up across unreadable usage keeps the costs and the counts of unpriced names', async (t) => {
   const { pool, url } = await createEmptyDatabase(t)
   await migrateUp(pool, silent)
   const session = openSession(t, url)
@@ -42,7 +42,7 @@ t.test('down to before unread usage, and up again, keeps the costs and the count
       { types: [], enabled: true },
       { types: ['price.missing'], enabled: true },
     ],
-    'an endpoint of the new types alone is not one of every type',
+    'an endpoint of only the new types is disabled and does not get every type',
   )
 
   await migrateUp(pool, silent)

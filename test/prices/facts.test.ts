@@ -3,7 +3,7 @@ import t from 'tap'
 import { decimal, usdText } from '../../src/domain/money.ts'
 import { createDatabase } from '../helpers/database.ts'
 
-// What a second source said about the prices of the largest providers in November 2026, in USD per million tokens.
+// The prices of the largest providers in November 2026 according to a second source, in USD per million tokens.
 // The prices of a new database must agree with all of it.
 type Rates = Record<string, number>
 type Fact = {
@@ -67,7 +67,7 @@ for (const fact of facts.models) {
     t.equal(
       await costOf(fact, { input_tokens: threshold + 1, output_tokens: 3 }),
       usd([threshold + 1, long['input']], [3, long['output']]),
-      'one token above the threshold, or above none',
+      'one token above the threshold, if there is one',
     )
   })
 
@@ -88,7 +88,7 @@ for (const fact of facts.models) {
   }
 }
 
-t.test('tiers, regions and searches are on the cards of the providers that have them', async (t) => {
+t.test('providers with tiers, regions or searches have their factors and fees on the cards', async (t) => {
   const cases: [provider: string, model: string, modifiers: Record<string, string>, fees: Record<string, string>][] = [
     [
       'openai',
@@ -111,7 +111,7 @@ t.test('tiers, regions and searches are on the cards of the providers that have 
   }
 })
 
-t.test('a sibling does not lend its price to a model that is not there', async (t) => {
+t.test('an unlisted model does not get the price of a similar model', async (t) => {
   for (const [provider, model] of [
     ['anthropic', 'claude-sonnet-5-7'],
     ['groq', 'openai/gpt-oss-safeguard-200b'],

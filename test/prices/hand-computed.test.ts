@@ -73,7 +73,7 @@ const cases: Record<string, Case[]> = {
     ['openai', 'gpt-4o-mini-audio-preview-2024-12-17', spoken, '0.005345'],
     ['openai', 'text-embedding-3-small', { input_tokens: 8_000 }, '0.00016'],
     ['openai', 'gpt-6.1-sol', { input_tokens: 0, web_searches: 3 }, '0.03'],
-    // Reasoning is output: 640 x 10, whatever part of it.
+    // Reasoning tokens are output: 640 x 10, however many of them are reasoning.
     ['openai', 'gpt-6.1-sol', tokens(0, 640, { reasoning_tokens: 384 }), '0.0064'],
   ],
   'OpenAI: long context': [
@@ -333,7 +333,7 @@ for (const [name, list] of Object.entries(cases)) {
   })
 }
 
-t.test('a request to Perplexity holds the dearest fee, and costs that of the context that it searched', async (t) => {
+t.test('a request to Perplexity holds the highest fee, and costs the fee of its search context', async (t) => {
   const cases: [model: string, size: string | undefined, heldUsd: number, usd: number][] = [
     // 3 + 15, and 6, 10 or 14 a thousand requests
     ['sonar-pro', 'low', 0.032, 0.024],
@@ -362,7 +362,7 @@ t.test('a request to Perplexity holds the dearest fee, and costs that of the con
   }
 })
 
-t.test('a hold and a commit in Fast mode have its factor, asked for as fast or priority', async (t) => {
+t.test('a hold and a commit in Fast mode have its factor, requested as fast or as priority', async (t) => {
   for (const serviceTier of ['priority', 'fast']) {
     const held = await service.call('POST', '/v1/reservations', {
       resource_type: 'llm',
@@ -384,7 +384,7 @@ t.test('a hold and a commit in Fast mode have its factor, asked for as fast or p
   }
 })
 
-t.test('sandboxes: every tier, two regions, two versions, and a change in mid-run', async (t) => {
+t.test('sandboxes: every tier, two regions, two versions, and a price change during a run', async (t) => {
   const change = '2999-01-01T00:00:00Z'
   const price = (region: string, vcpu: string, gib: string, effective_date?: string) =>
     service.call('POST', '/v1/pricing/e2b', {

@@ -15,7 +15,7 @@ function read(model: { id?: string; match?: unknown; prices: unknown }) {
 t.test('every provider of the package is read', async (t) => {
   const text = await readFile(new URL(import.meta.resolve('@pydantic/genai-prices')), 'utf8')
   const named = [...text.matchAll(/^ {4}id: "([^"]+)",$/gm)].map(([, id]) => id)
-  t.same(new Set(named), new Set(PACKAGE_PROVIDERS), 'a new release may bring others')
+  t.same(new Set(named), new Set(PACKAGE_PROVIDERS), 'a new release of the package may have other providers')
   t.same(new Set(versions.map(({ provider }) => provider)), new Set(PACKAGE_PROVIDERS))
   t.ok(versions.length > 1_500)
 })
@@ -25,7 +25,7 @@ t.test('few models are skipped, each with a reason', async (t) => {
   for (const { reason } of skipped) t.match(reason, /^(has no prices|is priced by \w+|has no input rate)$/)
 })
 
-t.test('no threshold is one token too low', async (t) => {
+t.test('no long-context threshold is one token too low', async (t) => {
   t.notOk(versions.some(({ long_context }) => long_context?.input_tokens_over === 271_999))
   t.ok(versions.some(({ long_context }) => long_context?.input_tokens_over === 272_000))
 })
@@ -74,7 +74,7 @@ t.test('rates keep their decimals, tiers become long-context rates', async (t) =
 })
 
 t.test(
-  'start dates become versions; of prices by the time of day the dearest counts, from the last start on',
+  'start dates become versions; of prices by time of day the highest applies, from the last start date on',
   async (t) => {
     const prices = [
       { prices: { input_mtok: 1, output_mtok: 1 } },

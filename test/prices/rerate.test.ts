@@ -26,7 +26,7 @@ const actor = { principal: 'a test', ip: null }
 
 type Found = Record<string, unknown>
 
-/** A run over November. Amounts are kept as written. */
+/** Re-rates November. Amounts are kept as written. */
 async function run(request: Partial<RerateRequest> = {}): Promise<{ lines: Found[]; totals: Found }> {
   const lines: Found[] = []
   const totals = await rerate(
@@ -45,7 +45,7 @@ const textOf = ({ difference_usd: difference, ...counts }: RerateTotals): Found 
 const asWritten = (value: object) =>
   JSON.parse(JSON.stringify(value), (_key, one, { source }) => (typeof one === 'number' ? source : one)) as Found
 
-/** A version of the card of `model`, USD per million tokens. */
+/** Publishes a version of the card of `model`, in USD per million tokens. */
 const publish = (model: string, effective_date: string, input: string, output: string, more: object = {}) =>
   publishModelPrices(db, [
     { provider: 'acme', model, effective_date, source: 'test', usd_per_mtok: { input, output }, ...more },
@@ -80,7 +80,7 @@ const guarantee = (name: string, check: (t: Test) => Promise<void>) =>
     await assertHealthy(t, pool)
   })
 
-guarantee('a version that came late is found in the records of its time, and booked once', async (t) => {
+guarantee('a price version that is published late corrects the records of its time once', async (t) => {
   await publish('late', '2020-11-01T00:00:00Z', '2', '10')
   await session.moveTo('2020-11-05T00:00:00Z')
   const before = await recorded('late', call('late', '2020-11-04T23:59:59.999999Z'))
@@ -117,12 +117,12 @@ guarantee('a version that came late is found in the records of its time, and boo
       successor_id: null,
     },
   ])
-  t.equal(found.lines.length, 1, `not ${before}, which is of the time before`)
+  t.equal(found.lines.length, 1, `without ${before}, which is from before the version`)
   t.match(found.totals, { changes: 1, corrected: 0, difference_usd: '0.006' })
-  t.same(await booksOf('late'), { lines: 2, usd: '0.024' }, 'nothing is booked')
-  t.match((await run({ model: 'late', to: '2020-11-05T00:00:00Z' })).totals, { changes: 0 }, 'to is exclusive')
+  t.same(await booksOf('late'), { lines: 2, usd: '0.024' }, 'a run without `apply` books nothing')
+  t.match((await run({ model: 'late', to: '2020-11-05T00:00:00Z' })).totals, { changes: 0 }, '`to` is exclusive')
   t.match((await run({ model: 'late', from: '2020-11-05T00:00:00.000001Z' })).totals, { changes: 0 })
-  t.match((await run({ model: 'later' })).totals, { changes: 0 }, 'of another model')
+  t.match((await run({ model: 'later' })).totals, { changes: 0 }, 'another model has no changes')
 
   const applied = await run({ model: 'late', apply: true })
   t.match(applied.totals, { changes: 1, corrected: 1, difference_usd: '0.006' })
@@ -132,7 +132,7 @@ guarantee('a version that came late is found in the records of its time, and boo
   t.match(
     (await run({ model: 'late', apply: true })).totals,
     { changes: 0, corrected: 0 },
-    'a second time finds nothing',
+    'a second run finds nothing',
   )
   t.same(await booksOf('late'), { lines: 4, usd: '0.03' })
   const { rows } = await pool.query('select reason from copilot_internal.record_corrections where corrects = $1', [id])
@@ -142,12 +142,12 @@ guarantee('a version that came late is found in the records of its time, and boo
   t.match(
     (await run({ model: 'late', apply: true })).totals,
     { corrected: 1, difference_usd: '-0.012' },
-    'the successor',
+    'the corrected record can be re-rated again',
   )
   t.same(await booksOf('late'), { lines: 6, usd: '0.018' })
 })
 
-guarantee('buckets, tiers of service and of length are rated exactly, to the 12th decimal', async (t) => {
+guarantee('buckets, service tiers and long contexts are re-rated exactly, to the 12th decimal', async (t) => {
   const card = {
     modifiers: { batch: '0.5', 'region:us': '1.1' },
     long_context: { input_tokens_over: 272_000, usd_per_mtok: { input: '4', output: '15' } },
@@ -171,14 +171,14 @@ guarantee('buckets, tiers of service and of length are rated exactly, to the 12t
       // 272,000 × 0.300000000003 a million = 0.081600000000816, half up at the 12th decimal.
       ['0.0272', '0.081600000001', '0.054400000001'],
     ],
-    'and the long one costs what it did: its rates stand over the changed one',
+    'the request with a long context keeps its cost, because the long-context rates did not change',
   )
   t.equal(totals['difference_usd'], '0.054400330001')
   t.match((await run({ model: 'exact', apply: true })).totals, { corrected: 2, difference_usd: '0.054400330001' })
   t.match((await run({ model: 'exact' })).totals, { changes: 0, undecided: 0 })
 })
 
-guarantee('a commit without a price is rated once it has one, also where that is the same amount', async (t) => {
+guarantee('a commit without a price is re-rated once there is one, even if the amount is the same', async (t) => {
   const holds = ['4', '0.0070', '1'].map((usd) => hold('unpriced', usd))
   await session.reserve(...holds)
   const tokens = { measure: 'tokens', provider: 'acme', model: 'unpriced' } as const
@@ -211,7 +211,7 @@ guarantee('a commit without a price is rated once it has one, also where that is
   t.same(rows, [{ estimated: 0 }])
 })
 
-guarantee('of usages that can be read at once each line gets the cost of its own', async (t) => {
+guarantee('when several unreadable usages become readable, each cost record gets its own cost', async (t) => {
   await publish('several', '1970-01-01T00:00:00Z', '2', '10')
   const expected = new Map<string, string>()
   for (const tokens of [3_000, 1_000, 4_000, 2_000]) {
@@ -226,7 +226,7 @@ guarantee('of usages that can be read at once each line gets the cost of its own
   t.same(new Map(lines.map((line) => [line.cost_record_id, line.new_cost_usd])), expected)
 })
 
-guarantee('a usage that could not be read is booked once it is, and stays an estimate until then', async (t) => {
+guarantee('an unreadable usage stays an estimate until it can be read, and is then booked once', async (t) => {
   await publish('unread', '1970-01-01T00:00:00Z', '2', '10', { modifiers: { batch: '0.5' } })
   const commit = async (usd: string, providerUsage: Record<string, unknown> | null, changes: object = {}) => {
     const item = hold('unread', usd, { provider: 'acme', model: 'unread', service_tier: 'batch', ...changes })
@@ -258,7 +258,7 @@ guarantee('a usage that could not be read is booked once it is, and stays an est
   ])
   t.equal(found.lines.length, 1)
   t.match(found.totals, { changes: 1, corrected: 0, unreadable: 2, unpriced: 0 })
-  t.same(await booksOf('unread'), { lines: 4, usd: '4.75' }, 'nothing is booked')
+  t.same(await booksOf('unread'), { lines: 4, usd: '4.75' }, 'a run without `apply` books nothing')
   t.match((await run({ ...wide, model: 'unread-unpriced' })).totals, { changes: 0, unpriced: 1, unreadable: 0 })
   t.match((await run({ ...wide, from: '2020-11-21T00:00:00Z' })).totals, { unreadable: 0 })
 
@@ -278,17 +278,17 @@ guarantee('a usage that could not be read is booked once it is, and stays an est
       unreadable_usage: null,
     },
   ])
-  t.match((await run({ ...wide, apply: true })).totals, { changes: 0, unreadable: 2 }, 'and once only')
+  t.match((await run({ ...wide, apply: true })).totals, { changes: 0, unreadable: 2 }, 'a second run books nothing')
   await publish('unread', '1970-01-01T00:00:00Z', '4', '10', { modifiers: { batch: '0.5' } })
   t.match(
     (await run({ ...wide, model: 'unread', apply: true })).totals,
     { corrected: 1, difference_usd: '0.001' },
-    'the successor is rated as any other',
+    'the corrected record is re-rated like any other',
   )
 })
 
 guarantee(
-  'runs of sandboxes are rated by tier and region, and split where a version that came late begins',
+  'sandbox runs are re-rated by tier and region, and split where a version that was published late begins',
   async (t) => {
     const region = 'test-1'
     const rates = (effective_date: string, vcpu: string, gib: string, of = region) =>
@@ -330,16 +330,16 @@ guarantee(
         // 100 × (2 × 0.000014 + 0.5 × 0.0000045); then 40 of it, and 60 × (2 × 0.00002 + 0.5 × 0.00001).
         'standard 0.003025 0.00391',
       ],
-      'not the other region, nor the run that had ended by then',
+      'neither the other region nor the run that ended before the version is re-rated',
     )
     t.equal(totals['difference_usd'], '0.002265')
     t.match((await run({ apply: true })).totals, { corrected: 2, difference_usd: '0.002265' })
     t.match((await run({ apply: true })).totals, { changes: 0 })
-    t.match((await run({ model: 'medium' })).totals, { changes: 0 }, 'a run has no model')
+    t.match((await run({ model: 'medium' })).totals, { changes: 0 }, 'a sandbox run has no model')
   },
 )
 
-guarantee('what a person set, and the charge of a lapse, is nobody’s to rate again', async (t) => {
+guarantee('a cost that a person set, and the charge of a lapse, are never re-rated', async (t) => {
   await publish('set', '2020-11-01T00:00:00Z', '2', '10')
   const id = await recorded('set', call('set', '2020-11-10T00:00:00Z'))
   await session.correct(id, '0.5')
@@ -355,11 +355,11 @@ guarantee('what a person set, and the charge of a lapse, is nobody’s to rate a
   await session.moveTo(NOW)
 })
 
-guarantee('a run that broke is begun again, and corrects each line once', async (t) => {
+guarantee('a run that failed can be started again, and corrects each cost record once', async (t) => {
   await publish('broken', '2020-11-01T00:00:00Z', '2', '10')
   await recorded('broken', call('broken', '2020-11-10T00:00:00Z'))
   const { rows } = await pool.query(`select price_id from copilot_internal.llm_cost_records where tenant_id = 'broken'`)
-  // Beside it more than two pages of other lines, and twenty that the version below changes.
+  // There are also more than two pages of other cost records, and twenty that the version below changes.
   const many = Array.from({ length: 2_200 }, (_, index) => ({
     tenant_id: 'many',
     provider: 'acme',
@@ -398,7 +398,7 @@ guarantee('a run that broke is begun again, and corrects each line once', async 
   t.same(await booksOf('broken'), { lines: 3, usd: '0.018' })
 })
 
-guarantee('two runs at once correct each line once', async (t) => {
+guarantee('two simultaneous runs correct each cost record once', async (t) => {
   await publish('race', '2020-11-01T00:00:00Z', '2', '10')
   const id = await recorded('race', call('race', '2020-11-10T00:00:00Z'))
   await publish('race', '2020-11-01T00:00:00Z', '3', '15')
@@ -429,7 +429,7 @@ guarantee('two runs at once correct each line once', async (t) => {
   ])
   t.same(await booksOf('race'), { lines: 3, usd: '0.018' })
 })
-t.test('a line of before 0020 whose reservation is gone is left alone', async (t) => {
+t.test('a cost record from before 0020 whose reservation is deleted is not re-rated', async (t) => {
   await publish('gone', '2020-11-01T00:00:00Z', '2', '10')
   await insertCostLines(pool, [
     {
@@ -450,7 +450,7 @@ t.test('a line of before 0020 whose reservation is gone is left alone', async (t
   t.match(await run({ model: 'gone' }), { lines: [], totals: { changes: 0, undecided: 1 } })
 })
 
-t.test('the command lists, books with --apply, and says what is wrong with its arguments', async (t) => {
+t.test('the command lists changes, books them with --apply, and explains wrong arguments', async (t) => {
   await publish('typed', '2020-11-01T00:00:00Z', '2', '10')
   const id = await recorded('typed', call('typed', '2020-11-10T00:00:00Z'))
   await publish('typed', '2020-11-01T00:00:00Z', '3', '0.100000000001')

@@ -12,7 +12,7 @@ const db = new Kysely<unknown>({ dialect: new PostgresDialect({ pool }) })
 
 const forget = () => pool.query('delete from copilot_internal.price_seed')
 
-t.test('a published edition is not published again', async (t) => {
+t.test('a second start does not publish the same edition again', async (t) => {
   const outcome = await seedPrices(db)
   t.equal(outcome.published, false)
   t.match(outcome.seedKey, /^genai-prices \d+\.\d+\.\d+, overlay [0-9a-f]{16}, reader \d+$/)
@@ -27,7 +27,7 @@ t.test('publishing the same prices again changes nothing', async (t) => {
   t.ok((models?.unchanged ?? 0) > 1_600)
 })
 
-t.test("an admin's version of the same date outlives a seed", async (t) => {
+t.test("a seed does not replace an administrator's version of the same date", async (t) => {
   const version = {
     provider: 'openai',
     model: 'gpt-6.1-sol',
@@ -40,7 +40,7 @@ t.test("an admin's version of the same date outlives a seed", async (t) => {
   t.match((await seedPrices(db)).models, { superseded: 0, heldBack: 1 })
 })
 
-t.test('two services that start together publish once', async (t) => {
+t.test('two services that start at the same time publish the prices once', async (t) => {
   await forget()
   const outcomes = await Promise.all([seedPrices(db), seedPrices(db)])
   for (const { models } of outcomes) t.match(models ?? { added: 0 }, { added: 0 })
@@ -67,7 +67,7 @@ t.test('every preset has a price per second', async (t) => {
   )
 })
 
-t.test('the overlay names only models that have a price, and dates in their order', async (t) => {
+t.test('the overlay names only models with a price, and its dates are in order', async (t) => {
   const overlay = JSON.parse(
     await readFile(new URL('../../src/prices/overlay.json', import.meta.url), 'utf8'),
   ) as Overlay
@@ -84,7 +84,7 @@ t.test('the overlay names only models that have a price, and dates in their orde
   }
 })
 
-// ---- How the overlay is laid over the package
+// ---- How the overlay changes the prices of the package
 
 const base: PriceVersion = {
   provider: 'p',
@@ -107,7 +107,7 @@ const empty: Overlay = {
   e2b: { why: '', region: 'us-east-1', effective_date: '', usd_per_vcpu_second: '0', usd_per_gib_second: '0' },
 }
 
-t.test('the overlay wins from its first date on; earlier versions of the package stay', async (t) => {
+t.test('the overlay replaces the package from its first date on; earlier versions stay', async (t) => {
   const later = { ...base, effective_date: '2026-09-01T00:00:00Z', usd_per_mtok: { input: '2' } }
   const model = { provider: 'p', model: 'm', why: 'a test' }
   const versions = [{ effective_date: '2026-08-01T00:00:00Z', usd_per_mtok: { input: '3' } }]
@@ -124,7 +124,7 @@ t.test('the overlay wins from its first date on; earlier versions of the package
   )
 })
 
-t.test('terms fill in only what a card does not state', async (t) => {
+t.test('terms fill in only the fields that a card lacks', async (t) => {
   const terms = [
     {
       provider: 'p',
@@ -145,7 +145,7 @@ t.test('terms fill in only what a card does not state', async (t) => {
   t.same(untouched, other)
 })
 
-t.test('terms may name a rate as a multiple of the input, plain and in a long context', async (t) => {
+t.test('terms may give a rate as a multiple of the input rate, plain and long-context', async (t) => {
   const terms = [{ provider: 'p', models: '.', why: 'a test', times_input: { cache_write_1h: '2', cache_read: '0.1' } }]
   const usd_per_mtok = { input: '3.3', cache_read: '0.2' }
   const long = { input_tokens_over: 200_000, usd_per_mtok: { input: '6.6' } }
@@ -162,7 +162,7 @@ t.test('terms may name a rate as a multiple of the input, plain and in a long co
   t.same(rates({ ...base, usd_per_mtok })[1], undefined)
 })
 
-t.test('an alias of the overlay wins, and one without a model stops the seed', async (t) => {
+t.test('an alias of the overlay replaces others, and one without a model stops the seed', async (t) => {
   const second = { ...base, model: 'm-2', aliases: [] }
   const aliases = [{ provider: 'p', alias: 'm-old', model: 'm-2' }]
   t.same(
@@ -173,7 +173,7 @@ t.test('an alias of the overlay wins, and one without a model stops the seed', a
 })
 
 t.test(
-  'a mirror stands in for a card that a provider lacks, with its versions and names, and for no other',
+  'a mirror copies a card with its versions and aliases to a provider that lacks it, and never replaces a card',
   async (t) => {
     const long_context = { input_tokens_over: 9, usd_per_mtok: { input: '2' } }
     const later = { ...base, effective_date: '2026-09-01T00:00:00Z', usd_per_mtok: { input: '0.7' }, long_context }
@@ -208,7 +208,7 @@ t.test(
     t.match(
       cards.findLast(({ provider }) => provider === 'q')?.modifiers,
       { batch: '0.5' },
-      'by the terms of the other',
+      'the terms of the other provider apply',
     )
     t.same(shown('r'), [
       ['near.m', '1970', '1.1', [], 'package + overlay 2026-11-10'],
@@ -219,7 +219,7 @@ t.test(
 )
 
 t.test(
-  'a rule of names comes to whole names; a model of that name, and an alias that is written out, win',
+  'a rule of names makes aliases, but not for the name of a model, and explicit aliases take precedence',
   async (t) => {
     const models = ['in.a-1', 'in.b-1', 'in.c-1', 'c-1', 'other'].map((model) => ({ ...base, model, aliases: [] }))
     const names = [

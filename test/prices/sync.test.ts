@@ -57,7 +57,7 @@ async function countVersions(): Promise<number> {
   return rows[0]!.count
 }
 
-t.test('a new database has all that a sync would publish, and the facts agree with it', async (t) => {
+t.test('a sync of a new database publishes nothing, and the second source agrees with its prices', async (t) => {
   const before = await countVersions()
   const outcome = await syncPrices(db, { actor, dryRun: false, feed: 'none' })
   t.same([outcome.added, outcome.aliases, outcome.disagreements, outcome.held_back], [[], 0, [], []])
@@ -68,7 +68,7 @@ t.test('a new database has all that a sync would publish, and the facts agree wi
   t.ok(verified.compared > 80)
 })
 
-t.test('a change without a date counts from now on, and what was priced before stays', async (t) => {
+t.test('a change without a date applies from now on, and earlier prices stay', async (t) => {
   await sync({ feed: feedOf({ 'changed-1': { input_mtok: 1, output_mtok: 2 } }) })
   t.equal(await inputAt('changed-1', NOW), '1')
   const feed = feedOf({ 'changed-1': { input_mtok: 1.5, output_mtok: 2 } })
@@ -83,11 +83,11 @@ t.test('a change without a date counts from now on, and what was priced before s
   t.equal(dry.added.length, 1)
   t.equal(await inputAt('changed-1', NOW), '1', 'a dry run changes nothing')
   const { added } = await sync({ feed })
-  t.same(added, dry.added, 'and says what a real one does')
+  t.same(added, dry.added, 'a dry run lists what a real run publishes')
   t.equal(await inputAt('changed-1', '2026-11-20T09:59:59.999Z'), '1')
   t.equal(await inputAt('changed-1', NOW), '1.5')
-  t.same((await sync({ feed })).added, [], 'the same again changes nothing')
-  t.same((await sync({})).added, [], 'nor does its absence')
+  t.same((await sync({ feed })).added, [], 'the same feed again changes nothing')
+  t.same((await sync({})).added, [], 'a sync without the feed changes nothing either')
   t.equal(await inputAt('changed-1', NOW), '1.5')
 })
 
@@ -110,7 +110,7 @@ t.test('the audit log names who published; a dry run and a sync without changes 
   })
 })
 
-t.test('a dated change counts from its date, in the past and ahead', async (t) => {
+t.test('a dated change applies from its date, in the past or in the future', async (t) => {
   const dated = (start_date: string, input_mtok: number) => ({
     constraint: { type: 'start_date', start_date },
     prices: { input_mtok },
@@ -126,7 +126,7 @@ t.test('a dated change counts from its date, in the past and ahead', async (t) =
     feed: feedOf({ 'dated-1': [{ prices: { input_mtok: 7 } }, dated('2026-10-01', 2), dated('2027-01-01', 4)] }),
   })
   t.equal(await inputAt('dated-1', '2026-09-30T23:59:59Z'), '1', 'history is not rewritten')
-  t.equal(await inputAt('dated-1', '2027-01-01T00:00:00Z'), '4', 'a schedule may change')
+  t.equal(await inputAt('dated-1', '2027-01-01T00:00:00Z'), '4', 'a future price may change')
 })
 
 t.test('a disagreement is listed with both figures and waits for an administrator', async (t) => {
@@ -162,13 +162,13 @@ t.test('a disagreement is listed with both figures and waits for an administrato
   const decided = await sync({ feed, second })
   t.notOk(
     decided.disagreements.some(({ model }) => model === 'disputed-1'),
-    'what is decided is not asked again',
+    'a disagreement that an administrator decided is not listed again',
   )
   t.match(decided.held_back, [{ model: 'disputed-1', reason: "an administrator's price is in force then" }])
   t.equal(await inputAt('disputed-1', NOW), '3')
 })
 
-t.test('a copy on another cloud waits with the model that it copies, and follows it', async (t) => {
+t.test('a mirrored price waits for the model that it copies, and then follows it', async (t) => {
   const azure = async () => {
     const { rows } = await pool.query<{ input: string }>(
       `select usd_per_mtok ->> 'input' as input from copilot_internal.find_model_price('azure', 'gpt-4.1-nano', $1)`,
@@ -196,7 +196,7 @@ t.test('a copy on another cloud waits with the model that it copies, and follows
   t.equal(await azure(), '0.2')
 })
 
-t.test('an agreed change is published', async (t) => {
+t.test('a change on which both sources agree is published', async (t) => {
   await sync({ feed: feedOf({ 'agreed-1': { input_mtok: 1, output_mtok: 4 } }) })
   const outcome = await sync({
     feed: feedOf({ 'agreed-1': { input_mtok: 2, output_mtok: 4 } }),
@@ -331,7 +331,7 @@ t.test('without a readable feed the package is used alone, or the command fails 
   t.match((await sync({ feed: `${url}/feed`, dryRun: true })).added, [{ model: 'served-1' }])
 })
 
-t.test('aliases are published, move, and stay where an administrator put them', async (t) => {
+t.test('a sync publishes and moves aliases, but not those that an administrator set', async (t) => {
   const feed = (names: string[], model = 'named-1') =>
     fileOf([
       {
@@ -346,7 +346,11 @@ t.test('aliases are published, move, and stay where an administrator put them', 
         [alias],
       )
     ).rows[0]?.model
-  t.equal((await sync({ feed: feed(['named-a', 'gpt-4']) })).aliases, 1, 'a model with a card of its own is no alias')
+  t.equal(
+    (await sync({ feed: feed(['named-a', 'gpt-4']) })).aliases,
+    1,
+    'a model with its own card does not become an alias',
+  )
   t.equal(await meaning('named-a'), 'named-1')
   t.match(await sync({ feed: feed(['named-a', 'named-b']) }), { added: [], aliases: 1 })
   t.equal(await meaning('named-b'), 'named-1')
@@ -364,7 +368,7 @@ t.test('aliases are published, move, and stay where an administrator put them', 
   t.equal(await meaning('named-a'), 'named-3')
 })
 
-t.test('the command prints what would change, changes it, and reports failure by its exit code', async (t) => {
+t.test('the command prints the changes, publishes them, and reports failure by its exit code', async (t) => {
   const prices = (...args: string[]) =>
     new Promise<{ code: number; out: string; err: string }>((resolve) => {
       const env = { ...process.env, DATABASE_URL: database.url, PURSER_PRICE_FEED: 'none' }
@@ -402,7 +406,7 @@ t.test('the command prints what would change, changes it, and reports failure by
   t.match(await prices('verify', '--feed', feed), { code: 2 })
 })
 
-t.test('POST /v1/pricing/sync does the same, for administrators, and the price counts at once', async (t) => {
+t.test('POST /v1/pricing/sync does the same, for administrators only, and its prices apply at once', async (t) => {
   const feed = feedOf({
     'served-2': { input_mtok: 0.3 },
     'gpt-4o': { input_mtok: 99, output_mtok: 10, cache_read_mtok: 1.25 },

@@ -15,8 +15,15 @@ t.test('the count is a whole number, rounded up after the margin of the provider
   t.equal(await countTokens('google', prose), Math.ceil(bare * 1.5))
   t.equal(await countTokens('groq', prose), Math.ceil(bare * 1.5))
   t.equal(await countTokens('anthropic', prose), Math.ceil(bare * 1.5))
-  t.ok((await countTokens('anthropic', `${prose}é`)) >= Math.ceil(bare * 2.1), 'text beyond ASCII')
-  t.equal(await countTokens('someone-else', prose), await countTokens('anthropic', prose), 'the widest margin')
+  t.ok(
+    (await countTokens('anthropic', `${prose}é`)) >= Math.ceil(bare * 2.1),
+    'text with non-ASCII characters has a wider margin',
+  )
+  t.equal(
+    await countTokens('someone-else', prose),
+    await countTokens('anthropic', prose),
+    'an unknown provider has the widest margin',
+  )
   t.equal(await countTokens('openai', ''), 0)
 })
 
@@ -36,7 +43,7 @@ t.test('above the bound the bytes are counted as tokens', async (t) => {
   t.ok((await countTokens('openai', prose.repeat(30))) < Buffer.byteLength(prose.repeat(30)) / 3)
 })
 
-t.test('a hundred thousand letters are not tokenized at all', async (t) => {
+t.test('a text of a hundred thousand letters is not tokenized', async (t) => {
   t.equal(await countTokens('openai', 'a'.repeat(100_000)), 100_000)
 })
 

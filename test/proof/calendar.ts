@@ -1,4 +1,4 @@
-/** Periods as a quota has them, worked out from what a clock shows in its zone, and not as Postgres does it. Times in ms. */
+/** The periods of quotas, computed from the local time of a zone, in another way than in Postgres. Times in ms. */
 
 export type Calendar = { period: string; timeZone: string; weekStartsOn: number; billingDay: number }
 

@@ -1,4 +1,4 @@
-/** What the service itself estimates for a call or a sandbox, from the prices in its cache. */
+/** Asks the service's own code for the estimate of a call or a sandbox, from the prices in its cache. */
 import { openPriceCache } from '../../src/cache/prices.ts'
 import type { MissingPrice } from '../../src/db/alerts/events.ts'
 import { openSharedCache } from '../../src/cache/shared.ts'
@@ -17,7 +17,7 @@ import type { Tokens } from './prices.ts'
 
 export const PROVIDER = 'proof'
 
-/** Stands at the moment at which the connection's own clock stands. */
+/** A clock with the time of the connection's own clock. */
 class StandingClock extends DatabaseClock {
   at = new Date(0)
 
@@ -47,12 +47,12 @@ export class Estimates {
     this.#deps = { db, clock: this.#clock, prices: openPriceCache(db, shared), queues }
   }
 
-  /** After prices were published. */
+  /** Call this after prices were published. */
   async reload(): Promise<void> {
     await this.#deps.prices.changed()
   }
 
-  /** Null where the call or the sandbox has no price. */
+  /** Null if the call or the sandbox has no price. */
   async of(ask: Ask, tenant: string, at: number): Promise<ReserveEstimate | null> {
     this.#clock.at = new Date(at)
     const what =

@@ -4,10 +4,10 @@ import { join } from 'node:path'
 /** One guard of the money: its text, and the tests that must detect its removal. */
 export interface Guard {
   name: string
-  /** What would happen without it. */
+  /** What goes wrong without the guard. */
   why: string
   file: string
-  /** Stands in the file exactly once. */
+  /** The text to remove; the file contains it exactly once. */
   remove: string
   put: string
   tests: string[]
@@ -24,7 +24,7 @@ const SAME_REQUESTS = 'test/http/reservations/same-requests.test.ts'
 const UNREAD_USAGE = 'test/http/reservations/unread-usage.test.ts'
 const CONCURRENCY = 'test/http/reservations/concurrency.test.ts'
 
-/** The one file of a function, whatever its room. */
+/** The file of a SQL function, in whichever folder it is. */
 function functionFile(name: string): string {
   const root = join(import.meta.dirname, '..', '..')
   return globSync(`migrations/functions/**/${name}.sql`, { cwd: root })[0] ?? `no file of the function ${name}`
@@ -45,8 +45,8 @@ const ROLES = 'test/sql/roles.test.ts'
 
 export const GUARDS: Guard[] = [
   {
-    name: 'move of an alias',
-    why: 'an alias that moves prices holds in flight and past records anew',
+    name: 'alias moves from now on',
+    why: 'moving an alias changes the price of open holds and of past records',
     ...inFunction(
       'set_model_aliases',
       'then greatest(v_new.effective_date, p_now) else',
@@ -55,31 +55,31 @@ export const GUARDS: Guard[] = [
     tests: [ALIASES],
   },
   {
-    name: 'name taken by a model',
-    why: 'a model that takes the name of an alias prices what was held by it anew',
+    name: 'model takes an alias from now on',
+    why: 'a new model with the name of an alias changes the price of holds made under that alias',
     ...inFunction('set_model_aliases', 'greatest(min(m.effective_date), p_now)', 'min(m.effective_date)'),
     tests: [ALIASES],
   },
   {
-    name: 'facts of old lines',
-    why: 'a line of an early release loses what priced it with its reservation',
+    name: 'facts of old cost records',
+    why: 'deleting a reservation also deletes the facts that priced its cost record from an early release',
     ...inFunction('delete_settled', 'where not w.is_done', 'where false'),
     tests: [LINES],
   },
   {
-    name: 'moment of a line',
-    why: 'a correction is priced by the rates of another day',
+    name: 'price date of a cost record',
+    why: 'a correction uses the rates of another day',
     ...inFunction('correct_record', '  v_priced_at := v_line.priced_at;', '  v_priced_at := v_line.occurred_at;'),
     tests: [LINES],
   },
   {
     name: 'pinned plan',
-    why: 'a hash join locks balances in no order',
+    why: 'a hash join locks balances in an arbitrary order',
     ...inFunction('pin_plans', " || array['enable_hashjoin=off', 'enable_mergejoin=off']"),
     tests: [PLANS],
   },
   {
-    name: 'order of reservations',
+    name: 'lock order of reservations',
     why: 'two commits of the same holds in opposite orders deadlock',
     ...inFunction(
       'commit_spend',
@@ -89,13 +89,13 @@ export const GUARDS: Guard[] = [
     tests: [LOCKS],
   },
   {
-    name: 'order of keys',
+    name: 'lock order of keys',
     why: 'two batches with the same keys in opposite orders deadlock',
     ...inFunction('reserve_spend', '    order by i.principal, i.tenant_id, i.idempotency_key, i.ordinality\n'),
     tests: [LOCKS],
   },
   {
-    name: 'order of tenants with one key',
+    name: 'lock order of tenants with one key',
     why: 'two batches with the same key of several tenants in opposite orders deadlock',
     ...inFunction(
       'reserve_spend',
@@ -106,31 +106,31 @@ export const GUARDS: Guard[] = [
   },
   {
     name: 'shared lock of decisions',
-    why: 'a decision works with a limit that is being changed',
+    why: 'a decision uses a limit while it is being changed',
     ...inFunction('reserve_spend', 'perform pg_advisory_xact_lock_shared(copilot_internal.quota_lock());'),
     tests: [LOCKS],
   },
   {
-    name: 'exclusive lock of changes',
-    why: 'money in flight escapes the opening balance of a new quota',
+    name: 'exclusive lock of quota changes',
+    why: 'the opening balance of a new quota misses money that is being booked meanwhile',
     ...inFunction('set_quotas', 'perform pg_advisory_xact_lock(copilot_internal.quota_lock());'),
     tests: [LOCKS],
   },
   {
-    name: 'cutoff of the sum ahead',
-    why: 'costs in flight while a new quota is summed are never counted in it',
+    name: 'cutoff of an opening sum',
+    why: 'a new quota never counts the costs that were being booked while its opening was summed',
     ...inFunction('booking_cutoff', 'perform pg_advisory_xact_lock(copilot_internal.quota_lock());'),
     tests: [LOCKS],
   },
   {
-    name: 'end of the sum ahead',
-    why: 'costs of the very moment of the sum count twice in a new quota',
+    name: 'exclusive end of an opening sum',
+    why: 'a new quota counts the costs booked exactly at the cutoff twice',
     ...inFunction('opening_costs', ' and c.recorded_at < $4'),
     tests: [LOCKS],
   },
   {
-    name: 'wait of an administrator',
-    why: 'a change is made after its caller was told that nothing was changed',
+    name: 'deadline of an administrator',
+    why: 'a change is made after its caller got the answer that nothing was changed',
     file: 'src/db/pool/change.ts',
     remove: '      actor.wait?.decide()\n',
     put: '',
@@ -138,19 +138,19 @@ export const GUARDS: Guard[] = [
   },
   {
     name: 'lock of the reservation',
-    why: 'a hold that two commit at once is booked twice',
+    why: 'two simultaneous commits of one hold are both booked',
     ...inFunction('commit_spend', '      for update\n'),
     tests: [LOCKS],
   },
   {
     name: 'decision under the lock',
-    why: 'what others were granted meanwhile is not seen, and limits are exceeded',
+    why: 'a decision misses what others were granted meanwhile, and limits are exceeded',
     ...inFunction('reserve_spend', '  if v_change.over then\n', '  if false then\n'),
     tests: [CONCURRENCY],
   },
   {
     name: 'unique key of a request',
-    why: 'a repeat holds again',
+    why: 'a repeated request makes a second hold',
     file: 'migrations/0028_keys_of_tenants.up.sql',
     remove: 'create unique index if not exists reservations_idempotency_of_tenant',
     put: 'create index if not exists reservations_idempotency_of_tenant',
@@ -158,13 +158,13 @@ export const GUARDS: Guard[] = [
   },
   {
     name: 'tenant of a key',
-    why: 'a key that one principal uses for two tenants answers with the other one’s hold',
+    why: 'a key that one principal uses for two tenants returns the hold of the other tenant',
     ...inFunction('reserve_outcomes', 'r.tenant_id = i.tenant_id and '),
     tests: [BALANCES],
   },
   {
     name: 'hash of a request',
-    why: 'a key with another body is answered as if it were the first',
+    why: 'a used key with another body gets the answer of the first request',
     ...inFunction(
       'reserve_outcomes',
       'case when copilot_internal.same_request(r.request_hash, i.request_hash)\n',
@@ -173,8 +173,8 @@ export const GUARDS: Guard[] = [
     tests: [BALANCES],
   },
   {
-    name: 'understood request',
-    why: 'a retry that is spelled otherwise is refused, and its caller takes a new key',
+    name: 'equal requests spelled differently',
+    why: 'a retry that is spelled differently is refused, so its caller uses a new key',
     ...inFunction(
       'same_request',
       'pg_catalog.byteaeq(pg_catalog.substr(p_stored, 1, 17), pg_catalog.substr(p_sent, 1, 17))\n    or ',
@@ -182,8 +182,8 @@ export const GUARDS: Guard[] = [
     tests: [SAME_REQUESTS],
   },
   {
-    name: 'request of the release before',
-    why: 'a retry across an upgrade is refused, and its caller takes a new key',
+    name: 'request hashed by the previous release',
+    why: 'a retry across an upgrade is refused, so its caller uses a new key',
     ...inFunction(
       'same_request',
       'substr(p_stored, pg_catalog.int4mi(pg_catalog.octet_length(p_stored), 31))',
@@ -192,8 +192,8 @@ export const GUARDS: Guard[] = [
     tests: [SAME_REQUESTS],
   },
   {
-    name: 'one effect a batch',
-    why: 'a repeat in flight shares a batch with its first',
+    name: 'one item per key in a batch',
+    why: 'a request and its repeat share a batch',
     file: 'src/db/pool/group-commit/batch-forming.ts',
     remove: 'if (batch.length >= most || (key !== null && keys.has(key))) later.push(entry)',
     put: 'if (batch.length >= most) later.push(entry)',
@@ -201,7 +201,7 @@ export const GUARDS: Guard[] = [
   },
   {
     name: 'commit once',
-    why: 'another commit of a committed hold is booked too',
+    why: 'a second commit of a hold is booked too',
     ...inFunction(
       'commit_spend',
       "where r.status <> 'committed' and r.reservation_id = any (v_ids) and (i.tenant_id",
@@ -210,14 +210,14 @@ export const GUARDS: Guard[] = [
     tests: [BALANCES],
   },
   {
-    name: 'commit without a usage',
+    name: 'commit with unreadable usage',
     why: 'a commit whose usage cannot be read is refused, and its hold lapses with nothing booked',
     ...inFunction('commit_spend', "i.measure in ('cost', 'reserved')", "i.measure = 'cost'"),
     tests: [UNREAD_USAGE],
   },
   {
     name: 'tenant of a commit',
-    why: 'one tenant commits the hold of another',
+    why: 'a tenant commits the hold of another tenant',
     ...inFunction(
       'commit_spend',
       'and (i.tenant_id is null or r.tenant_id = i.tenant_id)\n      and (i.measure',
@@ -227,7 +227,7 @@ export const GUARDS: Guard[] = [
   },
   {
     name: 'release once',
-    why: 'a hold that was settled is given back again',
+    why: 'a hold that is already settled is released again',
     ...inFunction(
       'release_spend',
       "where r.status = 'reserved' and r.reservation_id = any (v_known) and (i.tenant_id",
@@ -237,85 +237,85 @@ export const GUARDS: Guard[] = [
   },
   {
     name: 'order in a batch',
-    why: 'the items of one batch do not see each other, and exceed a limit together',
+    why: 'the items of one batch ignore each other and together exceed a limit',
     ...inFunction('decide_spend', 'v_reserved[v_balance] := v_reserved[v_balance] + v_amount;', 'null;'),
     tests: [BALANCES],
   },
   {
-    name: 'each alone in a look',
-    why: 'an item is refused for what another one of its batch did not get in the end',
+    name: 'each item alone in the check',
+    why: 'an item is refused because of an amount that another item asked for and did not get',
     ...inFunction('reserve_spend', 'p_in_order => false', 'p_in_order => true'),
     tests: [BATCHES],
   },
   {
     name: 'free rate card',
-    why: 'a model that costs nothing is refused above a limit',
+    why: 'a free model is refused above a limit',
     ...inFunction('decide_spend', '    if p_free[i] and v_amount = 0 then\n', '    if false then\n'),
     tests: [FREE_PRICES],
   },
   {
-    name: 'free hold extended',
-    why: 'a hold that costs nothing is refused a longer time in a period above its limit',
+    name: 'extension of a free hold',
+    why: 'a free hold cannot be extended in a period above its limit',
     ...inFunction('reserve_spend', ', coalesce(p_free[i.ordinality], false)\n', ', false\n'),
     tests: [FREE_PRICES],
   },
   {
     name: 'ceiling of records',
-    why: 'calls at once of a key record more together than its ceiling',
+    why: 'simultaneous calls of a key record more than its daily ceiling',
     ...inFunction('record_spend', '        where d.recorded_usd + excluded.recorded_usd <= p_day_max_usd;', ';'),
     tests: [CEILING],
   },
   {
-    name: 'look at what adds nothing',
+    name: 'check of zero amounts',
     why: 'a reservation of 0 USD is granted above a limit',
     ...inFunction('reserve_spend', ' or 0 = any (p_amounts)'),
     tests: [MODEL],
   },
   {
     name: 'cause above the limit',
-    why: 'nothing marks a balance as above its limit, so nothing is decided again',
+    why: 'no balance is marked as above its limit, so no refused item is decided again',
     ...inFunction('change_balances', 'then coalesce(p.over_cause, p_cause) end', 'then p.over_cause end'),
     tests: [CONCURRENCY],
   },
   {
-    name: 'retiring beside no decision',
-    why: 'a balance goes that a decision is about to name',
+    name: 'scopes retire between decisions',
+    why: 'a balance is deleted that a running decision is about to use',
     ...inFunction('retire_scopes', 'perform pg_advisory_xact_lock(copilot_internal.quota_lock());'),
     tests: [IDLE_SCOPES],
   },
   {
-    name: 'retiring only what is idle still',
-    why: 'a balance goes that was named since it was found idle',
+    name: 'scopes retire only if still idle',
+    why: 'a balance is deleted that was used after it had been found idle',
     ...inFunction('retire_scopes', 's.look_up_at < p_before and '),
     tests: [IDLE_SCOPES],
   },
   {
-    name: 'lines and holds keep balances',
-    why: 'a late commit or a correction finds its balances gone',
+    name: 'records and holds keep balances',
+    why: 'a late commit or a correction does not find its balances',
     ...inFunction('idle_scopes', 'i.user_id, n.tenant_id is null', 'i.user_id, true'),
     tests: [IDLE_SCOPES],
   },
   {
-    name: 'every balance is there',
-    why: 'what is held or spent in a balance that is not there passes for counted',
+    name: 'every balance exists',
+    why: 'an amount held or spent in a missing balance passes for counted',
     ...inFunction('change_balances', 'count(*) <> cardinality(p_ids)', 'false'),
     tests: [BALANCES],
   },
   {
     name: 'cause of an opening',
-    why: 'a balance that opens above its limit looks like a broken one',
+    why: 'a balance that opens above its limit is reported as broken',
     ...inFunction('open_balance', "then 'opening' end", 'then null::text end'),
     tests: [BALANCES],
   },
   {
-    name: 'period copy of the limit',
-    why: 'a decision reads a limit that has been changed',
+    name: 'limit in the open period',
+    why: 'a decision uses the old limit after a change',
     ...inFunction('set_quotas', 'set limit_usd = v_new.limit_usd, raise_limit_usd', 'set raise_limit_usd'),
     tests: [BALANCES],
   },
   {
     name: 'opening balance',
-    why: 'what was booked before a quota was made does not count',
+    why: 'a new quota ignores the costs that were booked before it was made',
     ...inFunction(
       'open_balance',
       'v_bounds.starts_at, v_bounds.ends_at, v_opening, v_opening,',
@@ -324,8 +324,8 @@ export const GUARDS: Guard[] = [
     tests: [BALANCES],
   },
   {
-    name: 'following periods opened',
-    why: 'a record that is booked ahead is lost from the next period of a quota that is made before',
+    name: 'later periods with costs are opened',
+    why: 'the next period of a new quota misses a record that is already booked in it',
     ...inFunction(
       'open_balance',
       'v_at := copilot_internal.next_booking(p_quota.resource_type, p_quota.tenant_id, p_quota.user_id, v_bounds.ends_at);',
@@ -335,19 +335,19 @@ export const GUARDS: Guard[] = [
   },
   {
     name: 'adoption of open holds',
-    why: 'what is held already escapes a new quota',
+    why: 'a new quota ignores the holds that are already open',
     ...inFunction('open_balance', 'set quota_period_ids = r.quota_period_ids || v_id, ', 'set '),
     tests: [BALANCES],
   },
   {
-    name: 'balance opened since',
-    why: 'a correction takes money off a balance that never counted its line',
+    name: 'corrections skip uncounted balances',
+    why: 'a correction reduces a balance that never counted the cost record',
     ...inFunction('late_period_ids', ' and p.opened_at >= p_since'),
     tests: [BALANCES],
   },
   {
-    name: 'partitions before rows',
-    why: 'a sweep that charges a lapse and a commit deadlock in a month without partitions',
+    name: 'partitions before row locks',
+    why: 'a commit and a sweep that charges a lapsed hold deadlock in a month without partitions',
     ...inFunction('expire_reservations', '  perform copilot_internal.ensure_cost_partitions(v_now);\n'),
     tests: [LOCKS],
   },
@@ -363,19 +363,19 @@ export const GUARDS: Guard[] = [
   },
   {
     name: 'reversal of a charge',
-    why: 'a commit after a charged lapse is spent beside the charge',
+    why: 'a commit after a charged lapse is counted on top of the charge',
     ...inFunction('commit_spend', 'd.cost_usd - coalesce(d.charged_usd, 0) as spent', 'd.cost_usd as spent'),
     tests: [BALANCES],
   },
   {
     name: 'correction once',
-    why: 'a corrected line is corrected again',
+    why: 'a corrected cost record is corrected again',
     ...inFunction('correct_record', '  if not found then\n', '  if false then\n'),
     tests: [MODEL],
   },
   {
-    name: 'closing of a moved balance',
-    why: 'a quota whose zone changed has two running balances',
+    name: 'closing of a re-zoned balance',
+    why: 'a quota whose time zone changed has two open balances',
     ...inFunction(
       'set_quotas',
       'update copilot_internal.quota_periods p set closed_at = v_now',
@@ -384,26 +384,26 @@ export const GUARDS: Guard[] = [
     tests: [BALANCES],
   },
   {
-    name: 'longer hold in the running period',
-    why: 'a hold that is extended past midnight stays in a period that has ended',
+    name: 'extended hold in the current period',
+    why: 'a hold that is extended after midnight stays in the period that has ended',
     ...inFunction('extend_hold', '  v_moves := v_old.periods_end_at <= p_now;\n', '  v_moves := false;\n'),
     tests: [MODEL],
   },
   {
-    name: 'lateness after a period',
-    why: 'a commit after midnight is not late, and misses the balances that were opened since',
+    name: 'commit after its period is late',
+    why: 'a commit after midnight is not marked late and misses balances opened since its hold',
     ...inFunction('commit_spend', 'v_now >= least(r.expires_at, r.periods_end_at)', 'v_now >= r.expires_at'),
     tests: [BALANCES],
   },
   {
-    name: 'ended period of a moved quota',
-    why: 'a zone whose running day began with a day that has ended cannot be set',
+    name: 'ended period of a re-zoned quota',
+    why: 'a time zone cannot be set if its current day begins at the same moment as a day that has ended',
     ...inFunction('set_quotas', ' or p.starts_at = b.starts_at'),
     tests: [BALANCES],
   },
   {
     name: 'reader of one tenant',
-    why: 'the reads of a bound key are narrowed by their conditions only',
+    why: 'only the conditions of its queries restrict a bound key to its tenant',
     file: 'src/db/pool/connection.ts',
     remove: '      if (tenantId !== null) await becomeReader(transaction, tenantId)\n',
     put: '',

@@ -89,7 +89,7 @@ async function runTests(guard: Guard | null, files: string[]): Promise<Outcome> 
   chmodSync(folder, 0o711)
   try {
     for (const name of COPIED) cpSync(join(root, name), join(folder, name), { recursive: true })
-    // Programs that the tests have unpacked serve every run; a checkout that has run no test has no such folder.
+    // All runs share the programs that tests unpack into .cache; a checkout without a test run lacks the folder.
     mkdirSync(join(root, '.cache'), { recursive: true })
     for (const name of ['node_modules', '.cache']) symlinkSync(join(root, name), join(folder, name))
     for (const [path, text] of guard === null ? [] : without(guard)) writeFileSync(join(folder, path), text)

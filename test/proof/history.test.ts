@@ -12,7 +12,7 @@ import { openInstance } from './instance.ts'
 
 const INSTANCES = 10
 const CLIENTS = 60
-/** In one run: enough to use up the limits of all quotas. */
+/** Requests of one run: enough to use up the limits of all quotas. */
 const REQUESTS = 3_000
 const RUNS = sizeFrom('PURSER_TEST_HISTORY_RUNS', 1)
 const seed = printedSeed(t)
@@ -62,11 +62,11 @@ class Run {
   unavailable = 0
   published = 0
   deleted = 0
-  /** Lines of cost whose calls were priced as the other model. */
+  /** Cost records whose calls were priced as the other model. */
   readonly repriced: string[] = []
 }
 
-/** The model whose price this amount is. */
+/** The model with this price. */
 const modelOf = (amount: number) =>
   Object.entries(MODELS).find(([, least]) => amount >= least && amount < 1.5 * least)?.[0]
 
@@ -123,7 +123,7 @@ class Client {
     this.#run.published += 1
   }
 
-  /** Keep what was settled a moment ago: clients may still repeat it. */
+  /** Keep reservations that were settled a moment ago, because clients may still repeat their requests. */
   async #delete(): Promise<void> {
     const { rows } = await this.#pool.query<{ deleted: number }>(
       `select copilot_internal.delete_settled(clock_timestamp() - interval '0.5 seconds', 500) as deleted`,
@@ -134,7 +134,7 @@ class Client {
   #somePlan(): Plan | undefined {
     const { plans } = this.#run
     if (plans.length === 0) return undefined
-    // The oldest first, so that money comes back; each is settled up to three times.
+    // The oldest hold first, so that its amount is free again; each is settled up to three times.
     const place = this.#random.whole(0, Math.min(plans.length, 40) - 1)
     const plan = plans[place]!
     plan.sent += 1
@@ -215,7 +215,7 @@ class Client {
     else throw new Error(`release answered ${status}: ${JSON.stringify(json)}`)
   }
 
-  /** Sends until something was decided: on a busy machine Postgres may not answer for a while. */
+  /** Retries until the request is decided: on a busy machine Postgres may not answer for a while. */
   async #post(path: string, body: object, headers: Record<string, string> = {}) {
     const sent = performance.now()
     for (;;) {
@@ -231,7 +231,7 @@ class Client {
       headers: { authorization: `Bearer ${ADMIN_KEY}`, 'content-type': 'application/json', ...headers },
       body: JSON.stringify(body),
     })
-    // Answers are looked into freely here, as in the tests' own helper.
+    // Tests assert the fields that they read, so the type of a body would add nothing.
     // oxlint-disable-next-line typescript/no-explicit-any
     const json = (await response.json()) as any
     return { status: response.status, json, replayed: response.headers.get('idempotency-replayed') === 'true' }
@@ -277,7 +277,7 @@ async function play(t: Test, seed: number): Promise<void> {
     ])
   }
 
-  // Nothing is deleted before this has read the lines of early releases.
+  // No reservation is deleted before this has read the cost records of early releases.
   for (let looked = 1; looked > 0;) {
     const { rows } = await database.pool.query<{ looked: number }>(
       'select copilot_internal.keep_line_facts(100) as looked',
@@ -326,15 +326,15 @@ async function play(t: Test, seed: number): Promise<void> {
   await assertHealthy(t, database.pool)
 }
 
-/** What was answered and is not there any more was deleted: as many as was said. */
+/** Notes answered reservations that are missing now as deleted, and asserts that their number is the reported one. */
 async function noteDeleted(t: Test, pool: pg.Pool, { history, deleted }: Run): Promise<void> {
   const { rows } = await pool.query<{ id: string }>('select reservation_id as id from copilot_internal.reservations')
   const stored = new Set(rows.map(({ id }) => id))
   for (const one of history.reserves) if ('id' in one && !stored.has(one.id)) history.deleted.add(one.id)
-  t.equal(history.deleted.size, deleted, 'each deleted reservation had been answered, and no other one is gone')
+  t.equal(history.deleted.size, deleted, 'the number of missing reservations is the reported number of deleted ones')
 }
 
-/** Asserts that the tables hold what was answered and nothing else. */
+/** Asserts that the tables contain exactly the answered reservations and settlements. */
 async function assertAsAnswered(t: Test, pool: pg.Pool, { reserves, settles, deleted }: History): Promise<void> {
   const { rows } = await pool.query<{ id: string; key: string | null; status: string; record: string | null }>(
     `select reservation_id as id, idempotency_key as key, status, cost_record_id as record from copilot_internal.reservations`,
@@ -351,12 +351,12 @@ async function assertAsAnswered(t: Test, pool: pg.Pool, { reserves, settles, del
       !deleted.has(one.id) &&
       found.get(one.id) !== (one.status === 'committed' ? `committed ${one.recordId}` : 'released'),
   )
-  t.same(wrong, [], 'each settlement stands as it was answered')
+  t.same(wrong, [], 'each settlement is stored as it was answered')
   const { rows: lines } = await pool.query<{ lines: string }>(
     'select count(*) as lines from copilot_internal.llm_cost_records',
   )
   const committed = new Set(settled.flatMap((one) => (one.status === 'committed' ? [one.id] : [])))
-  t.equal(Number(lines[0]!.lines), committed.size, 'one line of cost a commit')
+  t.equal(Number(lines[0]!.lines), committed.size, 'one cost record for each commit')
 }
 
 t.test('impossible histories are detected, and possible ones pass', (t) => {
@@ -385,7 +385,7 @@ t.test('impossible histories are detected, and possible ones pass', (t) => {
   t.match(faults([grant('x', 1, 1, 2, 1), grant('x', 1, 3, 4, 1)]), [/^x was granted twice$/])
   t.match(faults([grant('x', 1, 1, 2, 1), { ...grant('y', 1, 3, 4, 2), key: 'key of x' }]), [/has two effects/])
   const again: Reserve = { ...grant('y', 1, 6, 7, 2), key: 'key of x' }
-  t.same(faults([grant('x', 1, 1, 2, 1), again], [commit('x', 1, 3, 4)], ['x']), [], 'a deleted key is free')
+  t.same(faults([grant('x', 1, 1, 2, 1), again], [commit('x', 1, 3, 4)], ['x']), [], 'a deleted key can be used again')
   t.match(faults([grant('x', 1, 1, 2, 1)], [], ['x']), [/was deleted and never settled/])
   const gone: Settle = { kind: 'release', id: 'x', sent: 5, answered: 6, status: 'gone' }
   t.match(faults([grant('x', 1, 1, 2, 1)], [commit('x', 1, 3, 4), gone]), [/was gone and never deleted/])

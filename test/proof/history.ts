@@ -1,10 +1,10 @@
 /**
- * What can be said afterwards of requests that ran at once. Each took effect at some moment between its request and its
- * answer, at an unknown one; so what a quota held at a moment lies between two bounds. Amounts are whole numbers
- * of the smallest unit, times are of one clock.
+ * Checks a history of simultaneous requests. Each took effect at an unknown moment between its request and its answer, so
+ * the used amount of a quota at any moment is between two bounds. Amounts are whole numbers of the smallest unit, times are
+ * of one clock.
  */
 
-/** A request and its answer: sent and answered bound the moment at which it took effect. */
+/** The times of a request and its answer, between which the request took effect. */
 type Span = { sent: number; answered: number }
 
 export type Balance = { quotaId: number; usedAmount: number }
@@ -30,17 +30,17 @@ export type Settle = Span & { id: string } & (
 
 export type Quota = { quotaId: number; scope: string; limit: number }
 
-/** `deleted`: the reservations that were deleted meanwhile, and their keys with them. */
+/** `deleted`: the reservations that were deleted meanwhile, together with their keys. */
 export type History = { quotas: Quota[]; reserves: Reserve[]; settles: Settle[]; deleted: Set<string> }
 
-/** What happened to one reservation, as far as the answers tell. */
+/** What happened to one reservation, according to the answers. */
 type Hold = {
   scopes: string[]
   amount: number
-  /** The first request that can have made it, and the first answer that names it. */
+  /** When the first request that can have made it was sent, and when the first answer named it. */
   begun: number
   known: number
-  /** The same of what settled it; what stays used is its cost. */
+  /** The same for its settlement; after it, the used amount is its cost. */
   settleBegun: number
   settleKnown: number
   cost: number
@@ -94,7 +94,7 @@ function holdsOf({ reserves, settles, deleted }: History, found: string[]): Map<
       holds.set(id, { scopes, amount, begun: one.sent, known: one.answered, ...never })
     } else {
       hold.known = Math.min(hold.known, one.answered)
-      // Any request that was answered with the hold can have made it, also one whose own answer is a repeat's.
+      // Any request answered with this hold can have made it, even if its own answer is that of a repeat.
       hold.begun = Math.min(hold.begun, one.sent)
     }
   }
@@ -127,7 +127,7 @@ function holdsOf({ reserves, settles, deleted }: History, found: string[]): Map<
 type Step = { at: number; value: number }
 type Bounds = { least: Curve; most: Curve }
 
-/** A value that changes in steps: at and after a step's time it is that step's. */
+/** A value that changes in steps: from a step's time on it has that step's value. */
 class Curve {
   readonly steps: Step[] = []
 
@@ -141,7 +141,7 @@ class Curve {
     }
   }
 
-  /** The values between two times, the one that stood at the first included. */
+  /** The values between two times, including the value at the first time. */
   *between(from: number, to: number): Generator<number> {
     let [low, high] = [0, this.steps.length]
     while (low < high) {
@@ -160,7 +160,7 @@ function boundsOf({ scope }: Quota, holds: Hold[]): Bounds {
     least: new Curve(
       own.flatMap(({ amount, cost, known, settleBegun }) => [
         { at: known, by: amount },
-        // What is settled before its grant was answered was held a moment at least; the later of the two is safe.
+        // A hold that was settled before its grant was answered existed at least for a moment; the later time is safe.
         { at: Math.max(known, settleBegun), by: cost - amount },
       ]),
     ),
@@ -173,7 +173,7 @@ function boundsOf({ scope }: Quota, holds: Hold[]): Bounds {
   }
 }
 
-/** Whether a quota can have held exactly this at some moment of a request: both bounds only move in steps. */
+/** Whether a quota can have held exactly this amount at some moment of a request: both bounds change only in steps. */
 function stoodAt({ least, most }: Bounds, used: number, { sent, answered }: Span): boolean {
   const lows = [...least.between(sent, answered)]
   const highs = [...most.between(sent, answered)]

@@ -7,8 +7,8 @@ import { ADMIN_KEY } from '../helpers/servers/service.ts'
 import { openTestDeps } from '../helpers/deps.ts'
 
 /**
- * A whole service in this process, with a pool and queues of its own, that listens on a port of its own; many of them
- * take less memory than as many processes, and share one clock. Stopped when `t` is done.
+ * Starts a whole service in this process, with its own pool, queues and port. Many of them take less memory than as many
+ * processes, and share one clock. Stopped when `t` is done.
  *
  * @returns its URL. The admin key is ADMIN_KEY.
  */

@@ -9,14 +9,14 @@ import { ADMIN_KEY } from '../helpers/servers/service.ts'
 const PAUSE_MS = 50
 const TENANTS = ['crash-1', 'crash-2', 'crash-3']
 
-/** What must be done exactly once, however often the caller retries. Amounts in millionths of a USD. */
+/** A call that must be done exactly once, however often its caller retries. Amounts in millionths of a USD. */
 export type Intention = {
   key: string
   tenant: string
   amount: number
   plan: 'commit' | 'release' | 'keep'
   cost: number
-  /** From the answers so far. */
+  /** Taken from the answers so far. */
   id: string | null
   recordId: string | null
   done: boolean
@@ -30,7 +30,7 @@ export function makeIntentions(random: Random, prefix: string, count: number): I
       tenant: random.pick(TENANTS),
       amount,
       plan: random.pick(['commit', 'commit', 'commit', 'release', 'keep']),
-      // A quarter of them above the hold.
+      // A quarter of the costs are above the hold.
       cost: random.whole(0, Math.floor(amount * 1.33)),
       id: null,
       recordId: null,
@@ -48,7 +48,7 @@ export type Drive = {
   again: () => boolean
 }
 
-/** Several clients send what is not done yet, each one request at a time. @throws Error at an answer that is not allowed. */
+/** Several clients send the calls that are not done yet, one request each at a time. @throws Error at an unexpected answer. */
 export async function pursue(intentions: Intention[], drive: Drive): Promise<void> {
   const open = intentions.filter(({ done }) => !done)
   await Promise.all(
@@ -84,7 +84,7 @@ async function advance(one: Intention, drive: Drive): Promise<boolean> {
   return true
 }
 
-/** The body of a 2xx answer; null where no answer came or nothing was decided. */
+/** The body of a 2xx answer; null if no answer came or nothing was decided. */
 async function ask(
   { url, onAnswer }: Drive,
   path: string,
@@ -109,7 +109,7 @@ async function ask(
   throw new Error(`${path} answered ${response.status}: ${text}`)
 }
 
-/** Asserts that each was done exactly once: one reservation a key, one line of cost a commit, and balances that agree. */
+/** Asserts that each call was done exactly once: one reservation a key, one cost record a commit, and matching balances. */
 export async function assertDoneOnce(t: Test, pool: pg.Pool, intentions: Intention[]): Promise<void> {
   const { rows } = await pool.query<Record<'key' | 'id' | 'status' | 'lines' | 'cost' | 'record', string | null>>(`
     select r.idempotency_key as key, r.reservation_id as id, r.status, count(c.*)::text as lines,
@@ -129,7 +129,7 @@ export async function assertDoneOnce(t: Test, pool: pg.Pool, intentions: Intenti
     }
   })
   const byKey = (a: { key: string | null }, b: { key: string | null }) => (a.key! < b.key! ? -1 : 1)
-  t.same(rows.toSorted(byKey), expected.toSorted(byKey), 'each was done once, as it was answered')
+  t.same(rows.toSorted(byKey), expected.toSorted(byKey), 'each call was done once, as it was answered')
   const sum = (plan: Intention['plan'], what: 'amount' | 'cost') =>
     intentions.filter((one) => one.plan === plan).reduce((usd, one) => usd + one[what], 0)
   const { rows: balances } = await pool.query(`
@@ -138,7 +138,7 @@ export async function assertDoneOnce(t: Test, pool: pg.Pool, intentions: Intenti
   t.same(
     balances,
     [{ spent: String(sum('commit', 'cost')), reserved: String(sum('keep', 'amount')) }],
-    'balances agree',
+    'the balances match the settled calls',
   )
   await assertHealthy(t, pool)
 }

@@ -1,4 +1,4 @@
-// What was answered survives a crash. What was not answered is there completely or not at all, and a retry does it once.
+// An answered call survives a crash. An unanswered call is done completely or not at all, and after a retry exactly once.
 import pg from 'pg'
 import t, { type Test } from 'tap'
 import { Random } from '../../demo/random.ts'
@@ -15,7 +15,7 @@ const CLIENTS = 16
 const never = () => false
 const always = () => true
 
-/** A service that the test itself kills; also stopped when `t` is done. */
+/** A service that the test kills; stopped at the latest when `t` is done. */
 async function start(t: Test, databaseUrl: string): Promise<Service> {
   const service = await spawnService({ DATABASE_URL: databaseUrl, PURSER_ADMIN_KEY: ADMIN_KEY })
   t.teardown(() => service.stop('SIGKILL'))
@@ -38,7 +38,7 @@ t.test('after kill -9 of the service under load, retries do everything exactly o
     t.equal(await killed, 'SIGKILL')
     t.ok(
       all.some(({ done }) => !done),
-      'some were cut short',
+      'some calls were interrupted',
     )
   }
   const service = await start(t, database.url)
@@ -46,7 +46,7 @@ t.test('after kill -9 of the service under load, retries do everything exactly o
   await assertDoneOnce(t, database.pool, all)
 })
 
-/** Each kind of call, and what Postgres shows once one of its own tenant's is committed. */
+/** Each kind of call, and the condition that is true in Postgres once a call of its tenant is committed. */
 const BETWEEN: { plan: Intention['plan']; sql: string; status: string }[] = [
   { plan: 'keep', sql: 'reserve_spend(', status: 'reserved' },
   { plan: 'commit', sql: 'commit_spend(', status: 'committed' },
@@ -74,7 +74,7 @@ t.test('after kill -9 between the commit of a call and its answer, the retry fin
     await cut
     t.ok(
       intentions.every(({ done }) => !done),
-      `no ${plan} was answered to its end`,
+      `no caller of ${plan} got an answer`,
     )
     proxy.keepBackAnswersTo(null)
     service = await start(t, proxy.through(database.url))

@@ -1,5 +1,5 @@
 // Several clients send random calls to Postgres and to a small model of the rules, over midnights, month ends, and changes of
-// clocks and prices. Every answer, balance and line of cost must agree to the last decimal.
+// clocks and prices. Every answer, balance and cost record must agree to the last decimal.
 import { randomUUID } from 'node:crypto'
 import Big from 'big.js'
 import fc from 'fast-check'
@@ -54,7 +54,7 @@ const QUOTAS: QuotaName[] = [
 const LONG_AGO = 0
 const TIER = 'proof'
 const MODELS = ['m-1', 'm-2', 'm-3', 'x']
-/** What a call may name: a model, or a name that was an alias of one at some time. */
+/** Names in requests: models, and names that are aliases at some time. */
 const NAMES = [...MODELS, 'y']
 /** Published before anything else. */
 const FIRST_CARDS: NewCard[] = [
@@ -63,7 +63,7 @@ const FIRST_CARDS: NewCard[] = [
   { from: LONG_AGO, tier: TIER, size: { vcpu: 1, usdPerVcpuSecond: '0.001' } },
 ]
 
-// ---- Random inputs, chosen before the reservations and lines exist that they refer to
+// ---- Random inputs, chosen before the reservations and cost records that they refer to exist
 
 const usd = (digits: fc.Arbitrary<number>) =>
   fc.tuple(digits, fc.constantFrom(0, 2, 6, 12)).map(([n, scale]) => new Big(n).div(new Big(10).pow(scale)).toFixed())
@@ -77,13 +77,13 @@ const tokens = fc.record({
 })
 const seconds = fc.constantFrom(45, 600, 4_000.5, 86_400)
 const rate = fc.constantFrom('0', '0.15', '1', '2.500001', '40')
-/** A request in units that have a price; null: in USD. */
+/** A request in priced units; null: in USD. */
 const ask = fc.oneof(
   { weight: 4, arbitrary: fc.constant(null) },
   { weight: 4, arbitrary: fc.record({ name, tokens }) },
   { weight: 3, arbitrary: fc.record({ tier: fc.constant(TIER), seconds }) },
 )
-/** What a commit, a record or a correction reports: the cost, the usage, or that another model answered. */
+/** The report of a commit, a record or a correction: the cost, the usage, or that another model answered. */
 const said = fc.record({
   cost: amount,
   by: fc.constantFrom('cost', 'usage', 'usage', 'another'),
@@ -137,7 +137,7 @@ const resizing = fc.record({
   }),
 })
 
-/** A number stands for a request, or counts holds and lines back from the last; the same request again is a repeat. */
+/** A number identifies a request, or counts holds and cost records back from the last; the same number again is a repeat. */
 const anyInput = fc.oneof(
   {
     weight: 6,
@@ -214,10 +214,10 @@ const pause = fc.constantFrom(1, 7, 31, 60, 300, 1_140, 1_440, 11_520).map((minu
 // ---- The model and the service
 
 type Real = { sessions: Session[]; requests: Request[]; estimates: Estimates }
-/** Replaced as a whole once the order of calls at once is known. */
+/** Replaced as a whole once the order of simultaneous calls is known. */
 type State = { model: Model; holds: string[] }
 
-/** What a request asks for. The service's estimate is compared with the model's on the way. */
+/** The amount of a request. Asserts that the estimates of the service and of the model agree. */
 async function askOf(
   { ask: asks, tenant, amount: cost, unit, free, ttlSeconds }: Request,
   { book, now }: Model,
@@ -337,7 +337,7 @@ async function operationOf(input: Input, state: State, { requests, estimates }: 
       const resource: Resource = run === null ? 'llm' : 'e2b'
       const measure = measureOf(what, { resource, about: { name: null, pricedModel: null, tier: TIER } })
       const tier = run?.tier ?? null
-      // A story has requests of its own.
+      // A story has its own requests.
       const key = `record ${n} of ${resource} for ${tenant}/${user}`
       return { ...about, resource, tier, measure, key, hash: `${n} ${other}` }
     })
@@ -371,7 +371,7 @@ const ACTOR = { principal: 'a test', ip: null }
 const dateOf = (inMs: number | null, now: number) => (inMs === null ? LONG_AGO : now + inMs)
 const timeText = (ms: number) => new Date(ms).toISOString()
 
-/** A measure as the items of src/db express it. */
+/** A measure in the form of the items of src/db. */
 function itemOf(measure: Measure) {
   if ('cost' in measure) return { measure: 'cost' as const, cost_usd: measure.cost }
   if ('seconds' in measure) return { measure: 'seconds' as const, seconds: measure.seconds }
@@ -678,7 +678,7 @@ function* orders<Value>(values: Value[]): Generator<Value[]> {
   }
 }
 
-/** One client runs one operation. */
+/** One operation of one client. */
 class Act implements fc.AsyncCommand<State, Real> {
   readonly #client: number
   readonly #input: Input
@@ -704,7 +704,7 @@ class Act implements fc.AsyncCommand<State, Real> {
   }
 }
 
-/** Steps about one request that would seldom meet by chance; each is compared as if it came alone. */
+/** Steps about one request that would rarely follow each other by chance; each is compared as a single operation. */
 class Story implements fc.AsyncCommand<State, Real> {
   readonly #request: Request
   readonly #steps: (Act | Wait)[]
@@ -722,7 +722,7 @@ class Story implements fc.AsyncCommand<State, Real> {
   }
 }
 
-/** Several operations at once: some order of them must give the same answers and the same balances one after the other. */
+/** Several simultaneous operations: the model must give the same answers and balances for them in some order. */
 class Meet implements fc.AsyncCommand<State, Real> {
   readonly #inputs: Input[]
 
@@ -741,7 +741,7 @@ class Meet implements fc.AsyncCommand<State, Real> {
     const swept = todos.some(({ kind }) => kind === 'expire')
     if (swept) await perform(real.sessions[0]!, { kind: 'expire' }, real)
     const balances = await balancesIn(real.sessions[0]!)
-    // An extension makes the running periods before it locks the hold. If the hold is settled by then, a refusal has made periods.
+    // An extension makes the current periods before it locks the hold. If the hold is settled by then, even a refusal has made periods.
     const moving = todos.some(({ kind }) => kind === 'extend') ? state.model.moving() : []
     for (const found of moving.length === 0 ? [[]] : [[], moving]) {
       for (const order of orders([...todos.keys()])) {
@@ -764,7 +764,7 @@ class Meet implements fc.AsyncCommand<State, Real> {
   }
 }
 
-/** Time passes for all clients; null: until an hour has three minutes left. */
+/** Moves the clock of all clients; null: until three minutes before the next hour. */
 class Wait implements fc.AsyncCommand<State, Real> {
   readonly #ms: number | null
 
@@ -785,7 +785,7 @@ class Wait implements fc.AsyncCommand<State, Real> {
   }
 }
 
-/** A request of a story, but for what it asks for. */
+/** A request of a story, without its amount. */
 const mine = { tenant: 'a' as const, user: null, amount: '1', unit: null, keyed: false, charge: false, free: false }
 /** A hold whose price changes before it is extended, committed and corrected. */
 const priceStory = fc
@@ -854,7 +854,7 @@ function isAtOnce(input: Input): boolean {
   return !('rerate' in input) && !('forgetMs' in input)
 }
 
-/** One item for each call at once: the answers of a batch depend on its items, which would hide the order of the calls. */
+/** Simultaneous calls have one item each: a batch's answers depend on its items, which would hide the order of the calls. */
 function single(input: Input): Input {
   if ('reserve' in input) return { ...input, reserve: input.reserve.slice(0, 1) }
   if ('commit' in input) return { commit: input.commit.slice(0, 1) }
@@ -870,7 +870,7 @@ const scenario = fc.record({
   commands,
 })
 
-t.test('random calls, one after the other and at once, get the answers, costs and balances of the rules', async (t) => {
+t.test('random calls, in sequence and simultaneous, give the answers, costs and balances of the model', async (t) => {
   let calls = 0
   const property = fc.asyncProperty(scenario, async ({ start, quotas, requests, commands: steps }) => {
     // A database for each run, so that nothing is left of the run before.
@@ -890,7 +890,7 @@ t.test('random calls, one after the other and at once, get the answers, costs an
         if (one === null) continue
         await first({ kind: 'set quota', name: QUOTAS[n]!, rules: one satisfies Rules })
       }
-      // Nothing is deleted before this has read the lines of early releases.
+      // No reservation is deleted before this has read the cost records of early releases.
       while ((await keepLineFacts(sessions[0]!.db, 100)) > 0);
       for (const card of FIRST_CARDS) await first({ kind: 'publish', card })
       await fc.asyncModelRun(() => ({ model: state, real }), steps)

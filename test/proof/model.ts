@@ -8,12 +8,12 @@ export type Rules = { limit: string; enforcement: Enforcement } & Omit<Calendar,
 export type Resource = 'llm' | 'e2b'
 /** '' is the platform, 'a' a tenant, 'a/u' a user of it. */
 export type QuotaName = { resource: Resource; scope: string; period: string }
-/** Whose cost it is, and of what. */
+/** The tenant and user of a cost, and its resource type. */
 type Spender = { resource: Resource; tenant: string; user: string | null }
 
-/** What says how much something cost; `name` is the model that answered, where that is said. */
+/** How a cost is reported; `name` is the model that answered, or null if not reported. */
 export type Measure = { cost: string } | { tokens: Tokens; name: string | null } | { seconds: string }
-/** What a hold or a line of cost is about, as far as a price needs it; null where it is not known. */
+/** The model or tier of a hold or cost record, as its price needs it; null if unknown. */
 export type About = { name: string | null; pricedModel: string | null; tier: string | null }
 
 /** One call; amounts in USD as decimal text, times in ms. */
@@ -21,14 +21,14 @@ export type Operation =
   | { kind: 'reserve'; items: ReserveInput[]; looks: boolean }
   | { kind: 'commit'; items: CommitInput[] }
   | { kind: 'release'; ids: string[] }
-  /** `found`: holds that are settled now, but were still to be moved when the running periods were made for them. */
+  /** `found`: holds that are settled by now, but were open when the extension made the current periods for them. */
   | { kind: 'extend'; items: ExtendInput[]; found?: string[] }
   | { kind: 'expire' }
   | { kind: 'record'; items: RecordInput[] }
   | ({ kind: 'correct' } & CorrectInput)
   | { kind: 'rerate' }
   | { kind: 'publish'; card: NewCard }
-  /** Deletes reservations that were settled, and keys of records, before a moment. */
+  /** Deletes settled reservations and record keys from before a moment. */
   | { kind: 'forget'; before: number }
   | { kind: 'set quota'; name: QuotaName; rules: Rules }
   | { kind: 'delete quota'; name: QuotaName }
@@ -41,25 +41,25 @@ export type ReserveInput = {
   tenant: string
   user: string | null
   about: About
-  /** How many units are asked for: tokens, seconds, or the USD themselves. */
+  /** The requested units: tokens, seconds or USD. */
   asked: string
-  /** The tokens of its prompt. */
+  /** The input tokens. */
   input: number
   amount: string
-  /** What is due beside the units. */
+  /** USD on top of the units. */
   fixed: string
-  /** What one of the units costs that it takes where all of them do not fit; null: all or nothing. */
+  /** USD for each unit of a smaller grant; null if the request does not allow one. */
   unit: string | null
   ttlSeconds: number
-  /** Where a hold takes fewer units, it lives so much longer than as many seconds; null: ttlSeconds in any case. */
+  /** A smaller grant of n units lasts n seconds and this many more; null: it lasts ttlSeconds. */
   ttlBeyondUnits: number | null
   charge: boolean
-  /** Its rate card is free; the amount is 0 then. */
+  /** Whether its rate card is free; then the amount is 0. */
   free: boolean
 }
 export type CommitInput = { id: string; measure: Measure; recordId: string; reversalId: string }
 type CorrectInput = { recordId: string; measure: Measure; reversalId: string; successorId: string }
-/** A new total in the units that were asked for, and what it costs. */
+/** A new total in the requested units, and its cost. */
 export type Total = { asked: string; amount: string; estimate: Record<string, number | string> }
 export type ExtendInput = { id: string; total: Total | null; ttlSeconds: number | null }
 export type RecordInput = {
@@ -97,10 +97,10 @@ type Hold = Spender & {
   capped: boolean
   status: 'reserved' | 'committed' | 'released' | 'expired'
   settledAt: number | null
-  /** What the commit said, and what it came to. */
+  /** The measure of the commit, and its cost. */
   measure: string | null
   cost: Big | null
-  /** What its lapse was charged, and the line that says so. */
+  /** The charge of its lapse, and the cost record of it. */
   charged: Big | null
   charge: Line | null
   charges: boolean
@@ -113,7 +113,7 @@ type Hold = Spender & {
 type Line = Spender & {
   about: About
   usd: Big
-  /** What it was priced by; null where its cost was given, or its hold was charged. */
+  /** The usage that was priced; null if the cost was given, or a lapse was charged. */
   usage: Exclude<Measure, { cost: string }> | null
   estimate: 'lapse' | 'unpriced' | null
   bookedAt: number
@@ -132,7 +132,7 @@ const ZERO = new Big(0)
 const roundUsd = (usd: Big) => usd.round(12, Big.roundHalfUp)
 const AHEAD_MS = 300_000
 
-/** floor(a ÷ b) for b > 0 as whole numbers of a 10^-20th, so that nothing is rounded. */
+/** floor(a ÷ b) for b > 0, with both as whole multiples of 1e-20, so that nothing is rounded. */
 export function exactFloor(a: Big, b: Big): number {
   if (a.lt(0)) return -1
   const whole = (value: Big) => BigInt(value.times(new Big(10).pow(20)).toFixed(0))
@@ -142,7 +142,7 @@ export function exactFloor(a: Big, b: Big): number {
 const counts = ({ name }: Quota, { resource, tenant, user }: Spender) =>
   name.resource === resource && ['', tenant, `${tenant}/${user}`].includes(name.scope)
 
-/** The rules of the money, one item after the other: what each call answers, and how the balances stand afterwards. */
+/** The rules of the money, applied one item at a time: the answer of each call, and the balances after it. */
 export class Model {
   now: number
   quotas: Quota[] = []
@@ -190,8 +190,8 @@ export class Model {
   }
 
   /**
-   * Each balance and each line of cost as a text, in order. How many holds and lines count in a balance tells where something
-   * of 0 USD went.
+   * Each balance and each cost record as text, sorted. A balance contains its number of holds and cost records, so that
+   * those of 0 USD are compared too.
    */
   balances(): string[] {
     const counting = [...this.holds.values(), ...this.lines.values()].flatMap(({ balances }) => balances)
@@ -202,7 +202,7 @@ export class Model {
     return [...balances.toSorted(), ...lines.toSorted()]
   }
 
-  /** Names a line whose id the product makes: the charge of a lapse, and what a re-rating books. */
+  /** Names a cost record whose id the service makes: the charge of a lapse, or a record of a re-rating. */
   nameLine(unnamed: string, recordId: string): void {
     const line = this.lines.get(unnamed)
     if (line === undefined) return
@@ -211,7 +211,7 @@ export class Model {
     for (const one of this.lines.values()) if (one.successorId === unnamed) one.successorId = recordId
   }
 
-  /** The open holds that an extension would move to the running periods. */
+  /** The open holds that an extension would move to the current periods. */
   moving(): string[] {
     return [...this.holds.values()]
       .filter(
@@ -231,7 +231,7 @@ export class Model {
 
   // ---- Balances
 
-  /** The running balances that count somebody's costs, those that are missing made, and when the first of them ends. */
+  /** The current balances that count the costs of a spender (made if missing), and when the first of them ends. */
   #running(spender: Spender): { balances: Balance[]; until: number } {
     const balances = this.#live(spender).map((quota) => this.#balanceAt(quota, this.now))
     return { balances, until: Math.min(Infinity, ...balances.map(({ endsAt }) => endsAt)) }
@@ -250,7 +250,7 @@ export class Model {
     return made
   }
 
-  /** Rule 6: what was opened since, and whose scope and period contain the moment at which a cost is booked. */
+  /** Rule 6: balances opened since, whose scope and period contain a cost that is booked at `at`. */
   #openedSince(spender: Spender, at: number, since: number, known: Balance[]): Balance[] {
     return this.quotas
       .filter((quota) => counts(quota, spender))
@@ -269,8 +269,8 @@ export class Model {
   // ---- Holds
 
   /**
-   * A look refuses first what would not fit alone; what adds nothing is always looked at. A repeat in one batch shares the
-   * first one's answer, also where that is a refusal.
+   * If `looks`, a check first refuses the items that would not fit alone; items of 0 USD always cause this check. A repeat
+   * in one batch gets the answer of the first item, even if it is a refusal.
    */
   #reserve(items: ReserveInput[], looks: boolean): unknown[] {
     for (const item of items) this.#running(item)
@@ -335,17 +335,17 @@ export class Model {
     return { granted: plain(amount), units, warned }
   }
 
-  /** What an item would get now. */
+  /** The answer that an item would get now. */
   #offer(item: ReserveInput) {
     const { balances, until } = this.#running(item)
-    // Rule 2: no quota refuses what is free.
+    // Rule 2: no quota refuses a free request.
     const room = item.free ? null : roomIn(balances)
     let amount = new Big(item.amount)
     let units: number | null = null
     if (room !== null && amount.gt(room) && item.unit !== null) {
       const upTo = (most: number) => roundUsd(new Big(item.unit!).times(most).plus(item.fixed))
       const fit = exactFloor(room.minus(item.fixed), new Big(item.unit))
-      // Rounded up it may be above the room.
+      // Rounding up may lift the cost above the room.
       const most = upTo(fit).gt(room) ? fit - 1 : fit
       if (most >= 1) {
         units = most
@@ -362,7 +362,7 @@ export class Model {
     if (one.status === 'committed') {
       return one.measure === JSON.stringify(measure) ? { committed: plain(one.cost!) } : { conflict: 'committed' }
     }
-    // Rule 9, and where there is no price, rule 10.
+    // Rule 9; without a price, rule 10.
     const priced = this.#price(measure, one.about, one.createdAt)
     const cost = priced.usd ?? one.amount
     const late = one.status !== 'reserved' || this.now >= Math.min(one.expiresAt, one.periodsEndAt)
@@ -391,8 +391,8 @@ export class Model {
   }
 
   /**
-   * What a measure comes to by the prices known now for a moment: null without one. The model that something was priced by
-   * stays, unless another one answered.
+   * The cost of a measure by the prices known now for a moment; null without a price. The priced model stays the same,
+   * unless another model answered.
    */
   #price(measure: Measure, about: About, at: number): Priced {
     if ('cost' in measure) return { usd: new Big(measure.cost), about, usage: null }
@@ -448,7 +448,7 @@ export class Model {
     const balances = running?.balances ?? one.balances
     let warned = 0
     if (moves || amount.gt(one.amount)) {
-      // The new total beside what others hold; a balance to which nothing is added refuses nothing.
+      // The new total must fit beside the other holds; a balance to which nothing is added does not refuse.
       const judged = balances
         .filter((balance) => !free && !balance.closed)
         .filter((balance) => !(one.balances.includes(balance) && amount.eq(one.amount)))
@@ -535,7 +535,7 @@ export class Model {
     return { corrected: plain(usd) }
   }
 
-  /** Corrects what usage priced, and what had no price, by the prices known now. */
+  /** Corrects cost records that were priced by usage or had no price, with the prices known now. */
   #rerate(): unknown {
     let [changes, unpriced, difference] = [0, 0, ZERO]
     for (const [recordId, line] of [...this.lines]) {
@@ -588,11 +588,11 @@ export class Model {
 
   #open(quota: Quota): void {
     const { startsAt } = periodAt({ period: quota.name.period, ...quota.rules }, this.now)
-    // One that began at the same moment and has ended gives its place to the longer period of another zone.
+    // An ended period is closed if the new zone's longer period began at the same moment.
     for (const one of quota.balances) one.closed ||= one.endsAt > this.now || one.startsAt === startsAt
     const own = (spender: Spender) => counts(quota, spender)
     const booked = [...this.lines.values()].filter(own)
-    // Following periods are opened where something is booked in them.
+    // Later periods are opened if costs are booked in them.
     const ahead = booked.map(({ bookedAt }) => bookedAt).filter((at) => at > this.now)
     const opened = new Set([this.now, ...ahead].map((at) => this.#balanceAt(quota, at)))
     for (const one of opened) {
@@ -620,7 +620,7 @@ export class Model {
 const contains = (one: Balance, at: number) => !one.closed && one.startsAt <= at && at < one.endsAt
 const roomOf = ({ limit, spent, reserved }: Balance) => limit.minus(spent).minus(reserved)
 
-/** The least room over the enforced balances; null where none is. */
+/** The smallest room of the enforced balances; null if none is enforced. */
 function roomIn(balances: Balance[]): Big | null {
   const rooms = balances.filter(({ enforcement }) => enforcement === 'enforce').map(roomOf)
   return rooms.reduce<Big | null>((least, one) => (least === null || one.lt(least) ? one : least), null)
@@ -631,7 +631,7 @@ function refusalOf(balances: Balance[], amount: Big, room: Big) {
   return { refused: { largest: plain(room.lt(0) ? ZERO : room), violations } }
 }
 
-/** A balance as text, the same for Postgres's rows and the model's. */
+/** A balance as text, in the same form for rows of Postgres and of the model. */
 export function balanceLine(
   one: Record<'limit' | 'spent' | 'opening' | 'reserved', Big | string> &
     Pick<Balance, 'startsAt' | 'endsAt' | 'closed'> &
@@ -645,7 +645,7 @@ export function balanceLine(
   )
 }
 
-/** A line of cost as text, likewise. */
+/** A cost record as text, in the same form for both. */
 export function costLine(
   one: Spender & Pick<About, 'pricedModel'> & Pick<Line, 'estimate' | 'bookedAt' | 'pricedAt'> & { usd: Big | string },
 ): string {
@@ -656,7 +656,7 @@ export function costLine(
   )
 }
 
-/** A copy that shares nothing that changes: objects that several name are one object in the copy too. */
+/** A deep copy: an object that is referred to several times is one object in the copy too. */
 function copyOf(model: Model): Model {
   const copies = new Map<object, object>()
   const copy = <Value>(value: Value): Value => {

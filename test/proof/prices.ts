@@ -1,6 +1,6 @@
 /**
- * What was published, and what it makes names mean and usage cost; worked out from dates alone, and not as Postgres does it.
- * Times in ms; amounts, rates and seconds as decimals.
+ * The published prices and names: what a name means and what usage costs. Computed from dates alone, in another way than in
+ * Postgres. Times in ms; amounts, rates and seconds as decimals.
  */
 import Big from 'big.js'
 
@@ -8,25 +8,25 @@ import Big from 'big.js'
 export type Rates = { input: string; output: string }
 export type Tokens = { input_tokens: number; output_tokens: number }
 export type Tier = { vcpu: number; usdPerVcpuSecond: string }
-/** A rate card of a model or of a tier, in force from a date on, with the other names that it brings along. */
+/** A rate card of a model or a tier, in force from a date on, with its aliases. */
 export type NewCard = { from: number } & (
   | { model: string; rates: Rates; names: string[] }
   | { tier: string; size: Tier }
 )
 
-/** In force from a date until the next one's; in the order of dates. */
+/** In force from its date until that of the next one; in the order of dates. */
 type Dated<Value> = { from: number; value: Value }
 
 export type PriceBook = {
   cards: Map<string, Dated<Rates>[]>
-  /** What a name means; null: the model of that very name. */
+  /** The model that a name means; null: the model with that name. */
   meanings: Map<string, Dated<string | null>[]>
   tiers: Map<string, Dated<Tier>[]>
 }
 
 export const emptyBook = (): PriceBook => ({ cards: new Map(), meanings: new Map(), tiers: new Map() })
 
-/** What a hold asks for: fixed USD, and what each unit costs beyond it. */
+/** The amount of a hold: fixed USD, and USD for each unit on top. */
 export type Estimate = { amount: Big; fixed: Big; unit: Big; free: boolean; pricedModel: string | null }
 
 const roundUsd = (usd: Big) => usd.round(12, Big.roundHalfUp)
@@ -39,7 +39,7 @@ function listOf<Value>(lists: Map<string, Dated<Value>[]>, name: string): Dated<
 
 const inForce = <Value>(list: Dated<Value>[] | undefined, at: number) => list?.findLast(({ from }) => from <= at)
 
-/** Puts a value where its date belongs; says what became of another one of that date. */
+/** Inserts a value in the order of dates; returns what happened to another value of that date. */
 function put<Value>(list: Dated<Value>[], from: number, value: Value): 'added' | 'unchanged' | 'superseded' {
   const there = list.find((one) => one.from === from)
   if (there === undefined) {
@@ -52,7 +52,7 @@ function put<Value>(list: Dated<Value>[], from: number, value: Value): 'added' |
   return 'superseded'
 }
 
-/** Answers what became of the card. */
+/** Returns what happened to the card. */
 export function publish(book: PriceBook, card: NewCard, now: number): 'added' | 'unchanged' | 'superseded' {
   if ('tier' in card) return put(listOf(book.tiers, card.tier), card.from, card.size)
   const { model, from } = card
@@ -60,7 +60,7 @@ export function publish(book: PriceBook, card: NewCard, now: number): 'added' | 
   const outcome = put(cards, from, card.rates)
   const others = book.meanings.get(model)
   if (others !== undefined) {
-    // The model takes its own name back: from its first date, but what was priced before now stays.
+    // The model takes its own name from its first date on, but prices from before now stay as they were.
     const since = Math.max(cards[0]!.from, now)
     book.meanings.set(model, [...others.filter((one) => one.from < since), { from: since, value: null }])
   }
@@ -68,7 +68,7 @@ export function publish(book: PriceBook, card: NewCard, now: number): 'added' | 
   return outcome
 }
 
-/** A first name counts from its card's date, a move not before now. */
+/** A new alias applies from its card's date; a moved alias not before now. */
 function giveName(book: PriceBook, name: string, model: string, from: number, now: number): void {
   const meanings = listOf(book.meanings, name)
   const [first] = meanings
@@ -85,7 +85,7 @@ export function meantBy(book: PriceBook, name: string, at: number): string {
   return inForce(book.meanings.get(name), at)?.value ?? name
 }
 
-/** What tokens cost by a model's card of a moment; null where it has none. */
+/** The cost of tokens by the card of a model at a moment; null without a card. */
 export function costOfTokens(book: PriceBook, model: string, at: number, usage: Tokens): Big | null {
   const rates = inForce(book.cards.get(model), at)?.value
   if (rates === undefined) return null
@@ -96,7 +96,7 @@ export function costOfTokens(book: PriceBook, model: string, at: number, usage: 
 
 const perToken = (usdPerMtok: string) => new Big(usdPerMtok).times('0.000001')
 
-/** The parts of a run at one price each; null where its start has none. */
+/** The parts of a run, each with one price; null if its start has no price. */
 function partsOf(book: PriceBook, tier: string, at: number, seconds: string): { seconds: Big; usd: Big }[] | null {
   const sizes = book.tiers.get(tier) ?? []
   if (inForce(sizes, at) === undefined) return null
@@ -110,14 +110,14 @@ function partsOf(book: PriceBook, tier: string, at: number, seconds: string): { 
   })
 }
 
-/** What a sandbox costs that runs from a moment on, each second at its own price; null where none is known. */
+/** The cost of a sandbox from a moment on, each second at its own price; null without a price. */
 export function costOfSeconds(book: PriceBook, tier: string, at: number, seconds: string): Big | null {
   const parts = partsOf(book, tier, at, seconds)
   if (parts === null) return null
   return roundUsd(parts.reduce((sum, part) => sum.plus(part.usd.times(part.seconds)), new Big(0)))
 }
 
-/** What a hold for a call of a name asks for now; null where it has no price. */
+/** The amount of a hold for a model call now; null without a price. */
 export function estimateTokens(book: PriceBook, name: string, at: number, usage: Tokens): Estimate | null {
   const model = meantBy(book, name, at)
   const rates = inForce(book.cards.get(model), at)?.value
@@ -131,7 +131,7 @@ export function estimateTokens(book: PriceBook, name: string, at: number, usage:
   }
 }
 
-/** What a hold for a sandbox asks for now: the whole span, and for a cap its dearest second. */
+/** The amount of a hold for a sandbox now: the cost of its span, and for a smaller grant its most expensive second. */
 export function estimateSeconds(book: PriceBook, tier: string, at: number, seconds: string): Estimate | null {
   const parts = partsOf(book, tier, at, seconds)
   if (parts === null) return null

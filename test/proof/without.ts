@@ -4,7 +4,7 @@ import type { Guard } from './guard-list.ts'
 
 const root = join(import.meta.dirname, '..', '..')
 
-/** The file without a guard, by its name. @throws where the text that is taken away is not in it exactly once. */
+/** The name of the guard's file, with its text without the guard. @throws if the text to remove is not in it exactly once. */
 export function without({ name, file, remove, put }: Guard): Map<string, string> {
   const text = readFileSync(join(root, file), 'utf8')
   const places = text.split(remove).length - 1

@@ -29,13 +29,13 @@ function guarantee(name: string, prove: (t: Test) => Promise<void>): void {
   })
 }
 
-/** As the service does it. */
+/** Sums ahead and then sets, as the service does. */
 async function setQuota(tenantId: string, limitUsd: string, changes: Partial<QuotaInput> = {}) {
   const input = { scope: 'tenant', tenant_id: tenantId, period: 'day', limit_usd: limitUsd, ...changes }
   return setQuotas(session.db, await sumAhead(session.db, [input]))
 }
 
-/** Holds that must be granted; answers the id. */
+/** Makes a hold, which must be granted, and returns its id. */
 async function held(tenantId: string, amountUsd: string, changes: Partial<ReserveItem> = {}): Promise<string> {
   const item = hold(tenantId, amountUsd, changes)
   const [decision] = await session.reserve(item)
@@ -47,7 +47,7 @@ async function booked(tenantId: string, amountUsd: string): Promise<void> {
   await session.commit(booking(await held(tenantId, amountUsd), amountUsd))
 }
 
-/** Each balance of a tenant's own quotas as one line, the oldest first: state, since when, spent of which at opening, reserved. */
+/** Each balance of a tenant's quotas as text, the oldest first: state, start, spent, opening, reserved. */
 async function balancesOf(tenantId: string): Promise<string[]> {
   const { rows } = await database.pool.query<{ line: string }>(
     `select concat_ws(' ', period, case when closed_at is null then 'runs' else 'closed' end,
@@ -62,7 +62,7 @@ async function balancesOf(tenantId: string): Promise<string[]> {
 // ---- Rules 6, 7 and 8
 
 guarantee(
-  'a new quota opens with what its scope has booked in the running period, and adopts its open holds',
+  'a new quota opens with the costs that its scope has booked in the current period, and adopts its open holds',
   async (t) => {
     await session.moveTo('2026-11-09T12:00:00Z')
     await booked('new', '1')
@@ -79,7 +79,7 @@ guarantee(
       'day runs from 11-10 00:00 spent 0 opening 0 reserved 8',
     ])
     const [settlement] = await session.commit(booking(open, '16'))
-    t.equal(settlement!.quotas.length, 3, 'the commit answers the adopting balances')
+    t.equal(settlement!.quotas.length, 3, 'the commit answers the balances that adopted the hold')
     t.same(await balancesOf('new'), [
       'day runs from 11-10 00:00 spent 18 opening 2 reserved 0',
       'month runs from 11-01 00:00 spent 19 opening 3 reserved 0',
@@ -88,11 +88,11 @@ guarantee(
   },
 )
 
-guarantee('a correction takes nothing off a period that did not count its line', async (t) => {
+guarantee('a correction does not reduce a period that did not count its cost record', async (t) => {
   await setQuota('uncounted', '10')
   await booked('uncounted', '3')
   await session.moveTo('2026-11-11T12:00:00Z')
-  // The day of the deleted quota has ended, so that nothing closes it.
+  // The day of the quota has ended, so deleting the quota does not close it.
   await session.pool.query(
     `select copilot_internal.delete_quota(quota_id) from copilot_internal.cost_quotas where tenant_id = 'uncounted'`,
   )
@@ -102,7 +102,7 @@ guarantee('a correction takes nothing off a period that did not count its line',
   t.same(await balancesOf('uncounted'), ['day runs from 11-10 00:00 spent 3 opening 0 reserved 0'])
 })
 
-guarantee('a new quota below what is booked and held refuses what is new, and keeps what is held', async (t) => {
+guarantee('a new quota below the booked and held amounts refuses new requests and keeps open holds', async (t) => {
   await booked('late-quota', '2')
   const open = await held('late-quota', '3')
   await setQuota('late-quota', '4')
@@ -113,7 +113,7 @@ guarantee('a new quota below what is booked and held refuses what is new, and ke
   t.match(await session.commit(booking(open, '3')), [{ outcome: { committed: { late: false } } }])
 })
 
-guarantee('a limit lowered below what is spent and held refuses what is new, and keeps what is held', async (t) => {
+guarantee('a limit lowered below the spent and held amounts refuses new requests and keeps open holds', async (t) => {
   await setQuota('lowered', '100')
   await booked('lowered', '20')
   const [first, second] = [await held('lowered', '30'), await held('lowered', '5')]
@@ -129,7 +129,7 @@ guarantee('a limit lowered below what is spent and held refuses what is new, and
   ])
 })
 
-guarantee('another time zone closes the running balance and opens one, and open holds settle in both', async (t) => {
+guarantee('another time zone closes the balance and opens a new one, and open holds settle in both', async (t) => {
   await setQuota('moved', '100')
   await session.moveTo('2026-11-10T01:00:00Z')
   await booked('moved', '1')
@@ -158,7 +158,7 @@ guarantee('another time zone closes the running balance and opens one, and open 
   ])
 })
 
-guarantee('a lapsed hold that cannot be settled does not keep the others from it', async (t) => {
+guarantee('a lapsed hold that cannot be settled does not stop the sweep from settling others', async (t) => {
   await setQuota('repaired', '100')
   await setQuota('sound', '100')
   const ids = [await held('repaired', '1', { ttl_seconds: 60 }), await held('sound', '1', { ttl_seconds: 60 })]
@@ -176,10 +176,10 @@ guarantee('a lapsed hold that cannot be settled does not keep the others from it
   )
   t.same(rows, [{ status: 'reserved' }, { status: 'expired' }])
   await add(1)
-  t.equal(await expireReservations(session.db, 500), 1, 'it follows once it can')
+  t.equal(await expireReservations(session.db, 500), 1, 'the hold is settled once its balance is repaired')
 })
 
-guarantee('amounts said to be one a balance, which are not, are an error and change nothing', async (t) => {
+guarantee('a balance given twice in a call with p_distinct is an error and changes nothing', async (t) => {
   await setQuota('doubled', '100')
   const id = await held('doubled', '5')
   const { rows } = await database.pool.query<{ id: string }>(
@@ -197,7 +197,7 @@ guarantee('amounts said to be one a balance, which are not, are an error and cha
   await change(false)
 })
 
-guarantee('money whose balance is not there is booked nowhere: the decision fails, and changes nothing', async (t) => {
+guarantee('a decision about a missing balance fails and changes nothing', async (t) => {
   await setQuota('damaged', '100')
   const id = await held('damaged', '5')
   const { rows: reserved } = await database.pool.query(
@@ -220,8 +220,8 @@ guarantee('money whose balance is not there is booked nowhere: the decision fail
   t.match(await session.commit(booking(id, '4')), [{ outcome: { committed: { cost_usd: '4' } } }])
 })
 
-guarantee('a zone whose running day began with a day that has ended takes its place', async (t) => {
-  // The clocks of the Azores go back in this day, which is an hour longer than that of UTC and begins with it.
+guarantee('a new time zone whose current day began at the same moment as an ended day replaces that day', async (t) => {
+  // The clocks of the Azores go back on this day. It begins with the day of UTC and is an hour longer.
   await session.moveTo('2026-10-25T12:00:00Z')
   await setQuota('azores', '100')
   await booked('azores', '1')
@@ -236,13 +236,13 @@ guarantee('a zone whose running day began with a day that has ended takes its pl
   ])
 })
 
-guarantee('the same settings again close nothing', async (t) => {
+guarantee('setting a quota to the same time zone again closes no balance', async (t) => {
   await setQuota('same', '10', { time_zone: 'Asia/Kathmandu' })
   await setQuota('same', '20', { time_zone: 'Asia/Kathmandu' })
   t.same(await balancesOf('same'), ['day runs from 11-09 18:15 spent 0 opening 0 reserved 0'])
 })
 
-guarantee('a late commit of a released hold counts also in a balance that was opened since', async (t) => {
+guarantee('a late commit of a released hold also counts in balances opened since the hold', async (t) => {
   await setQuota('released', '100')
   const [first, second] = [await held('released', '1'), await held('released', '2')]
   await session.release(first, second)
@@ -265,7 +265,7 @@ guarantee('a late commit of a released hold counts also in a balance that was op
   ])
 })
 
-guarantee('a commit after a charged lapse replaces the charge, also in a balance that was opened since', async (t) => {
+guarantee('a commit after a charged lapse replaces the charge, also in balances opened since the hold', async (t) => {
   await setQuota('charged', '100')
   const id = await held('charged', '8', { on_expiry: 'charge', ttl_seconds: 60 })
   await session.moveTo('2026-11-10T12:01:00Z')
@@ -282,7 +282,7 @@ guarantee('a commit after a charged lapse replaces the charge, also in a balance
   ])
 })
 
-guarantee('a hold stays in the periods in which it was granted, also after midnight', async (t) => {
+guarantee('a hold stays in the periods in which it was granted, even after midnight', async (t) => {
   await setQuota('midnight', '10')
   await session.moveTo('2026-11-10T23:59:00Z')
   const id = await held('midnight', '10')
@@ -296,7 +296,7 @@ guarantee('a hold stays in the periods in which it was granted, also after midni
   ])
 })
 
-guarantee('a raise counts until its end, and what it granted stays', async (t) => {
+guarantee('a raise applies until its end, and holds granted under it stay', async (t) => {
   await setQuota('raised', '10', { raise: { limit_usd: '20', until: '2026-11-10T13:00:00Z' } })
   const id = await held('raised', '15', { ttl_seconds: 86_400 })
   t.match(await session.reserve(hold('raised', '6')), [{ outcome: { refused: { largest_allowed_usd: '5' } } }])
@@ -316,7 +316,7 @@ guarantee('a raise counts until its end, and what it granted stays', async (t) =
 })
 
 guarantee(
-  'a record that is booked ahead counts in the next period of a quota that is made, re-zoned, revived or given by default before',
+  'a record booked in the next period counts there, if a quota is made, re-zoned, revived or given by default before it',
   async (t) => {
     const ahead = async (costUsd: string, userId: string | null = null) => {
       const item = spending('ahead', costUsd, { occurred_at: '2026-11-10T13:01:00Z', user_id: userId })
@@ -359,14 +359,14 @@ guarantee(
       { outcome: { refused: { largest_allowed_usd: '0.1' } } },
       { outcome: { granted: '2.5' } },
     ])
-    // 4 that was recorded before the quota was made is 3.
+    // The record of 4 USD from before the quota was made now costs 3.
     await session.correct(first, '3')
     t.ok((await balancesOf('ahead')).includes('hour runs from 11-10 13:00 spent 6.5 opening 7 reserved 2.5'))
     await session.pool.query('delete from copilot_internal.quota_defaults')
   },
 )
 
-guarantee('what is booked ahead is told where it opens a balance at a threshold', async (t) => {
+guarantee('a balance that opens above its thresholds because of a record booked ahead emits warnings', async (t) => {
   await session.moveTo('2026-11-10T12:57:00Z')
   await session.record(spending('ahead-told', '9', { occurred_at: '2026-11-10T13:01:00Z' }))
   await setQuota('ahead-told', '10', { period: 'hour' })
@@ -380,7 +380,7 @@ guarantee('what is booked ahead is told where it opens a balance at a threshold'
 })
 
 guarantee(
-  'defaults hold from the first sight; an administrator’s quota and default stay when the environment changes',
+  'defaults apply from the first request; an administrator’s quota and default stay when the environment changes',
   async (t) => {
     const environment = async (limitUsd: string) => {
       await setEnvironmentDefaults(session.db, [
@@ -395,7 +395,11 @@ guarantee(
     await booked('default-old', '3')
     await environment('50')
     t.match(await session.reserve(hold('default-new', '51')), [{ outcome: { refused: { largest_allowed_usd: '50' } } }])
-    t.same(await balancesOf('default-old'), ['hour runs from 11-10 12:00 spent 3 opening 3 reserved 0'], 'known before')
+    t.same(
+      await balancesOf('default-old'),
+      ['hour runs from 11-10 12:00 spent 3 opening 3 reserved 0'],
+      'a tenant that was known before gets the default too',
+    )
     await setQuota('default-set', '7', { period: 'hour' })
     t.same(
       [await limitOf('default-new'), await limitOf('default-old'), await limitOf('default-set')],
@@ -416,7 +420,7 @@ guarantee(
 )
 
 guarantee(
-  'a default is given to those who are known in steps, and what was left is given at the next call',
+  'known tenants and users get a new default in steps, and the next call finishes an interrupted one',
   async (t) => {
     const known = Array.from({ length: 250 }, (_, n) => hold(`stepped-${n}`, '1'))
     await session.reserve(...known)
@@ -443,7 +447,7 @@ guarantee(
       giveDefaults(session.db, () => Promise.reject(new Error('the process ends'))),
       /the process ends/,
     )
-    // A step is 100, of those whom other tests have made known too.
+    // A step takes 100 scopes, some of which other tests have made known.
     t.match([await limits(), await isPending()], [[/^(\d{1,2}|100) of 5$/], [true]])
     await giveDefaults(session.db)
     t.same([await limits(), await isPending()], [['250 of 5'], [false]])
@@ -457,20 +461,24 @@ guarantee(
       await session.moveTo('2026-11-10T12:00:02Z')
       await setDefault('7')
     })
-    t.match([await limits(), await isPending()], [[/ of 6$/, / of 7$/], [true]], 'changed on the way')
+    t.match(
+      [await limits(), await isPending()],
+      [[/ of 6$/, / of 7$/], [true]],
+      'the default changed between two steps',
+    )
     await giveDefaults(session.db)
     t.same([await limits(), await isPending()], [['250 of 7'], [false]])
 
     const stale = { scope: 'tenant', tenant_id: 'stepped-1', period: 'week', limit_usd: '6', enforcement: 'enforce' }
     await session.pool.query('select from copilot_internal.set_quotas($1, true)', [JSON.stringify([stale])])
-    t.same(await limits(), ['250 of 7'], 'a step that comes after the default was changed gives nobody the old one')
+    t.same(await limits(), ['250 of 7'], 'a step of an old default gives it to nobody after the change')
     await session.pool.query('delete from copilot_internal.quota_defaults')
   },
 )
 
-// ---- A batch acts as if its items came in order
+// ---- A batch gives the same results as its items one after the other
 
-guarantee('a key twice in one batch is one hold: equal requests share its answer, another is a mismatch', async (t) => {
+guarantee('a key twice in one batch makes one hold; equal requests share it, another is a mismatch', async (t) => {
   await setQuota('twice', '10')
   const key = { idempotency_key: 'twice' }
   const [first, equal, other] = [hold('twice', '4', key), hold('twice', '4', key), hold('twice', '5', key)]
@@ -483,7 +491,7 @@ guarantee('a key twice in one batch is one hold: equal requests share its answer
   t.same(await balancesOf('twice'), ['day runs from 11-10 00:00 spent 0 opening 0 reserved 4'])
 })
 
-guarantee('a key twice in one batch uses up room once, also where a limit binds', async (t) => {
+guarantee('a key twice in one batch is held once, even if the limit is reached', async (t) => {
   await setQuota('twice-bound', '10')
   const key = { idempotency_key: 'twice-bound' }
   const first = hold('twice-bound', '6', key)
@@ -496,21 +504,21 @@ guarantee('a key twice in one batch uses up room once, also where a limit binds'
       { outcome: { refused: { largest_allowed_usd: '0' } } },
     ],
   )
-  // All of them again, with nothing left.
+  // The key again, with nothing left of the limit.
   t.match(await session.reserve(hold('twice-bound', '6', key), hold('twice-bound', '7', key)), [
     { outcome: { replayed: { reservation_id: first.reservation_id } } },
     { outcome: { mismatch: true } },
   ])
 })
 
-guarantee('a key of one principal for two tenants is two holds and two records, each repeated by itself', async (t) => {
+guarantee('one principal’s key for two tenants makes two holds and two records, each replayed alone', async (t) => {
   await setQuota('two-a', '10')
   await setQuota('two-b', '10')
   const key = { idempotency_key: 'two-tenants' }
   const [a, b] = [hold('two-a', '6', key), hold('two-b', '6', key)]
   const granted = { outcome: { granted: '6' } }
   t.match(await session.reserve(a, b), [granted, granted])
-  // Again, with a look first: it finds no room for another 6 anywhere.
+  // A retry finds no room for another 6 USD in either quota, and is replayed.
   t.match(await session.reserve(hold('two-b', '6', key), hold('two-a', '6', key)), [
     { outcome: { replayed: { reservation_id: b.reservation_id } } },
     { outcome: { replayed: { reservation_id: a.reservation_id } } },
@@ -529,7 +537,7 @@ guarantee('a key of one principal for two tenants is two holds and two records, 
   t.same(await balancesOf('two-b'), ['day runs from 11-10 00:00 spent 2 opening 0 reserved 6'])
 })
 
-guarantee('the first of two items with one key wins, whichever id it has', async (t) => {
+guarantee('of two items with one key in a batch the first is granted, whichever id it has', async (t) => {
   const key = { idempotency_key: 'order-of-ids' }
   const [low, high] = ['00000000-0000-7000-8000-000000000001', 'ffffffff-ffff-7fff-bfff-ffffffffffff']
   t.match(
@@ -560,7 +568,7 @@ guarantee(
   },
 )
 
-guarantee('a commit that books nothing does not keep a later one of the same batch from booking', async (t) => {
+guarantee('a commit that cannot be booked does not stop a later commit of the hold in the same batch', async (t) => {
   await setQuota('after-unfit', '10')
   const [first, second] = [await held('after-unfit', '4'), await held('after-unfit', '1')]
   const unfit = { measure: 'seconds' as const, seconds: '1', commit_hash: hashOf('unfit') }
@@ -581,7 +589,7 @@ guarantee('a commit that books nothing does not keep a later one of the same bat
   t.same(await balancesOf('after-unfit'), ['day runs from 11-10 00:00 spent 4 opening 0 reserved 0'])
 })
 
-guarantee('a hold released twice in one batch is given back once, and to its own tenant only', async (t) => {
+guarantee('a hold released twice in one batch is released once, and only by its own tenant', async (t) => {
   await setQuota('releases', '10')
   const id = await held('releases', '4')
   await held('releases', '1')
@@ -603,17 +611,17 @@ const usd = (digits: fc.Arbitrary<number>) =>
   fc.tuple(digits, fc.constantFrom(0, 2, 6, 12)).map(([n, scale]) => new Big(n).div(new Big(10).pow(scale)))
 const sometimes = <Value>(value: fc.Arbitrary<Value>) => fc.option(value, { freq: 2, nil: null })
 
-guarantee('a smaller grant takes floor((room − fixed) ÷ unit) units, and never one too many', async (t) => {
+guarantee('a capped grant is floor((room − fixed) ÷ unit) units, and never exceeds the room', async (t) => {
   let tenants = 0
   const property = fc.asyncProperty(
     fc.record({
       room: usd(fc.nat(2_000_000)),
       fixed: usd(fc.nat(20_000)),
-      // Dearer and cheaper than a millionth of a millionth.
+      // Above and below 1e-12 USD.
       unit: fc
         .tuple(fc.integer({ min: 1, max: 30_000 }), fc.constantFrom(2, 6, 12, 14))
         .map(([n, scale]) => new Big(n).div(new Big(10).pow(scale))),
-      // Whether the room is a whole number of units, and one 1e-12 more or less.
+      // Null, or a room of a whole number of units, or 1e-12 more or less.
       edge: sometimes(fc.tuple(fc.nat(100_000), fc.constantFrom(-1, 0, 1))),
       asked: fc.integer({ min: 1, max: 1_000_000 }),
     }),
@@ -624,7 +632,7 @@ guarantee('a smaller grant takes floor((room − fixed) ÷ unit) units, and neve
       const room = edged.lt(0) ? new Big(0) : edged
       const most = room.lt(fixed) ? 0 : Number(room.minus(fixed).div(unit).round(0, 0).toFixed())
       const amount = fixed.plus(unit.times(Math.max(asked, most + 1))).round(12, 1)
-      // Units are tokens or seconds, of which a request has far less.
+      // Units are tokens or seconds; a request has far fewer.
       if (amount.lte(room) || most > 1_000_000_000) return
       await setQuota(tenant, room.toFixed())
       const [decision] = await session.reserve(
@@ -635,7 +643,7 @@ guarantee('a smaller grant takes floor((room − fixed) ÷ unit) units, and neve
         }),
       )
       const { outcome } = decision!
-      // Rounding half up may carry the last unit above the room; then it is one less.
+      // Rounding half up may lift the cost above the room; then one unit less fits.
       const costOf = (units: number) => fixed.plus(unit.times(units)).round(12, 1)
       const units = exactFloor(room.minus(fixed), unit)
       const fits = costOf(units).gt(room) ? units - 1 : units

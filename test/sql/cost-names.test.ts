@@ -31,7 +31,7 @@ const aLine: fc.Arbitrary<CostLine> = fc
 
 const lines = fc.sample(aLine, { seed, numRuns: 400 })
 await insertCostLines(pool, lines)
-// Half of them are rolled up, the others not yet.
+// Half of the records are rolled up, the others are not yet.
 await pool.query('select copilot_internal.roll_up_tail(200, 0)')
 
 const day = `(occurred_at at time zone 'UTC')::date`
@@ -53,7 +53,7 @@ const VIEWS = [
   ]),
 ] as [string, string, string][]
 
-/** Rows as text, in an order that does not hang on the query; amounts with as many digits as they need. */
+/** Rows as text, sorted, so that the query's order does not matter; amounts without trailing zeros. */
 async function rowsOf(query: string, values: unknown[] = []): Promise<string[]> {
   const { rows } = await pool.query<unknown[]>({ text: query, values, rowMode: 'array' })
   const plain = (value: unknown) =>
@@ -114,7 +114,7 @@ t.test('get_llm_cost_by_tenant and get_llm_cost_by_model equal the records of an
   )
 })
 
-t.test('the costs of a span without a begin or an end are those of all records', async (t) => {
+t.test('a span without a start or an end contains the costs of all records', async (t) => {
   const all = await rowsOf('select * from copilot_internal.get_llm_cost_by_model($1, $2)', [
     '2000-01-01Z',
     '2030-01-01Z',

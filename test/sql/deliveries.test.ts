@@ -15,7 +15,7 @@ type Endpoint = {
   created_at?: string
 }
 
-/** A database of its own, and one session in it whose clock stands where it is put. */
+/** A separate database with one session, whose clock the test sets. */
 async function open(t: Test) {
   const { pool } = await createDatabase(t)
   const client = await pool.connect()
@@ -82,7 +82,7 @@ async function queued(client: pg.ClientBase, eventId: string): Promise<string[]>
   return rows.map(({ endpoint_id: id }) => id).toSorted()
 }
 
-t.test('an event is queued for each endpoint whose types, tenant and scope it fits, once', async (t) => {
+t.test('an event is queued once for each endpoint whose types, tenant and scope match', async (t) => {
   const { pool, client, endpoint } = await open(t)
   const all = await endpoint()
   const warnings = await endpoint({ types: ['quota.warning', 'quota.exceeded'] })
@@ -105,7 +105,7 @@ t.test('an event is queued for each endpoint whose types, tenant and scope it fi
   ]
   const ids = []
   for (const [told] of cases) ids.push(await tell(client, told))
-  t.equal(await fanOut(client, 4), 4, 'in steps')
+  t.equal(await fanOut(client, 4), 4, 'events are queued in steps')
   t.equal(await fanOut(client), 6)
   t.equal(await fanOut(client), 0)
   for (const [n, [told, to]] of cases.entries())
@@ -119,11 +119,11 @@ const BY_PRIORITY = [
   ['price.missing', 'price.stale', 'usage.unreadable', 'usage.unread', 'delivery.failed'],
 ]
 
-t.test('a backlog of what a caller can make many of delays nothing that goes before it', async (t) => {
+t.test('a backlog of less important events does not delay more important ones', async (t) => {
   const { pool, client, setNow, endpoint } = await open(t)
   const hook = await endpoint()
   const mail = await endpoint({ kind: 'email' })
-  // The least important first, and the oldest.
+  // The least important events are the oldest.
   for (const [n, types] of BY_PRIORITY.toReversed().entries()) {
     await setNow(`2026-11-25T12:00:0${n}Z`)
     for (let event = 0; event < 40; event++) await tell(client, { type: types[event % types.length]! })
@@ -145,7 +145,7 @@ t.test('a backlog of what a caller can make many of delays nothing that goes bef
       client,
       claims.map((one) => ({ ...failed(one), delivered: true, status: 200, error: null })),
     )
-  /** How many of each priority are claimed next for both endpoints, while so many run. */
+  /** How many deliveries of each priority are claimed next for both endpoints, while `inFlight` attempts run. */
   const next = async (inFlight: [hook: number, mail: number]) => {
     const claims = await claim(client, [hook, mail], inFlight)
     const counted = [hook, mail].map((id) =>
@@ -170,7 +170,7 @@ t.test('a backlog of what a caller can make many of delays nothing that goes bef
   ])
   await settleAll(second.claims)
   t.same((await next([0, 4])).counted, [
-    // What is left of the first, and as many of the second as leave a quarter free.
+    // The rest of the first priority, and as many of the second as leave a quarter of the attempts free.
     [5, 10, 0],
     [0, 0, 0],
   ])
@@ -185,7 +185,7 @@ t.test('a backlog of what a caller can make many of delays nothing that goes bef
     [0, 0, 10],
     [0, 0, 0],
   ])
-  t.same((await next([10, 4])).counted[0], [0, 0, 0], 'half of the attempts stay free')
+  t.same((await next([10, 4])).counted[0], [0, 0, 0], 'half of the attempts are kept free for more important events')
   await deliverBefore(mail)
   t.same((await next([20, 0])).counted[1], [0, 0, 2])
   const alarm = await tell(client, { type: 'quota.exceeded' })
@@ -197,7 +197,7 @@ t.test('a backlog of what a caller can make many of delays nothing that goes bef
   await assertHealthy(t, pool)
 })
 
-t.test('an event that commits late, with a smaller id, is not passed over', async (t) => {
+t.test('an event with a smaller id that commits late is not skipped', async (t) => {
   const { pool, client, endpoint } = await open(t)
   await endpoint()
   const slow = await pool.connect()
@@ -213,7 +213,7 @@ t.test('an event that commits late, with a smaller id, is not passed over', asyn
   t.ok(late < quick)
 })
 
-t.test('two that fan out or claim at once share the work, and nothing is done twice', async (t) => {
+t.test('two workers that fan out or claim at once share the work, and nothing is done twice', async (t) => {
   const { pool, client, setNow, endpoint } = await open(t)
   await endpoint()
   for (let n = 0; n < 10; n++) await tell(client)
@@ -221,7 +221,7 @@ t.test('two that fan out or claim at once share the work, and nothing is done tw
   t.teardown(() => other.release())
   await client.query('begin')
   t.equal(await fanOut(client, 6), 6)
-  t.equal(await fanOut(other), 4, 'what the first works on is left to it')
+  t.equal(await fanOut(other), 4, 'the second worker leaves the events of the first alone')
   await client.query('commit')
   await setNow('2027-01-01T00:00:00Z')
   await other.query(`set purser.fake_now = '2027-01-01T00:00:00Z'`)
@@ -230,28 +230,28 @@ t.test('two that fan out or claim at once share the work, and nothing is done tw
   t.equal(first.length, 10)
   t.same(await claim(other), [])
   await client.query('commit')
-  t.same(await claim(other), [], 'an attempt runs')
+  t.same(await claim(other), [], 'a delivery is not claimed during an attempt')
   await other.query(`set purser.fake_now = '2027-01-01T00:01:00Z'`)
   const again = await claim(other)
   t.same(
     again.map(({ attempt }) => attempt),
     Array(10).fill(2),
-    'a minute later whoever made it is taken to be dead',
+    'after a minute the worker of an unfinished attempt is considered dead, and others claim its deliveries',
   )
   await settle(
     client,
     first.map((one) => failed(one)),
   )
   const { rows } = await client.query(`select distinct status, last_status from copilot_internal.webhook_deliveries`)
-  t.same(rows, [{ status: 'pending', last_status: null }], 'an attempt that was overtaken says nothing by its failure')
+  t.same(rows, [{ status: 'pending', last_status: null }], 'the failure of an overtaken attempt is ignored')
   await settle(client, [{ ...failed(first[0]!), delivered: true, status: 200, error: null }])
   const { rows: done } = await client.query(
     `select count(*)::integer as n from copilot_internal.webhook_deliveries where status = 'delivered'`,
   )
-  t.same(done, [{ n: 1 }], 'but its success counts')
+  t.same(done, [{ n: 1 }], 'but the success of an overtaken attempt counts')
 })
 
-t.test('an endpoint has at most 20 attempts at once, a mailbox 4; another’s are not touched by that', async (t) => {
+t.test('a webhook has at most 20 attempts at once, a mailbox 4, each without affecting other endpoints', async (t) => {
   const { client, endpoint } = await open(t)
   const hook = await endpoint()
   const mail = await endpoint({ kind: 'email' })
@@ -264,7 +264,7 @@ t.test('an endpoint has at most 20 attempts at once, a mailbox 4; another’s ar
 })
 
 t.test(
-  'the attempts keep their schedule, the last failure is told, and that this is not delivered is not',
+  'attempts follow their schedule; the last failure emits delivery.failed, and the failure of that one emits nothing',
   async (t) => {
     const { pool, client, setNow, endpoint } = await open(t)
     const broken = await endpoint()
@@ -285,7 +285,7 @@ t.test(
       t.ok(waited >= seconds && waited <= seconds * 1.1, `${waited} s after attempt ${n + 1}`)
       now = new Date(now.getTime() + (seconds - 1) * 1_000)
       await setNow(now.toISOString())
-      t.same(await claim(client), [], 'not before')
+      t.same(await claim(client), [], 'no attempt is claimed before its time')
       // Postgres counts microseconds, which a Date does not hold.
       now = new Date(rows[0]!.next_attempt_at.getTime() + 1)
       await setNow(now.toISOString())
@@ -323,7 +323,7 @@ t.test(
         (await claim(client)).map((one) => failed(one)),
       )
     }
-    t.equal(await fanOut(client), 0, 'no end to it otherwise')
+    t.equal(await fanOut(client), 0, 'a failed delivery.failed emits no event, otherwise there would be no end')
     const { rows } = await client.query(`select status, attempts from copilot_internal.webhook_deliveries`)
     t.same(rows, [
       { status: 'failed', attempts: 10 },
@@ -332,11 +332,15 @@ t.test(
     await assertHealthy(t, pool)
     await client.query(`delete from copilot_internal.quota_events where type = 'delivery.failed'`)
     const { rows: found } = await client.query(`select invariant, subject from copilot_internal.check_integrity()`)
-    t.same(found, [{ invariant: 'I10', subject: `delivery ${last!.delivery_id}` }], 'a failure in silence is found')
+    t.same(
+      found,
+      [{ invariant: 'I10', subject: `delivery ${last!.delivery_id}` }],
+      'the integrity check finds a failure without an event',
+    )
   },
 )
 
-t.test('Retry-After puts the next attempt off, a day at most, and never brings it forward', async (t) => {
+t.test('Retry-After delays the next attempt by at most a day, and never makes it earlier', async (t) => {
   const { client, setNow, endpoint } = await open(t)
   await endpoint()
   await tell(client)
@@ -360,7 +364,7 @@ t.test('Retry-After puts the next attempt off, a day at most, and never brings i
   }
 })
 
-t.test('410 disables the endpoint and gives the delivery up, which is told; what else is queued waits', async (t) => {
+t.test('410 disables the endpoint and fails the delivery with an event; its other deliveries wait', async (t) => {
   const { pool, client, endpoint } = await open(t)
   const gone = await endpoint()
   const watcher = await endpoint({ types: ['delivery.failed'] })
@@ -379,13 +383,13 @@ t.test('410 disables the endpoint and gives the delivery up, which is told; what
   t.same(await counts(client, gone), { failed: 2, pending: 23 })
   const event = await tell(client)
   t.equal(await fanOut(client), 3)
-  t.same(await queued(client, event), [], 'nothing more is queued for it')
+  t.same(await queued(client, event), [], 'nothing more is queued for the disabled endpoint')
   t.same(await counts(client, watcher), { pending: 2 })
   await client.query(`select set_config('purser.fake_now', '2026-12-25T12:00:00Z', false)`)
   const due = await claim(client)
   t.same([...new Set(due.map(({ endpoint_id: id }) => id))], [watcher])
   await client.query(`update copilot_internal.webhook_endpoints set enabled = true where endpoint_id = $1`, [gone])
-  t.equal((await claim(client)).length, 20, 'and goes on')
+  t.equal((await claim(client)).length, 20, 'an endpoint that is enabled again gets its waiting deliveries')
   await assertHealthy(t, pool)
 })
 
@@ -397,7 +401,7 @@ async function counts(client: pg.ClientBase, endpointId: string) {
   return Object.fromEntries(rows.map(({ status, n }) => [status, n]))
 }
 
-t.test('an event whose delivery is gone is found; an endpoint that was deleted is no loss', async (t) => {
+t.test('the integrity check finds an event with a missing delivery, unless its endpoint was deleted', async (t) => {
   const { pool, client, endpoint } = await open(t)
   const [kept, dropped] = [await endpoint(), await endpoint()]
   const event = await tell(client)
@@ -415,7 +419,7 @@ t.test('an event whose delivery is gone is found; an endpoint that was deleted i
   ])
 })
 
-t.test('a test has one attempt, and is told to nobody', async (t) => {
+t.test('a test delivery has one attempt, and its failure emits no event', async (t) => {
   const { pool, client, endpoint } = await open(t)
   const id = await endpoint()
   await client.query(

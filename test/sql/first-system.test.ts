@@ -5,7 +5,7 @@ import { createDatabase } from '../helpers/database.ts'
 import { assertHealthy } from '../helpers/money/integrity.ts'
 import { hold, openSession } from '../helpers/money/spend.ts'
 
-// What callers of the first system call, by the names that they know.
+// The functions that callers of the first system use.
 const database = await createDatabase(t)
 const session = openSession(t, database.url)
 const { pool } = session
@@ -42,19 +42,19 @@ async function statusOf(scope: string, id: string, type: string | null = 'e2b') 
   return rows
 }
 
-t.test('check_e2b_quota() compares what is spent, held and asked with every enforced quota of the scope', async (t) => {
+t.test('check_e2b_quota() compares spent, held and requested money with every enforced quota', async (t) => {
   t.equal(await within('tenant', 'acme', '20'), true, 'exactly the limit')
   t.equal(await within('tenant', 'acme', '20.000000000001'), false)
   await session.reserve(hold('acme', '15', { resource_type: 'e2b' }))
   t.equal(await within('tenant', 'acme', '5'), true)
-  t.equal(await within('tenant', 'acme', '5.01'), false, 'what is held counts')
+  t.equal(await within('tenant', 'acme', '5.01'), false, 'held amounts count')
   t.equal(await within('user', 'u', '5'), true)
   t.equal(await within('user', 'u', '6'), false, 'every quota of that user id must allow')
   t.equal(await within('platform', null, '985'), true)
   t.equal(await within('platform', 'anything', '986'), false)
   t.equal(await within('tenant', 'warned', '100'), true, 'a quota that warns never refuses')
   t.equal(await within('tenant', 'never-seen', '10'), true)
-  t.equal(await within('tenant', 'never-seen', '11'), false, 'the default that it would get')
+  t.equal(await within('tenant', 'never-seen', '11'), false, 'an unknown tenant has the default that it would get')
   for (const [scope, cost] of [
     ['galaxy', '1'],
     ['tenant', '-1'],
@@ -79,7 +79,7 @@ t.test(
     t.match(
       await statusOf('tenant', 'unheard'),
       [{ limit: '10', spent: '12', status: 'exceeded' }],
-      'its default is made',
+      'an unknown tenant gets its default',
     )
     await increment('platform', null, '1')
     t.match(await statusOf('platform', ''), [{ spent: '33' }])
@@ -91,7 +91,7 @@ t.test(
   },
 )
 
-t.test('a user is booked where the id names one tenant, and refused where it does not', async (t) => {
+t.test('a cost of a user is booked if the id exists in one tenant only, otherwise refused', async (t) => {
   await setQuotas(session.db, [{ ...e2b, scope: 'user', tenant_id: 'acme', user_id: 'only-one', limit_usd: '4' }])
   await increment('user', 'only-one', '3')
   t.match(await statusOf('user', 'only-one'), [

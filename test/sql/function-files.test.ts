@@ -10,10 +10,10 @@ const read = (file: string) => readFileSync(join(folder, file), 'utf8')
 const nameOf = (file: string) => file.replace(/^.*\/|\.sql$/g, '')
 const PLANNER_SETTING = /\b(enable_\w+|plan_cache_mode)\b/
 
-/** A row of one table may go by the table's letter: a change of an argument's name needs a numbered migration. */
+/** An argument that is a table's row may have a one-letter name, because renaming it needs a numbered migration. */
 const ROW_ARGUMENTS = ['default_snapshot', 'quota_json', 'quota_snapshot', 'reservation_json']
 
-t.test('each function file begins with its name and what it does, and keeps one layout', async (t) => {
+t.test('each function file begins with its name and purpose, and has the common layout', async (t) => {
   for (const file of files) {
     const text = read(file)
     const name = nameOf(file)
@@ -33,7 +33,7 @@ t.test('each function file begins with its name and what it does, and keeps one 
   }
 })
 
-t.test('arguments begin with p_, and locals with v_', async (t) => {
+t.test('names of arguments begin with p_, and those of locals with v_', async (t) => {
   const { pool } = await createDatabase(t)
   const { rows } = await pool.query<{ name: string; argument: string }>(`
     select p.proname as name, a.argument
@@ -52,7 +52,7 @@ t.test('arguments begin with p_, and locals with v_', async (t) => {
   }
 })
 
-t.test('planner settings come from pin_plans(), and a function that was replaced by hand gets them back', async (t) => {
+t.test('pin_plans() sets the planner settings, also of a function that was replaced by hand', async (t) => {
   const { pool, url } = await createDatabase(t)
   const pinned = async () =>
     (
@@ -71,5 +71,5 @@ t.test('planner settings come from pin_plans(), and a function that was replaced
   t.equal((await pinned()).length, 18, 'create or replace resets them')
   await migrateUp(url, () => {})
   t.same(await pinned(), before)
-  t.same((await pool.query('select copilot_internal.pin_plans()')).rows, [], 'what is so already is left alone')
+  t.same((await pool.query('select copilot_internal.pin_plans()')).rows, [], 'a second call changes nothing')
 })

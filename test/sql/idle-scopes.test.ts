@@ -15,7 +15,7 @@ const USED = '2027-03-01T12:00:00Z'
 const LATER = '2027-09-01T12:00:00Z'
 const FIRST: ScopeKey = { resource_type: 'llm', tenant_id: '', user_id: '' }
 
-/** A database of its own, in which a default gives each tenant one quota and each user two. */
+/** A separate database, in which defaults give each tenant one quota and each user two. */
 async function open(t: Test) {
   const database = await createDatabase(t)
   const session = openSession(t, database.url)
@@ -30,7 +30,7 @@ async function open(t: Test) {
     archiveDir: join(t.testdir(), 'archive'),
     retentionDays: DAYS,
     archiveYears: 7,
-    // What is settled stays, unless a test deletes it.
+    // Settled reservations stay, unless a test deletes them.
     reservationDays: 3_650,
     eventDays: DAYS,
   }
@@ -45,13 +45,13 @@ async function open(t: Test) {
     session,
     retention,
     held,
-    /** Makes a tenant's or user's rows and leaves nothing else: a hold that is released, and deleted as one of long ago is. */
+    /** Makes the rows of a tenant or user and nothing else: its hold is released, then deleted like an old one. */
     seen: async (tenantId: string, userId: string | null = null): Promise<void> => {
       const id = await held(tenantId, '1', { user_id: userId })
       await session.release(id)
       await database.pool.query('delete from copilot_internal.reservations where reservation_id = $1', [id])
     },
-    /** The scopes, and how many quotas and balances there are. */
+    /** The scopes, and the number of quotas and balances. */
     known: async (): Promise<{ scopes: string[]; quotas: number; balances: number }> => {
       const { rows } = await database.pool.query<{ scopes: string[]; quotas: number; balances: number }>(
         `select array(select trim(tenant_id || ' ' || user_id) from copilot_internal.scopes where tenant_id <> '' order by 1) as scopes,
@@ -65,7 +65,7 @@ async function open(t: Test) {
   }
 }
 
-t.test('who only a default knew goes after the retention, and begins at 0 when seen again', async (t) => {
+t.test('an idle scope with only default quotas retires after the retention, and restarts at 0', async (t) => {
   const { database, session, retention, held, seen, known, retire } = await open(t)
   await seen('idle-a', 'u')
   await seen('idle-b')
@@ -73,7 +73,7 @@ t.test('who only a default knew goes after the retention, and begins at 0 when s
   await seen('idle-b')
   t.same(await known(), { scopes: ['idle-a', 'idle-a u', 'idle-b'], quotas: 4, balances: 5 })
   await session.moveTo('2027-05-30T12:00:00Z')
-  t.equal(await retire(), 0, 'not before')
+  t.equal(await retire(), 0, 'nothing retires before the retention ends')
   await session.moveTo(LATER)
   await held('idle-other', '1')
   t.match(await planRetention(retention), { retired_scopes: 3 })
@@ -89,7 +89,7 @@ t.test('who only a default knew goes after the retention, and begins at 0 when s
   await assertHealthy(t, database.pool)
 })
 
-t.test('who has no quota at all goes, too, and who is used every day stays', async (t) => {
+t.test('an idle scope without any quota retires too, and a scope in use stays', async (t) => {
   const { database, session, seen, known, retire } = await open(t)
   await seen('bare')
   await database.pool.query(`delete from copilot_internal.quota_periods where tenant_id = 'bare'`)
@@ -110,7 +110,7 @@ t.test('who has no quota at all goes, too, and who is used every day stays', asy
   await assertHealthy(t, database.pool)
 })
 
-t.test('a late commit and a correction find their balances, however little was spent in them', async (t) => {
+t.test('late commits and corrections find their balances, even if only 0 USD was spent in them', async (t) => {
   const { database, session, held, known, retire } = await open(t)
   const lapsed = await held('late', '1', { user_id: 'lapsed' })
   const free = await held('late', '0', { user_id: 'free' })
@@ -131,10 +131,10 @@ t.test('a late commit and a correction find their balances, however little was s
     idle.map(({ user_id: user, is_free: isFree }) => [user, isFree]),
     ['', 'free', 'lapsed', 'record', 'undone'].map((user) => [user, false]),
   )
-  t.same(await listIdleScopes(session.db, DAYS, idle[1]!, 2), idle.slice(2, 4), 'in steps')
+  t.same(await listIdleScopes(session.db, DAYS, idle[1]!, 2), idle.slice(2, 4), 'idle scopes are listed in pages')
   t.match(await session.commit(booking(lapsed, '3')), [{ outcome: { committed: { cost_usd: '3', late: true } } }])
   await assertHealthy(t, database.pool)
-  // What is in files names its balances still, also where it cost nothing.
+  // Archived records still name their balances, even if they cost nothing.
   await database.pool.query(`delete from copilot_internal.reservations where tenant_id = 'late'`)
   await session.moveTo('2028-03-01T12:00:00Z')
   t.equal(await retire(), 0)
@@ -146,7 +146,7 @@ t.test('a late commit and a correction find their balances, however little was s
   await assertHealthy(t, database.pool)
 })
 
-t.test('an event of a quota keeps it until the event goes, and what an administrator did stays', async (t) => {
+t.test('a scope stays while an event names its quota, or if an administrator changed its quota', async (t) => {
   const { database, session, seen, known, retire } = await open(t)
   await setQuotas(session.db, [
     { scope: 'tenant', tenant_id: 'kept-own', period: 'day', limit_usd: '7' },
@@ -165,14 +165,14 @@ t.test('an event of a quota keeps it until the event goes, and what an administr
   t.match(await session.reserve(hold('kept-deleted', '1000', { reservation_id: idOf(1) })), [{ quotas: { length: 0 } }])
   await session.release(idOf(1))
   await database.pool.query(`update copilot_internal.quota_events set endpoint_ids = '{}'`)
-  t.equal(await retire(), 2, 'the event has gone, and the tenant and user with it')
+  t.equal(await retire(), 2, 'once the event is deleted, its tenant and user retire')
   t.same((await known()).scopes, ['kept-deleted', 'kept-own'])
   await assertHealthy(t, database.pool)
 })
 
 const idOf = (last: number) => `01900000-0000-7000-8000-00000000000${last}`
 
-t.test('who is used between being found and being taken away stays', async (t) => {
+t.test('a scope that is used after it was found idle stays', async (t) => {
   const { database, session, held, seen } = await open(t)
   await seen('races', 'found')
   await session.moveTo(LATER)
@@ -184,14 +184,14 @@ t.test('who is used between being found and being taken away stays', async (t) =
       ['races', 'found', true],
     ],
   )
-  // A hold of nothing moves no balance, and names its balances all the same.
+  // A hold of 0 USD changes no balance, but it names its balances.
   const id = await held('races', '0', { user_id: 'found' })
   t.equal(await retireScopes(session.db, DAYS, found), 0)
   t.match(await session.commit(booking(id, '1')), [{ outcome: { committed: { cost_usd: '1' } } }])
   await assertHealthy(t, database.pool)
 })
 
-t.test('nobody goes while a decision is under way that may be about to name them', async (t) => {
+t.test('no scope retires while a running decision may be about to use it', async (t) => {
   const { database, session, seen } = await open(t)
   await seen('flight')
   await session.moveTo(LATER)
@@ -202,7 +202,11 @@ t.test('nobody goes while a decision is under way that may be about to name them
   await other.pool.query('begin')
   const item = hold('flight', '1')
   await other.reserve(item)
-  await t.rejects(retireScopes(session.db, DAYS, found), { code: '55P03' }, 'it gives up, and is tried again')
+  await t.rejects(
+    retireScopes(session.db, DAYS, found),
+    { code: '55P03' },
+    'retiring times out on the lock, and can be tried again',
+  )
   const retiring = retireScopes(session.db, DAYS, found)
   const waits = `select from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'`
   while ((await database.pool.query(waits)).rowCount === 0);

@@ -18,7 +18,7 @@ const { rows: balances } = await session.pool.query<{ id: string }>(
 )
 const balance = `quota_period ${balances[0]!.id}`
 
-/** What check_integrity() reports after these statements, which are undone. */
+/** What check_integrity() reports after these statements, which are then rolled back. */
 async function reportAfter(...statements: string[]): Promise<{ invariant: string; subject: string; detail: string }[]> {
   await session.pool.query('begin')
   try {
@@ -32,7 +32,7 @@ async function reportAfter(...statements: string[]): Promise<{ invariant: string
   }
 }
 
-t.test('nothing is reported where every invariant holds', (t) => assertHealthy(t, session.pool))
+t.test('nothing is reported while every invariant holds', (t) => assertHealthy(t, session.pool))
 
 const BREAKS: { name: string; statements: string[]; expected: object[] }[] = [
   {
@@ -51,12 +51,12 @@ const BREAKS: { name: string; statements: string[]; expected: object[] }[] = [
     expected: [{ invariant: 'I1', subject: balance, detail: /^spent is 7\.5, opening 0 \+ archived 0 \+ records 8$/ }],
   },
   {
-    name: 'I1: money that was archived and is still in a record',
+    name: 'I1: a cost that counts as archived and is still in a record',
     statements: ['update copilot_internal.quota_periods set archived_usd = 8'],
     expected: [{ invariant: 'I1', subject: balance, detail: /^spent is 8, opening 0 \+ archived 8 \+ records 8$/ }],
   },
   {
-    name: 'I1: an open hold whose balance is not there',
+    name: 'I1: an open hold whose balance is missing',
     statements: [
       `update copilot_internal.reservations set quota_period_ids = quota_period_ids || 9007199254740991
        where reservation_id = '${open}'`,
@@ -82,7 +82,7 @@ const BREAKS: { name: string; statements: string[]; expected: object[] }[] = [
     expected: [{ invariant: 'I2', subject: balance, detail: /^spent 8 \+ reserved 1 is above the limit 5 / }],
   },
   {
-    name: 'I2: a balance above its limit, and nothing says why',
+    name: 'I2: a balance above its limit without a cause',
     statements: ['update copilot_internal.quota_periods set limit_usd = 8.999999999999'],
     expected: [
       { invariant: 'I10', subject: balance, detail: /^spent 8 has reached 0\.8 of the limit 8\.999999999999/ },
@@ -137,12 +137,12 @@ const BREAKS: { name: string; statements: string[]; expected: object[] }[] = [
     ],
   },
   {
-    name: 'I4: a committed reservation that does not know what it cost',
+    name: 'I4: a committed reservation without its cost',
     statements: [`update copilot_internal.reservations set cost_usd = null where reservation_id = '${committed}'`],
     expected: [{ invariant: 'I4', subject: `reservation ${committed}`, detail: /^status committed, / }],
   },
   {
-    name: 'I4: a committed reservation without a line of cost',
+    name: 'I4: a committed reservation without a cost record',
     statements: [
       'delete from copilot_internal.llm_cost_records',
       'update copilot_internal.quota_periods set archived_usd = 8',
@@ -154,7 +154,7 @@ const BREAKS: { name: string; statements: string[]; expected: object[] }[] = [
     ],
   },
   {
-    name: 'I4: a committed reservation with two lines of cost',
+    name: 'I4: a committed reservation with two cost records',
     statements: [
       `insert into copilot_internal.llm_cost_records (cost_record_id, reservation_id, tenant_id, total_cost_usd, quota_period_ids,
          occurred_at, booked_at, recorded_at)
@@ -164,7 +164,7 @@ const BREAKS: { name: string; statements: string[]; expected: object[] }[] = [
     expected: [{ invariant: 'I4', subject: `reservation ${committed}`, detail: /but 2 lines of cost stand$/ }],
   },
   {
-    name: 'I4: a released hold with a line of cost',
+    name: 'I4: a released hold with a cost record',
     statements: [
       `insert into copilot_internal.llm_cost_records (cost_record_id, reservation_id, tenant_id, total_cost_usd, quota_period_ids,
          occurred_at, booked_at, recorded_at)
@@ -180,7 +180,7 @@ const BREAKS: { name: string; statements: string[]; expected: object[] }[] = [
     ],
   },
   {
-    name: 'I4: the charge of a lapse of which no line of cost stands',
+    name: 'I4: a charged lapse without a cost record',
     statements: [
       `update copilot_internal.reservations set status = 'expired', cost_record_id = gen_random_uuid(), cost_usd = 2
        where reservation_id = '${released}'`,
@@ -213,7 +213,7 @@ for (const { name, statements, expected } of BREAKS) {
   })
 }
 
-t.test('what may be above its limit, and whose keys only look alike, is healthy', async (t) => {
+t.test('a raised balance above its limit and equal keys of two principals are not reported', async (t) => {
   const found = await reportAfter(
     `update copilot_internal.quota_periods set limit_usd = 5, raise_limit_usd = 9, raise_until = '9999-01-01'`,
     `update copilot_internal.reservations set idempotency_key = 'one', principal = reservation_id::text`,

@@ -18,23 +18,23 @@ async function pidOf(session: Session): Promise<number> {
   return rows[0]!.pid
 }
 
-/** Far more than any wait for a lock may last, also on a machine that is busy. */
+/** Far longer than any wait for a lock, even on a busy machine. */
 const WAIT_MS_MAX = 30_000
 
-/** Asks until Postgres itself says so. @throws where it never does. */
+/** Waits until the condition is true in Postgres. @throws after WAIT_MS_MAX. */
 async function until(condition: string, values: unknown[]): Promise<void> {
   const begun = performance.now()
   while (performance.now() - begun < WAIT_MS_MAX) {
     const { rows } = await pool.query<{ holds: boolean }>(`select (${condition}) as holds`, values)
     if (rows[0]!.holds) return
   }
-  throw new Error(`Postgres never said that ${condition}`)
+  throw new Error(`this never became true in Postgres: ${condition}`)
 }
 
-/** Until the session waits for a lock that the other one has. */
+/** Waits until a session is blocked by a lock of the other one. */
 const untilBlocked = (waiter: number, blocker: number) => until('$2 = any (pg_blocking_pids($1))', [waiter, blocker])
 
-/** The SQLSTATE with which a call fails; '' where it does not. */
+/** The SQLSTATE with which a call fails; '' if it succeeds. */
 const codeOf = (call: Promise<unknown>) => call.then(() => '', faultCode)
 
 async function deadlocks(): Promise<number> {
@@ -44,7 +44,7 @@ async function deadlocks(): Promise<number> {
   return Number(rows[0]!.deadlocks)
 }
 
-t.test('sessions that meet the same quotas in opposite orders never deadlock', async (t) => {
+t.test('sessions that use the same quotas in opposite orders never deadlock', async (t) => {
   const tenants = ['t-1', 't-2', 't-3', 't-4', 't-5', 't-6', 't-7', 't-8']
   const setup = openSession(t, database.url)
   const quotasOf = (limitUsd: string) => [
@@ -70,7 +70,7 @@ t.test('sessions that meet the same quotas in opposite orders never deadlock', a
   }
   const rounds = 130
   const pids: number[] = []
-  /** What one session holds, the other settles too. */
+  /** The holds of all sessions: each session also settles those of the others. */
   const shared: string[] = []
   const storm = async (session: Session, ordered: <Value>(values: Value[]) => Value[]) => {
     pids.push(await pidOf(session))
@@ -88,7 +88,7 @@ t.test('sessions that meet the same quotas in opposite orders never deadlock', a
       const some = ids.filter((_, n) => n % 3 === round % 3)
       await attempt(session.commit(...some.map((id) => booking(id, '0.05'))))
       await attempt(session.release(...ids.filter((_, n) => n % 5 === round % 5)))
-      // The same keys in both directions, now and in hours that nobody has touched.
+      // The same keys in both directions, in the current hour and in hours without balances.
       const hoursAgo = new Date(Date.now() - (round % 9) * 3_600_000).toISOString()
       const recorded = await attempt(
         session.record(
@@ -112,7 +112,7 @@ t.test('sessions that meet the same quotas in opposite orders never deadlock', a
     await session.db.destroy()
   }
   const before = await deadlocks()
-  // Sessions that end before the test does, so that their counts are with the server.
+  // These sessions end before the test, so that the server has counted their deadlocks.
   const sessions = [1, 2, 3, 4].map(() => openSession({ teardown: () => {} }, database.url))
   await Promise.all(
     sessions.map((session, n) => storm(session, (values) => (n % 2 === 0 ? [...values] : values.toReversed()))),
@@ -125,7 +125,7 @@ t.test('sessions that meet the same quotas in opposite orders never deadlock', a
   await assertHealthy(t, pool)
 })
 
-/** What both sessions of a pair meet: tenants, a hold of each of them, and a line of cost of each. */
+/** What both sessions of a pair use: tenants, and a hold and a cost record of each. */
 type Met = { tenants: string[]; holds: string[]; lines: string[] }
 
 const reversed = ({ tenants, holds, lines }: Met): Met => ({
@@ -136,7 +136,7 @@ const reversed = ({ tenants, holds, lines }: Met): Met => ({
 
 const CAST = ['p-1', 'p-2', 'p-3']
 
-/** Never binds, so that each call has something to do to the end. */
+/** A limit that is never reached, so that each call runs to its end. */
 const wide = { period: 'day', limit_usd: '1000000' }
 const wideQuota = (tenant_id: string) => ({ scope: 'tenant', tenant_id, ...wide })
 
@@ -144,7 +144,7 @@ async function oneByOne<Item>(items: Item[], call: (item: Item) => Promise<unkno
   for (const item of items) await call(item)
 }
 
-/** The functions that take locks (0) to (3), each over all that it meets, in the order given. */
+/** The functions that take locks (0) to (3), each called with everything in `met`, in the given order. */
 const DECIDING: Record<string, (session: Session, met: Met) => Promise<unknown>> = {
   reserve: (session, { tenants, lines }) =>
     session.reserve(
@@ -157,7 +157,7 @@ const DECIDING: Record<string, (session: Session, met: Met) => Promise<unknown>>
       ...holds.map((id, n) => ({
         reservation_id: id,
         tenant_id: null,
-        // Some hold no more, only longer.
+        // Some extensions ask only for more time.
         total: n % 2 === 0 ? null : { estimate: { max_output_tokens: 2 }, amount_usd: '0.03' },
         ttl_seconds: 700,
       })),
@@ -170,17 +170,17 @@ const DECIDING: Record<string, (session: Session, met: Met) => Promise<unknown>>
 }
 const PAIRS = Object.keys(DECIDING).flatMap((one, n, names) => names.slice(n).map((other) => [one, other] as const))
 
-t.test('two sessions in every pair of the deciding functions, in opposite orders, never deadlock', async (t) => {
+t.test('two sessions that call any pair of deciding functions in opposite orders never deadlock', async (t) => {
   const callsMin = sizeFrom('PURSER_TEST_LOCK_CALLS', 4_000)
   const sessions = [1, 2, 3].map(() => openSession({ teardown: () => {} }, database.url))
   const [one, other, filler] = sessions as [Session, Session, Session]
   const before = await deadlocks()
   await setQuotas(filler.db, [{ scope: 'platform', ...wide }, ...CAST.map(wideQuota)])
   let calls = 0
-  // Pairs take turns, so that each is met on tables of every size.
+  // The pairs take turns, so that each runs on tables of every size.
   for (let round = 0; calls < callsMin; round++) {
     const [first, second] = PAIRS[round % PAIRS.length]!
-    // One still holds, and two have lapsed, one of which is to be charged.
+    // One hold is open and two have lapsed; the lapse of one of them is charged.
     const items = CAST.map((tenant, n) =>
       hold(tenant, '0.01', {
         ttl_seconds: n === 0 ? 86_400 : 0,
@@ -211,7 +211,7 @@ t.test('two sessions in every pair of the deciding functions, in opposite orders
   await assertHealthy(t, pool)
 })
 
-t.test('two sessions that meet many new tenants in opposite orders make each quota once', async (t) => {
+t.test('two sessions with the same new tenants in opposite orders make each default quota once', async (t) => {
   const [one, other] = [openSession(t, database.url), openSession(t, database.url)]
   await one.pool.query(`select copilot_internal.set_quota_defaults($1, true)`, [
     JSON.stringify([
@@ -246,7 +246,7 @@ async function written(client: pg.Pool): Promise<Written> {
   return rows[0]!
 }
 
-t.test('a balance that another session keeps locked ends the wait, and nothing is written', async (t) => {
+t.test('a call that waits too long for a locked balance fails and writes nothing', async (t) => {
   const [holder, waiter] = [openSession(t, database.url), openSession(t, database.url)]
   await setQuotas(holder.db, [{ scope: 'tenant', tenant_id: 'kept', period: 'day', limit_usd: '10' }])
   const items = [hold('kept', '1'), hold('kept', '1')]
@@ -281,7 +281,7 @@ t.test('a balance that another session keeps locked ends the wait, and nothing i
   await assertHealthy(t, pool)
 })
 
-t.test('the lock of a change of quotas ends the wait of every decision, and a decision that of a change', async (t) => {
+t.test('a long change of quotas makes decisions time out, and a long decision makes changes time out', async (t) => {
   const [holder, waiter] = [openSession(t, database.url), openSession(t, database.url)]
   const [item, next] = [hold('admin-away', '1'), hold('admin-away', '1')]
   await holder.reserve(item)
@@ -311,13 +311,13 @@ t.test('the lock of a change of quotas ends the wait of every decision, and a de
   await holder.reserve(next)
   const code = codeOf(change(waiter))
   await untilBlocked(waiterPid, holderPid)
-  t.equal(await code, LOCK_NOT_AVAILABLE, 'a change beside a decision')
+  t.equal(await code, LOCK_NOT_AVAILABLE, 'a change during a decision')
   await holder.pool.query('rollback')
   t.match(await waiter.commit(booking(id, '1')), [{ outcome: { committed: { status: 'committed' } } }])
   await assertHealthy(t, pool)
 })
 
-t.test('reservations are locked in the order of their ids, whatever the order of the items', async (t) => {
+t.test('commits and releases lock reservations in id order, whatever the order of the items', async (t) => {
   const [holder, waiter] = [openSession(t, database.url), openSession(t, database.url)]
   const [holderPid, waiterPid] = [await pidOf(holder), await pidOf(waiter)]
   const calls = {
@@ -332,7 +332,7 @@ t.test('reservations are locked in the order of their ids, whatever the order of
     await holder.pool.query('select from copilot_internal.reservations where reservation_id = $1 for update', [low])
     const answer = call([high, low])
     await untilBlocked(waiterPid, holderPid)
-    // Who waits for the first has not locked the second.
+    // While the call waits for the first reservation, it has not locked the second.
     await t.resolves(
       pool.query('select from copilot_internal.reservations where reservation_id = $1 for update nowait', [high]),
       name,
@@ -343,7 +343,7 @@ t.test('reservations are locked in the order of their ids, whatever the order of
   await assertHealthy(t, pool)
 })
 
-t.test('a key in flight in another session makes its repeat wait, and then replay', async (t) => {
+t.test('a repeat waits while another session decides the same key, and is then replayed', async (t) => {
   const [first, second] = [openSession(t, database.url), openSession(t, database.url)]
   const key = { idempotency_key: 'in-flight' }
   const [item, repeat] = [hold('in-flight', '1', key), hold('in-flight', '1', key)]
@@ -356,7 +356,7 @@ t.test('a key in flight in another session makes its repeat wait, and then repla
   t.match(await answer, [{ outcome: { replayed: { reservation_id: item.reservation_id } } }])
 })
 
-t.test('two batches with the same keys in opposite orders wait for each other in one order only', async (t) => {
+t.test('two batches with the same keys in opposite orders lock them in the same order', async (t) => {
   const [holder, first, second] = [
     openSession(t, database.url),
     openSession(t, database.url),
@@ -365,12 +365,12 @@ t.test('two batches with the same keys in opposite orders wait for each other in
   const [holderPid, firstPid, secondPid] = [await pidOf(holder), await pidOf(first), await pidOf(second)]
   const ofTenant = (name: string) => hold(`crossed-${name}`, '1', { idempotency_key: 'crossed' })
   const ofKey = (name: string) => hold('crossed', '1', { idempotency_key: `crossed-${name}` })
-  // Tenants that are known: the first request of a new one would wait for that.
+  // The tenants are made known first, because the first request of a new tenant would wait.
   await holder.reserve(hold('crossed', '1'), ...['a', 'b', 'c'].map((name) => hold(`crossed-${name}`, '1')))
   for (const keyed of [ofKey, ofTenant]) {
     await holder.pool.query('begin')
     await holder.reserve(keyed('b'))
-    // It has a, and waits for b; c is free. Who took c first and then waited for a would close the circle.
+    // The first batch has a, and waits for b; c is free. A batch that took c and then waited for a could deadlock with it.
     const one = first.reserve(keyed('a'), keyed('b'), keyed('c'))
     await untilBlocked(firstPid, holderPid)
     const other = second.reserve(keyed('c'), keyed('a'))
@@ -382,7 +382,7 @@ t.test('two batches with the same keys in opposite orders wait for each other in
   await assertHealthy(t, pool)
 })
 
-t.test('a key of a record in flight in another session makes its repeat wait, and then replay or record', async (t) => {
+t.test('a repeated record waits while another session books its key, and is then replayed or booked', async (t) => {
   const [first, second] = [openSession(t, database.url), openSession(t, database.url)]
   const key = { idempotency_key: 'record-in-flight' }
   const [item, repeat] = [spending('in-flight', '1', key), spending('in-flight', '1', key)]
@@ -397,13 +397,13 @@ t.test('a key of a record in flight in another session makes its repeat wait, an
     await untilBlocked(secondPid, firstPid)
     await first.pool.query(end)
     t.match(await answer, { records: [{ cost_record_id, replayed }] }, end)
-    // Made free for the next round.
+    // Another key for the next round.
     if (end === 'rollback') item.idempotency_key = repeat.idempotency_key = 'record-in-flight-2'
   }
   await assertHealthy(t, pool)
 })
 
-t.test('a reservation that another session settles meanwhile is settled once', async (t) => {
+t.test('a reservation that two sessions commit at once is booked once', async (t) => {
   const [first, second] = [openSession(t, database.url), openSession(t, database.url)]
   const item = hold('settled-once', '1')
   await first.reserve(item)
@@ -417,7 +417,7 @@ t.test('a reservation that another session settles meanwhile is settled once', a
   await assertHealthy(t, pool)
 })
 
-t.test('a hold that comes while a commit or a release works is unknown to it, and stays as it is', async (t) => {
+t.test('a hold made while a commit or a release is running is unknown to that call, and stays open', async (t) => {
   const [holder, settler, other] = [
     openSession(t, database.url),
     openSession(t, database.url),
@@ -449,7 +449,7 @@ t.test('a hold that comes while a commit or a release works is unknown to it, an
   await assertHealthy(t, pool)
 })
 
-t.test('a limit changes only when no decision is in flight, and holds for the next one', async (t) => {
+t.test('a change of a limit waits for running decisions, and applies to the next one', async (t) => {
   const [deciding, admin] = [openSession(t, database.url), openSession(t, database.url)]
   const limit = (limitUsd: string) =>
     setQuotas(admin.db, [{ scope: 'tenant', tenant_id: 'changed', period: 'day', limit_usd: limitUsd }])
@@ -476,7 +476,7 @@ t.test('a limit changes only when no decision is in flight, and holds for the ne
   await assertHealthy(t, pool)
 })
 
-t.test('a new quota adopts what was in flight when it was asked for', async (t) => {
+t.test('a new quota adopts a hold that was being made when the quota was requested', async (t) => {
   const [deciding, admin] = [openSession(t, database.url), openSession(t, database.url)]
   const [decidingPid, adminPid] = [await pidOf(deciding), await pidOf(admin)]
   const item = hold('adopted', '6')
@@ -490,7 +490,7 @@ t.test('a new quota adopts what was in flight when it was asked for', async (t) 
   await assertHealthy(t, pool)
 })
 
-t.test('what is booked while a new quota’s costs are summed is counted once', async (t) => {
+t.test('a new quota counts costs that are booked during its summing once', async (t) => {
   const [booker, admin] = [openSession(t, database.url), openSession(t, database.url)]
   const [bookerPid, adminPid] = [await pidOf(booker), await pidOf(admin)]
   const llm: QuotaInput = { scope: 'tenant', tenant_id: 'summed', period: 'month', limit_usd: '1000' }
@@ -510,7 +510,7 @@ t.test('what is booked while a new quota’s costs are summed is counted once', 
   await book('1')
   await booker.pool.query('begin')
   await book('2')
-  // In the moment of the sum: what was there before it, and what comes.
+  // Exactly at the cutoff of the sum: one record before summing, one after it.
   await booker.moveTo(second(2))
   await book('4')
   await admin.moveTo(second(2))
@@ -531,7 +531,7 @@ t.test('what is booked while a new quota’s costs are summed is counted once', 
        array_agg(opening_usd::integer order by quota_period_id) as opening
      from copilot_internal.quota_periods where tenant_id = 'summed'`,
   )
-  // Twice 31 USD in every period, those of the user and of the sandboxes once.
+  // In every period 2 × 31 USD for the tenant, and 31 USD for the user and for sandboxes.
   const all = [62, 62, 62, 62, 62, 31, 31]
   t.same(rows, [{ spent: all, opening: all }])
   t.match(
@@ -540,13 +540,13 @@ t.test('what is booked while a new quota’s costs are summed is counted once', 
       inputs.map((input) => ({ ...input, limit_usd: '2000' })),
     ),
     inputs.map(() => ({ booked: undefined })),
-    'a quota that opens nothing has nothing summed',
+    'nothing is summed for a quota that opens no balance',
   )
   await book('32')
   await assertHealthy(t, pool)
 })
 
-t.test('a sweep makes the partitions of a month before it locks a balance, as whoever books does', async (t) => {
+t.test('a sweep creates the partitions of a month before it locks a balance, as a commit does', async (t) => {
   const own = await createDatabase(t)
   const [booker, sweeper] = [openSession(t, own.url), openSession(t, own.url)]
   const [booked, lapsing] = [hold('parted', '1', { ttl_seconds: 86_400 }), hold('parted', '1', { on_expiry: 'charge' })]
@@ -567,7 +567,7 @@ t.test('a sweep makes the partitions of a month before it locks a balance, as wh
   await assertHealthy(t, own.pool)
 })
 
-t.test('a decision tells whether others are under way, waits for none, and leaves nothing behind', async (t) => {
+t.test('a decision reports whether others are running, does not wait for them, and leaves no lock', async (t) => {
   const [first, second] = [openSession(t, database.url), openSession(t, database.url)]
   const isContended = async ({ pool }: Session) =>
     (await pool.query<{ contended: boolean }>('select copilot_internal.is_contended(8102116101115) as contended'))
@@ -583,7 +583,7 @@ t.test('a decision tells whether others are under way, waits for none, and leave
   t.equal(await isContended(first), false)
   await first.pool.query('rollback')
 
-  // Of nothing, for which no balance is locked.
+  // Holds of 0 USD, which lock no balance.
   const alone = await first.reserve(hold('t-1', '0'), hold('t-2', '0'))
   await second.pool.query('begin')
   const decisions = [...(await second.reserve(hold('t-1', '0'))), ...(await first.reserve(hold('t-2', '0')))]

@@ -19,14 +19,14 @@ async function periodAt(at: string, { period, zone = 'UTC', weekStartsOn = 1, bi
   return rows[0]!.text
 }
 
-/** Moments and the period each is in. */
+/** Moments, and the period that contains each. */
 type Edges = Record<string, string>
 
 async function assertEdges(t: Test, kind: Kind, edges: Edges): Promise<void> {
   for (const [at, expected] of Object.entries(edges)) t.equal(await periodAt(at, kind), expected, at)
 }
 
-t.test('an hour is an hour of UTC, also where a zone is at :45 or its clocks change', async (t) => {
+t.test('an hour is an hour of UTC, even if the zone is at :45 or its clocks change', async (t) => {
   for (const zone of ['UTC', 'Asia/Kathmandu', 'Europe/Dublin', 'Australia/Lord_Howe']) {
     await assertEdges(
       t,
@@ -144,7 +144,7 @@ const DAYS: { name: string; zone: string; edges: Edges }[] = [
 ]
 
 for (const { name, zone, edges } of DAYS) {
-  t.test(`a day is one of the zone’s calendar — ${name}`, (t) => assertEdges(t, { period: 'day', zone }, edges))
+  t.test(`a day is a calendar day of its zone: ${name}`, (t) => assertEdges(t, { period: 'day', zone }, edges))
 }
 
 t.test('a week begins at midnight of its first day, whichever day that is', async (t) => {
@@ -173,7 +173,7 @@ t.test('a week is an hour shorter or longer when the clocks change in it', async
   )
 })
 
-t.test('a month begins on its billing day, past the month’s end on its last', async (t) => {
+t.test('a month begins on its billing day, or on its last day if it is shorter', async (t) => {
   await assertEdges(
     t,
     { period: 'month', billingDay: 31 },
@@ -215,7 +215,7 @@ t.test('a month begins on its billing day, past the month’s end on its last', 
   )
 })
 
-t.test('a month is one of the zone’s calendar', async (t) => {
+t.test('a month follows the calendar of its zone', async (t) => {
   await assertEdges(
     t,
     { period: 'month', zone: 'Europe/Dublin' },
@@ -243,7 +243,7 @@ t.test('a month is one of the zone’s calendar', async (t) => {
   )
 })
 
-t.test('weeks and months begin at :45 past the hour where the zone’s midnight is there', async (t) => {
+t.test('weeks and months begin at :45 past the hour of UTC in zones with such an offset', async (t) => {
   // 2028-02-29 is a leap day, and a Tuesday.
   await assertEdges(
     t,
@@ -307,7 +307,7 @@ t.test('a month whose billing day is the day the clocks change begins at that da
   )
 })
 
-t.test('total has no end in sight', async (t) => {
+t.test('the period total has practically no end', async (t) => {
   await assertEdges(
     t,
     { period: 'total', zone: 'Asia/Kathmandu' },
@@ -318,7 +318,7 @@ t.test('total has no end in sight', async (t) => {
   )
 })
 
-t.test('a period that is none of these is an error, not a guess', async (t) => {
+t.test('an unknown period is an error', async (t) => {
   await t.rejects(periodAt('2026-11-10T12:00:00Z', { period: 'year' }), { code: '22023' })
   await t.rejects(periodAt('2026-11-10T12:00:00Z', { period: 'day', zone: 'Mars/Olympus' }), { code: '22023' })
 })
@@ -341,7 +341,7 @@ t.test('the session’s own time zone changes no period', async (t) => {
   }
 })
 
-t.test('periods are half-open, without a gap and without an overlap, in any zone at any moment', async (t) => {
+t.test('in any zone at any moment, periods are half-open, without gaps and overlaps', async (t) => {
   const { rows: zones } = await pool.query<{ name: string }>(
     `select name from pg_timezone_names where name ~ '^[A-Z][a-z]+/' and name !~ '^(posix|Etc)' order by name`,
   )
@@ -367,7 +367,7 @@ t.test('periods are half-open, without a gap and without an overlap, in any zone
       // Around the day that Apia skipped.
       fc.integer({ min: micros('2011-12-28T00:00:00Z'), max: micros('2012-01-02T00:00:00Z') }),
     ),
-    // Instead, within three hours of midnight on a day of a month in which clocks change.
+    // Or a moment within three hours of midnight, in a month in which clocks change.
     near: fc.option(
       fc.record({
         year: fc.integer({ min: 2011, max: 2037 }),
@@ -402,7 +402,7 @@ t.test('periods are half-open, without a gap and without an overlap, in any zone
   await t.resolves(fc.assert(property, { seed, numRuns: 40 }))
 })
 
-t.test('a time zone that is accepted is the same to Postgres, in winter and in summer', async (t) => {
+t.test('Postgres reads every accepted time zone as the service does, in winter and in summer', async (t) => {
   const isZone = formatsOf({ allowEmailIds: false })['time-zone']!
   const { rows } = await pool.query<{ name: string }>(
     'select name from pg_timezone_names union select abbrev from pg_timezone_abbrevs',

@@ -21,7 +21,7 @@ type Node = {
 }
 type Statement = { text: string; plan: Node; where: string }
 
-/** Tables of a few rows, of which the size is bounded by what they mean. */
+/** Tables that always stay small. */
 const SMALL = new Set(['quota_defaults', 'audit_head'])
 
 function* walk(node: Node): Generator<Node> {
@@ -29,11 +29,11 @@ function* walk(node: Node): Generator<Node> {
   for (const child of node.Plans ?? []) yield* walk(child)
 }
 
-/** What a node says about itself, for the message of a failure. */
+/** Describes a node in the message of a failure. */
 const describe = (node: Node) =>
   [node['Node Type'], node['Relation Name'], node['Index Cond']].filter(Boolean).join(' ')
 
-/** Runs the functions of the money as a service does, on a new connection, and answers each statement's plan. */
+/** Runs the deciding functions on a new connection, as the service does, and returns the plan of each statement. */
 async function collectPlans(t: Test, database: TestDatabase, name: string): Promise<Statement[]> {
   const session = openSession(t, database.url)
   const statements: Statement[] = []
@@ -65,7 +65,7 @@ async function collectPlans(t: Test, database: TestDatabase, name: string): Prom
     hold(`${name}-3`, '1', { model: 'gpt-4o', provider: 'openai', estimate: { estimated_cost_usd: '1' } }),
   ]
   const ids = items.map((item) => item.reservation_id)
-  // Sent again they are repeats; with one that asks for too much, something binds.
+  // The same items again are repeats; one more asks for too much and is refused.
   t.match(await session.reserve(...items), Array(5).fill({ outcome: { granted: String } }))
   t.match(await session.reserve(...items), Array(5).fill({ outcome: { replayed: { status: 'reserved' } } }))
   t.match(await session.reserve(hold(`${name}-1`, '100'), hold(`${name}-1`, '1', { user_id: 'u' })), [
@@ -88,7 +88,7 @@ async function collectPlans(t: Test, database: TestDatabase, name: string): Prom
     Array(2).fill({ outcome: { committed: { status: 'committed' } } }),
   )
   t.match(await session.release(ids[1]!), [{ settled: { status: 'released' } }])
-  // Now and the day before, of a call and of money, of a tenant that is known and of one that is not; then again.
+  // Records of now and of the day before, by usage and by cost, of known and unknown tenants; then the same again.
   const yesterday = new Date(Date.now() - 86_400_000).toISOString()
   const spent = [
     spending(`${name}-1`, '1', { user_id: 'u', occurred_at: yesterday }),
@@ -111,7 +111,7 @@ async function collectPlans(t: Test, database: TestDatabase, name: string): Prom
   t.match(await session.correct(spent[0]!.cost_record_id, '3'), { successor: String })
   await session.moveTo('2999-01-01T00:00:00Z')
   t.equal(await expireReservations(session.db, 500), 3)
-  // Late: one is reversed, and both count in what was opened since.
+  // Both commits are late: one reverses a charge, and both count in balances opened since.
   t.match(
     await session.commit(booking(ids[2]!, '1'), booking(ids[1]!, '1')),
     Array(2).fill({ outcome: { committed: { late: true } } }),
@@ -135,7 +135,7 @@ function assertLookups(t: Test, statements: Statement[]): void {
   ]) {
     t.ok(
       deciding.some(({ where }) => where.includes(`copilot_internal.${name}(`)),
-      `plans of ${name}() are seen`,
+      `the log contains plans of ${name}()`,
     )
   }
   const reached = new Set<string>()
@@ -156,7 +156,7 @@ function assertLookups(t: Test, statements: Statement[]): void {
   }
 }
 
-/** Each update of balances takes them in the order of a sort: a nested loop whose outer side is sorted by id. */
+/** Asserts that each update of balances is a nested loop whose outer side is sorted by id. */
 function assertLockOrder(t: Test, statements: Statement[]): void {
   let updates = 0
   for (const { text, plan, where } of statements) {
@@ -181,11 +181,11 @@ function assertLockOrder(t: Test, statements: Statement[]): void {
       })
       t.ok(
         sorts.some((sort) => /\bid$/.test(sort['Sort Key']?.[0] ?? '')),
-        'driven by ids in order',
+        'the update follows the sorted ids',
       )
     }
   }
-  t.ok(updates > 0, 'updates of balances are seen')
+  t.ok(updates > 0, 'the log contains updates of balances')
 }
 
 /** Many scopes with their balances, and old reservations. */
@@ -213,7 +213,7 @@ async function grow(pool: pg.Pool): Promise<void> {
     from generate_series(1, 5000) n`)
 }
 
-/** Gives all of it to an owner that is no superuser, for whom row-level security is forced. */
+/** Gives the whole schema to an owner that is not a superuser, so that row-level security applies. */
 async function giveAway(pool: pg.Pool, owner: string): Promise<void> {
   const { rows } = await pool.query<{ statement: string }>(
     `
@@ -280,9 +280,9 @@ const STATES: { state: string; prepare: (pool: pg.Pool) => Promise<unknown> }[] 
 ]
 
 for (const [n, { state, prepare }] of STATES.entries()) {
-  t.test(`deciding looks everything up by index and locks balances in the order of their ids: ${state}`, async (t) => {
+  t.test(`decisions use indexes for every look-up and lock balances in id order: ${state}`, async (t) => {
     const database = await createDatabase(t)
-    // Nobody analyses but the test.
+    // Only the test runs analyze.
     for (const table of TABLES) {
       await database.pool.query(`alter table copilot_internal.${table} set (autovacuum_enabled = off)`)
     }
@@ -293,7 +293,7 @@ for (const [n, { state, prepare }] of STATES.entries()) {
   })
 }
 
-t.test('the check of the books does not compare each line of cost with each correction', async (t) => {
+t.test('the integrity check does not compare each cost record with each correction', async (t) => {
   const { pool } = await createDatabase(t)
   await pool.query(`
     insert into copilot_internal.record_corrections (corrects, reversal_id, successor_id, corrected_at, reason)

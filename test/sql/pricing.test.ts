@@ -18,7 +18,7 @@ async function row<Row extends pg.QueryResultRow>(text: string, values: unknown[
   return rows[0]
 }
 
-/** A numeric of Postgres as our text: without trailing zeros. */
+/** A numeric of Postgres as text without trailing zeros. */
 function plain(numeric: string | null): string | null {
   return numeric === null ? null : usdText(decimal(numeric))
 }
@@ -100,7 +100,7 @@ const prices: fc.Arbitrary<ModelPrice> = fc.record({
 const tier = fc.constantFrom(undefined, 'standard', 'default', 'auto', 'batch', 'flex', 'priority', 'fast')
 const region = fc.constantFrom(undefined, 'us', 'eu', 'mars')
 
-/** Parts first, so that every whole is at least their sum; names with nothing in them are left out at random. */
+/** Parts are chosen first, so that every whole is at least their sum; zero counts are left out at random. */
 const requests: fc.Arbitrary<Usage> = fc
   .record(
     {
@@ -143,7 +143,7 @@ const requests: fc.Arbitrary<Usage> = fc
     return usage
   })
 
-/** One request, or the sum of several with or without its steps. */
+/** The usage of one request, or of several with or without their steps. */
 const usages: fc.Arbitrary<Usage> = fc
   .tuple(requests, fc.array(requests, { maxLength: 3 }), fc.boolean())
   .map(([first, others, isSplit]) => {
@@ -161,7 +161,7 @@ const usages: fc.Arbitrary<Usage> = fc
   })
 
 t.test('a model call costs the same decimals in SQL and in TypeScript', async (t) => {
-  // Half of the thresholds stand right at the input of all, of one step or of the mean request, where a token decides.
+  // Half of the thresholds equal the input of all, of one step or of the mean request, where one token decides.
   const edge = fc.option(fc.record({ of: fc.nat(2), by: fc.integer({ min: -1, max: 1 }) }))
   const property = fc.asyncProperty(
     prices,
@@ -211,7 +211,7 @@ t.test('a model call costs the same decimals in SQL and in TypeScript', async (t
   t.pass('1,000 random cards and usages')
 })
 
-t.test('a reversal negates the numbers of the steps too', async (t) => {
+t.test('a reversal negates the counts of the steps too', async (t) => {
   const usage = {
     input_tokens: 3,
     output_tokens: 0.5,
@@ -262,7 +262,7 @@ t.test('a sandbox run costs the same decimals in SQL and in TypeScript, across v
     const published = versions.map(({ seconds, micros, covered, vcpu, gib }) => {
       const effective_date = instant(at, micros)
       at += seconds
-      // One in four ends before the next one starts, or for good.
+      // One in four versions ends before the next one starts, or has no successor.
       const expires_at = covered === 0 ? instant(at - 1, 999_999) : null
       return {
         tier: tierName,
@@ -285,7 +285,7 @@ t.test('a sandbox run costs the same decimals in SQL and in TypeScript, across v
        from copilot_internal.e2b_pricing where tier = $1`,
       [tierName],
     )
-    // Half of the runs start right at a change, or at an end.
+    // Half of the runs start exactly when a version starts or ends.
     const changes = rows
       .flatMap(({ effectiveDate, expiresAt }) => [effectiveDate, expiresAt])
       .filter((at) => at !== null)
@@ -327,7 +327,7 @@ t.test('a part larger than its whole is an error in SQL too', async (t) => {
   }
 })
 
-t.test('a card is found by its id, superseded or not, and an unknown one costs null', async (t) => {
+t.test('a card is found by its id, even if superseded, and the cost by an unknown id is null', async (t) => {
   await publish({ provider: 'p', model: 'by-id', effective_date: '1970-01-01Z', usd_per_mtok: { input: 1 } })
   const { id } = await row<{ id: string }>(
     `select price_id as id from copilot_internal.model_pricing where model = 'by-id'`,
@@ -342,9 +342,9 @@ t.test('a card is found by its id, superseded or not, and an unknown one costs n
   t.equal((await cost('999999999')).total, null)
 })
 
-// ---- Finding
+// ---- Look-up
 
-t.test('a model is found by its id or an alias, whole, and never by a prefix', async (t) => {
+t.test('a model is found by its whole id or alias, and never by a prefix', async (t) => {
   await publish({
     provider: 'p',
     model: 'model-5',
@@ -359,7 +359,7 @@ t.test('a model is found by its id or an alias, whole, and never by a prefix', a
   }
 })
 
-t.test('the version in force at a time is the one found, its start inclusive, its end exclusive', async (t) => {
+t.test('the look-up finds the version in force: it includes its start and excludes its end', async (t) => {
   await publish(
     { provider: 'p', model: 'dated', effective_date: '2026-01-01Z', usd_per_mtok: { input: 1 } },
     { provider: 'p', model: 'dated', effective_date: '2027-01-01Z', usd_per_mtok: { input: 2 } },
@@ -375,13 +375,13 @@ t.test('the version in force at a time is the one found, its start inclusive, it
   t.equal(await inputRateAt('dated', '2026-01-01T00:00:00Z'), '1')
   t.equal(await inputRateAt('dated', '2026-05-31T23:59:59.999999Z'), '1')
   t.equal(await inputRateAt('dated', '2026-06-01T00:00:00Z'), '3')
-  t.equal(await inputRateAt('dated', '2026-07-01T00:00:00Z'), null, 'a gap is a gap')
+  t.equal(await inputRateAt('dated', '2026-07-01T00:00:00Z'), null, 'there is no price between two versions')
   t.equal(await inputRateAt('dated', '2027-01-01T00:00:00Z'), '2')
 })
 
 // ---- Publishing
 
-t.test('publishing the same again changes nothing, however its decimals are written', async (t) => {
+t.test('publishing the same price again changes nothing, even if its decimals are written differently', async (t) => {
   const version = (input: unknown) => ({
     provider: 'p',
     model: 'same',
@@ -403,7 +403,7 @@ t.test('publishing the same again changes nothing, however its decimals are writ
   t.same(await history('same'), ['0.5 2026-01-01 open'])
 })
 
-t.test('a new date closes its predecessor and ends where its successor starts', async (t) => {
+t.test('a version with a new date ends its predecessor, and ends when its successor starts', async (t) => {
   const version = (date: string, input: number) => ({
     provider: 'p',
     model: 'chain',
@@ -415,7 +415,7 @@ t.test('a new date closes its predecessor and ends where its successor starts', 
   t.same(await history('chain'), ['1 2026-01-01 2026-06-01', '3 2026-12-01 open', '2 2026-06-01 2026-12-01'])
 })
 
-t.test('the same date with other rates supersedes, and the old row stays', async (t) => {
+t.test('a version of the same date with other rates supersedes the old one, which is kept', async (t) => {
   const version = (input: number, source = 'seed') => ({
     provider: 'p',
     model: 'twice',
@@ -428,7 +428,7 @@ t.test('the same date with other rates supersedes, and the old row stays', async
   t.same(await history('twice'), ['1 2026-01-01 2026-09-01 superseded', '9 2026-09-01 open', '2 2026-01-01 2026-09-01'])
 })
 
-t.test("an admin's version is superseded by an admin only", async (t) => {
+t.test("only an administrator supersedes an administrator's version", async (t) => {
   const version = (input: number, source: string) => ({
     provider: 'p',
     model: 'admins',
@@ -443,7 +443,7 @@ t.test("an admin's version is superseded by an admin only", async (t) => {
   t.equal(await inputRateAt('admins', '2026-02-01Z'), '3')
 })
 
-t.test('two publishers at once end as one after the other', async (t) => {
+t.test('two simultaneous publications give the same result as one after the other', async (t) => {
   const versions = Array.from({ length: 20 }, (_, index) => ({
     provider: 'p',
     model: 'raced',
@@ -458,7 +458,7 @@ t.test('two publishers at once end as one after the other', async (t) => {
   t.equal((await history('raced')).length, 20)
 })
 
-t.test('sandbox prices are published by the same rules', async (t) => {
+t.test('sandbox prices follow the same rules of publication', async (t) => {
   const version = (vcpu: string, date: string, source = 'seed') => ({
     tier: 'published',
     vcpu: 2,
@@ -486,7 +486,7 @@ t.test('sandbox prices are published by the same rules', async (t) => {
   )
 })
 
-t.test('a card that is not sound is refused', async (t) => {
+t.test('an invalid card is refused', async (t) => {
   const card = { provider: 'p', model: 'unsound', effective_date: '1970-01-01Z', usd_per_mtok: { input: 1 } }
   const refused: Record<string, unknown>[] = [
     { usd_per_mtok: { output: 1 } },
@@ -509,7 +509,7 @@ t.test('a card that is not sound is refused', async (t) => {
   await t.rejects(row('select copilot_internal.publish_model_prices($1)', ['{}']), { code: '22023' })
 })
 
-t.test('a version is never edited nor deleted, and no two overlap', async (t) => {
+t.test('the database refuses to edit or delete a version, or to make two overlap', async (t) => {
   await publish({ provider: 'p', model: 'kept', effective_date: '2026-01-01Z', usd_per_mtok: { input: 1 } })
   const edits = [
     `update copilot_internal.model_pricing set usd_per_mtok = '{"input":"0"}' where model = 'kept'`,
@@ -531,9 +531,9 @@ t.test('price ids of models and sandboxes come from one sequence', async (t) => 
   t.equal(shared, '0')
 })
 
-// ---- The names that callers of the first system use
+// ---- The functions that callers of the first system use
 
-t.test('calculate_llm_cost prices four arguments at the plain rates of now, and never guesses', async (t) => {
+t.test('calculate_llm_cost with four arguments uses the current plain rates, and never guesses', async (t) => {
   const cost = (provider: string, model: string, input: number, output: number) =>
     row('select * from copilot_internal.calculate_llm_cost($1, $2, $3, $4)', [provider, model, input, output])
   t.match(await cost('openai', 'gpt-6.1-sol', 12_000, 2_000), {
@@ -561,7 +561,7 @@ t.test('calculate_llm_cost with buckets takes cache, searches, tier, region and 
        'anthropic', 'claude-sonnet-5-5', 1000000, 0, 1000000, p_service_tier => 'batch', p_region => 'us',
        p_pricing_date => '2026-10-06T23:59:59Z')`,
   )
-  t.equal(plain(batch.total_cost_usd), '0.11', 'cache reads were 0.20 until then')
+  t.equal(plain(batch.total_cost_usd), '0.11', 'at that date cache reads still cost 0.20')
 })
 
 t.test('calculate_e2b_cost bills the allocated size by the second; a tier without a price costs null', async (t) => {
@@ -574,7 +574,7 @@ t.test('calculate_e2b_cost bills the allocated size by the second; a tier withou
     is_estimated: false,
   }
   t.same(await cost('standard', 'us-east-1', 3_600, null), expected)
-  t.same(await cost('standard', 'us-east-1', 3_600, 12), expected, 'what was used changes nothing')
+  t.same(await cost('standard', 'us-east-1', 3_600, 12), expected, 'the used CPU does not change the cost')
   for (const [tier, region] of [
     ['gpu', 'us-east-1'],
     ['standard', 'mars'],
@@ -584,14 +584,14 @@ t.test('calculate_e2b_cost bills the allocated size by the second; a tier withou
   }
 })
 
-t.test('a size without a tier has the rates of tier standard', async (t) => {
+t.test('a size without a tier is priced at the rates of tier standard', async (t) => {
   const { total } = await row<{ total: string }>(
     `select total_cost_usd as total from copilot_internal.price_e2b_usage(null, null, 2, 2048, '2026-11-24Z', 412.6)`,
   )
   t.equal(plain(total), '0.0152662')
 })
 
-t.test('get_current_model_pricing answers the plain rates, since when, and who says so', async (t) => {
+t.test('get_current_model_pricing returns the plain rates, their start and their source', async (t) => {
   const { rows } = await pool.query(`select * from copilot_internal.get_current_model_pricing('openai', 'gpt-6.1-sol')`)
   t.match(rows, [
     { input_price_per_million: '2', output_price_per_million: '10', effective_date: new Date(0), notes: /^overlay/ },
@@ -599,7 +599,7 @@ t.test('get_current_model_pricing answers the plain rates, since when, and who s
   t.equal((await pool.query(`select from copilot_internal.get_current_model_pricing('openai', 'gpt-6')`)).rowCount, 0)
 })
 
-t.test('the price of now follows the clock of the product', async (t) => {
+t.test('the current price follows clock_now()', async (t) => {
   const client = await pool.connect()
   try {
     const input = async (now: string) => {

@@ -21,14 +21,14 @@ import { booking, hold, openSession, spending } from '../helpers/money/spend.ts'
 const database = await createDatabase(t)
 const { pool } = database
 const archiveDir = join(t.testdir(), 'archive')
-// As the service works: its role has to do for all of it.
+// The same roles as in the service: the service's role must have all the rights that this needs.
 const roles = { service: true, reader: true }
 const db = connect(database.url, { connectionsMax: 1, statementMs: 60_000, roles })
 t.teardown(() => db.destroy())
 const retention: Retention = { db, archiveDir, retentionDays: 90, archiveYears: 7, reservationDays: 30, eventDays: 90 }
 const { signal } = new AbortController()
 
-/** @throws Error with the first thing that could not be done. */
+/** @throws Error with the reason of the first failure. */
 async function keepAll(of: Retention): Promise<void> {
   const { failed } = await keepRetention(of, signal)
   if (failed.length > 0) throw new Error(failed[0]!.reason)
@@ -46,7 +46,7 @@ const stateOf = async (partition: string) =>
 const isThere = async (partition: string) =>
   (await pool.query(`select to_regclass('copilot_partitions.' || $1) is not null as there`, [partition])).rows[0].there
 
-// In June: holds and direct records that quotas count, of which one runs for ever.
+// In June: holds and direct records, counted by two quotas, one of them without an end.
 const june = openSession(t, database.url)
 await june.moveTo('2026-06-10T00:00:00Z')
 await setQuotas(june.db, [
@@ -54,7 +54,7 @@ await setQuotas(june.db, [
   { scope: 'tenant', tenant_id: 'acme', period: 'month', limit_usd: '1000' },
 ])
 await june.moveTo('2026-06-15T10:00:00Z')
-// Ids begin with the time at which they were made.
+// An id begins with the time at which it was made.
 const madeAt = Date.parse('2026-06-15T10:00:00Z').toString(16).padStart(12, '0')
 const idOf = (last: string) => `${madeAt.slice(0, 8)}-${madeAt.slice(8)}-7000-8000-00000000000${last}`
 const held = hold('acme', '3', { idempotency_key: 'old', reservation_id: idOf('1') })
@@ -82,7 +82,7 @@ await pool.query(`update copilot_internal.llm_cost_records set unreadable_usage 
   UNREAD,
 ])
 
-t.test('a dry run says what would go, and changes nothing', async (t) => {
+t.test('a dry run lists what would be archived and deleted, and changes nothing', async (t) => {
   const plan = await planRetention(retention)
   t.same(plan.archived, [
     { partition: E2B, records: 1 },
@@ -93,7 +93,7 @@ t.test('a dry run says what would go, and changes nothing', async (t) => {
   t.same(await broken(), [])
 })
 
-t.test('archive, drop, restore: equal to the byte of each row, and the books hold at every step', async (t) => {
+t.test('archive, drop and restore keep every byte of each row, and every invariant holds at each step', async (t) => {
   const before = { llm: await rows(LLM), e2b: await rows(E2B) }
   const report = await keepRetention(retention, signal)
   t.match(report, {
@@ -111,7 +111,7 @@ t.test('archive, drop, restore: equal to the byte of each row, and the books hol
     [E2B, LLM].flatMap((name) => [`${name}.jsonl.gz`, `${name}.manifest.json`]),
   )
   for (const name of ['', ...readdirSync(archiveDir)])
-    t.equal(statSync(join(archiveDir, name)).mode & 0o077, 0, `only its user reads ${name || 'the folder'}`)
+    t.equal(statSync(join(archiveDir, name)).mode & 0o077, 0, `only the owner can read ${name || 'the folder'}`)
   t.match(JSON.parse(readFileSync(join(archiveDir, `${LLM}.manifest.json`), 'utf8')), {
     partition: LLM,
     records: 4,
@@ -131,7 +131,11 @@ t.test('archive, drop, restore: equal to the byte of each row, and the books hol
     [{ object: UNREAD }],
   )
   t.same(await broken(), [])
-  t.same((await keepRetention(retention, signal)).archived, [], 'what was restored is left alone for a while')
+  t.same(
+    (await keepRetention(retention, signal)).archived,
+    [],
+    'a restored month is not archived again before its time',
+  )
   await t.rejects(
     pool.query(`delete from copilot_internal.llm_cost_records where recorded_at < '2026-07-01'`),
     /closed/,
@@ -141,11 +145,15 @@ t.test('archive, drop, restore: equal to the byte of each row, and the books hol
     `insert into copilot_internal.record_keys values ('p', 'k', '', gen_random_uuid(), '2026-06-30T23:59:59Z', 't')`,
   )
   const keepsKeys = { ...retention, reservationDays: 3_650 }
-  t.equal((await keepRetention(keepsKeys, signal)).archived.length, 2, 'and archived again, its keys with it')
+  t.equal(
+    (await keepRetention(keepsKeys, signal)).archived.length,
+    2,
+    'both months are archived again, and record keys as old are deleted',
+  )
   t.same(await broken(), [])
 })
 
-t.test('costs of an archived month: totals stay, what needs its records is refused, others are answered', async (t) => {
+t.test('totals of an archived month are still answered; only queries of its records get 409', async (t) => {
   const service = await startService(t, database.url)
   const { costs, get } = costsReader(service)
   const span = { from: '2026-06-01T00:00:00Z', to: '2026-07-01T00:00:00Z' }
@@ -164,7 +172,11 @@ t.test('costs of an archived month: totals stay, what needs its records is refus
   t.match(await list(`from=${span.from}&tenant_id=acme`), archivedJune)
   t.match(await list(`from=${span.from}`), archivedJune)
   t.match(await list('from=2026-07-01T00:00:00Z'), { status: 200 })
-  t.match(await list(`to=${span.to}`), { status: 200 }, 'without a begin, what is here is listed')
+  t.match(
+    await list(`to=${span.to}`),
+    { status: 200 },
+    'a list without `from` contains the records that are not archived',
+  )
   const opened = await service.call('PUT', '/v1/quotas', {
     ...{ scope: 'platform', period: 'total', resource_type: 'llm', limit_usd: 100 },
   })
@@ -173,12 +185,12 @@ t.test('costs of an archived month: totals stay, what needs its records is refus
   t.match(
     status.json.data.find((one: { scope: string }) => one.scope === 'platform'),
     { spent_usd: 14.750000000001 },
-    'a new balance opens with what is archived and counted',
+    'a new balance opens with archived costs included',
   )
   t.same(await broken(), [])
 })
 
-t.test('a record of an archived month is corrected once its month is restored, and stays as it was', async (t) => {
+t.test('a record of an archived month can be corrected after a restore, and is itself unchanged', async (t) => {
   const service = await startService(t, database.url)
   const { costs } = costsReader(service)
   const june2026 = { from: '2026-06-01T00:00:00Z', to: '2026-07-01T00:00:00Z', group_by: 'tenant' }
@@ -200,14 +212,14 @@ t.test('a record of an archived month is corrected once its month is restored, a
 })
 
 t.test(
-  'a drop and a restore wait for no balance: those follow in steps, and the books hold between any two',
+  'a drop or a restore does not wait for balances: they follow in steps, and every invariant holds after each',
   async (t) => {
-    /** While somebody else has every balance. */
+    /** Runs `work` while another session has locked every balance. */
     const whileBalancesAreTaken = async (work: () => Promise<unknown>) => {
       const other = await pool.connect()
       await other.query('begin')
       await other.query('select from copilot_internal.quota_periods for update')
-      await t.rejects(work(), /lock timeout/, 'only the balances had to wait')
+      await t.rejects(work(), /lock timeout/, 'only the update of the balances waits')
       await other.query('rollback')
       other.release()
     }
@@ -215,7 +227,7 @@ t.test(
       `select count(*)::integer as balances from copilot_internal.archived_periods where partition = $1`,
       [LLM],
     )
-    /** As the release before it had it: nothing on its way. */
+    /** Asserts that the down migration leaves the books of the previous release, without half-done steps. */
     const canBeTakenBack = async () => {
       const client = await pool.connect()
       await client.query('begin')
@@ -251,18 +263,22 @@ t.test(
     t.equal(await carryArchive(db, LLM, 1), 1)
     await canBeTakenBack()
     await keepRetention(retention, signal)
-    t.same((await pool.query('select * from copilot_internal.uncarried_costs()')).rows, [], 'the next run ends it')
+    t.same(
+      (await pool.query('select * from copilot_internal.uncarried_costs()')).rows,
+      [],
+      'the next run carries the rest',
+    )
     t.same(await broken(), [])
   },
 )
 
-t.test('a crash in the middle of an archive or a restore loses and doubles nothing', async (t) => {
-  // As if it broke off while the rows were loaded.
+t.test('a crash during an archive or a restore neither loses nor duplicates a record', async (t) => {
+  // As after a crash while the rows were loaded.
   await pool.query(`select copilot_internal.prepare_restore('${E2B}')`)
   t.same(await broken(), [])
   t.equal(await restorePartition(retention, E2B, 1), 1)
   t.same(await broken(), [])
-  // Closed and written, but not dropped; with half a file beside it.
+  // As after a crash when the month was closed but not dropped, with half a file left behind.
   await pool.query('update copilot_internal.cost_archives set keep_until = null')
   writeFileSync(join(archiveDir, `${E2B}.jsonl.gz.part`), 'half')
   const daysAgo = Date.now() / 1_000 - 2 * 86_400
@@ -273,13 +289,13 @@ t.test('a crash in the middle of an archive or a restore loses and doubles nothi
   t.same(
     readdirSync(archiveDir).filter((name) => name.endsWith('.part')),
     [],
-    'and the half one goes',
+    'the half file is deleted',
   )
   t.same(await broken(), [])
 })
 
-t.test('wherever an archive or a restore breaks off, the books hold, and the next run ends it', async (t) => {
-  /** A connection that ends with its n-th statement, as in a crash before it. */
+t.test('an archive or a restore may fail at any statement: the books hold, and the next run ends it', async (t) => {
+  /** A connection that fails before its n-th statement, as in a crash. */
   const breakingAt = (n: number) => {
     let statements = 0
     return db.withPlugin({
@@ -321,7 +337,7 @@ t.test('wherever an archive or a restore breaks off, the books hold, and the nex
   t.same(await all(), whole)
 })
 
-t.test('a drop that has to wait for a reader lets the others through, and is tried again', async (t) => {
+t.test('a drop that must wait for a reader gives up, so that others are not blocked, and is retried', async (t) => {
   t.equal(await restorePartition(retention, E2B, 1), 1)
   await pool.query('update copilot_internal.cost_archives set keep_until = null')
   const reader = await pool.connect()
@@ -343,7 +359,7 @@ t.test('a drop that has to wait for a reader lets the others through, and is tri
   t.same(await broken(), [])
 })
 
-t.test('a file that is not the one that was verified is not restored', async (t) => {
+t.test('a file that differs from the verified one is not restored', async (t) => {
   const file = join(archiveDir, `${E2B}.jsonl.gz`)
   const whole = readFileSync(file)
   writeFileSync(file, readFileSync(join(archiveDir, `${LLM}.jsonl.gz`)))
@@ -355,7 +371,7 @@ t.test('a file that is not the one that was verified is not restored', async (t)
   t.equal(await restorePartition(retention, E2B, 1), 1)
 })
 
-t.test('a run that reads a month while another one drops it leaves its file as it is', async (t) => {
+t.test('a run that reads a month while another run drops it does not change its file', async (t) => {
   await pool.query('update copilot_internal.cost_archives set keep_until = null')
   const other = connect(database.url, { connectionsMax: 1, statementMs: 60_000, roles })
   t.teardown(() => other.destroy())
@@ -363,7 +379,7 @@ t.test('a run that reads a month while another one drops it leaves its file as i
   const slow = db.withPlugin({
     transformQuery: ({ node }) => node,
     transformResult: async ({ result }) => {
-      // It knows the month, and has read nothing of it.
+      // At this moment the slow run knows the month but has not read its records.
       if (dropped === null && result.rows.some((row) => row['state'] !== undefined)) {
         dropped = (await keepRetention({ ...retention, db: other }, signal)).archived
       }
@@ -375,13 +391,13 @@ t.test('a run that reads a month while another one drops it leaves its file as i
   t.same(
     readdirSync(archiveDir).filter((name) => name.startsWith(E2B) && name.includes('-')),
     [],
-    'nothing is left behind',
+    'the slow run leaves no file behind',
   )
   t.equal(await restorePartition(retention, E2B, 1), 1)
   t.same(await broken(), [])
 })
 
-t.test('the functions of the first system drop what is verified, and nothing else', async (t) => {
+t.test('the clean-up functions of the first system drop only months with a verified archive', async (t) => {
   const cleanUp = async () =>
     (
       await pool.query(
@@ -400,14 +416,14 @@ t.test('the functions of the first system drop what is verified, and nothing els
   t.same(await broken(), [])
 })
 
-t.test('files go after their years, totals stay', async (t) => {
+t.test('archive files are deleted after archiveYears, and the totals stay', async (t) => {
   const report = await keepRetention({ ...retention, archiveYears: 0 }, signal)
   t.same(report.deleted_files, [E2B, LLM])
   t.same(readdirSync(archiveDir), [])
   t.same(await broken(), [])
 })
 
-t.test('an id from the future keeps nothing, and a month that fails keeps no other one', async (t) => {
+t.test('an id from the future does not delay retention, and a month that fails does not stop the others', async (t) => {
   const later = await createDatabase(t)
   const laterDb = connect(later.url, { connectionsMax: 1, statementMs: 60_000, roles })
   t.teardown(() => laterDb.destroy())
@@ -418,7 +434,7 @@ t.test('an id from the future keeps nothing, and a month that fails keeps no oth
     ['2026-06-15T10:00:00Z', '2'],
   ]
   const holds = await Promise.all(
-    // Ids as a process made them whose clock was ten years ahead.
+    // Ids from a process whose clock was ten years ahead.
     months.map(async ([at]) => {
       const { rows: made } = await later.pool.query<{ id: string }>(
         `select copilot_internal.uuid_v7($1::timestamptz + interval '10 years') as id`,
@@ -433,7 +449,7 @@ t.test('an id from the future keeps nothing, and a month that fails keeps no oth
     await session.commit(booking(holds[n]!.reservation_id, cost))
   }
   await session.moveTo('2026-11-20T00:00:00Z')
-  // Something stands where the file of May should go.
+  // A folder is in the place of the file of May.
   mkdirSync(join(of.archiveDir, `${MAY}.jsonl.gz`), { recursive: true })
   const first = await keepRetention(of, signal)
   t.match(first, { deleted_settled: 2, failed: [{ what: MAY }] })
@@ -443,7 +459,7 @@ t.test('an id from the future keeps nothing, and a month that fails keeps no oth
   t.same((await later.pool.query('select * from copilot_internal.check_integrity()')).rows, [])
 })
 
-t.test('events go once they are told, but for those that keep something from being told twice', async (t) => {
+t.test('old events are deleted once delivered, unless they prevent a second event about an open balance', async (t) => {
   const endpointId = '00000000-0000-4000-8000-00000000000e'
   await pool.query(
     `insert into copilot_internal.webhook_endpoints (endpoint_id, kind, url, types, enabled, created_at, updated_at)
@@ -463,7 +479,7 @@ t.test('events go once they are told, but for those that keep something from bei
     )
     return rows.map(({ key }) => key)
   }
-  t.equal((await planRetention(retention)).deleted_events, 0, 'nothing is queued yet')
+  t.equal((await planRetention(retention)).deleted_events, 0, 'no event is deleted before its deliveries are queued')
   await fanOutEvents(db, 200)
   await pool.query(`
     update copilot_internal.webhook_deliveries d set status = 'delivered', next_attempt_at = null, settled_at = '2026-06-10'
@@ -475,7 +491,7 @@ t.test('events go once they are told, but for those that keep something from bei
   t.same(await broken(), [])
 })
 
-t.test('deletable events are found without comparing each with every delivery', async (t) => {
+t.test('the query for deletable events does not compare each event with every delivery', async (t) => {
   const { rows: functions } = await pool.query(`select prosrc from pg_proc where proname = 'deletable_events'`)
   const text = `explain ${functions[0].prosrc.replaceAll('p_before', 'now()').replaceAll('p_now', 'now()')}`
   const plan = await pool.query({ text, rowMode: 'array' })

@@ -6,7 +6,7 @@ import { fillTenants } from '../helpers/money/two-tenants.ts'
 
 const database = await createDatabase(t)
 const ids = await fillTenants(t, database, ['acme', 'other'])
-// Sums of what there is, and lines that are not rolled up yet.
+// Rolled-up records, and records that are not rolled up yet.
 await database.pool.query('select copilot_internal.roll_up_tail(50000, 0)')
 await insertCostLines(
   database.pool,
@@ -24,18 +24,18 @@ t.teardown(async () => {
   await client.end()
 })
 
-/** Rights by role: read, add (insert), change (update: whole, or these columns), delete. Nobody but the owner truncates. */
+/** Rights by role: read, add (insert), change (update: all or these columns), delete. Only the owner may truncate. */
 type Rights = { read?: true; add?: true; change?: true | string[]; delete?: true }
 const READ: Rights = { read: true }
 
-/** The views of sums that the first system's callers know, and those of the same by day. */
+/** The views of sums for callers of the first system, and the same by day. */
 const SUMMARIES = [
   ...['tenant', 'user', 'conversation', 'path', 'tier'].map((key) => `e2b_cost_summary_by_${key}`),
   ...['tenant', 'user', 'conversation', 'path', 'model'].map((key) => `cost_summary_by_${key}`),
   'combined_cost_summary_by_tenant',
 ].flatMap((name) => [name, `${name}_daily`])
 
-/** Every table and view of the schema. A new one belongs here, with what each role may do to it. */
+/** Every table and view of the schema, with the rights of each role. A new table or view must be added here. */
 const RELATIONS: Record<string, { service: Rights; reader: Rights }> = {
   api_key_hashes: { service: { read: true, add: true, change: ['valid_until'] }, reader: {} },
   api_keys: {
@@ -81,7 +81,7 @@ const RELATIONS: Record<string, { service: Rights; reader: Rights }> = {
   ...Object.fromEntries(SUMMARIES.map((name) => [name, { service: READ, reader: READ }])),
 }
 
-/** Tables without anything of a tenant; the others have row-level security, also for their owner. */
+/** Tables without data of tenants. All others have row-level security, which also applies to their owner. */
 const COMMON = [
   ...[
     'e2b_pricing',
@@ -96,7 +96,7 @@ const COMMON = [
   ...['schema_functions', 'schema_migrations', 'schema_migrations_lock', 'schema_objects'],
 ]
 
-/** What works with its owner's rights: the ways in which the service changes what it may only read. */
+/** Functions with their owner's rights: through them the service changes tables that it may only read. */
 const INLINED = [
   ...['quota_lock', 'is_contended', 'same_request', 'reservation_json', 'running_limit', 'priced_tier'],
   ...['find_reservation', 'scope_quotas', 'periods_at'],
@@ -126,7 +126,7 @@ const WITH_OWNERS_RIGHTS = [
   ...['publish_model_prices', 'publish_e2b_prices', 'add_model_price', 'add_e2b_price', 'lock_prices', 'write_audit'],
 ]
 
-/** What the reader may call: the look-up of prices, and what its reads are made of. */
+/** Functions that the reader may call: the look-up of prices, and those that its reads use. */
 const READERS_FUNCTIONS = [
   ...[
     'get_current_model_pricing',
@@ -142,7 +142,7 @@ const READERS_FUNCTIONS = [
   ...['cost_segments', 'nearest_cost_grain', 'cost_grain_floor', 'archived_between'],
 ]
 
-/** One connection in one transaction that is rolled back; each statement is tried for itself. */
+/** A connection in one transaction that is rolled back at the end; each statement is tried separately. */
 async function openAs(t: Test, role: RoleName, tenant = '') {
   const client = await database.pool.connect()
   await client.query('begin')
@@ -160,7 +160,7 @@ async function openAs(t: Test, role: RoleName, tenant = '') {
       const { rows } = await client.query<any>(statement)
       return rows
     },
-    /** Null where it worked, and is undone; else why not. */
+    /** Null if the statement succeeded (it is undone), else the reason of its failure. */
     failure: async (statement: string): Promise<pg.DatabaseError | null> => {
       await client.query('savepoint one')
       try {
@@ -187,7 +187,7 @@ async function listRelations(kinds: string): Promise<{ name: string; schema: str
   return rows
 }
 
-t.test('every table and view is known here, with the rights of each role', async (t) => {
+t.test('this file lists every table and view, with the rights of each role', async (t) => {
   const names = (await listRelations('rpvmf')).filter(({ schema }) => schema === 'copilot_internal')
   t.same(
     names.map(({ name }) => name),
@@ -196,7 +196,7 @@ t.test('every table and view is known here, with the rights of each role', async
 })
 
 for (const role of ROLES) {
-  t.test(`${role} does to each table and view what it may, and nothing else`, async (t) => {
+  t.test(`${role} has exactly its listed rights on each table and view`, async (t) => {
     const session = await openAs(t, role)
     for (const { name, schema, kind } of await listRelations('rpvmf')) {
       const relation = `${schema}.${name}`
@@ -237,9 +237,9 @@ for (const role of ROLES) {
     }
   })
 
-  t.test(`${role} calls each function that it may, and no other`, async (t) => {
+  t.test(`${role} can call exactly its listed functions`, async (t) => {
     const session = await openAs(t, role)
-    // But for those that come with a type.
+    // Except functions that belong to a type.
     const { rows: functions } = await database.pool.query<{
       name: string
       call: string
@@ -257,7 +257,7 @@ for (const role of ROLES) {
     for (const { name, call, callable, oid } of functions) {
       const may = role === 'purser_service' || (role === 'purser_reader' && READERS_FUNCTIONS.includes(name))
       t.same(await session.rows(`select has_function_privilege(${oid}, 'execute') as may`), [{ may }], name)
-      // Of nothing a strict one is not called at all.
+      // A strict function is not run with null arguments.
       if (!callable) continue
       const failure = await session.failure(call)
       t.equal(
@@ -270,7 +270,7 @@ for (const role of ROLES) {
 }
 
 t.test(
-  'functions with their owner’s rights are these, and nobody can slip another name under any function',
+  'only the listed functions have their owner’s rights, and no session can redirect the names a function uses',
   async (t) => {
     const { rows } = await database.pool.query<{
       name: string
@@ -287,30 +287,33 @@ t.test(
     )
     for (const { name, config, owned } of rows) {
       t.ok(owned, `${name} is the owner's`)
-      // A constant, and those that name everything by its schema, so that Postgres inlines them where they are called.
+      // These are a constant, or qualify every name with its schema, so that Postgres can inline them.
       if (INLINED.includes(name)) continue
-      // The temporary schema comes last, or a session's own type or table could stand for one of Postgres's.
+      // The temporary schema comes last; otherwise a session's own type or table could hide one of Postgres.
       t.ok(config?.includes('search_path=pg_catalog, pg_temp'), `${name} has a fixed search_path`)
     }
   },
 )
 
-t.test('row-level security is on and forced on every table with data of tenants, partitions included', async (t) => {
-  const { rows } = await database.pool.query<{ name: string; forced: boolean }>(`
+t.test(
+  'row-level security is enabled and forced on every table with data of tenants, and its partitions',
+  async (t) => {
+    const { rows } = await database.pool.query<{ name: string; forced: boolean }>(`
     select c.relname as name, c.relrowsecurity and c.relforcerowsecurity as forced from pg_class c
     where c.relkind in ('r', 'p') and c.relnamespace in ('copilot_internal'::regnamespace, 'copilot_partitions'::regnamespace)`)
-  t.ok(rows.some(({ name }) => /^llm_cost_records_\d{4}_\d{2}$/.test(name)))
-  for (const { name, forced } of rows) t.equal(forced, !COMMON.includes(name), name)
-  const { rows: withTenant } = await database.pool.query<{ name: string }>(`
+    t.ok(rows.some(({ name }) => /^llm_cost_records_\d{4}_\d{2}$/.test(name)))
+    for (const { name, forced } of rows) t.equal(forced, !COMMON.includes(name), name)
+    const { rows: withTenant } = await database.pool.query<{ name: string }>(`
     select c.relname as name from pg_attribute a join pg_class c on c.oid = a.attrelid
     where a.attname = 'tenant_id' and c.relkind in ('r', 'p') and c.relnamespace = 'copilot_internal'::regnamespace`)
-  t.same(
-    withTenant.filter(({ name }) => COMMON.includes(name)),
-    [],
-  )
-})
+    t.same(
+      withTenant.filter(({ name }) => COMMON.includes(name)),
+      [],
+    )
+  },
+)
 
-t.test('the reader sees the rows of its tenant, and no others, in every table and view', async (t) => {
+t.test('the reader sees only the rows of its tenant in every table and view', async (t) => {
   const readable = Object.keys(RELATIONS).filter((name) => RELATIONS[name]!.reader.read && !COMMON.includes(name))
   const acme = await openAs(t, 'purser_reader', 'acme')
   const nobody = await openAs(t, 'purser_reader')
@@ -336,7 +339,7 @@ t.test('the reader sees the rows of its tenant, and no others, in every table an
   }
 })
 
-t.test('the reader sees no more through a function, a cast or an error', async (t) => {
+t.test('the reader sees no other tenant through a function, a cast or an error', async (t) => {
   const acme = await openAs(t, 'purser_reader', 'acme')
   const own = `select copilot_internal.cost_record_json('${ids.acme.recordId}') as line`
   t.match(await acme.rows(own), [{ line: { tenant_id: 'acme' } }])
@@ -344,10 +347,10 @@ t.test('the reader sees no more through a function, a cast or an error', async (
   t.not((await acme.rows(`select * from copilot_internal.get_quota_status('tenant', 'acme')`)).length, 0)
   t.same(await acme.rows(`select * from copilot_internal.get_quota_status('tenant', 'other')`), [])
   t.same(await acme.rows(`select * from copilot_internal.get_quota_status('platform', 'platform')`), [])
-  // A condition that fails on what it reads would tell by its error that there is something.
+  // If this condition read a row of the other tenant, its error would reveal that the row exists.
   const leak = `select from copilot_internal.reservations where (tenant_id || '!')::integer = 1 and tenant_id = 'other'`
   t.equal(await acme.failure(leak), null)
-  // It may not leave its tenant by way of a partition, a copy or another role.
+  // The reader cannot reach other tenants through a partition, a copy or another role.
   const { name } = (await listRelations('r')).find(({ schema }) => schema === 'copilot_partitions')!
   t.ok(denied(await acme.failure(`select from copilot_partitions.${name}`)))
   t.ok(denied(await acme.failure('create table copilot_internal.mine (n integer)')))
@@ -356,7 +359,7 @@ t.test('the reader sees no more through a function, a cast or an error', async (
 })
 
 t.test(
-  'what the service’s functions decide, it cannot do by hand, and neither can it give itself the right',
+  'the service cannot write by hand what only its functions may write, and cannot grant itself the right',
   async (t) => {
     const service = await openAs(t, 'purser_service')
     for (const statement of [

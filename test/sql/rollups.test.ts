@@ -13,7 +13,7 @@ import { printedSeed } from '../helpers/seed.ts'
 
 const database = await createDatabase(t)
 const { pool } = database
-// As the service works.
+// The same roles as in the service.
 const db = connect(database.url, { roles: { service: true, reader: true } })
 t.teardown(() => db.destroy())
 const seed = printedSeed(t)
@@ -93,7 +93,7 @@ const aLine: fc.Arbitrary<CostLine> = fc.record({
 })
 
 t.test(
-  'every part of a span is answered once: what months, days and quarters of an hour have too much is taken away again',
+  'each moment of a span counts once: what months, days and quarters of an hour add outside the span is subtracted',
   async (t) => {
     await fc.assert(
       fc.asyncProperty(
@@ -137,7 +137,7 @@ t.test(
 )
 
 t.test(
-  'while lines are booked, commit late and are rolled up by several, every answer is the sum of the records',
+  'while records are booked, commit late and are rolled up by two sessions, every answer is the sum of the records',
   async (t) => {
     const batches = fc.sample(fc.array(aLine, { minLength: 1, maxLength: 12 }), { seed, numRuns: 60 })
     const questions = fc.sample(
@@ -145,7 +145,7 @@ t.test(
         fc.tuple(aMoment, aMoment),
         fc.subarray(['tenant', 'model', 'resource_type'], { minLength: 1 }),
         fc.constantFrom([], ['day'], ['week'], ['month']),
-        // The clocks of two of them are set back within the time of the lines; two are not a whole hour from UTC.
+        // The clocks of two zones go back during the time of the records; two zones are not whole hours from UTC.
         fc.constantFrom('UTC', 'Europe/Dublin', 'Asia/Kathmandu', 'America/St_Johns'),
       ),
       { seed: seed + 1, numRuns: 60 },
@@ -158,11 +158,11 @@ t.test(
         booked += 1
       }
     }
-    // Two roll up all the time, in steps of odd sizes.
+    // Two sessions roll up all the time, in steps of odd sizes.
     const roll = async (linesMax: number) => {
       while (booked < batches.length) await rollUp(linesMax)
     }
-    // Begun before all others, and committed after them: none of its lines is lost.
+    // This transaction begins before all others and commits after them; its record must not be lost.
     const late = new pg.Client({ connectionString: database.url })
     await late.connect()
     await pool.query(`select copilot_internal.ensure_cost_partitions('2026-11-03')`)
@@ -193,14 +193,14 @@ t.test(
   },
 )
 
-t.test('a crash in the middle of a roll-up loses and doubles nothing', async (t) => {
+t.test('a crash during a rollup neither loses nor duplicates a record', async (t) => {
   await insertCostLines(pool, [{ tenant_id: 'crash', cost_usd: '3', occurred_at: '2026-11-02T00:00:00Z' }])
   const client = new pg.Client({ connectionString: database.url })
   client.on('error', () => {})
   await client.connect()
   await client.query('begin')
   await client.query('select copilot_internal.roll_up_tail(50000, 0)')
-  t.equal(await rollUp(10), 0, 'while one rolls up, another finds nothing to do')
+  t.equal(await rollUp(10), 0, 'a second rollup at the same time finds nothing to do')
   const ask = () => inOneSnapshot(question('tenant,model', '2026-11-02T00:00:00Z', '2026-11-03T00:00:00Z'))
   t.match((await ask()).groups.get('["crash",null]'), { cost_usd: '3' })
   const { rows } = await client.query<{ pid: number }>('select pg_backend_pid() as pid')
@@ -212,7 +212,7 @@ t.test('a crash in the middle of a roll-up loses and doubles nothing', async (t)
 })
 
 t.test(
-  'a long tail is rolled up in loads, each from where the one before ended, and nothing before that is forgotten',
+  'a long tail is rolled up in steps, each from where the last one ended, and records before that place are not lost',
   async (t) => {
     const book = (lines: number) =>
       pool.query(
@@ -225,8 +225,8 @@ t.test(
     const { lines, block } = await rollUpTail(db, 10_000, 0)
     t.equal(lines, 10_000)
     t.ok(block > 0)
-    t.equal((await rollUpTail(db, 10_000, 1_000_000)).lines, 0, 'nothing stands so far behind')
-    // The room of the first load is free again: what comes now stands before the place that was reached.
+    t.equal((await rollUpTail(db, 10_000, 1_000_000)).lines, 0, 'no record is at such a high block')
+    // Vacuum frees the space of the first step, so new records are stored before the place that was reached.
     await pool.query('vacuum copilot_internal.cost_tail')
     await book(50)
     const { rows } = await pool.query('select from copilot_internal.cost_tail where ctid < $1::tid limit 1', [
@@ -239,7 +239,7 @@ t.test(
   },
 )
 
-t.test('a rollup that is not the sum of its lines is told', async (t) => {
+t.test('the integrity check reports a rollup that is not the sum of its records', async (t) => {
   const client = await pool.connect()
   t.teardown(() => client.release())
   for (const [change, told] of [
@@ -266,7 +266,7 @@ t.test('a rollup that is not the sum of its lines is told', async (t) => {
   }
 })
 
-t.test('the check of the rollups reads what is archived once, however much it is', async (t) => {
+t.test('the check of the rollups reads the archived costs once, however many there are', async (t) => {
   const client = await pool.connect()
   await client.query('begin')
   t.teardown(async () => {
@@ -281,14 +281,14 @@ t.test('the check of the rollups reads what is archived once, however much it is
       partition, starts_at, resource_type, tenant_id, counted, records, cost_usd, input_tokens, output_tokens, seconds)
     select 'llm_cost_records_2020_01', '2020-01-01Z', 'llm', 't' || n, true, 1, 0, 0, 0, 0 from generate_series(1, 20000) n`)
   await client.query('analyze copilot_internal.archived_costs')
-  // As much more than fits into the memory of a hash as there is in years of many users.
+  // The rows exceed the memory of a hash, as those of many users over years would.
   await client.query(`set local work_mem = '64kB'`)
   const { rows } = await client.query(`select prosrc from pg_proc where proname = 'rollup_integrity'`)
   const plan = await client.query({ text: `explain ${rows[0].prosrc}`, rowMode: 'array' })
   t.notMatch(plan.rows.join('\n'), 'SubPlan', 'nothing is looked up row by row')
 })
 
-t.test('the rollups of a month are made anew from its records', async (t) => {
+t.test('the rollups of a month can be rebuilt from its records', async (t) => {
   await insertCostLines(pool, [{ tenant_id: 'anew', cost_usd: '3', occurred_at: '2026-11-02T00:00:00Z' }])
   await pool.query(`update copilot_internal.cost_rollups set cost_usd = 0, records = 5 where starts_at >= '2026-11-01'`)
   t.not((await healthy()).length, 0)
@@ -300,7 +300,7 @@ t.test('the rollups of a month are made anew from its records', async (t) => {
   t.same(groups, plain)
 })
 
-t.test('a month has its partitions before it begins, and also where nothing has made them ahead', async (t) => {
+t.test('the partitions of a month are created ahead, or when they are first needed', async (t) => {
   const names = async () => {
     const { rows } = await pool.query<{ name: string }>(
       `select c.relname as name from pg_class c where c.relnamespace = 'copilot_partitions'::regnamespace and c.relkind = 'r' order by 1`,
@@ -321,11 +321,11 @@ t.test('a month has its partitions before it begins, and also where nothing has 
       pool.query(`select copilot_internal.ensure_cost_partitions('2031-02-28T23:59:59Z')`),
     ),
   )
-  t.equal(found.length, 6, 'several that need a month at once get it')
+  t.equal(found.length, 6, 'several sessions that need a month at once all get it')
   for (const name of months('2031_02')) t.ok((await names()).includes(name), name)
 })
 
-t.test('attributions of any length and of any characters have rollups of their own', async (t) => {
+t.test('tenants, providers and models with the longest names and any characters have separate rollups', async (t) => {
   const ids = ['x', 'y'].map((last) => `${'😀'.repeat(199)}${last}`)
   await insertCostLines(
     pool,

@@ -11,7 +11,7 @@ import { createDatabase } from '../helpers/database.ts'
 import { assertHealthy } from '../helpers/money/integrity.ts'
 import { booking, hold, openSession } from '../helpers/money/spend.ts'
 
-// In the past, so that the lines lie in one month.
+// In the past, so that all cost records are in one month.
 const MADE = '2020-11-04T23:00:00Z'
 const LATER = '2020-11-05T01:00:00Z'
 
@@ -28,7 +28,7 @@ await setEnvironmentDefaults(db, [
 const actor = { principal: 'a test', ip: null }
 const USAGE = { input_tokens: 1_000_000 }
 
-/** A version of a card, USD per million input tokens. */
+/** Publishes a version of a card, in USD per million input tokens. */
 const publish = (model: string, effective_date: string, input: string, more: object = {}) =>
   publishModelPrices(db, [
     { provider: 'acme', model, effective_date, source: 'test', usd_per_mtok: { input }, ...more },
@@ -47,7 +47,7 @@ const publishTier = (tier: string, effective_date: string, usd_per_vcpu_second: 
     },
   ])
 
-/** A hold of a call of `model`, which now means `pricedModel`, made at MADE and granted again at LATER, in the next day. */
+/** A hold for a call of `model`, made at MADE and extended at LATER, on the next day. */
 async function holdOverMidnight(tenantId: string, model: string, changes: Partial<ReserveItem> = {}): Promise<string> {
   await session.moveTo(MADE)
   const { rows } = await pool.query<{ price_id: number; model: string }>(
@@ -87,7 +87,7 @@ function correct(costRecordId: string, change: Partial<Correction>) {
   return correctRecord(db, actor, { costRecordId, ...ids, measure: 'tokens', ...rest, ...change })
 }
 
-/** What a correction came to. */
+/** The corrected cost. */
 const costOf = (corrected: object): number => Number((corrected as { lines: RecordJson[] }).lines[1]!.cost_usd)
 
 async function rerated(): Promise<{ changes: number; undecided: number; unpriced: number; usd: string }> {
@@ -97,7 +97,7 @@ async function rerated(): Promise<{ changes: number; undecided: number; unpriced
   return { changes, undecided, unpriced, usd: totals.difference_usd.toFixed() }
 }
 
-/** Makes lines what they were before 0020, and the walk over them begin anew. */
+/** Sets cost records back to before migration 0020, and restarts the walk over them. */
 async function forgetFacts(): Promise<void> {
   await pool.query(`
     update copilot_internal.llm_cost_records
@@ -120,7 +120,7 @@ const guarantee = (name: string, check: (t: Test) => Promise<void>) =>
       update copilot_internal.quota_periods set spent = 0, reserved = 0`)
   })
 
-guarantee('a commit is priced by the model that the hold was, wherever its alias has gone', async (t) => {
+guarantee('a commit is priced by the model of its hold, even if the alias has moved since', async (t) => {
   await publish('alias-1', '1970-01-01T00:00:00Z', '1', { aliases: ['alias'] })
   const id = await holdOverMidnight('alias', 'alias')
   await publish('alias-2', '1970-01-01T00:00:00Z', '40', { aliases: ['alias'] })
@@ -131,12 +131,12 @@ guarantee('a commit is priced by the model that the hold was, wherever its alias
     [lineId],
   )
   t.same(rows, [{ usd: '2', model: 'alias', priced_model: 'alias-1', priced_at: new Date(MADE), reserved_usd: '6' }])
-  t.match(await rerated(), { changes: 0, usd: '0' }, 'and is not rated again by the other')
+  t.match(await rerated(), { changes: 0, usd: '0' }, 're-rating does not use the new model')
   await deleteReservations()
-  t.equal(costOf(await correct(lineId, { usage: USAGE })), 1, 'nor corrected by it')
+  t.equal(costOf(await correct(lineId, { usage: USAGE })), 1, 'a correction does not use the new model')
 })
 
-guarantee('what really answered is what its name meant when the hold was made', async (t) => {
+guarantee('the model that answered is looked up by what its name meant when the hold was made', async (t) => {
   await publish('answers-1', '1970-01-01T00:00:00Z', '1', { aliases: ['answers'] })
   await publish('asked', '1970-01-01T00:00:00Z', '7')
   const id = await holdOverMidnight('answers', 'asked')
@@ -147,7 +147,7 @@ guarantee('what really answered is what its name meant when the hold was made', 
   t.match(settlement!.outcome, { committed: { cost_usd: '1' } })
 })
 
-guarantee('a correction after the reservation is gone is priced when the reservation was made', async (t) => {
+guarantee('a correction after the reservation is deleted uses the prices of when it was made', async (t) => {
   await publish('moment', '1970-01-01T00:00:00Z', '1')
   await publish('moment', '2020-11-05T00:00:00Z', '10')
   const id = await holdOverMidnight('moment', 'moment')
@@ -159,10 +159,14 @@ guarantee('a correction after the reservation is gone is priced when the reserva
   const again = await correct((corrected as { lines: RecordJson[] }).lines[1]!.cost_record_id, {
     usage: { input_tokens: 7_000_000 },
   })
-  t.match(again, { lines: [{}, { cost_usd: /^7\./, overrun: true }] }, 'its successor stands alone, too')
+  t.match(
+    again,
+    { lines: [{}, { cost_usd: /^7\./, overrun: true }] },
+    'a record made by a correction can be corrected without the reservation too',
+  )
 })
 
-guarantee('another model of a correction is priced by what its name meant then', async (t) => {
+guarantee('a correction to another model uses what that name meant at the time of the hold', async (t) => {
   await publish('other', '1970-01-01T00:00:00Z', '1')
   await publish('other-1', '1970-01-01T00:00:00Z', '2', { aliases: ['other-name'] })
   const lineId = await commitTokens(await holdOverMidnight('other', 'other'))
@@ -173,7 +177,7 @@ guarantee('another model of a correction is priced by what its name meant then',
   t.equal(costOf(await correct(successor.cost_record_id, { usage: USAGE })), 2)
 })
 
-guarantee('a sandbox commit without a price is rated once there is one; the charge of a lapse never is', async (t) => {
+guarantee('a sandbox commit without a price is re-rated once there is one; a charged lapse never is', async (t) => {
   const sandbox = (tenantId: string, ttlSeconds: number) =>
     hold(tenantId, '5', {
       resource_type: 'e2b',
@@ -204,7 +208,7 @@ guarantee('a sandbox commit without a price is rated once there is one; the char
   t.match(await rerated(), { changes: 1, unpriced: 0, undecided: 0, usd: '-4' })
 })
 
-guarantee('lines of before 0020 keep their facts beside them, in steps, before their reservations go', async (t) => {
+guarantee('the facts of records from before 0020 are kept, in steps, before reservations are deleted', async (t) => {
   await publish('old-1', '1970-01-01T00:00:00Z', '1', { aliases: ['old'] })
   await publish('old-1', '2020-11-05T00:00:00Z', '10')
   const lineIds = [
@@ -229,11 +233,15 @@ guarantee('lines of before 0020 keep their facts beside them, in steps, before t
   for (let looked = 1; looked > 0;) steps.push((looked = await keepLineFacts(db, 2)))
   t.ok(
     steps.every((looked) => looked <= 2),
-    `at most two lines a step: ${steps.join(', ')}`,
+    `at most two records a step: ${steps.join(', ')}`,
   )
   await pool.query(`select copilot_internal.delete_settled('2100-01-01Z', 10)`)
   t.equal((await pool.query('select from copilot_internal.reservations')).rowCount, 0)
   t.equal(costOf(await correct(lineIds[1]!, { usage: USAGE })), 1)
   t.same(await correct(goneId, { usage: USAGE }), { undated: true })
-  t.equal(costOf(await correct(goneId, { measure: 'cost', cost_usd: '1' })), 1, 'its cost is taken')
+  t.equal(
+    costOf(await correct(goneId, { measure: 'cost', cost_usd: '1' })),
+    1,
+    'a correction to a given cost needs no facts',
+  )
 })

@@ -1,7 +1,7 @@
 import type pg from 'pg'
 
 /**
- * All that stands in the product's schemas, as text in a stable order: columns, constraints, indexes, functions with
+ * Everything in the product's schemas, as text in a stable order: columns, constraints, indexes, functions with
  * their bodies, triggers, views, types, comments, rights. Two databases that print the same have the same schema.
  */
 export async function describeCatalog(pool: pg.Pool): Promise<string[]> {

@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto'
 import type pg from 'pg'
 
-/** A line of cost as a test writes it; numerics are decimal text. What is left out is null, or the plainest there is. */
+/** A cost record as a test writes it; numerics are decimal text. Omitted fields are null or have a simple default. */
 export interface CostLine {
   cost_record_id?: string
   reservation_id?: string | null
@@ -14,7 +14,7 @@ export interface CostLine {
   provider?: string | null
   model?: string | null
   tier?: string | null
-  /** JSON text, so that its digits are the test's own. */
+  /** JSON text, so that its digits stay as the test wrote them. */
   usage?: string
   input_tokens?: string | null
   output_tokens?: string | null
@@ -22,7 +22,7 @@ export interface CostLine {
   cost_usd: string
   price_id?: number | null
   occurred_at: string
-  /** When it occurred, if left out. */
+  /** By default the time at which it occurred. */
   recorded_at?: string
   late?: boolean
   overrun?: boolean
@@ -30,7 +30,7 @@ export interface CostLine {
   corrects?: string | null
 }
 
-/** Writes lines of cost past the service, in one transaction; answers their ids. No balance counts them. */
+/** Inserts cost records directly, in one transaction, and returns their ids. No balance counts them. */
 export async function insertCostLines(pool: pg.Pool, lines: CostLine[]): Promise<string[]> {
   const rows = lines.map((line) => ({
     cost_record_id: randomUUID(),
@@ -77,7 +77,7 @@ export async function insertCostLines(pool: pg.Pool, lines: CostLine[]): Promise
   return rows.map((row) => row.cost_record_id)
 }
 
-/** JSON with its numbers as the text that they are written in. */
+/** JSON with each number as its original text. */
 export function parseDigits(text: string): unknown {
   return JSON.parse(text, (_key, value, { source }) => (typeof value === 'number' ? source : value))
 }

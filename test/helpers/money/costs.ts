@@ -18,7 +18,7 @@ export type Costs = {
   next_cursor: string | null
 }
 
-/** Reads GET /v1/costs of a service, with the numbers as the text that they are written in. */
+/** Reads GET /v1/costs of a service, with each number as its text in the answer. */
 export function costsReader(service: Service) {
   const get = (query: Query, headers: Record<string, string> = {}): Promise<Answer> =>
     service.call('GET', `/v1/costs?${queryText(query)}`, undefined, headers)
@@ -44,7 +44,7 @@ export function costsReader(service: Service) {
   return { get, costs, allCosts }
 }
 
-/** Exact sums of decimals, by whole numbers of a 10^-18th. */
+/** Exact sums of decimals, computed in whole multiples of 1e-18. */
 export const SCALE = 18
 const scaled = (text: string) => {
   const [, sign, whole, fraction = ''] = /^(-?)([0-9]+)(?:\.([0-9]+))?$/.exec(text)!

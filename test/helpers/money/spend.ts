@@ -15,21 +15,21 @@ import { recordSpend, type RecordItem, type Recording } from '../../../src/db/co
 import { releaseSpend, type Release } from '../../../src/db/reservations/release-spend.ts'
 import { reserveSpend, type Decision, type ReserveItem } from '../../../src/db/reservations/reserve-spend.ts'
 
-/** The ids of the two lines of a correction. */
+/** The ids of the two cost records of a correction. */
 type LineIds = { reversalId: string; successorId: string }
 
-/** One connection, with a clock of its own, through which the functions of src/db are called. */
+/** One connection with its own clock, through which tests call the functions of src/db. */
 export type Session = {
   db: Db
   pool: pg.Pool
-  /** Moves the clock of this connection; null: the real time. */
+  /** Sets the clock of this connection; null: the real time. */
   moveTo(at: string | null): Promise<void>
   reserve(...items: ReserveItem[]): Promise<Decision[]>
   extend(...items: ExtendItem[]): Promise<Extension[]>
   commit(...items: CommitItem[]): Promise<Settlement[]>
   release(...reservationIds: string[]): Promise<Release[]>
   record(...items: RecordItem[]): Promise<Recording>
-  /** To another cost in USD. */
+  /** Corrects a cost record to another cost in USD. */
   correct(costRecordId: string, costUsd: string, ids?: LineIds): Promise<Corrected>
 }
 
@@ -39,7 +39,7 @@ export function openSession(t: Pick<Test, 'teardown'>, databaseUrl: string): Ses
   const db = new Kysely<unknown>({ dialect: new PostgresDialect({ pool }) })
   t.teardown(async () => {
     await db.destroy()
-    // Kysely ends only a pool that it has used.
+    // Kysely closes only a pool that it has used.
     if (!pool.ended) await pool.end()
   })
   return {
@@ -136,10 +136,10 @@ export function spending(tenantId: string, costUsd: string, changes: Partial<Rec
   }
 }
 
-/** The hash of a request that says one thing in some words. */
+/** The hash of a request with this meaning and spelling. */
 export const hashOfSaid = (said: string, words: string) => `\\x02${hashOf(said).slice(2, 34)}${hashOf(words).slice(2)}`
 
-/** As a request's hash: equal for equal texts. */
+/** A text in place of a request's hash: equal for equal texts. */
 export function hashOf(text: string): string {
   return `\\x${createHash('sha256').update(text).digest('hex')}`
 }

@@ -3,12 +3,12 @@ import { setQuotas } from '../../../src/db/quotas/quotas.ts'
 import type { TestDatabase } from '../database.ts'
 import { booking, hold, openSession, spending } from './spend.ts'
 
-/** What a tenant has at least, to be found or not. */
+/** The ids of a tenant's rows, which a test may look up. */
 export type TenantIds = { reservationId: string; recordId: string; correctedId: string; quotaId: number }
 
 /**
- * For each tenant, and for the platform, something of everything that a tenant can have: quotas, balances, an open and a
- * settled hold, costs of both kinds, a correction, events, a key.
+ * Makes every kind of row for each tenant and for the platform: quotas, balances, an open and a settled hold, costs of both
+ * kinds, a correction, events, a key.
  */
 export async function fillTenants<Tenant extends string>(
   t: Pick<Test, 'teardown'>,
@@ -26,7 +26,7 @@ export async function fillTenants<Tenant extends string>(
     const open = hold(tenant, '1', { user_id: 'u', idempotency_key: `of ${tenant}` })
     const settled = hold(tenant, '1', { user_id: 'u' })
     await session.reserve(open, settled)
-    // Above the hold, and above what the user may spend: events.
+    // The cost is above the hold and above the user's limit, so it emits events.
     const commit = booking(settled.reservation_id, '6')
     await session.commit(commit)
     const run = spending(tenant, '1', { resource_type: 'e2b', tier: 'standard', region: 'us-east-1' })

@@ -4,7 +4,7 @@ import { processEnvironment } from './start-arguments.ts'
 
 export type CliResult = { code: number | null; stdout: string; stderr: string }
 
-/** Runs a command of src/cli on a database, as a process of its own. */
+/** Runs a command of src/cli on a database, as a separate process. */
 export function runCli(name: string, databaseUrl: string, args: string[], input = ''): Promise<CliResult> {
   return new Promise((resolve) => {
     const env = { ...processEnvironment(), DATABASE_URL: databaseUrl }

@@ -8,14 +8,14 @@ import { findFreePort } from '../../../src/embedded/free-port.ts'
 import { findProgram } from './program.ts'
 
 export interface PgBouncer {
-  /** The same database behind the pooler. */
+  /** The URL of the database through PgBouncer. */
   through(databaseUrl: string): string
   stop(): Promise<void>
 }
 
 /**
- * Starts a PgBouncer in transaction mode before the server of a database, as docs/operations.md says.
- * @param serverConnectionsMax of each database: fewer than its clients have, so that they take turns.
+ * Starts a PgBouncer in transaction mode for the server of a database, with the settings of docs/operations.md.
+ * @param serverConnectionsMax for each database; fewer than its clients use, so that they must share.
  */
 export async function startPgBouncer(databaseUrl: string, serverConnectionsMax: number): Promise<PgBouncer> {
   const command = await findProgram('pgbouncer', ['pgbouncer'])
@@ -39,7 +39,7 @@ max_client_conn = 1000
 ignore_startup_parameters = statement_timeout
 `,
   )
-  // As root it runs as another user, who reads the file.
+  // Under root PgBouncer runs as another user, which must be able to read the file.
   chmodSync(folder, 0o711)
   const asNobody = process.getuid?.() === 0 ? ['-u', 'nobody'] : []
   const child = spawn(command.path, [...asNobody, file], { env: command.env, stdio: ['ignore', 'ignore', 'pipe'] })

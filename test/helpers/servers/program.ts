@@ -39,7 +39,7 @@ async function unpackPackages(folder: string, packages: string[]): Promise<void>
   try {
     const options = { cwd: draft }
     const download = async () => run('apt-get', ['download', ...(await neededPackages(packages))], options)
-    // The first try fails where the package lists are missing or name versions that are gone.
+    // The first try fails if the package lists are missing or name versions that no longer exist.
     await download().catch(async () => {
       await run('apt-get', ['update'], options)
       await download()
@@ -59,7 +59,7 @@ async function unpackPackages(folder: string, packages: string[]): Promise<void>
   }
 }
 
-/** The packages and the libraries they need that this system does not have. */
+/** The packages, and those of their libraries that this system lacks. */
 async function neededPackages(packages: string[]): Promise<string[]> {
   const kinds = ['recommends', 'suggests', 'conflicts', 'breaks', 'replaces', 'enhances'].map((kind) => `--no-${kind}`)
   const { stdout: dependencies } = await run('apt-cache', ['depends', '--recurse', ...kinds, ...packages])

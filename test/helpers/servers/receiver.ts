@@ -11,11 +11,11 @@ export interface Receiver {
   received: Received[]
   /** Resolves when this many requests have come. */
   has(count: number): Promise<void>
-  /** How requests are answered from now on; 200 at first. */
+  /** Sets the answer to later requests; 200 by default. */
   answer: (response: ServerResponse, request: Received) => void
 }
 
-/** A real HTTP server on 127.0.0.1 that keeps what it is sent. Closed, with what is still open, when `t` is done. */
+/** A real HTTP server on 127.0.0.1 that records its requests. Closed with its connections when `t` is done. */
 export async function startReceiver(t: Pick<Test, 'teardown'>): Promise<Receiver> {
   const waiting: { count: number; resolve: () => void }[] = []
   const receiver: Receiver = {
@@ -35,7 +35,7 @@ export async function startReceiver(t: Pick<Test, 'teardown'>): Promise<Receiver
     for (const { count, resolve } of waiting) if (receiver.received.length >= count) resolve()
   }
   const server = createServer((request, response) => {
-    // Where the sender goes away in the middle of its request, nothing was received.
+    // If the sender disconnects during its request, the request does not count as received.
     receive(request, response).catch(() => {})
   })
   server.listen(0, '127.0.0.1')

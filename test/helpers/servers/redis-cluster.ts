@@ -11,7 +11,7 @@ const SLOTS = 16_384
 /** Three redis-servers that are one cluster, each with a third of the slots and no replica. */
 export interface RedisCluster {
   nodes: RedisProcess[]
-  /** As REDIS_URL takes them. */
+  /** The URLs in the form of REDIS_URL. */
   url: string
   stop(): Promise<void>
 }

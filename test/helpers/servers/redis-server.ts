@@ -8,7 +8,7 @@ import { findProgram, type Command } from './program.ts'
 export interface RedisProcess {
   url: string
   pid: number
-  /** Ends it at once, as `kill -9` does; resolves once it is gone. */
+  /** Kills the server as `kill -9` does; resolves when it has ended. */
   kill(): Promise<void>
 }
 
@@ -17,7 +17,7 @@ export async function findRedisServer(): Promise<Command> {
   return findProgram('redis-server', ['redis-server', 'redis-tools'])
 }
 
-/** Starts a redis-server that keeps nothing on disk, on 127.0.0.1 at a free port, or at `port`, with more settings. */
+/** Starts a redis-server without files on disk, on 127.0.0.1 at `port` or a free port, with further settings. */
 export async function startRedisServer(port?: number, more: string[] = []): Promise<RedisProcess> {
   const command = await findRedisServer()
   const chosen = port ?? (await findFreePort())

@@ -9,7 +9,7 @@ function connect(t: Test, url: string): Redis {
   return client
 }
 
-t.test('test files that run at once do not see each other’s keys', async (t) => {
+t.test('test files that run at the same time do not see each other’s keys', async (t) => {
   const [first, second] = [connect(t, await claimRedis(t)), connect(t, await claimRedis(t))]
   await first.set('key', 'of the first')
   t.equal(await second.get('key'), null)
@@ -26,7 +26,7 @@ t.test('a database is empty when it is claimed, and free again afterwards', asyn
   }
 })
 
-t.test('a server of a test’s own can be killed and started again at the same address', async (t) => {
+t.test('a separate server can be killed and started again at the same address', async (t) => {
   const first = await startRedis(t)
   await first.kill()
   t.equal(describeProcess(first.pid), undefined)

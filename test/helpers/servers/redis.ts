@@ -5,11 +5,11 @@ import { startRedisServer, type RedisProcess } from './redis-server.ts'
 
 /** The default number of databases of a Redis; database 0 records which test file has which. */
 const databasesMax = 16
-/** A claim outlives no run of the tests, even where the file that made it was killed. */
+/** A claim expires after this time, because a killed test file does not give it back. */
 const claimTtlSeconds = 900
 
 /**
- * The URL of an empty database on the Redis of this run, this test file's alone until `t` is done.
+ * The URL of an empty database on the Redis of this run, reserved for this test file until `t` is done.
  * @throws Error when all databases are taken.
  */
 export async function claimRedis(t: Test): Promise<string> {
@@ -34,7 +34,7 @@ export async function claimRedis(t: Test): Promise<string> {
   throw new Error(`All ${databasesMax - 1} databases of ${server} are taken by other test files`)
 }
 
-/** A redis-server of the test's own, that it may kill (and start again at the same port). Gone when `t` is done. */
+/** A separate redis-server, which the test may kill and start again at the same port. Stopped when `t` is done. */
 export async function startRedis(t: Test, port?: number): Promise<RedisProcess> {
   const redis = await startRedisServer(port)
   t.teardown(() => redis.kill())

@@ -9,7 +9,7 @@ const root = join(import.meta.dirname, '..', '..', '..')
 
 export const ADMIN_KEY = 'test-admin-key-0123456789abcdef'
 
-/** An answer; `json` is {} where the body is not JSON. */
+/** An answer; `json` is {} if the body is not JSON. */
 export interface Answer {
   status: number
   headers: Headers
@@ -22,9 +22,9 @@ export interface Answer {
 export interface Service {
   url: string
   pid: number
-  /** With the admin key unless `headers` has another authorization. */
+  /** Calls the service with the admin key, unless `headers` has another authorization. */
   call(method: string, path: string, body?: unknown, headers?: Record<string, string>): Promise<Answer>
-  /** A key made with the admin key, as an authorization header. */
+  /** Makes a key with the admin key; returns it as an authorization header. */
   keyFor(role: 'admin' | 'service' | 'viewer', tenantId?: string): Promise<{ authorization: string }>
   /** Everything that the process has printed so far. */
   output(): string
@@ -33,7 +33,7 @@ export interface Service {
 }
 
 /**
- * Starts the real service as a process of its own, and waits until it listens. Stopped when `t` is done.
+ * Starts the real service as a separate process, and waits until it listens. Stopped when `t` is done.
  *
  * @param environment further settings; the admin key is ADMIN_KEY.
  */

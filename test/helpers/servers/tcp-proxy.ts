@@ -2,27 +2,27 @@ import { once } from 'node:events'
 import { createServer, connect, type AddressInfo, type Socket } from 'node:net'
 import type { Test } from 'tap'
 
-/** A way between a client and a server that a test can spoil. */
+/** A proxy between a client and a server, with which a test can break connections. */
 export interface TcpProxy {
   port: number
   /** The URL with this proxy in place of its host and port. */
   through(url: string): string
-  /** Where connections made from now on lead. */
+  /** Sets the target of later connections. */
   leadTo(port: number): void
-  /** From now on nothing passes in either direction: connections stay open without an error, and new ones are accepted. */
+  /** From now on no data passes in either direction; connections stay open without an error, and new ones are accepted. */
   silence(): void
-  /** Breaks every connection, and each new one at once. */
+  /** Breaks every connection, and every new one immediately. */
   cut(): void
-  /** All is well again for new connections; the old ones are gone. */
+  /** New connections work again; the old ones are closed. */
   mend(): void
-  /** Asked for each piece of an answer: true breaks the connection to the client instead of passing it on. */
+  /** Called for each piece of an answer: true breaks the connection to the client instead of passing the piece on. */
   dropAnswers(drop: () => boolean): void
   /**
-   * From the next request that contains the text on, its connection's answers are kept back. Null: nothing is any more, and the
-   * connections whose answers were kept back are broken.
+   * From the next request with this text on, the answers on its connection are held back. Null: no answers are held back any
+   * more, and connections with such answers are broken.
    */
   keepBackAnswersTo(text: string | null): void
-  /** How many pieces of answers were kept back since then. */
+  /** How many pieces of answers were held back since then. */
   keptBack(): number
 }
 
@@ -32,7 +32,7 @@ function breakOff(socket: Socket): void {
   else socket.resetAndDestroy()
 }
 
-/** Listens on 127.0.0.1 and leads to the port given, also on 127.0.0.1. Closed when `t` is done. */
+/** Listens on 127.0.0.1 and forwards to the given port there. Closed when `t` is done. */
 export async function startTcpProxy(t: Test, targetPort: number): Promise<TcpProxy> {
   let target = targetPort
   let state: 'open' | 'silent' | 'cut' = 'open'
@@ -109,7 +109,7 @@ export async function startTcpProxy(t: Test, targetPort: number): Promise<TcpPro
     keepBackAnswersTo: (text) => {
       wanted = text
       kept = 0
-      // Else a few of them would be all that a pool has.
+      // Otherwise the pool would consist of a few such connections.
       if (text === null) for (const socket of keeping) breakOff(socket)
     },
     keptBack: () => kept,
