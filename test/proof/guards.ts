@@ -53,7 +53,7 @@ async function main(): Promise<number> {
   }
   const guards = GUARDS.filter(({ name }) => options.only?.includes(name) ?? true)
   if (options.list) {
-    for (const { name, why } of guards) console.log(`${name.padEnd(28)} ${why}`)
+    for (const { name, why } of guards) console.log(`${name.padEnd(40)} ${why}`)
     return 0
   }
   // All are looked up first, so that a guard whose text has changed is reported before a long run.
